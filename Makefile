@@ -1,0 +1,51 @@
+# `make` alone lists the targets. Needs Python 3.11 or newer, make and git; everything else goes into .venv.
+
+# The first interpreter on the PATH that is new enough; `make PYTHON=/path/to/python3` chooses another.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.setup-done
+# Options for the installation of torch alone, for example another package index.
+TORCH_FLAGS ?=
+# Test processes; more than the cores only slows them down.
+JOBS ?= 2
+ARGS ?=
+DATA ?= data/sample_dialogues.jsonl
+OUT ?= runs/mine
+
+.DEFAULT_GOAL := help
+.PHONY: help setup chat test train lint format
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv and install everything (once; again when the requirements change)
+
+# torch first and alone: with it in place, no other package can bring a different build.
+$(STAMP): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or say make PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) cannot create a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	$(PIP) install $(TORCH_FLAGS) "$$(grep '^torch==' requirements.txt)"
+	$(PIP) install -r requirements.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+chat: setup ## talk in the terminal (ARGS="--seed 1" passes options)
+	@$(BIN)/convai chat $(ARGS)
+
+test: setup ## run the tests and print the coverage (ARGS="-k layers" passes options)
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term $(ARGS)
+
+train: setup ## train: make train DATA=my.jsonl OUT=runs/mine ARGS="--epochs 3" (default: the sample dialogues)
+	@$(BIN)/convai train "$(DATA)" --out "$(OUT)" $(ARGS)
+
+lint: setup ## check style (ruff) and types (mypy)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## put the style right where that can be done by machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

@@ -1,0 +1,175 @@
+"""Command line options derived from a configuration dataclass, so that no default is written twice.
+
+Each field `top_k: int = 0` becomes an option `--top-k`; its type comes from the annotation, its help from
+the docstring below the field, the default shown from the dataclass. Only options that were really given
+reach the parsed namespace: `config_from_args` lays them over the defaults, or over the settings that a
+model was shipped with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import functools
+import inspect
+import itertools
+import sys
+import types
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, Field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from convai.errors import SettingsError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+
+def add_config_arguments(
+    parser: argparse.ArgumentParser,
+    cls: type[DataclassInstance],
+    *,
+    title: str,
+    exclude: Collection[str] = (),
+) -> None:
+    """Give `parser` one option a field of the dataclass `cls`, in a help section called `title`.
+
+    Understood annotations: int, float, str, Path, Literal (choices), each also `| None` (written `none`) and
+    in a tuple of fixed length (`--betas 0.9 0.95`); bool (`--flag`, `--no-flag`). A field without a default
+    becomes a required option. Fields named in `exclude` get no option.
+
+    Raises TypeError for another annotation and ValueError for an excluded name that is no field: both are
+    mistakes in the calling code.
+    """
+    unknown = set(exclude) - {field.name for field in fields(cls)}
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no fields {sorted(unknown)}")
+    hints = get_type_hints(cls)
+    docs = field_docs(cls)
+    group = parser.add_argument_group(title)
+    for field in fields(cls):
+        if field.init and field.name not in exclude:
+            _add_option(group, field, hints[field.name], docs.get(field.name, ""))
+
+
+def config_from_args(cls: type[T], args: argparse.Namespace, *, base: T | None = None) -> T:
+    """The options in `args` laid over `base` (default: the dataclass' own defaults).
+
+    Raises SettingsError, naming the option, when the dataclass refuses a value.
+    """
+    given = {f.name: getattr(args, f.name) for f in fields(cls) if f.init and hasattr(args, f.name)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    try:
+        return cls(**given) if base is None else replace(base, **given)
+    except SettingsError as error:
+        name, equals, rest = str(error).partition("=")
+        if equals and name in given:
+            raise SettingsError(f"{_option(name)}={rest}") from None
+        raise
+
+
+@functools.cache
+def field_docs(cls: type) -> dict[str, str]:
+    """Field name → the string literal right below the field, on one line; inherited fields included.
+
+    Python throws these strings away when it compiles a class, so they are read from the source. An
+    installation without sources yields an empty mapping: help then lacks the texts, nothing else.
+    """
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        try:
+            tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
+        except (OSError, TypeError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name == base.__name__:
+                docs.update(_docs_of_body(node.body))
+    return docs
+
+
+def _docs_of_body(body: list[ast.stmt]) -> dict[str, str]:
+    docs = {}
+    for statement, below in itertools.pairwise(body):
+        if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
+            continue
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            docs[statement.target.id] = " ".join(str(below.value.value).split())
+    return docs
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _add_option(group: argparse._ArgumentGroup, field: Field[Any], hint: Any, doc: str) -> None:
+    settings: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
+    if field.default is not MISSING:
+        default = field.default
+    elif field.default_factory is not MISSING:
+        default = field.default_factory()
+    else:
+        default = MISSING
+        settings["required"] = True
+    shown = "required" if default is MISSING else f"default: {_show(default)}"
+    settings["help"] = f"{doc} ({shown})".strip().replace("%", "%%")
+    if hint is bool:
+        settings["action"] = argparse.BooleanOptionalAction
+    else:
+        if get_origin(hint) is tuple and len(set(get_args(hint))) == 1:
+            settings["nargs"], hint = len(get_args(hint)), get_args(hint)[0]
+        settings["type"], settings["metavar"] = _parser_of(hint, field.name)
+    group.add_argument(_option(field.name), **settings)
+
+
+def _show(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(_show(part) for part in value)
+    return str(value)
+
+
+def _parser_of(hint: Any, name: str) -> tuple[Callable[[str], Any], str]:
+    """A function from text to value, and the placeholder that the help shows for it."""
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [part for part in get_args(hint) if part is not type(None)]
+        if len(inner) == 1 and len(get_args(hint)) == 2:
+            convert, metavar = _parser_of(inner[0], name)
+            return lambda text: None if text == "none" else convert(text), metavar
+    if get_origin(hint) is Literal:
+        choices = {str(choice): choice for choice in get_args(hint)}
+        return lambda text: _choose(text, choices), "|".join(choices)
+    plain: dict[Any, tuple[Callable[[str], Any], str]] = {
+        int: (_whole_number, "N"),
+        float: (_number, "X"),
+        str: (str, "TEXT"),
+        Path: (Path, "PATH"),
+    }
+    if hint not in plain:
+        raise TypeError(f"field {name}: no option can be made for the annotation {hint!r}")
+    return plain[hint]
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _choose(text: str, choices: dict[str, Any]) -> Any:
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
+    return choices[text]

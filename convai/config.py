@@ -1,0 +1,161 @@
+"""Every default, written once: training, decoding. Command line, docs and server derive from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from convai.errors import SettingsError
+
+
+def _check(ok: bool, name: str, value: object, mend: str) -> None:
+    if not ok:
+        raise SettingsError(f"{name}={value!r}: {mend}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingConfig:
+    """How a reply is drawn from the model's distribution.
+
+    Processors apply in the order of the fields below (see convai.decoding for each one's source).
+    A value of 0, 1.0 or None that switches a processor off is named beside it.
+    """
+
+    max_length: int = 40
+    """Most tokens in a reply."""
+    min_length: int = 1
+    """Fewest tokens before the end of the reply is allowed."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of tokens already in the reply (CTRL); 1.0 is off."""
+    no_repeat_ngram: int = 3
+    """No n-gram twice inside a reply; 0 is off."""
+    no_repeat_own_ngram: int = 4
+    """No n-gram of the agent's own earlier turns again (it would repeat itself); 0 is off."""
+    temperature: float = 0.7
+    """Below 1 sharpens, above 1 flattens; 0 is greedy."""
+    top_k: int = 0
+    """Keep the k most probable tokens; 0 is off."""
+    top_p: float = 0.9
+    """Nucleus: keep the smallest set whose probability reaches p; 1.0 is off."""
+    min_p: float = 0.0
+    """Keep tokens at least this share as probable as the best one; 0 is off."""
+    typical_p: float = 1.0
+    """Locally typical sampling; 1.0 is off."""
+    num_beams: int = 1
+    """Beam search when above 1 (temperature and samplers are then not used)."""
+    length_penalty: float = 1.0
+    """Beam scores are divided by length ** length_penalty."""
+    candidates: int = 1
+    """Replies to sample; the next-sentence head picks the best."""
+    seed: int | None = None
+    """Seed of the sampler; None draws a fresh one."""
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.max_length <= 1024, "max_length", self.max_length, "use 1 to 1024")
+        _check(
+            0 <= self.min_length <= self.max_length,
+            "min_length",
+            self.min_length,
+            f"use 0 to max_length ({self.max_length})",
+        )
+        _check(self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "use a number above 0")
+        _check(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "use 0 (off) or more")
+        _check(self.no_repeat_own_ngram >= 0, "no_repeat_own_ngram", self.no_repeat_own_ngram, "use 0 (off) or more")
+        _check(0 <= self.temperature <= 100, "temperature", self.temperature, "use 0 (greedy) to 100")
+        _check(self.top_k >= 0, "top_k", self.top_k, "use 0 (off) or more")
+        _check(0 < self.top_p <= 1, "top_p", self.top_p, "use a number above 0, up to 1 (off)")
+        _check(0 <= self.min_p <= 1, "min_p", self.min_p, "use 0 (off) to 1")
+        _check(0 < self.typical_p <= 1, "typical_p", self.typical_p, "use a number above 0, up to 1 (off)")
+        _check(1 <= self.num_beams <= 64, "num_beams", self.num_beams, "use 1 (off) to 64")
+        _check(self.length_penalty >= 0, "length_penalty", self.length_penalty, "use 0 or more")
+        _check(1 <= self.candidates <= 64, "candidates", self.candidates, "use 1 to 64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One training run: what is learnt, in which order, how fast."""
+
+    layout: Literal["dialogue", "utterance", "stream"] = "dialogue"
+    """dialogue: whole dialogues, both heads; utterance: the blog post's sequences; stream: language-model
+    pre-training on everything that anybody says."""
+    targets: Literal["agent", "all"] = "agent"
+    """Whose turns are language-model targets (dialogue layout)."""
+    both_sides: bool = False
+    """Take every dialogue twice, the second time from the other chair."""
+    epochs: float = 3.0
+    """Passes over the data; `steps` overrides it."""
+    steps: int = 0
+    """Optimizer steps; 0 leaves it to `epochs`."""
+    batch_tokens: int = 8192
+    """Tokens of a forward pass, padding counted; lower it when memory runs out."""
+    accumulation: int = 1
+    """Forward passes an optimizer step; raise it as you lower batch_tokens."""
+    row_tokens: int = 512
+    """Longest sequence; at most the model's positions."""
+    distractors: int = 4
+    """Wrong replies beside each gold one."""
+    hard_distractors: float = 0.0
+    """Share of them taken from the same dialogue."""
+    random_start: float = 0.5
+    """Share of dialogues that begin at a random turn, as a short history window shows them."""
+    max_history: int | None = None
+    """Exchanges of history (utterance layout); None: all that fits."""
+    lm_coef: float = 1.0
+    """Weight of the language-model loss."""
+    mc_coef: float = 1.0
+    """Weight of the next-sentence loss."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: orthogonalised momentum for the blocks' matrices, AdamW for the rest."""
+    lr: float = 6.25e-5
+    """Peak learning rate of AdamW (the blog post's, for fine-tuning)."""
+    muon_lr: float = 1e-3
+    """Peak learning rate of Muon."""
+    weight_decay: float = 0.01
+    """Of matrices; biases and norms have none."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's averages."""
+    schedule: Literal["linear", "trapezoid"] = "linear"
+    """linear: down to 0 over the whole run; trapezoid: constant, down over the last fifth."""
+    warmup: float = 0.02
+    """Share of the steps in which the rate rises from 0."""
+    max_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    dropout: float | None = None
+    """Overrides the model's embedding and residual dropout."""
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    """Mixed precision; auto takes bf16 where the processor computes in it."""
+    gradient_checkpointing: bool = False
+    """Recompute activations block by block: less memory, a third more time."""
+    eval_every: int = 500
+    """Steps between validations; 0 validates at the end only."""
+    eval_dialogs: int = 50
+    """Validation dialogues for the scores on the way."""
+    save_every: int = 200
+    """Steps between checkpoints."""
+    patience: int = 0
+    """Stop after this many validations without a better one; 0 never stops early."""
+    seed: int = 0
+    """Seed of weights, order, distractors and dropout."""
+
+    def __post_init__(self) -> None:
+        _check(self.epochs > 0, "epochs", self.epochs, "use a number above 0")
+        _check(self.steps >= 0, "steps", self.steps, "use 0 (by epochs) or more")
+        _check(self.batch_tokens >= 16, "batch_tokens", self.batch_tokens, "use 16 or more")
+        _check(self.accumulation >= 1, "accumulation", self.accumulation, "use 1 or more")
+        _check(self.row_tokens >= 16, "row_tokens", self.row_tokens, "use 16 or more")
+        _check(0 <= self.distractors <= 256, "distractors", self.distractors, "use 0 to 256")
+        _check(0 <= self.hard_distractors <= 1, "hard_distractors", self.hard_distractors, "use 0 to 1")
+        _check(0 <= self.random_start <= 1, "random_start", self.random_start, "use 0 to 1")
+        _check(self.lm_coef >= 0, "lm_coef", self.lm_coef, "use 0 or more")
+        _check(self.mc_coef >= 0, "mc_coef", self.mc_coef, "use 0 or more")
+        _check(self.lm_coef + self.mc_coef > 0, "lm_coef", self.lm_coef, "one of lm_coef and mc_coef must be above 0")
+        _check(self.lr > 0, "lr", self.lr, "use a number above 0")
+        _check(self.muon_lr > 0, "muon_lr", self.muon_lr, "use a number above 0")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "use 0 or more")
+        _check(0 <= self.warmup <= 1, "warmup", self.warmup, "use 0 to 1")
+        _check(self.max_norm > 0, "max_norm", self.max_norm, "use a number above 0")
+        _check(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "use 0 up to 1")
+        _check(self.eval_every >= 0, "eval_every", self.eval_every, "use 0 (at the end) or more")
+        _check(self.eval_dialogs >= 1, "eval_dialogs", self.eval_dialogs, "use 1 or more")
+        _check(self.save_every >= 1, "save_every", self.save_every, "use 1 or more")
+        _check(self.patience >= 0, "patience", self.patience, "use 0 (off) or more")

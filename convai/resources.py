@@ -1,0 +1,60 @@
+"""Where the files that travel with convai are: the sample personas and the embedded models.
+
+They live in `data/` at the root of the repository. A wheel carries that folder as `convai/data` (see
+`[tool.setuptools.package-dir]` in pyproject.toml), so there are two places to look: inside the package
+when installed, beside it in a checkout. Nothing is downloaded and nothing is written here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from convai.errors import CheckpointError, DataError
+
+DEFAULT_MODEL: Final = "persona-mini"
+"""The embedded dialogue model that commands use when none is named."""
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+
+
+def data_dir() -> Path:
+    """The folder of everything that travels with convai.
+
+    Raises DataError when the installation has lost it.
+    """
+    installed = _PACKAGE / "data"
+    if installed.is_dir():
+        return installed
+    checkout = _PACKAGE.parent
+    # A folder called data beside an *installed* package belongs to somebody else: pyproject.toml tells.
+    if (checkout / "data").is_dir() and (checkout / "pyproject.toml").is_file():
+        return checkout / "data"
+    raise DataError(f"{installed}: convai's own data folder is missing; install convai again")
+
+
+def personas_path() -> Path:
+    """The sample personas: one a block, a sentence a line, blocks separated by a blank line."""
+    return data_dir() / "personas.txt"
+
+
+def models_dir() -> Path:
+    """The folder that holds one model folder a name. It need not exist (a checkout without weights)."""
+    return data_dir() / "models"
+
+
+def model_names() -> list[str]:
+    """Names of the embedded models, sorted: the folders of `models_dir()` that hold a config.json."""
+    return sorted(path.parent.name for path in models_dir().glob("*/config.json"))
+
+
+def model_path(name: str) -> Path:
+    """The folder of the embedded model called `name`.
+
+    Raises CheckpointError when there is none of that name; the message lists those there are.
+    """
+    names = model_names()
+    if name not in names:
+        known = f"there is {', '.join(names)}" if names else "this installation has none"
+        raise CheckpointError(f"no embedded model is called {name!r}; {known}; or name a model folder")
+    return models_dir() / name

@@ -1,0 +1,45 @@
+"""What every test shares: one thread, no network, the same random examples on every run in CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Set before torch or transformers can be imported, and inherited by the processes that tests start.
+# One thread: the tests' models are tiny, and two busy threads on a shared machine wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("CONVAI_DEBUG", None)
+
+# No deadline: a loaded machine is no bug. In CI the examples are always the same ones.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci", settings.get_profile("local"), derandomize=True, database=None, print_blob=True
+)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Undo what an earlier test did to torch's threads; costs nothing where torch is not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def convai_data() -> Path:
+    """The folder of real dialogues named by CONVAI_DATA; the test is skipped where that is unset."""
+    folder = os.environ.get("CONVAI_DATA")
+    if not folder:
+        pytest.skip("CONVAI_DATA is unset: no real dialogues to test with")
+    path = Path(folder)
+    assert path.is_dir(), f"CONVAI_DATA={folder} is not a folder"
+    return path

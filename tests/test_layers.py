@@ -1,0 +1,214 @@
+"""Imports point down only, and importing does nothing heavy: the rules of the project's layout, held here.
+
+A module may import from its own layer and from those below. Every import counts, also one inside a function
+or for type checking only; the one exception is the public API in convai/__init__.py, which loads what it
+offers on first use.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "convai"
+
+LAYERS: dict[int, tuple[str, ...]] = {
+    # Words and settings: standard library only.
+    0: ("", "errors", "dialog", "config", "model_config", "protocol", "metrics", "resources"),
+    # Text to ids.
+    1: (
+        "segments",
+        "textnorm",
+        "detokenizer",
+        "tokenizer",
+        "tokenizer_files",
+        "corpora",
+        "encoding",
+        "encoded",
+        "datasets",
+        "batches",
+        "baselines",
+    ),
+    # Numbers.
+    2: (
+        "cache",
+        "model",
+        "checkpoint",
+        "losses",
+        "scoring",
+        "heads",
+        "ngram_ban",
+        "processors",
+        "decoding",
+        "beam",
+    ),
+    # Inference, and the side models.
+    3: ("engine", "emotion", "coref"),
+    # Use.
+    4: ("agent", "session", "store", "optim", "run_folder", "train", "evaluate"),
+    # Doors.
+    5: ("interact", "server", "commands", "__main__"),
+}
+"""Layer → modules; the name of a package stands for everything in it, and "" for convai/__init__.py.
+
+The names are the plan: one may stand here before its module is written.
+"""
+
+SEPARATE = ("engine", "emotion", "coref")
+"""Packages of one layer that know nothing of each other."""
+
+HEAVY = {"torch", "numpy", "transformers", "tokenizers", "ignite", "safetensors", "matplotlib", "tensorboard"}
+
+LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """convai/corpora/files.py → convai.corpora.files."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def part_of(module: str) -> str:
+    """convai.corpora.files → corpora; convai → the empty name."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def layer_of(module: str) -> int | None:
+    return LAYER_OF.get(part_of(module))
+
+
+def imports_of(tree: ast.AST) -> list[tuple[int, str]]:
+    """Line and module of every import in `tree`; `from package import module` counts as that module."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            base = node.module or ""
+            full = [f"{base}.{alias.name}" for alias in node.names]
+            found += [(node.lineno, name if name in MODULES else base) for name in full]
+    return found
+
+
+def top_imports_of(tree: ast.Module) -> list[tuple[int, str]]:
+    """As `imports_of`, without those inside functions and under `if TYPE_CHECKING:`."""
+
+    class Prune(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+            return None
+
+        def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+            return None
+
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                return None
+            return self.generic_visit(node)
+
+    return imports_of(Prune().visit(tree))
+
+
+def upward(module: str, imports: list[tuple[int, str]]) -> list[str]:
+    """The imports that `module` may not make, each as a line to read."""
+    own = layer_of(module)
+    assert own is not None
+    wrong = []
+    for line, target in imports:
+        if target.split(".")[0] != "convai":
+            continue
+        other = layer_of(target)
+        first, second = part_of(module), part_of(target)
+        if other is None or other > own:
+            wrong.append(f"line {line}: {module} (L{own}) imports {target} (L{other})")
+        elif first != second and first in SEPARATE and second in SEPARATE:
+            wrong.append(
+                f"line {line}: {module} imports {target}, and they are to know nothing of each other"
+            )
+    return wrong
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_layer_and_imports_point_down(module: str) -> None:
+    assert layer_of(module) is not None, f"{module} is in no layer: add it to LAYERS in {Path(__file__).name}"
+    tree = parse(module)
+    imports = top_imports_of(tree) if module == "convai" else imports_of(tree)
+    assert upward(module, imports) == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if layer_of(module) == 0])
+def test_words_and_settings_need_only_the_standard_library(module: str) -> None:
+    allowed = sys.stdlib_module_names | {"convai"}
+    assert [i for i in top_imports_of(parse(module)) if i[1].split(".")[0] not in allowed] == []
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in MODULES if m == "convai.__main__" or m.startswith("convai.commands")]
+)
+def test_commands_load_nothing_heavy_before_they_run(module: str) -> None:
+    """At its top a command imports the standard library, L0 and the commands' own helpers: nothing else."""
+    heavy = []
+    for line, target in top_imports_of(parse(module)):
+        light = target.split(".")[0] in sys.stdlib_module_names
+        own = target.split(".")[0] == "convai" and (
+            layer_of(target) == 0 or target.startswith("convai.commands")
+        )
+        if not light and not own:
+            heavy.append(f"line {line}: {target}")
+    assert heavy == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Imports at the top of modules form no circle, so that any module can be imported first."""
+    graph = {
+        module: [
+            target for _, target in top_imports_of(parse(module)) if target in MODULES and target != "convai"
+        ]
+        for module in MODULES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " → ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for target in graph[module]:
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_importing_convai_loads_nothing_heavy() -> None:
+    code = f"import sys, convai; print(sorted({HEAVY!r} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+def test_the_rules_are_able_to_refuse() -> None:
+    """The checker itself: an import upward, one sideways, one of an unknown module, and a legal one."""
+    tree = ast.parse(
+        "def f():\n    import convai.train\nfrom convai.coref import resolver\nimport convai.nowhere\n"
+        "from convai.segments import build\nimport torch\n"
+    )
+    refused = {line.split(":")[0] for line in upward("convai.emotion.text", imports_of(tree))}
+    assert refused == {"line 2", "line 3", "line 4"}
+    assert [name for _, name in top_imports_of(tree)] == [
+        "convai.coref",
+        "convai.nowhere",
+        "convai.segments",
+        "torch",
+    ]

@@ -1,0 +1,111 @@
+"""What an installation contains: every module, the personas and models, the command, the licence."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+import convai
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info")
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    named = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in named), (
+        "every requirement is pinned exactly"
+    )
+    return {name.lower().replace("_", "-"): version for name, version in (line.split("==") for line in named)}
+
+
+def test_the_package_list_names_every_folder_with_modules() -> None:
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "convai").rglob("*.py")}
+    names = {".".join(folder.parts) for folder in folders}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == names | {"convai.data"}
+    assert [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").is_file()] == []
+
+
+def test_requirements_pin_everything_that_is_named_and_agree_with_its_ranges() -> None:
+    pinned = pins()
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    for text in [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(pinned[requirement.name.lower()]), text
+    assert pinned["torch"] == "2.13.0"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, built from a copy of the tree, because building writes beside the sources."""
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, tree)
+    shutil.copytree(ROOT / "convai", tree / "convai", ignore=CACHES)
+    shutil.copytree(ROOT / "data", tree / "data")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+    build += ["--no-deps", "--no-build-isolation", "--wheel-dir", str(tree / "dist"), "."]
+    done = subprocess.run(build, cwd=tree, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = (tree / "dist").iterdir()
+    return built
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_code_data_command_and_licence(wheel: Path) -> None:
+    def files(folder: str) -> set[str]:
+        found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+        return {
+            path.as_posix()
+            for path in found
+            if not any(part.startswith((".", "__pyc")) for part in path.parts)
+        }
+
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        info = f"convai-{convai.__version__}.dist-info"
+        scripts = archive.read(f"{info}/entry_points.txt").decode()
+    assert wheel.name == f"convai-{convai.__version__}-py3-none-any.whl"
+    carried = {name for name in names if not name.startswith(info)}
+    assert carried == files("convai") | {f"convai/{name}" for name in files("data")}
+    assert "convai = convai.__main__:main" in scripts
+    assert f"{info}/licenses/LICENSE" in names
+
+
+@pytest.mark.slow
+def test_an_installation_from_the_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    code = (
+        "import convai, convai.resources as r; print(convai.__file__); print(r.personas_path());"
+        "print(r.models_dir()); print(r.personas_path().stat().st_size, r.model_names())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    module, personas, models, contents = done.stdout.splitlines()
+    assert module == str(site / "convai" / "__init__.py")
+    assert personas == str(site / "convai" / "data" / "personas.txt")
+    assert models == str(site / "convai" / "data" / "models")
+    embedded = sorted(path.parent.name for path in (ROOT / "data/models").glob("*/config.json"))
+    assert contents == f"{(ROOT / 'data/personas.txt').stat().st_size} {embedded}"
