@@ -1,0 +1,91 @@
+"""A model folder, loaded and ready to talk: model, tokenizer, and the settings it was shipped with."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from convai import resources
+from convai.checkpoint import load_model, read_json, save_model, write_json
+from convai.config import DecodingConfig
+from convai.engine import Engine
+from convai.errors import CheckpointError, SettingsError
+from convai.model import DoubleHeadsModel
+from convai.tokenizer import Tokenizer
+
+SETTINGS: Final = "convai.json"
+DEFAULT_HISTORY: Final = 8
+"""Exchanges of history in a chat, for a model that does not say."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """What a chat needs of a model: `engine` to draw replies, `decoding` and `max_history` as shipped."""
+
+    model: DoubleHeadsModel
+    tokenizer: Tokenizer
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    max_history: int | None = DEFAULT_HISTORY
+    name: str = ""
+
+    def engine(self, *, autocast: torch.dtype | None = None) -> Engine:
+        """An engine of this model."""
+        return Engine(self.model, self.tokenizer, autocast=autocast)
+
+    def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
+        """Write model, tokenizer and settings; `dtype` converts the weights."""
+        save_model(self.model, folder, dtype)
+        self.tokenizer.save(folder)
+        write_json(
+            folder / SETTINGS,
+            {"decoding": dataclasses.asdict(self.decoding), "max_history": self.max_history},
+        )
+
+
+def model_folder(model: str | Path | None) -> Path:
+    """The folder of `model`: a path, the name of an embedded model, or None for the embedded default."""
+    if model is None:
+        return resources.model_path(resources.DEFAULT_MODEL)
+    if (path := Path(model)).exists():
+        return path
+    if str(model) in resources.model_names():
+        return resources.model_path(str(model))
+    names = ", ".join(resources.model_names()) or "none"
+    raise CheckpointError(f"{model}: no such model folder, and no embedded model of that name ({names})")
+
+
+def load_agent(model: str | Path | None = None) -> Agent:
+    """Load a model folder (see `model_folder`), weights as float32, ready to talk.
+
+    Raises CheckpointError when a file is missing, damaged or of another kind of model, or when the model
+    was never tuned for dialogue (its vocabulary lacks the five special tokens).
+    """
+    folder = model_folder(model)
+    network = load_model(folder)
+    tokenizer = Tokenizer.load(folder)
+    if network.config.vocab_size < tokenizer.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the model knows {network.config.vocab_size} tokens, its tokenizer gives "
+            f"{tokenizer.vocab_size}; it was never tuned for dialogue: run `convai train DATA --model {folder}`"
+        )
+    decoding, history = read_settings(folder)
+    return Agent(network, tokenizer, decoding, history, folder.name)
+
+
+def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:
+    """The decoding settings and the history that `folder` ships with, or the defaults."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return DecodingConfig(), DEFAULT_HISTORY
+    values: dict[str, Any] = read_json(path)
+    history = values.get("max_history", DEFAULT_HISTORY)
+    if history is not None and (not isinstance(history, int) or history < 0):
+        raise CheckpointError(f"{path}: max_history={history!r}; use a number of exchanges, or null for all")
+    try:
+        return DecodingConfig(**values.get("decoding", {})), history
+    except (TypeError, SettingsError) as error:
+        raise CheckpointError(f"{path}: decoding: {error}") from None

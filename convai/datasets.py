@@ -1,0 +1,293 @@
+"""What a training step sees: windows of dialogues or packed text, endless, seeded and resumable.
+
+The order of everything is a function of the seed and the epoch's number alone, so a resumed run skips
+to its step and goes on with the same batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convai.batches import Batch, collate, length_buckets
+from convai.dialog import AGENT
+from convai.encoded import EncodedCorpus
+from convai.errors import DataError
+from convai.segments import (
+    IGNORE,
+    EncodedDialog,
+    EncodedTurn,
+    SpecialTokens,
+    Targets,
+    dialogue_tree,
+    utterance_sequences,
+)
+
+
+class Control(SpecialTokens, Protocol):
+    """The control ids, padding included."""
+
+    @property
+    def pad_id(self) -> int: ...
+
+
+class StepSource(Protocol):
+    """Steps of a training: each a list of micro-batches whose gradients are added."""
+
+    steps_per_epoch: int
+
+    def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Turns `start:stop` of a dialogue; those before `first_target` are context only."""
+
+    dialog: int
+    start: int
+    stop: int
+    first_target: int
+
+
+class DialogueData:
+    """Dialogues as trees (or as the blog post's sequences), with distractors drawn anew every epoch."""
+
+    def __init__(
+        self,
+        corpus: EncodedCorpus,
+        special: Control,
+        *,
+        layout: str = "dialogue",
+        targets: Targets = "agent",
+        n_positions: int = 512,
+        distractors: int = 4,
+        hard_distractors: float = 0.0,
+        random_start: float = 0.5,
+        max_history: int | None = None,
+        permute_persona: bool = True,
+        batch_tokens: int = 8192,
+        accumulation: int = 1,
+        seed: int = 0,
+    ) -> None:
+        """`hard_distractors`: share drawn from the same dialogue (its other turns); `random_start`:
+        share of dialogues that begin at a random turn, as a short history window would show them;
+        `max_history`: exchanges of context for a window (utterance layout; None: all that fits).
+
+        Raises DataError when no dialogue holds an agent reply to learn from.
+        """
+        self.corpus, self.special = corpus, special
+        self.layout, self.targets, self.n_positions = layout, targets, n_positions
+        self.n_distractors, self.hard = distractors, hard_distractors
+        self.random_start, self.max_history, self.permute = random_start, max_history, permute_persona
+        self.batch_tokens, self.accumulation, self.seed = batch_tokens, accumulation, seed
+        self.pool = [
+            (i, turn.ids)
+            for i, dialog in enumerate(corpus)
+            for j, turn in enumerate(dialog.turns)
+            if turn.speaker == AGENT and j and turn.ids
+        ]
+        if not self.pool:
+            raise DataError("the corpus has no agent reply that answers anything; check the speakers")
+        mean = sum(len(ids) for _, ids in self.pool) / len(self.pool)
+        self._branch = int((mean + 1) * distractors) + 1
+        self.steps_per_epoch = max(1, -(-len(list(self._plan(0))) // accumulation))
+
+    def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]:
+        """Steps from number `start` on; `rank` of `world` gets every world-th micro-batch of each step."""
+        groups = ((epoch, group) for epoch in itertools.count() for group in self._plan(epoch))
+        size = self.accumulation * world
+        groups = itertools.islice(groups, start * size, None)
+        while True:
+            step = list(itertools.islice(groups, size))
+            yield [self._collate(epoch, group) for epoch, group in step[rank::world]]
+
+    # -- the plan of an epoch: windows, grouped by length ------------------------------------------
+
+    def _plan(self, epoch: int) -> Iterator[list[Window]]:
+        rng = random.Random(f"plan {self.seed} {epoch}")
+        windows: list[Window] = []
+        lengths: list[int] = []
+        for index, dialog in enumerate(self.corpus):
+            for window, length in self._windows(index, dialog, rng):
+                windows.append(window)
+                lengths.append(length)
+        order = list(range(len(windows)))
+        rng.shuffle(order)
+        groups = list(length_buckets(lengths, order, self.batch_tokens))
+        rng.shuffle(groups)
+        return ([windows[i] for i in group] for group in groups)
+
+    def _windows(self, index: int, dialog: EncodedDialog, rng: random.Random) -> Iterator[tuple[Window, int]]:
+        persona = 1 + sum(map(len, dialog.persona))
+        sizes = [len(turn.ids) + 1 for turn in dialog.turns]
+        replies = [i for i, turn in enumerate(dialog.turns) if i and turn.speaker == AGENT]
+        if not replies:
+            return
+        if self.layout == "utterance":
+            for reply in replies:
+                keep = reply if self.max_history is None else 2 * self.max_history + 1
+                first = max(0, reply - keep)
+                while first < reply and persona + sum(sizes[first : reply + 1]) + 1 > self.n_positions:
+                    first += 1
+                length = (persona + sum(sizes[first : reply + 1]) + 1) * (self.n_distractors + 1)
+                yield Window(index, first, reply + 1, reply), length
+            return
+        begin = 0
+        if rng.random() < self.random_start and len(sizes) > 3:
+            begin = rng.randrange(len(sizes) - 1)
+        for start, stop, first_target in cut(sizes, persona, self.n_positions, begin):
+            n = sum(1 for i in replies if first_target <= i < stop)
+            if n or self.targets == "all":
+                yield Window(index, start, stop, first_target), persona + sum(sizes[start:stop]) + n * self._branch
+
+    # -- one micro-batch ---------------------------------------------------------------------------
+
+    def _collate(self, epoch: int, windows: Sequence[Window]) -> Batch:
+        rows = []
+        for window in windows:
+            rng = random.Random(f"row {self.seed} {epoch} {window.dialog} {window.start} {window.stop}")
+            dialog = self.corpus[window.dialog]
+            persona = list(dialog.persona)
+            if self.permute:
+                rng.shuffle(persona)
+            turns = [
+                self._with_distractors(window, dialog, i, rng) if i >= window.first_target else dialog.turns[i]
+                for i in range(window.start, window.stop)
+            ]
+            if self.layout == "utterance":
+                rows += utterance_sequences(self.special, persona, turns[:-1], turns[-1])
+            else:
+                rows.append(
+                    dialogue_tree(
+                        self.special,
+                        persona,
+                        turns,
+                        targets=self.targets,
+                        first_target=window.first_target - window.start,
+                    )
+                )
+        group = self.n_distractors + 1 if self.layout == "utterance" else 1
+        return collate(rows, self.special.pad_id, group=group)
+
+    def _with_distractors(
+        self, window: Window, dialog: EncodedDialog, index: int, rng: random.Random
+    ) -> EncodedTurn:
+        turn = dialog.turns[index]
+        if turn.speaker != AGENT or index == 0 or not self.n_distractors:
+            return EncodedTurn(turn.speaker, turn.ids)
+        own = [ids for ids in turn.distractors if list(ids) != list(turn.ids)]
+        drawn: list[Sequence[int]] = rng.sample(own, min(len(own), self.n_distractors))
+        elsewhere = [t.ids for i, t in enumerate(dialog.turns) if i != index and t.ids and t.ids != turn.ids]
+        while len(drawn) < self.n_distractors:
+            if elsewhere and rng.random() < self.hard:
+                drawn.append(rng.choice(elsewhere))
+                continue
+            owner, ids = self.pool[rng.randrange(len(self.pool))]
+            # a corpus of one dialogue has no others to draw from
+            if owner != window.dialog or len(self.corpus) == 1:
+                if ids != turn.ids or len(self.pool) == 1:
+                    drawn.append(ids)
+        longest = self.n_positions // 4
+        return EncodedTurn(turn.speaker, turn.ids, [ids[:longest] for ids in drawn])
+
+
+def cut(sizes: Sequence[int], persona: int, n_positions: int, begin: int = 0) -> Iterator[tuple[int, int, int]]:
+    """Windows `(start, stop, first_target)` that hold every turn once as a target, each within the positions.
+
+    `sizes`: tokens a turn, its speaker token counted; `persona`: tokens before the first turn. The first
+    window begins at turn `begin`; a later one repeats up to a third of its room as context. A turn too
+    long for any window is left out.
+    """
+    room = n_positions - persona - 1
+    start, target = begin, begin
+    while target < len(sizes):
+        used = sum(sizes[start:target])
+        stop = target
+        while stop < len(sizes) and used + sizes[stop] <= room:
+            used += sizes[stop]
+            stop += 1
+        if stop == target:  # even alone it does not fit: without context, else not at all
+            if start < target:
+                start = target
+                continue
+            target += 1
+            start = target
+            continue
+        yield start, stop, target
+        target = start = stop
+        context = 0
+        while start > begin and context + sizes[start - 1] <= room // 3:
+            start -= 1
+            context += sizes[start]
+
+
+class StreamData:
+    """Packed text for language-model pre-training: rows of T tokens cut from one long stream."""
+
+    def __init__(
+        self,
+        stream: dict[str, NDArray[Any]],
+        special: Control,
+        *,
+        n_positions: int = 512,
+        batch_tokens: int = 8192,
+        accumulation: int = 1,
+        seed: int = 0,
+    ) -> None:
+        """`stream`: arrays `words`, `segments` and `labels` of equal length (see `make_stream`)."""
+        self.stream, self.seed, self.accumulation = stream, seed, accumulation
+        self.length = n_positions
+        self.rows = len(stream["words"]) // n_positions
+        if not self.rows:
+            raise DataError(f"the text has fewer than {n_positions} tokens; add more or lower --row-tokens")
+        self.batch_rows = max(1, batch_tokens // n_positions)
+        self.steps_per_epoch = max(1, self.rows // (self.batch_rows * accumulation))
+
+    def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]:
+        """Steps from number `start` on; every epoch is a new order of the rows."""
+        size = self.accumulation * world
+        per_epoch = max(1, self.rows // (self.batch_rows * size))
+        for epoch in itertools.count(start // per_epoch):
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+            first = start % per_epoch if epoch == start // per_epoch else 0
+            for step in range(first, per_epoch):
+                groups = [
+                    order[(step * size + i) * self.batch_rows :][: self.batch_rows] for i in range(size)
+                ]
+                yield [self._collate(group) for group in groups[rank::world]]
+
+    def _collate(self, rows: NDArray[np.int64]) -> Batch:
+        places = rows[:, None] * self.length + np.arange(self.length)
+
+        def take(name: str) -> torch.Tensor:
+            return torch.from_numpy(self.stream[name][places].astype(np.int64))
+
+        labels = take("labels").view(-1)
+        lm_places = (labels != IGNORE).nonzero().squeeze(1)
+        positions = torch.arange(self.length).expand(len(rows), self.length).contiguous()
+        return Batch(
+            take("words"),
+            positions,
+            take("segments"),
+            None,
+            lm_places,
+            labels[lm_places],
+            torch.zeros((0, 0), dtype=torch.long),
+        )
+
+
+def make_stream(corpora: Sequence[EncodedCorpus], special: Control) -> dict[str, NDArray[Any]]:
+    """All dialogues after one another, every turn of everyone a target, as int32 arrays."""
+    parts: dict[str, list[NDArray[np.int32]]] = {"words": [], "segments": [], "labels": []}
+    for dialog in itertools.chain.from_iterable(corpora):
+        sequence = dialogue_tree(special, dialog.persona, dialog.turns, targets="all", choices=False)
+        for name, values in parts.items():
+            values.append(np.array(getattr(sequence, name), dtype=np.int32))
+    return {name: np.concatenate(values) for name, values in parts.items()}

@@ -1,0 +1,54 @@
+"""Both objectives of the blog post: language modelling and next-sentence classification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convai.batches import Batch
+from convai.model import DoubleHeadsModel
+
+
+@dataclass(slots=True)
+class Losses:
+    """Sums over a batch, so that batches of different sizes add up exactly.
+
+    `lm`: summed cross-entropy (nats) of `n_labels` words; `mc`: of `n_choices` next-sentence choices;
+    `hits`: choices where the gold reply scored highest.
+    """
+
+    lm: Tensor
+    mc: Tensor
+    n_labels: int
+    n_choices: int
+    hits: int
+
+
+def choice_scores(model: DoubleHeadsModel, hidden: Tensor, places: Tensor) -> Tensor:
+    """Next-sentence scores `[M, C]`; -inf where a reply has fewer candidates."""
+    states = hidden.reshape(-1, hidden.shape[-1])[places.clamp(min=0)]
+    return model.mc_logits(states).float().masked_fill(places < 0, -torch.inf)
+
+
+def compute_losses(model: DoubleHeadsModel, batch: Batch) -> Losses:
+    """Run the model on `batch` and sum both losses (equations: Wolf et al. 2019, §3).
+
+    The vocabulary's logits are computed only for the hidden states that have a label.
+    """
+    hidden = model(batch.input_ids, batch.position_ids, batch.segment_ids, batch.mask)
+    flat = hidden.reshape(-1, hidden.shape[-1])
+    zero = flat.new_zeros((), dtype=torch.float32)
+    lm = mc = zero
+    hits = 0
+    if batch.n_labels:
+        logits = model.lm_logits(flat[batch.lm_places])
+        lm = F.cross_entropy(logits.float(), batch.lm_labels, reduction="sum")
+    if batch.n_choices:
+        scores = choice_scores(model, hidden, batch.mc_places)
+        gold = torch.full((scores.shape[0],), scores.shape[1] - 1, device=scores.device)
+        mc = F.cross_entropy(scores, gold, reduction="sum")
+        hits = int((scores.argmax(1) == gold).sum())
+    return Losses(lm, mc, batch.n_labels, batch.n_choices, hits)

@@ -1,0 +1,69 @@
+"""The model card of a training: what it learnt from, how, and what it scored. Written from the run itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convai.checkpoint import atomic_write
+from convai.model_config import ModelConfig
+
+CARD = "README.md"
+
+
+def write_card(
+    folder: Path, description: dict[str, Any], shape: ModelConfig, records: list[dict[str, Any]]
+) -> None:
+    """Write `folder`/README.md from the run's description and its log."""
+    text = card(folder.name, description, shape, records)
+    atomic_write(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def card(name: str, description: dict[str, Any], shape: ModelConfig, records: list[dict[str, Any]]) -> str:
+    """The card as Markdown."""
+    config = description["config"]
+    files = description["files"]
+    train = [r for r in records if "lm_loss" in r]
+    valid = [r for r in records if "valid_loss" in r]
+    lines = [
+        f"# {name}",
+        "",
+        f"A persona dialogue model: {shape.family} blocks, {shape.n_layer} layers of {shape.n_embd}, "
+        f"{shape.n_head} heads, a vocabulary of {shape.vocab_size:,}, {shape.n_positions} positions. "
+        f"Trained with convai {description['convai']}"
+        + (f", starting from `{description['started_from']}`." if description["started_from"] else ", from scratch."),
+        "",
+        "## Training data",
+        "",
+        "| file | SHA-256 |",
+        "|---|---|",
+    ]
+    for kind in ("dialogs", "text"):
+        lines += [f"| {Path(f['path']).name} | `{f['sha256'][:16]}…` |" for f in files[kind]]
+    lines += ["", "The licences of these files are those of their sources; add them here before you publish.", ""]
+    if description.get("command"):
+        lines += ["## Command", "", "```", description["command"], "```", ""]
+    if train:
+        last = train[-1]
+        lines += [
+            "## Course",
+            "",
+            f"{last['step']:,} steps in {last['seconds'] / 3600:.2f} h; {config['layout']} layout, "
+            f"{config['optimizer']}, seed {config['seed']}. ![curves](curves.png)",
+            "",
+        ]
+    if valid:
+        best = min(valid, key=lambda r: float(r["valid_loss"]))
+        source = Path(files["valid"]["path"]).name if files["valid"] else "held-out dialogues of the training files"
+        lines += [
+            "## Scores",
+            "",
+            f"At step {best['step']:,}, the one kept, on {config['eval_dialogs']} dialogues at most ({source}, history 2); "
+            "`convai evaluate` measures a whole file.",
+            "",
+            "| measure | value |",
+            "|---|---|",
+        ]
+        lines += [f"| {k.removeprefix('valid_')} | {v:.4g} |" for k, v in best.items() if k.startswith("valid_")]
+        lines.append("")
+    return "\n".join(lines)
