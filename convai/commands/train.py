@@ -1,0 +1,67 @@
+"""`convai train`: tune the embedded model (or another) on one's own dialogues, or train a fresh one."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+from convai.commands.common import add_config_arguments, config_from_args
+from convai.config import TrainConfig
+from convai.errors import SettingsError
+
+HELP = "train a model on dialogues of your own, or from scratch"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Positional files, where to start from, and an option for every field of TrainConfig."""
+    parser.add_argument("data", nargs="*", type=Path, metavar="DATA", help="dialogue files, in any readable format")
+    parser.add_argument("--text", nargs="+", type=Path, default=[], metavar="FILE", help="running text, for --layout stream")
+    parser.add_argument("--valid", type=Path, metavar="FILE", help="dialogues to validate on (default: some of DATA)")
+    parser.add_argument("--model", metavar="DIR|NAME", help="the model to tune: a folder, an embedded model, gpt2, openai-gpt")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="train a fresh model of this shape (a config.json)")
+    parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="with --config: use this tokenizer, train none")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the run and its model go")
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded corpora here (default: nowhere)")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
+    add_config_arguments(parser, TrainConfig, title="training")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train or resume. Returns the exit code."""
+    if args.resume is not None:
+        given = [field.name for field in dataclasses.fields(TrainConfig) if hasattr(args, field.name)]
+        if args.data or args.out or args.model or args.config or given:
+            raise SettingsError("--resume takes everything from the run itself; leave the other options out")
+    elif args.out is None:
+        raise SettingsError("--out DIR is missing: say where the run and its model go")
+    elif args.tokenizer is not None and args.config is None:
+        raise SettingsError("--tokenizer goes with --config; a model that is tuned brings its own")
+    config = config_from_args(TrainConfig, args)
+    import torch
+
+    from convai.prepare import Files
+    from convai.training_run import Start, new_run, resume_run
+
+    if args.threads is not None:
+        if args.threads < 1:
+            raise SettingsError(f"--threads={args.threads}: use 1 or more")
+        torch.set_num_threads(args.threads)
+    if args.resume is not None:
+        resume_run(args.resume, cache=args.cache)
+        out = args.resume
+    else:
+        new_run(
+            Files(tuple(args.data), tuple(args.text), args.valid),
+            Start(args.model, args.config, args.tokenizer),
+            config,
+            args.out,
+            cache=args.cache,
+            command=shlex.join(["convai", *sys.argv[1:]]),
+        )
+        out = args.out
+    print(f"{out}: done; talk with it: convai chat --model {shlex.quote(str(out))}")
+    return 0

@@ -1,0 +1,185 @@
+"""From files to a training's data: reading, the tokenizer, encoding with a cache, the hold-out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convai import corpora
+from convai.config import TrainConfig
+from convai.datasets import DialogueData, StepSource, StreamData, make_stream
+from convai.dialog import AGENT, Dialog, Turn
+from convai.encoded import EncodedCorpus, cached_arrays, file_digest
+from convai.encoding import encode_dialogs
+from convai.errors import DataError
+from convai.segments import EncodedDialog
+from convai.tokenizer import Tokenizer
+
+HELD_OUT = 200
+"""At most this many dialogues are held out for validation when no file is given for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a run learns from: dialogue files, running text, and a validation file (or none)."""
+
+    dialogs: tuple[Path, ...] = ()
+    text: tuple[Path, ...] = ()
+    valid: Path | None = None
+
+    def all(self) -> tuple[Path, ...]:
+        return (*self.dialogs, *self.text, *((self.valid,) if self.valid else ()))
+
+    def describe(self) -> dict[str, Any]:
+        """Paths and digests, as run.json keeps them. Raises DataError for a missing file."""
+        for path in self.all():
+            if not path.is_file():
+                raise DataError(f"{path}: no such file; check the path (a folder is given file by file)")
+        return {
+            "dialogs": [{"path": str(p), "sha256": file_digest(p)} for p in self.dialogs],
+            "text": [{"path": str(p), "sha256": file_digest(p)} for p in self.text],
+            "valid": {"path": str(self.valid), "sha256": file_digest(self.valid)} if self.valid else None,
+        }
+
+    @classmethod
+    def from_description(cls, values: dict[str, Any]) -> Files:
+        """The files of a run that goes on. Raises DataError where one is gone or has changed."""
+        valid = values["valid"]
+        for entry in [*values["dialogs"], *values["text"], *([valid] if valid else [])]:
+            path = Path(entry["path"])
+            if not path.is_file():
+                raise DataError(f"{path}: the run learnt from this file and it is gone; put it back to resume")
+            if file_digest(path) != entry["sha256"]:
+                raise DataError(f"{path}: has changed since the run began; start a new run, or put the old one back")
+        return cls(
+            tuple(Path(e["path"]) for e in values["dialogs"]),
+            tuple(Path(e["path"]) for e in values["text"]),
+            Path(valid["path"]) if valid else None,
+        )
+
+
+def texts(files: Files) -> Iterator[str]:
+    """Everything that is said or written in the training files: what a tokenizer is trained on."""
+    for path in files.dialogs:
+        for dialog in corpora.iter_dialogs(path):
+            for persona in dialog.personas:
+                yield from persona.sentences
+            for turn in dialog.turns:
+                yield turn.text
+    for path in files.text:
+        for document in corpora.iter_documents(path):
+            yield from document.paragraphs
+
+
+def both_chairs(dialogs: Iterable[Dialog]) -> Iterator[Dialog]:
+    """Every dialogue, and again with the chairs swapped unless that would lose the only persona."""
+    for dialog in dialogs:
+        yield dialog
+        user, agent = dialog.personas
+        if user or not agent:
+            yield dialog.swapped()
+
+
+def encode_file(
+    path: Path, tokenizer: Tokenizer, *, both_sides: bool = False, text: bool = False, cache: Path | None = None
+) -> EncodedCorpus:
+    """The file's dialogues (or documents, each a monologue of the agent's) as ids, from the cache if there."""
+    key = ["corpus 1", file_digest(path), tokenizer.fingerprint, f"both_sides={both_sides}", f"text={text}"]
+
+    def make() -> dict[str, Any]:
+        dialogs: Iterable[Dialog]
+        if text:
+            dialogs = (
+                Dialog(tuple(Turn(AGENT, p) for p in document.paragraphs))
+                for document in corpora.iter_documents(path)
+            )
+        else:
+            dialogs = corpora.iter_dialogs(path)
+        chairs = both_chairs(dialogs) if both_sides else dialogs
+        return EncodedCorpus.pack(encode_dialogs(tokenizer, chairs)).arrays
+
+    return EncodedCorpus(cached_arrays(cache, key, make))
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The steps of a training, and the encoded dialogues it is validated on (with 19 distractors)."""
+
+    source: StepSource
+    valid: list[EncodedDialog]
+    counts: dict[str, int]
+
+
+def prepare(files: Files, tokenizer: Tokenizer, config: TrainConfig, *, cache: Path | None = None) -> Prepared:
+    """Read and encode everything that `config` asks for.
+
+    Without a validation file a twentieth of the dialogues (at most HELD_OUT) is held out, chosen by the
+    seed, unless there are fewer than two. Raises DataError for files that cannot be used.
+    """
+    if not files.dialogs and not files.text:
+        raise DataError("no data: name at least one dialogue file (or --text FILE with --layout stream)")
+    if files.text and config.layout != "stream":
+        raise DataError("--text is for language-model pre-training: add --layout stream, or leave it out")
+    encoded = [encode_file(p, tokenizer, both_sides=config.both_sides, cache=cache) for p in files.dialogs]
+    encoded += [encode_file(p, tokenizer, text=True, cache=cache) for p in files.text]
+    corpus = EncodedCorpus.concatenate(encoded)
+    if files.valid is not None:
+        valid = validation_dialogs(corpora.read(files.valid), tokenizer, config.eval_dialogs)
+    elif config.layout == "stream" or len(corpus) < 2:
+        valid = []
+    else:
+        corpus, valid = held_out(files, corpus, tokenizer, config)
+    common = {
+        "n_positions": config.row_tokens,
+        "batch_tokens": config.batch_tokens,
+        "accumulation": config.accumulation,
+        "seed": config.seed,
+    }
+    source: StepSource
+    if config.layout == "stream":
+        stream = cached_arrays(
+            cache,
+            ["stream 1", tokenizer.fingerprint, f"both_sides={config.both_sides}", *map(file_digest, files.all())],
+            lambda: make_stream([corpus], tokenizer),
+        )
+        source = StreamData(stream, tokenizer, **common)
+    else:
+        source = DialogueData(
+            corpus,
+            tokenizer,
+            layout=config.layout,
+            targets=config.targets,
+            distractors=config.distractors,
+            hard_distractors=config.hard_distractors,
+            random_start=config.random_start,
+            max_history=config.max_history,
+            **common,
+        )
+    counts = {"dialogs": len(corpus), "tokens": corpus.n_tokens, "validation dialogs": len(valid)}
+    return Prepared(source, valid, counts)
+
+
+def validation_dialogs(dialogs: Sequence[Dialog], tokenizer: Tokenizer, most: int) -> list[EncodedDialog]:
+    """The first `most` dialogues, with distractors drawn from all of them as `convai evaluate` does."""
+    many = len(dialogs) > 1
+    chosen = corpora.with_distractors(dialogs, 19, seed=0) if many else list(dialogs)
+    return list(encode_dialogs(tokenizer, chosen[:most]))
+
+
+def held_out(
+    files: Files, corpus: EncodedCorpus, tokenizer: Tokenizer, config: TrainConfig
+) -> tuple[EncodedCorpus, list[EncodedDialog]]:
+    """Take a twentieth of the dialogues out of `corpus` for validation (both chairs of each)."""
+    dialogs = [d for path in files.dialogs for d in corpora.iter_dialogs(path)]
+    count = min(HELD_OUT, max(1, len(dialogs) // 20))
+    chosen = sorted(random.Random(f"hold out {config.seed}").sample(range(len(dialogs)), count))
+    out = set(chosen)
+    rest = [d for i, d in enumerate(dialogs) if i not in out]
+    chairs = both_chairs(rest) if config.both_sides else rest
+    kept = EncodedCorpus.pack(encode_dialogs(tokenizer, chairs))
+    # the wrong replies of a few dialogues are drawn from the others' too
+    with_wrong = corpora.with_distractors(dialogs, 19, seed=0)
+    return kept, list(encode_dialogs(tokenizer, (with_wrong[i] for i in chosen[: config.eval_dialogs])))

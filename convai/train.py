@@ -1,0 +1,252 @@
+"""Training: both objectives, under ignite, resumable to the bit.
+
+`fit` runs one training. What it learns from is a StepSource (convai.datasets); every step is a list of
+micro-batches whose summed losses are divided by the labels and choices of the whole step, so that
+accumulating gradients, or spreading a step over processes, equals one big batch exactly.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+from convai.batches import Batch
+from convai.config import TrainConfig
+from convai.datasets import StepSource
+from convai.errors import TrainingError
+from convai.losses import compute_losses
+from convai.model import DoubleHeadsModel
+from convai.optim import Optimizers, rate_factor
+from convai.run_folder import RunFolder
+
+LOG_EVERY = 10
+
+Validate = Callable[[DoubleHeadsModel], dict[str, float]]
+SaveModel = Callable[[DoubleHeadsModel, Path], None]
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands: what a checkpoint stores besides weights and optimizer."""
+
+    step: int = 0
+    best: float = math.inf
+    bad_validations: int = 0
+    targets_seen: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Trainer:
+    """One training run of `model`; see `fit`."""
+
+    model: DoubleHeadsModel
+    source: StepSource
+    config: TrainConfig
+    folder: RunFolder
+    save_model: SaveModel
+    validate: Validate | None = None
+    report: Callable[[dict[str, Any]], None] = field(default=lambda record: None)
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.optimizers = Optimizers(self.model, self.config)
+        self.total_steps = self.config.steps or max(1, round(self.config.epochs * self.source.steps_per_epoch))
+        self.autocast = autocast_dtype(self.config.precision, self.model.device)
+        self.scaler = torch.amp.GradScaler(enabled=self.autocast is torch.float16)
+
+    # -- one step ----------------------------------------------------------------------------------
+
+    def step(self, engine: Engine, micro_batches: list[Batch]) -> dict[str, float]:
+        """Gradients of all micro-batches, one clip, one update."""
+        config = self.config
+        self.model.train()
+        self.optimizers.set_rate(rate_factor(self.progress.step, self.total_steps, config))
+        counts = torch.tensor([sum(b.n_labels for b in micro_batches), sum(b.n_choices for b in micro_batches)])
+        n_labels, n_choices = (max(1, int(n)) for n in reduced(counts))
+        lm = mc = 0.0
+        hits = 0
+        for batch in micro_batches:
+            batch = batch.to(self.model.device)
+            with torch.autocast(self.model.device.type, self.autocast, enabled=self.autocast is not None):
+                losses = compute_losses(self.model, batch)
+                loss = config.lm_coef * losses.lm / n_labels + config.mc_coef * losses.mc / n_choices
+            self.scaler.scale(loss).backward()
+            lm += float(losses.lm.detach())
+            mc += float(losses.mc.detach())
+            hits += losses.hits
+        norm = self._update()
+        sums = reduced(torch.tensor([lm, mc, float(hits)], dtype=torch.float64))
+        self.progress.step += 1
+        self.progress.targets_seen += n_labels
+        return {
+            "lm_loss": float(sums[0]) / n_labels,
+            "mc_loss": float(sums[1]) / n_choices,
+            "train_hits@1": float(sums[2]) / n_choices,
+            "grad_norm": norm,
+            "targets": n_labels,
+        }
+
+    def _update(self) -> float:
+        for optimizer, _ in self.optimizers.parts:
+            self.scaler.unscale_(optimizer)
+        for p in self.optimizers.parameters if idist.get_world_size() > 1 else ():
+            if p.grad is not None:
+                idist.all_reduce(p.grad)
+        norm = float(self.optimizers.clip(self.config.max_norm))
+        if not math.isfinite(norm) and not self.scaler.is_enabled():
+            raise TrainingError(
+                f"step {self.progress.step + 1}: the loss is not a number; the last checkpoint is intact. "
+                f"Lower --lr (now {self.config.lr:g}) or use --precision float32, and --resume {self.folder.path}"
+            )
+        for optimizer, _ in self.optimizers.parts:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        self.optimizers.zero_grad()
+        return norm
+
+    # -- state -------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All that an exact continuation needs, as plain values and tensors."""
+        p = self.progress
+        return {
+            "step": p.step,
+            "progress": {name: getattr(p, name) for name in Progress.__slots__},
+            "optimizers": self.optimizers.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; the model's weights are loaded separately."""
+        self.progress = Progress(**state["progress"])
+        self.optimizers.load_state_dict(state["optimizers"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+    def save(self) -> None:
+        """A checkpoint of this step, by the first process alone."""
+        if idist.get_rank() == 0:
+            self.folder.save(self.progress.step, self.state(), lambda folder: self.save_model(self.model, folder))
+        idist.barrier()
+
+    # -- the run -----------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Run to the last step (or until validation stops improving), from wherever `progress` stands.
+
+        Raises TrainingError on a loss that is not a number, a full disk, or exhausted memory; the last
+        checkpoint is then intact.
+        """
+        engine = Engine(self.step)
+        started = time.monotonic() - self.progress.seconds
+        window = [time.monotonic(), 0.0]
+
+        @engine.on(Events.ITERATION_COMPLETED)
+        def log(engine: Engine) -> None:
+            p = self.progress
+            p.seconds = time.monotonic() - started
+            output = engine.state.output
+            window[1] += output["targets"]  # type: ignore[index]
+            if p.step % LOG_EVERY and p.step != self.total_steps:
+                return
+            now = time.monotonic()
+            rate = window[1] / max(1e-9, now - window[0])
+            window[:] = [now, 0.0]
+            record = {"step": p.step, "of": self.total_steps, "seconds": round(p.seconds, 1), **output}  # type: ignore[dict-item]
+            record |= {
+                "lr": self.config.lr * rate_factor(p.step - 1, self.total_steps, self.config),
+                "targets_per_s": round(rate, 1),
+                "seconds_left": round((self.total_steps - p.step) * p.seconds / max(1, p.step)),
+            }
+            self._record(record)
+
+        @engine.on(Events.ITERATION_COMPLETED)
+        def look(engine: Engine) -> None:
+            p, config = self.progress, self.config
+            last = p.step >= self.total_steps
+            if self.validate and (last or (config.eval_every and p.step % config.eval_every == 0)):
+                if not self._validated():
+                    engine.terminate()
+            if p.step % config.save_every == 0 or last or engine.should_terminate:
+                self.save()
+                window[0] = time.monotonic()
+
+        left = self.total_steps - self.progress.step
+        if self.progress.step == 0:
+            self.save()  # so that a run killed early can go on too
+        if left > 0:
+            steps = self.source.steps(
+                self.progress.step, rank=idist.get_rank(), world=idist.get_world_size()
+            )
+            try:
+                engine.run(steps, max_epochs=1, epoch_length=left)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                raise out_of_memory(self.config) from error
+            except RuntimeError as error:
+                if "allocate memory" in str(error):
+                    raise out_of_memory(self.config) from error
+                raise
+
+    def _validated(self) -> bool:
+        """Validate, keep the best model; False when patience is at its end."""
+        assert self.validate is not None
+        p = self.progress
+        scores = self.validate(self.model)
+        self._record({"step": p.step, **{f"valid_{name}": value for name, value in scores.items()}})
+        if scores["loss"] < p.best:
+            p.best, p.bad_validations = scores["loss"], 0
+            if idist.get_rank() == 0:
+                self.save_model(self.model, self.folder.path)
+        else:
+            p.bad_validations += 1
+        return not self.config.patience or p.bad_validations < self.config.patience
+
+    def _record(self, record: dict[str, Any]) -> None:
+        if idist.get_rank() == 0:
+            self.folder.log(record)
+            self.report(record)
+
+
+def reduced(values: torch.Tensor) -> torch.Tensor:
+    """The sum of `values` over all processes."""
+    return idist.all_reduce(values) if idist.get_world_size() > 1 else values  # type: ignore[return-value]
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The type that mixed precision computes in, or None for float32.
+
+    `auto` takes bfloat16 where the processor multiplies in it, as AVX-512 BF16, AMX and GPUs since
+    Ampere do, and float32 elsewhere.
+    """
+    if precision == "bf16":
+        return torch.bfloat16
+    if precision == "fp16":
+        return torch.float16
+    if precision == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+            return torch.bfloat16
+    return None
+
+
+def out_of_memory(config: TrainConfig) -> TrainingError:
+    return TrainingError(
+        f"out of memory: lower --batch-tokens (now {config.batch_tokens}) and raise --accumulation as much, "
+        "add --gradient-checkpointing, or use fewer --distractors"
+    )
+
+

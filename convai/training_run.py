@@ -1,0 +1,229 @@
+"""A training from beginning to end: files in, a finished model folder out, resumable in between."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+
+from convai import __version__
+from convai.agent import SETTINGS, Agent, model_folder, read_settings
+from convai.checkpoint import load_config, load_model, read_json
+from convai.config import DecodingConfig, TrainConfig
+from convai.errors import CheckpointError, TrainingError
+from convai.metrics import hits_at_k, perplexity
+from convai.model import DoubleHeadsModel
+from convai.model_card import write_card
+from convai.model_config import ModelConfig
+from convai.prepare import Files, Prepared, prepare, texts
+from convai.reporting import Reporter, draw_curves
+from convai.run_folder import RUN, RunFolder
+from convai.scoring import score_replies
+from convai.segments import EncodedDialog
+from convai.tokenizer import Tokenizer
+from convai.train import Trainer, autocast_dtype
+
+HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a model comes from: the folder (or hub name) to tune, or the shape of a fresh one."""
+
+    model: str | None = None
+    shape: Path | None = None
+    tokenizer: Path | None = None
+
+
+def new_run(
+    files: Files, start: Start, config: TrainConfig, out: Path, *, cache: Path | None = None, command: str = ""
+) -> None:
+    """Train on `files` and leave the model in `out`, with card, curves and log.
+
+    Raises DataError, CheckpointError or TrainingError, one line each; nothing is written before the data
+    and the model have been read.
+    """
+    torch.manual_seed(config.seed)
+    described = files.describe()
+    if (out / RUN).exists():
+        raise TrainingError(f"{out}: holds a run already; go on with --resume {out}, or choose another --out")
+    model, tokenizer, settings = build(files, start, config)
+    config = dataclasses.replace(config, row_tokens=min(config.row_tokens, model.config.n_positions))
+    prepared = prepare(files, tokenizer, config, cache=cache)
+    folder = RunFolder(out)
+    if idist.get_rank() == 0:
+        folder.start(
+            {
+                "convai": __version__,
+                "command": command,
+                "files": described,
+                "config": dataclasses.asdict(config),
+                "started_from": start.model,
+                "settings": settings,
+            }
+        )
+    idist.barrier()
+    _run(make_trainer(model, tokenizer, settings, prepared, config, folder), tokenizer)
+
+
+def resume_run(out: Path, *, cache: Path | None = None) -> None:
+    """Go on with the run in `out` from its last checkpoint, to the same weights as without the break."""
+    folder = RunFolder(out)
+    description = folder.description()
+    try:
+        values = description["config"]
+        config = TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        files = Files.from_description(description["files"])
+        settings = description["settings"]
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{out / RUN}: not written by this version of convai ({error})") from None
+    checkpoints = folder.checkpoints()
+    if not checkpoints:
+        raise CheckpointError(f"{out}: no checkpoint was completed; delete the folder and start again")
+    last = checkpoints[-1]
+    state = folder.load_state(last)
+    torch.manual_seed(config.seed)
+    model = load_model(last)
+    tokenizer = Tokenizer.load(last)
+    model = prepared_for_training(model, config)
+    prepared = prepare(files, tokenizer, config, cache=cache)
+    trainer = make_trainer(model, tokenizer, settings, prepared, config, folder)
+    if state["step"] >= trainer.total_steps:
+        raise TrainingError(f"{out}: the run is finished ({state['step']} steps); start a new one with --model {out}")
+    trainer.load_state(state)
+    if idist.get_rank() == 0:
+        folder.rewind(state["step"])
+    _run(trainer, tokenizer)
+
+
+def build(files: Files, start: Start, config: TrainConfig) -> tuple[DoubleHeadsModel, Tokenizer, dict[str, Any]]:
+    """Model, tokenizer and shipped settings that a new run begins with."""
+    if start.shape is not None:
+        if start.model is not None:
+            raise TrainingError("--model and --config exclude each other: tune a model, or train a fresh one")
+        shape = ModelConfig.from_hf(read_json(start.shape), str(start.shape))
+        if start.tokenizer is not None:
+            tokenizer = Tokenizer.load(start.tokenizer)
+        else:
+            tokenizer = Tokenizer.train(texts(files), shape.vocab_size)
+        fresh = DoubleHeadsModel(shape.replace(vocab_size=tokenizer.vocab_size))
+        fresh.init_weights(positions="sinusoid")
+        return prepared_for_training(fresh, config), tokenizer, {}
+    folder = local_folder(start.model)
+    model = load_model(folder)
+    tokenizer, added = Tokenizer.load_pretrained(folder)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        model.resize_vocabulary(tokenizer.vocab_size)
+    elif added:
+        raise CheckpointError(f"{folder}: the tokenizer does not belong to this model")
+    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
+    read_settings(folder)  # refuse damaged settings now, not after the training
+    return prepared_for_training(model, config), tokenizer, settings
+
+
+def local_folder(model: str | None) -> Path:
+    """The folder of `model`; the well-known names are fetched from the Hugging Face hub."""
+    if model in HUB_NAMES and not Path(str(model)).exists():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        patterns = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer*.json"]
+        try:
+            return Path(snapshot_download(str(model), allow_patterns=patterns))
+        except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(
+                f"{model}: cannot be fetched from the hub ({reason}); name a folder with its files"
+            ) from None
+    return model_folder(model)
+
+
+def prepared_for_training(model: DoubleHeadsModel, config: TrainConfig) -> DoubleHeadsModel:
+    """`model` with the run's dropout, on this process' device."""
+    if config.dropout is not None:
+        # a block keeps the rate it was built with: rebuild around the same weights
+        changed = DoubleHeadsModel(
+            model.config.replace(embd_pdrop=config.dropout, resid_pdrop=config.dropout, attn_pdrop=0.0)
+        )
+        changed.load_state_dict(model.state_dict())
+        model = changed
+    model.gradient_checkpointing = config.gradient_checkpointing
+    return model.float().to(idist.device())
+
+
+def make_trainer(
+    model: DoubleHeadsModel,
+    tokenizer: Tokenizer,
+    settings: dict[str, Any],
+    prepared: Prepared,
+    config: TrainConfig,
+    folder: RunFolder,
+) -> Trainer:
+    """The trainer of a new or resumed run, with its way to save and to validate."""
+    decoding = DecodingConfig(**settings.get("decoding", {}))
+
+    def save(network: DoubleHeadsModel, path: Path) -> None:
+        shipped = Agent(network, tokenizer, decoding)
+        if "max_history" in settings:
+            shipped.max_history = settings["max_history"]
+        shipped.save(path)
+
+    validate = validator(prepared.valid, tokenizer, config) if prepared.valid else None
+    return Trainer(model, prepared.source, config, folder, save, validate)
+
+
+def validator(
+    dialogs: list[EncodedDialog], tokenizer: Tokenizer, config: TrainConfig
+) -> Callable[[DoubleHeadsModel], dict[str, float]]:
+    """A function that scores a model on `dialogs`, as `convai evaluate` does with a history of 2."""
+
+    def validate(model: DoubleHeadsModel) -> dict[str, float]:
+        scores = score_replies(
+            model,
+            tokenizer,
+            dialogs,
+            batch_tokens=config.batch_tokens,
+            autocast=autocast_dtype(config.precision, model.device),
+        )
+        n_tokens = max(1, sum(scores.tokens))
+        lm = sum(scores.nll) / n_tokens
+        ranked = [c for c in scores.choices if c]
+        result = {"loss": config.lm_coef * lm, "lm_loss": lm, "ppl": perplexity(sum(scores.nll), n_tokens)}
+        if ranked and config.layout != "stream":
+            mc = -sum(float(torch.tensor(c).log_softmax(0)[-1]) for c in ranked) / len(ranked)
+            result["hits@1"] = hits_at_k(ranked, [len(c) - 1 for c in ranked])
+            result["mc_loss"] = mc
+            result["loss"] += config.mc_coef * mc
+        return result
+
+    return validate
+
+
+def finish(trainer: Trainer, tokenizer: Tokenizer) -> None:
+    """The finished model, its curves and its card, in the run's folder."""
+    folder = trainer.folder
+    if trainer.validate is None:
+        trainer.save_model(trainer.model, folder.path)
+    records = folder.records()
+    draw_curves(records, folder.path / "curves.png")
+    write_card(folder.path, folder.description(), load_config(folder.path), records)
+
+
+def _run(trainer: Trainer, tokenizer: Tokenizer) -> None:
+    reporter = None
+    if idist.get_rank() == 0:
+        reporter = Reporter(trainer.folder.path, trainer.total_steps, trainer.progress.step)
+        trainer.report = reporter
+    try:
+        trainer.fit()
+    finally:
+        if reporter is not None:
+            reporter.close()
+    if idist.get_rank() == 0:
+        finish(trainer, tokenizer)
+    idist.barrier()
