@@ -33,6 +33,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "datasets",
         "batches",
         "baselines",
+        "ngram_lm",
     ),
     # Numbers.
     2: (
@@ -50,7 +51,19 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # Inference, and the side models.
     3: ("engine", "emotion", "coref"),
     # Use.
-    4: ("agent", "session", "store", "optim", "run_folder", "train", "evaluate"),
+    4: (
+        "agent",
+        "session",
+        "store",
+        "optim",
+        "run_folder",
+        "prepare",
+        "reporting",
+        "model_card",
+        "train",
+        "training_run",
+        "evaluate",
+    ),
     # Doors.
     5: ("interact", "server", "commands", "__main__"),
 }
