@@ -1,0 +1,78 @@
+"""`convai models`: what models there are, what one is made of, and a slimmer copy of it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from convai.errors import SettingsError
+
+HELP = "list, show and export models"
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions list, show and export."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="the embedded models", allow_abbrev=False)
+    show = actions.add_parser("show", help="what a model is made of", allow_abbrev=False)
+    show.add_argument("model", metavar="DIR|NAME")
+    export = actions.add_parser("export", help="copy a model, its weights in another type", allow_abbrev=False)
+    export.add_argument("model", metavar="DIR|NAME")
+    export.add_argument("out", metavar="OUT", type=Path)
+    export.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="type of the weights (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the action. Returns the exit code."""
+    if args.action == "list":
+        return _list()
+    if args.action == "show":
+        return _show(args.model)
+    return _export(args.model, args.out, args.dtype)
+
+
+def _list() -> int:
+    from convai import resources
+
+    for name in resources.model_names():
+        size = sum(f.stat().st_size for f in resources.model_path(name).iterdir() if f.is_file())
+        mark = "  (default)" if name == resources.DEFAULT_MODEL else ""
+        print(f"{name}  {size / 1e6:.1f} MB{mark}")
+    return 0
+
+
+def _show(model: str) -> int:
+    from convai.agent import load_agent, model_folder
+
+    agent = load_agent(model)
+    config = agent.model.config
+    print(f"folder       {model_folder(model)}")
+    print(f"family       {config.family}")
+    print(f"parameters   {agent.model.num_parameters():,}")
+    print(f"layers       {config.n_layer} of width {config.n_embd}, {config.n_head} heads")
+    print(f"vocabulary   {config.vocab_size:,}")
+    print(f"positions    {config.n_positions}")
+    print(f"max_history  {'all that fits' if agent.max_history is None else agent.max_history}")
+    for name in type(agent.decoding).__slots__:
+        print(f"{name:<20} {getattr(agent.decoding, name)}")
+    return 0
+
+
+def _export(model: str, out: Path, dtype: str) -> int:
+    import shutil
+
+    import torch
+
+    from convai.agent import load_agent, model_folder
+
+    source = model_folder(model)
+    if out.exists() and source.resolve() == out.resolve():
+        raise SettingsError(f"{out}: is the model itself; export to another folder")
+    load_agent(model).save(out, getattr(torch, dtype))
+    for extra in ("README.md", "curves.png"):
+        if (source / extra).exists():
+            shutil.copyfile(source / extra, out / extra)
+    print(f"{out}: {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB of {dtype} weights")
+    return 0
