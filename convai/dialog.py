@@ -20,6 +20,7 @@ AGENT: Final = 1
 MAX_UTTERANCE_CHARS: Final = 100_000
 """Longer utterances are refused as damaged input (a 10 MB line is a broken file, not a remark)."""
 
+_NOT_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -105,6 +106,6 @@ def check_text(text: object, where: str) -> str:
     clean = " ".join(text.split())
     if not clean:
         raise DataError(f"{where}: empty text; remove it or write what was said")
-    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in clean):
+    if _NOT_TEXT.search(clean):
         raise DataError(f"{where}: control characters in the text; is this a text file in UTF-8?")
     return clean

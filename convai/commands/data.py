@@ -1,0 +1,146 @@
+"""`convai data`: check, convert, count, compare and download corpora."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+HELP: Final = "check, convert, count, compare and download dialogues"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The sub-commands of `convai data`."""
+    commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    format_help = "format of the files (default: told from their content; see `convai data formats`)"
+
+    check = commands.add_parser(
+        "check", help="list what is wrong, by file and line; exit code 1 if anything is"
+    )
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder of files")
+    check.add_argument("--format", help=format_help)
+
+    convert = commands.add_parser("convert", help="write dialogues in another format")
+    convert.add_argument("input", type=Path, metavar="IN", help="file, or folder of files")
+    convert.add_argument("output", type=Path, metavar="OUT", help="file; .gz and .xz are compressed")
+    convert.add_argument(
+        "--from", dest="from_format", metavar="FORMAT", help="format of IN (default: told from it)"
+    )
+    convert.add_argument(
+        "--to", dest="to_format", metavar="FORMAT", help="format of OUT (default: from its name)"
+    )
+    convert.add_argument(
+        "--distractors",
+        type=int,
+        default=0,
+        metavar="N",
+        help="draw N wrong replies for each reply that has no candidates (default: %(default)s)",
+    )
+    convert.add_argument("--seed", type=int, default=0, help="seed of that draw (default: %(default)s)")
+
+    stats = commands.add_parser("stats", help="count dialogues, turns, words, personas, candidates")
+    stats.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder of files")
+    stats.add_argument("--format", help=format_help)
+    stats.add_argument("--json", action="store_true", help="print one JSON object")
+
+    overlap = commands.add_parser(
+        "overlap", help="list training dialogues that occur in held-out files; exit code 1 if any does"
+    )
+    overlap.add_argument("train", nargs="+", type=Path, metavar="TRAIN", help="training file or folder")
+    overlap.add_argument(
+        "--held-out", nargs="+", type=Path, required=True, metavar="FILE", help="file or folder"
+    )
+
+    download = commands.add_parser(
+        "download", help="fetch PERSONA-CHAT (or another file); goes on where it stopped"
+    )
+    download.add_argument("url", nargs="?", metavar="URL", help="default: PERSONA-CHAT as JSON, about 200 MB")
+    download.add_argument(
+        "--out", type=Path, metavar="FILE", help="where to save it (default: the name in URL)"
+    )
+    download.add_argument("--sha256", metavar="HEX", help="digest that the file must have")
+
+    commands.add_parser("formats", help="list the formats that can be read and written")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what `add_arguments` parsed and return the exit code. Raises ConvaiError for what cannot be read."""
+    return {
+        "check": _check,
+        "convert": _convert,
+        "stats": _stats,
+        "overlap": _overlap,
+        "download": _download,
+        "formats": _formats,
+    }[args.data_command](args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from convai.corpora.check import check
+    from convai.corpora.detect import expand
+
+    reports = [check(file, args.format) for path in args.files for file in expand(path)]
+    for report in reports:
+        print("\n".join(report.lines()))
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from convai.corpora.distractors import with_distractors
+    from convai.corpora.reading import iter_dialogs, write
+
+    dialogs = iter_dialogs(args.input, args.from_format)
+    if args.distractors:
+        dialogs = iter(with_distractors(list(dialogs), args.distractors, args.seed))
+    count = write(args.output, dialogs, args.to_format)
+    print(f"{args.output}: {count:,} dialogues")
+    return 0
+
+
+def _stats(args: argparse.Namespace) -> int:
+    from convai.corpora.reading import iter_dialogs
+    from convai.corpora.stats import stats
+
+    total = stats(dialog for path in args.files for dialog in iter_dialogs(path, args.format))
+    print(json.dumps(total.as_dict()) if args.json else "\n".join(total.lines()))
+    return 0
+
+
+def _overlap(args: argparse.Namespace) -> int:
+    from convai.corpora.overlap import overlap
+
+    found = overlap(args.train, args.held_out)
+    for one in found:
+        print(one)
+    print(f"{len(found):,} training dialogues overlap with the held-out files")
+    return 1 if found else 0
+
+
+def _download(args: argparse.Namespace) -> int:
+    from convai.corpora.download import PERSONACHAT_URL, download, file_name
+
+    url = args.url or PERSONACHAT_URL
+    bar = _show_progress if sys.stderr.isatty() else None
+    path = download(url, args.out or Path(file_name(url)), sha256=args.sha256, progress=bar)
+    if bar:
+        print(file=sys.stderr)
+    print(path)
+    return 0
+
+
+def _show_progress(size: int, total: int | None) -> None:
+    share = f" of {total / 1e6:,.1f} MB ({size / total:4.0%})" if total else " MB"
+    print(f"\r{size / 1e6:,.1f}{share}", end="", file=sys.stderr, flush=True)
+
+
+def _formats(_args: argparse.Namespace) -> int:
+    from convai.corpora.formats import FORMATS
+
+    for f in FORMATS.values():
+        ways = "read, write" if f.render else "read"
+        endings = " ".join(f.extensions) or "-"
+        print(f"{f.name:<12} {ways:<12} {endings:<16} {f.description}")
+    print("Names may go on with .gz or .xz. A format is told from the content, then from the name.")
+    return 0

@@ -1,0 +1,131 @@
+"""`convai data`: what each command prints, writes and exits with."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from convai.commands import data
+from convai.corpora import read, write
+from convai.errors import DataError
+
+FORMATS = Path(__file__).parents[2] / "data" / "formats"
+
+
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    data.add_arguments(parser)
+    return data.run(parser.parse_args([str(a) for a in arguments]))
+
+
+def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", FORMATS) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("3 dialogues, ok" in line for line in lines) == 7
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"turns": []}\nnonsense\n', encoding="utf-8")
+    assert run("check", FORMATS / "convai.jsonl", bad) == 1
+    out = capsys.readouterr().out
+    assert f"{bad}:1: a dialogue with no turns; " in out
+    assert f"{bad}:2: malformed JSON at column 1" in out
+    assert run("check", "--format", "text", bad) == 0
+    with pytest.raises(DataError, match="no such file"):
+        run("check", tmp_path / "nowhere.txt")
+
+
+def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.jsonl.xz"
+    assert run("convert", FORMATS / "persona_chat.csv", out) == 0
+    assert capsys.readouterr().out == f"{out}: 3 dialogues\n"
+    assert read(out) == read(FORMATS / "persona_chat.csv")
+    assert run("convert", out, tmp_path / "m.jsonl", "--to", "openai") == 0
+    assert '"messages"' in (tmp_path / "m.jsonl").read_text()
+    assert run("convert", "--from", "text", FORMATS / "plain.txt", tmp_path / "d.txt") == 0
+    with pytest.raises(DataError, match="format 'sharegpt' cannot be written"):
+        run("convert", out, tmp_path / "x.json", "--to", "sharegpt")
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["d.txt", "m.jsonl", "out.jsonl.xz"]
+
+
+def test_convert_with_drawn_distractors(tmp_path: Path) -> None:
+    source = FORMATS / "plain.txt"
+    for name, seed in (("a.jsonl", 0), ("b.jsonl", 0), ("c.jsonl", 3)):
+        run("convert", source, tmp_path / name, "--distractors", 2, "--seed", seed)
+    first, same, other = (read(tmp_path / name) for name in ("a.jsonl", "b.jsonl", "c.jsonl"))
+    assert first == same != other
+    assert {len(t.distractors) for d in first for _, t in d.replies()} == {2}
+
+
+def test_stats(capsys: pytest.CaptureFixture[str]) -> None:
+    run("stats", FORMATS / "convai.jsonl", FORMATS / "plain.txt", "--json")
+    counts = json.loads(capsys.readouterr().out)
+    assert (counts["dialogues"], counts["turns"], counts["candidates"]) == (6, 20, 6)
+    run("stats", FORMATS / "convai.jsonl")
+    assert capsys.readouterr().out.splitlines()[0].split() == ["dialogues", "3"]
+
+
+def test_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dialogs = read(FORMATS / "convai.jsonl")
+    write(tmp_path / "train.jsonl", dialogs[:1])
+    write(tmp_path / "valid.txt", dialogs)
+    write(tmp_path / "other.txt", dialogs[1:])
+    assert run("overlap", tmp_path / "train.jsonl", "--held-out", tmp_path / "other.txt") == 0
+    assert capsys.readouterr().out == "0 training dialogues overlap with the held-out files\n"
+    both = ["--held-out", tmp_path / "other.txt", tmp_path / "valid.txt"]
+    assert run("overlap", tmp_path / "train.jsonl", *both) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}/train.jsonl:1: shares the whole dialogue with {tmp_path}/valid.txt:1; "
+        "remove it from the training data",
+        "1 training dialogues overlap with the held-out files",
+    ]
+
+
+def test_download(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    handler = functools.partial(Quiet, directory=str(FORMATS))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/personachat.json"
+        assert run("download", url) == 0
+        assert run("download", url, "--out", "b.json") == 0
+        server.shutdown()
+        thread.join()
+    out, err = capsys.readouterr()
+    assert out == "personachat.json\nb.json\n"
+    assert "0.0 of 0.0 MB (100%)" in err
+    assert read("personachat.json") == read("b.json") == read(FORMATS / "personachat.json")
+
+
+def test_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("formats") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:7]] == [
+        "jsonl",
+        "personachat",
+        "parlai",
+        "openai",
+        "sharegpt",
+        "csv",
+        "text",
+    ]
+
+
+def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ((), ("destroy",), ("check",), ("overlap", "a"), ("check", "a", "--colour")):
+        with pytest.raises(SystemExit) as left:
+            run(*arguments)
+        assert left.value.code == 2
+    assert "usage:" in capsys.readouterr().err
