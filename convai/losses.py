@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convai.batches import Batch
+from convai.cross_entropy import linear_cross_entropy
 from convai.model import DoubleHeadsModel
 
 
@@ -40,12 +41,11 @@ def compute_losses(model: DoubleHeadsModel, batch: Batch) -> Losses:
     """
     hidden = model(batch.input_ids, batch.position_ids, batch.segment_ids, batch.mask)
     flat = hidden.reshape(-1, hidden.shape[-1])
-    zero = flat.new_zeros((), dtype=torch.float32)
-    lm = mc = zero
+    lm = mc = flat[:0].float().sum()  # 0, and still something to go backward from
     hits = 0
     if batch.n_labels:
-        logits = model.lm_logits(flat[batch.lm_places])
-        lm = F.cross_entropy(logits.float(), batch.lm_labels, reduction="sum")
+        weight = model.transformer.wte.weight
+        lm = linear_cross_entropy(flat[batch.lm_places], weight, batch.lm_labels)
     if batch.n_choices:
         scores = choice_scores(model, hidden, batch.mc_places)
         gold = torch.full((scores.shape[0],), scores.shape[1] - 1, device=scores.device)

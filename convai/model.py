@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from convai.attention import attend
 from convai.cache import KVCache
 from convai.model_config import ModelConfig
 
@@ -51,15 +52,7 @@ class Attention(nn.Module):
         q, k, v = self.c_attn(x).view(b, t, 3, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)
         if cache is not None:
             k, v = cache.append(layer, k, v)
-        out = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            # without a mask the rows are plain causal text; one new token sees all that is cached
-            is_causal=mask is None and t > 1,
-        )
+        out = attend(q, k, v, mask, self.dropout if self.training else 0.0)
         out = self.c_proj(out.transpose(1, 2).reshape(b, t, d))
         return self.resid_dropout(out)  # type: ignore[no-any-return]
 
@@ -211,7 +204,8 @@ class DoubleHeadsModel(nn.Module):
         if cache is not None and mask is None and input_ids.shape[1] > 1:
             mask = cache.causal_mask(input_ids.shape[1], x.device)
         for block in t.h:
-            if self.gradient_checkpointing and self.training:
+            # what a cache keeps must not be appended to it a second time
+            if self.gradient_checkpointing and self.training and cache is None:
                 x = checkpoint(block, x, mask, use_reentrant=False)
             else:
                 x = block(x, mask, cache)

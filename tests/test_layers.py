@@ -19,7 +19,7 @@ PACKAGE = ROOT / "convai"
 
 LAYERS: dict[int, tuple[str, ...]] = {
     # Words and settings: standard library only.
-    0: ("", "errors", "dialog", "config", "model_config", "protocol", "metrics", "resources"),
+    0: ("", "errors", "atomic", "dialog", "config", "model_config", "protocol", "metrics", "resources", "evaluate_config"),
     # Text to ids.
     1: (
         "segments",
@@ -33,10 +33,14 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "datasets",
         "batches",
         "baselines",
+        "persona_choice",
+        "transcript",
         "ngram_lm",
     ),
     # Numbers.
     2: (
+        "attention",
+        "cross_entropy",
         "cache",
         "model",
         "checkpoint",
@@ -63,9 +67,11 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "train",
         "training_run",
         "evaluate",
+        "evaluate_report",
+        "self_chat",
     ),
     # Doors.
-    5: ("interact", "server", "commands", "__main__"),
+    5: ("interact", "slash", "terminal", "server", "commands", "__main__"),
 }
 """Layer → modules; the name of a package stands for everything in it, and "" for convai/__init__.py.
 
