@@ -19,7 +19,20 @@ PACKAGE = ROOT / "convai"
 
 LAYERS: dict[int, tuple[str, ...]] = {
     # Words and settings: standard library only.
-    0: ("", "errors", "atomic", "dialog", "config", "model_config", "protocol", "metrics", "resources", "evaluate_config"),
+    0: (
+        "",
+        "errors",
+        "atomic",
+        "dialog",
+        "config",
+        "model_config",
+        "protocol",
+        "metrics",
+        "resources",
+        "evaluate_config",
+        "config_values",
+        "safe_text",
+    ),
     # Text to ids.
     1: (
         "segments",
@@ -58,6 +71,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     4: (
         "agent",
         "session",
+        "explain",
         "store",
         "optim",
         "run_folder",

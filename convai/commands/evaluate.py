@@ -1,0 +1,272 @@
+"""`convai evaluate`: ConvAI2's metrics on a file of dialogues, the baselines beside them, and self-chat."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from convai.commands.common import add_config_arguments, config_from_args
+from convai.config import DecodingConfig
+from convai.errors import DataError, SettingsError
+from convai.evaluate_config import EvaluateConfig, SelfChatConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from convai.agent import Agent
+    from convai.dialog import Dialog
+    from convai.self_chat import Conversation
+
+_SHARED: Final = ("seed", "candidates")
+"""Fields of DecodingConfig whose names mean something else in EvaluateConfig."""
+
+HELP = "measure a model: hits@1, perplexity, F1, distinct-n; or let it talk with itself"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to measure, on what, and every field of EvaluateConfig, SelfChatConfig and DecodingConfig."""
+    parser.add_argument(
+        "--model", metavar="DIR|NAME", help="model folder or embedded model (default: the embedded one)"
+    )
+    parser.add_argument("--data", type=Path, metavar="FILE", help="dialogues, in any readable format")
+    parser.add_argument(
+        "--baselines", action="store_true", help="put TF-IDF, n-grams and a constant reply beside the model"
+    )
+    parser.add_argument(
+        "--train",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="with --baselines: dialogues that they learn from (without: no n-grams)",
+    )
+    parser.add_argument(
+        "--self-chat",
+        type=int,
+        metavar="N",
+        help="instead of --data: the model in both chairs, N conversations to read, and counts",
+    )
+    parser.add_argument("--json", action="store_true", help="print the last line alone, one JSON object")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads (default: torch's choice)"
+    )
+    add_config_arguments(parser, EvaluateConfig, title="measuring")
+    add_config_arguments(parser, SelfChatConfig, title="self-chat")
+    title = "decoding (what the model ships with, unless given here)"
+    add_config_arguments(parser, DecodingConfig, title=title, exclude=_SHARED)
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="replies to sample; the next-sentence head picks the best (default: as shipped)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print. Returns the exit code; raises ConvaiError for what cannot be measured."""
+    config = config_from_args(EvaluateConfig, args)
+    self_chat = config_from_args(SelfChatConfig, args)
+    _check_combination(args, config)
+    if args.threads is not None:
+        if args.threads < 1:
+            raise SettingsError(f"--threads={args.threads}: use 1 or more")
+        import torch
+
+        torch.set_num_threads(args.threads)
+    from convai.evaluate_report import json_line
+
+    if args.self_chat is not None:
+        record = _talk(args, config, self_chat)
+    else:
+        record = _measure(args, config)
+    print(json_line(record))
+    return 0
+
+
+def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None:
+    """Refuse options that would not be used."""
+    if args.self_chat is not None:
+        if args.self_chat < 1:
+            raise SettingsError(f"--self-chat={args.self_chat}: use 1 or more conversations")
+        unused = [
+            name for name in ("metrics", "candidates", "dialogs", "batch_tokens") if hasattr(args, name)
+        ]
+        if args.data or args.baselines or args.train or unused:
+            raise SettingsError(
+                "--self-chat needs no dialogues and no metrics; leave out "
+                "--data, --baselines, --train and the options for measuring"
+            )
+        return
+    for name in (field.name for field in dataclasses.fields(SelfChatConfig)):
+        if hasattr(args, name):
+            raise SettingsError(f"--{name} goes with --self-chat N; add that or leave --{name} out")
+    if args.data is None:
+        raise SettingsError("--data FILE is missing: name the dialogues to measure on, or use --self-chat N")
+    if args.train and not args.baselines:
+        raise SettingsError("--train goes with --baselines; add that or leave --train out")
+    if not config.chosen and not args.baselines:
+        raise SettingsError("--metrics=none: nothing is left to do; name some, or add --baselines")
+
+
+# -- a file ------------------------------------------------------------------------------------------
+
+
+def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
+    from convai import corpora
+
+    dialogs = corpora.read(args.data)
+    train = [dialog for path in args.train for dialog in corpora.iter_dialogs(path)]
+    agent = _agent(args) if config.chosen else None
+
+    from convai.evaluate import Evaluation, baseline_scores, evaluate, prepare
+    from convai.evaluate_report import report
+
+    beside: dict[str, float] = {}
+    several = sum(any(True for _ in dialog.replies()) for dialog in dialogs) > 1
+    rank = "hits" in config.chosen or (args.baselines and several)
+    with _about(args.data):
+        chosen = prepare(dialogs, config, rank=rank)
+        result = Evaluation(counts=_counts(chosen))
+        if agent is not None:
+            with _bars() as progress:
+                result = evaluate(agent, chosen, config, autocast=_autocast(agent, config), progress=progress)
+        if args.baselines:
+            beside = baseline_scores(chosen, train)
+    name = agent.name if agent is not None else None
+    if not args.json:
+        print(report(args.data, name, result.scores, result.counts, beside, config.max_history))
+    return {
+        **result.scores,
+        **result.counts,
+        **({"baselines": beside} if args.baselines else {}),
+        "model": name,
+        "data": str(args.data),
+        "max_history": config.max_history,
+        "seed": config.seed,
+        "precision": config.precision,
+        **_decoding(agent if config.chosen & {"f1", "distinct"} else None),
+    }
+
+
+def _counts(dialogs: Sequence[Dialog]) -> dict[str, int]:
+    replies = [turn.text for dialog in dialogs for _, turn in dialog.replies()]
+    return {
+        "dialogs": len(dialogs),
+        "replies": len(replies),
+        "words": sum(len(text.split()) for text in replies),
+        "bytes": sum(len(text.encode()) for text in replies),
+    }
+
+
+# -- self-chat ---------------------------------------------------------------------------------------
+
+
+def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig) -> dict[str, Any]:
+    from convai import corpora, resources
+
+    if chat.out is not None and not chat.out.parent.is_dir():
+        raise DataError(f"{chat.out}: there is no folder {chat.out.parent}; create it first")
+    personas = corpora.read_personas(chat.personas or resources.personas_path())
+    agent = _agent(args)
+
+    from convai.evaluate_report import listing, transcript
+    from convai.self_chat import self_chats, tally
+
+    conversations: list[Conversation] = []
+    max_history = config.max_history if hasattr(args, "max_history") else agent.max_history
+    with _bars() as progress:
+        for conversation in self_chats(
+            agent,
+            personas,
+            args.self_chat,
+            turns=chat.turns,
+            seed=config.seed,
+            max_history=max_history,
+            autocast=_autocast(agent, config),
+        ):
+            conversations.append(conversation)
+            progress("conversations", len(conversations), args.self_chat)
+    if chat.out is not None:
+        corpora.write(chat.out, (c.dialog for c in conversations), "jsonl")
+    record = tally(conversations)
+    if not args.json:
+        for number, conversation in enumerate(conversations, 1):
+            print(transcript(number, conversation.dialog))
+        print(listing(record))
+    return {
+        **record,
+        "turns": chat.turns,
+        "model": agent.name,
+        "max_history": max_history,
+        "seed": config.seed,
+        "precision": config.precision,
+        **_decoding(agent),
+    }
+
+
+# -- both --------------------------------------------------------------------------------------------
+
+
+def _agent(args: argparse.Namespace) -> Agent:
+    """The model asked for, the decoding options given laid over its own."""
+    from convai.agent import load_agent
+
+    given = {name: value for name, value in vars(args).items() if name not in _SHARED}
+    if "samples" in given:
+        given["candidates"] = given["samples"]
+    agent = load_agent(args.model)
+    agent.decoding = config_from_args(DecodingConfig, argparse.Namespace(**given), base=agent.decoding)
+    return agent
+
+
+def _autocast(agent: Agent, config: EvaluateConfig) -> torch.dtype | None:
+    if config.precision == "float32":
+        return None
+    from convai.train import autocast_dtype
+
+    return autocast_dtype(config.precision, agent.model.device)
+
+
+def _decoding(agent: Agent | None) -> dict[str, Any]:
+    if agent is None:
+        return {}
+    settings = dataclasses.asdict(agent.decoding)
+    del settings["seed"]  # every reply has one of its own
+    return {"decoding": settings}
+
+
+@contextlib.contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Put the name of the file before what is wrong with its content."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Any]:
+    """A progress function: a bar on stderr for each kind of work, where a person is looking."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda what, done, of: None
+        return
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def progress(what: str, done: int, of: int) -> None:
+        if what not in bars:
+            bars[what] = tqdm(total=of, desc=what, file=sys.stderr, dynamic_ncols=True)
+        bars[what].update(done - bars[what].n)
+
+    try:
+        yield progress
+    finally:
+        for bar in bars.values():
+            bar.close()

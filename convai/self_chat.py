@@ -1,0 +1,146 @@
+"""The model in both chairs: conversations to read, and counts of what goes wrong in them.
+
+The user's chair is the same model, with a persona of its own, that sees the conversation with the roles
+exchanged. It opens with one of a few fixed lines, since a model learns to answer and not to begin.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import torch
+
+from convai.agent import Agent
+from convai.dialog import AGENT, USER, Dialog, Persona, Turn
+from convai.encoding import encode_persona, encode_turns
+from convai.engine import Finished, Request
+from convai.evaluate import reply_seed, variety
+from convai.metrics import Mean, normalize_answer
+from convai.safe_text import one_line
+from convai.segments import EncodedTurn, build_prompt, fit_history
+from convai.session import SILENCE
+
+OPENERS: Final = (
+    "Hi! How are you today?",
+    "Hello there, what are you up to?",
+    "Hey! Tell me something about yourself.",
+    "Hi, what do you do for a living?",
+    "Good evening! Did you have a nice day?",
+    "Hello! Do you have any hobbies?",
+)
+"""What the user's chair says first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What was said, and the replies of the agent's chair as they were drawn."""
+
+    dialog: Dialog
+    replies: tuple[Finished, ...]
+
+
+class Chair:
+    """One side of the table, which takes itself for the agent."""
+
+    def __init__(
+        self, agent: Agent, persona: Persona, max_history: int | None, autocast: torch.dtype | None
+    ) -> None:
+        self._agent, self._max_history = agent, max_history
+        self._engine = agent.engine(autocast=autocast)
+        self._persona = encode_persona(agent.tokenizer, persona)
+        self._turns: list[EncodedTurn] = []
+
+    def note(self, text: str, *, own: bool) -> None:
+        """Somebody said `text`: this chair, or the other one."""
+        self._turns += encode_turns(self._agent.tokenizer, [Turn(AGENT if own else USER, text)])
+
+    def answer(self, seed: int) -> Finished:
+        """Draw a reply. Raises SettingsError when the persona leaves no room for one."""
+        positions = self._agent.model.config.n_positions
+        keep = None if self._max_history is None else 2 * self._max_history + 1
+        history = fit_history(
+            self._persona,
+            self._turns if keep is None else self._turns[-keep:],
+            n_positions=positions,
+            reserve=min(self._agent.decoding.max_length, positions // 4) + 2,
+        )
+        own = [turn.ids for turn in self._turns if turn.speaker == AGENT]
+        prompt = build_prompt(self._agent.tokenizer, self._persona, history)
+        return self._engine.best(Request(prompt, replace(self._agent.decoding, seed=seed), own))
+
+
+def self_chats(
+    agent: Agent,
+    personas: Sequence[Persona],
+    count: int,
+    *,
+    turns: int,
+    seed: int,
+    max_history: int | None,
+    autocast: torch.dtype | None = None,
+) -> Iterator[Conversation]:
+    """`count` conversations in which the agent's chair replies `turns` times, both chairs with the agent's
+    decoding settings.
+
+    Personas, opener and sampling of a conversation follow from `seed` and its number: a longer run begins
+    with the conversations of a shorter one. The two personas differ where there are two.
+    """
+    for number in range(count):
+        rng = random.Random(f"self-chat {seed} {number}")
+        sides = rng.sample(personas, 2) if len(personas) > 1 else [personas[0]] * 2
+        chairs = [Chair(agent, persona, max_history, autocast) for persona in sides]
+        said: list[Turn] = []
+        drawn: list[Finished] = []
+        text = rng.choice(OPENERS)
+        for turn in range(2 * turns):
+            speaker = AGENT if turn % 2 else USER
+            if turn:
+                finished = chairs[speaker].answer(reply_seed(seed, (number << 16) + turn))
+                text = one_line(finished.text) or SILENCE
+                if speaker == AGENT:
+                    drawn.append(finished)
+            said.append(Turn(speaker, text))
+            for side, chair in enumerate(chairs):
+                chair.note(text, own=side == speaker)
+        dialog = Dialog(tuple(said), (sides[USER], sides[AGENT]), id=f"self-chat-{seed}-{number + 1}")
+        yield Conversation(dialog, tuple(drawn))
+
+
+def tally(conversations: Sequence[Conversation]) -> dict[str, Any]:
+    """Counts and shares over the replies of the agent's chair.
+
+    As `convai.evaluate.variety`, and: `echoed_replies`, which say what the partner said before; `empty`,
+    without a text; `cut_off`, ended by the length; `questions`, the share with a question mark;
+    `words_per_reply`.
+    """
+    texts = [[reply.text for reply in c.replies] for c in conversations]
+    drawn = [reply for c in conversations for reply in c.replies]
+    words, questions = Mean(), Mean()
+    for reply in drawn:
+        words.add(len(reply.text.split()))
+        questions.add("?" in reply.text)
+    return {
+        "conversations": len(conversations),
+        "replies": len(drawn),
+        **variety(texts),
+        "echoed_replies": sum(_echoes(c.dialog) for c in conversations),
+        "empty": sum(not one_line(reply.text) for reply in drawn),
+        "cut_off": sum(reply.reason == "length" for reply in drawn),
+        "questions": questions.value,
+        "words_per_reply": words.value,
+    }
+
+
+def _echoes(dialog: Dialog) -> int:
+    heard: set[str] = set()
+    echoes = 0
+    for turn in dialog.turns:
+        normal = normalize_answer(turn.text)
+        if turn.speaker == USER:
+            heard.add(normal)
+        else:
+            echoes += bool(normal) and normal in heard
+    return echoes
