@@ -1,0 +1,107 @@
+"""`convai chat`: talk with a persona in the terminal, or answer lines from a pipe."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from convai.commands.common import add_config_arguments, config_from_args
+from convai.config import DecodingConfig
+from convai.errors import ConvaiError
+
+HELP: Final = "talk with a persona; with piped input one line in, one line out"
+
+_SMALL: Final = 30_000_000
+"""Parameters up to which one thread is as good as several, and far better where a core is busy: then the
+threads of each of a token's many small steps wait for the slowest (10 times slower was measured)."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `convai chat`."""
+    parser.add_argument(
+        "--model", metavar="DIR|NAME", help="model folder, or an embedded model (default: the embedded one)"
+    )
+    parser.add_argument(
+        "--persona",
+        metavar="FILE|TEXT",
+        help="who the agent is: a file with a sentence a line, or the sentences themselves, such as "
+        "'i am a nurse. i have two dogs.' (default: a random one)",
+    )
+    parser.add_argument(
+        "--persona-seed",
+        type=int,
+        metavar="N",
+        help="seed of the random persona; --seed is that of the replies (default: another every time)",
+    )
+    parser.add_argument(
+        "--max-history",
+        type=_exchanges,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="exchanges that the model is shown; none: all that fits (default: the model's own)",
+    )
+    parser.add_argument("--load", type=Path, metavar="FILE", help="go on with a conversation saved by /save")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bf16"),
+        default="auto",
+        help="what the model computes in; auto is float32 on a processor (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_threads,
+        metavar="N",
+        help=f"processor threads (default: 1 for up to {_SMALL // 10**6}M parameters, else torch's choice)",
+    )
+    add_config_arguments(
+        parser, DecodingConfig, title="decoding (a model's own settings come before these defaults)"
+    )
+
+
+def _exchanges(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of exchanges, 0 or more, or none")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads, 1 or more")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the model and talk. Raises ConvaiError for options, files and messages that are wrong."""
+    from convai.persona_choice import PersonaDeck, personas_of
+
+    if sys.stdin is None:
+        raise ConvaiError("standard input is closed; give a terminal, a pipe or a file")
+    given = personas_of(args.persona, "--persona") if args.persona is not None else []
+    deck = PersonaDeck(given if len(given) > 1 else (), args.persona_seed)
+    persona = given[0] if len(given) == 1 else None if args.load and not given else deck.draw()
+
+    import torch  # only now: a wrong option or file is told at once
+
+    from convai.agent import load_agent
+    from convai.interact import interact
+    from convai.session import Session
+
+    agent = load_agent(args.model)
+    if args.threads or (agent.model.num_parameters() <= _SMALL and "OMP_NUM_THREADS" not in os.environ):
+        torch.set_num_threads(args.threads or 1)
+    engine = agent.engine(autocast=torch.bfloat16 if args.precision == "bf16" else None)
+    session = Session(agent, engine)
+    if args.load:
+        session.load(args.load)
+    if persona is not None:
+        session.set_persona(persona)
+    session.decoding = config_from_args(DecodingConfig, args, base=session.decoding)
+    session.max_history = getattr(args, "max_history", session.max_history)
+    with open(os.devnull, "w") as nowhere:
+        interact(session, deck, sys.stdin, sys.stdout or nowhere)  # None where the caller closed it
+    return 0

@@ -1,0 +1,56 @@
+"""Which persona: the sentences that were given, those of a file, or a random one with a seed of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from convai import resources
+from convai.corpora.building import persona_from_text
+from convai.corpora.personas import read_personas
+from convai.dialog import Persona
+from convai.errors import DataError
+
+_PATH: Final = re.compile(r"\S*[/\\]\S*|\S+\.\w+")
+"""One word with a slash or a file name's ending: somebody means a file."""
+
+
+class PersonaDeck:
+    """Personas to draw from, by default those that travel with convai.
+
+    The seed is the deck's own: a fixed seed for the sampler of replies does not fix who is talking.
+    """
+
+    def __init__(self, personas: Sequence[Persona] = (), seed: int | None = None) -> None:
+        """Without `personas` the sample file is read at the first draw. `seed` None: another every time."""
+        self._personas = list(personas)
+        self._random = random.Random(seed)
+
+    def draw(self, but: Persona | None = None) -> Persona:
+        """A random persona, another than `but` where there is one. Raises DataError without sample file."""
+        if not self._personas:
+            self._personas = read_personas(resources.personas_path())
+        others = [persona for persona in self._personas if persona != but]
+        return self._random.choice(others or self._personas)
+
+    def take(self, personas: Sequence[Persona]) -> None:
+        """Draw from these from now on."""
+        self._personas = list(personas)
+
+
+def personas_of(text: str, where: str) -> list[Persona]:
+    """The personas in the file called `text`, or else `text` itself, read as sentences (blank: nobody).
+
+    Raises DataError, beginning with `where`, for what looks like a path and leads nowhere, and for text with
+    control characters.
+    """
+    if os.path.exists(text):
+        return read_personas(text)
+    if _PATH.fullmatch(text.strip()):
+        raise DataError(
+            f"{where}: there is no file {text}; check the path, or write sentences: 'i have two dogs.'"
+        )
+    return [persona_from_text(text, where)]

@@ -1,0 +1,310 @@
+"""One conversation: persona, turns, settings; what was said goes in, events of a reply come out.
+
+No printing, no sockets, no torch: every door (terminal, server) holds a Session and reads its events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import EllipsisType
+from typing import Final
+
+from convai.agent import Agent
+from convai.config import DecodingConfig
+from convai.dialog import AGENT, USER, Dialog, Persona, Turn, check_text, history_window
+from convai.encoding import encode_persona, encode_turns
+from convai.engine import Engine, Event, Finished, Request, Token
+from convai.errors import ConvaiError
+from convai.explain import Explanation, Input, input_rows, reply_rows
+from convai.safe_text import OneLine, one_line
+from convai.segments import build_prompt, fit_history
+from convai.transcript import ChatSettings, ReplyTurn, load_conversation, save_conversation
+
+NOBODY: Final = Persona()
+SILENCE: Final = "..."
+"""The reply where the model came up with nothing that can be shown, again and again."""
+TRIES: Final = 4
+"""Draws before SILENCE."""
+_MESSAGE: Final = 8
+"""Positions that a persona leaves at least for what is said to it."""
+
+
+def reply_seed(seed: int, turn: int, attempt: int = 0, retry: int = 0) -> int:
+    """The sampler's seed of one reply: turn `turn` (from 0), replacing `attempt` earlier ones."""
+    digest = hashlib.blake2b(f"{seed}/{turn}/{attempt}/{retry}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A reply in the making: what it answers, how, and what has been drawn of it."""
+
+    before: tuple[Turn, ...]
+    rejected: tuple[str, ...]
+    attempt: int
+    source: Input
+    request: Request
+    shown: str = ""
+    tokens: list[Token] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    chosen: int | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it can be shown as it is drawn: there is one candidate, and it stays as it is."""
+        return self.request.config.candidates == 1 and self.request.config.num_beams == 1
+
+
+class Session:
+    """A conversation with one agent. `persona`, `turns`, `dialog` and `seed` are for reading.
+
+    `decoding` and `max_history` may be assigned at any time and hold from the next reply on. The same seed,
+    persona and messages give the same conversation.
+
+    A reply is part of the conversation when its iterator has come to its end. Closing the iterator (or
+    Ctrl-C while it computes) stops the reply: what was shown of it stays, marked as interrupted; if nothing
+    was shown, the conversation is what it was before the message. The same holds when the next message
+    comes before the reply has ended. An error leaves the conversation as it was.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        engine: Engine,
+        persona: Persona = NOBODY,
+        *,
+        decoding: DecodingConfig | None = None,
+        max_history: int | EllipsisType | None = ...,
+    ) -> None:
+        """`decoding` and `max_history` (exchanges; None: all that fits) default to what the model ships with.
+
+        `decoding.seed` is the conversation's seed; None draws one. Raises SettingsError when the persona
+        leaves the model no room.
+        """
+        self.agent = agent
+        self.engine = engine
+        self.decoding = decoding or agent.decoding
+        self.max_history = agent.max_history if isinstance(max_history, EllipsisType) else max_history
+        self._drawn_seed = secrets.randbits(32)
+        self._dialog = Dialog()
+        self._running: Generator[Event, None, None] | None = None
+        self._last: _Draft | None = None
+        self.set_persona(persona)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @property
+    def persona(self) -> Persona:
+        """Who the agent is."""
+        return self._dialog.persona
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What was said, oldest first; replies drawn here are ReplyTurns."""
+        return self._dialog.turns
+
+    @property
+    def dialog(self) -> Dialog:
+        """The conversation as a dialogue."""
+        return self._dialog
+
+    @property
+    def seed(self) -> int:
+        """The seed of this conversation."""
+        return self._drawn_seed if self.decoding.seed is None else self.decoding.seed
+
+    def explain(self) -> Explanation:
+        """The exact input of the last reply, and what it was chosen from.
+
+        Raises ConvaiError where the last reply was not drawn here (it was loaded, or taken back).
+        """
+        draft = self._last
+        if draft is None:
+            raise ConvaiError("no reply to explain: the last one must have been drawn in this session")
+        tokenizer = self.agent.tokenizer
+        end = None if draft.chosen is None else draft.finished[draft.chosen]
+        candidate = 0 if end is None else end.candidate
+        tokens = [token for token in draft.tokens if token.candidate == candidate]
+        ids = [token.id for token in tokens] if end is None else list(end.ids)
+        rows = input_rows(tokenizer, draft.source) + reply_rows(tokenizer, draft.source, ids, tokens, end)
+        return Explanation(
+            tuple(rows), tuple(draft.finished), draft.chosen, draft.request.config, draft.source.left_out
+        )
+
+    # -- talking -----------------------------------------------------------------------------------
+
+    def say(self, text: str, where: str = "message") -> Generator[Event, None, None]:
+        """The user says `text`; iterate to get the reply.
+
+        With one candidate Token events come as they are drawn, then Finished; with several, or beam search,
+        only Finished, for the reply that the next-sentence head likes best. Texts are clean: one line, no
+        control characters, and those of the tokens are how Finished.text begins.
+
+        Raises at once DataError, beginning with `where`, for text that is blank, too long or no text, and
+        SettingsError when it does not fit into the model.
+        """
+        self.stop()
+        return self._start((*self.turns, Turn(USER, check_text(text, where))))
+
+    def regenerate(self) -> Generator[Event, None, None]:
+        """Draw another reply in place of the last one, as `say` does.
+
+        The new one is kept from repeating those it replaces (`no_repeat_own_ngram`), which stay with the turn
+        as its distractors. Stopped before anything was shown, it leaves the old reply. A last message without
+        a reply gets one. Raises ConvaiError when nothing was said.
+        """
+        self.stop()
+        if not self.turns:
+            raise ConvaiError("there is no reply to draw again; say something first")
+        if self.turns[-1].speaker == USER:  # of a dialogue that was loaded
+            return self._start(self.turns)
+        *before, last = self.turns
+        attempt = last.attempt if isinstance(last, ReplyTurn) else 0
+        rejected = dict.fromkeys((*last.distractors, last.text))
+        return self._start(tuple(before), attempt + 1, tuple(rejected))
+
+    def answer(self, text: str, where: str = "message") -> str:
+        """`say`, all at once: the reply's text."""
+        final = SILENCE
+        for event in self.say(text, where):
+            final = event.text
+        return final
+
+    def stop(self) -> None:
+        """Stop the reply that is being read, if any."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def _start(
+        self, before: tuple[Turn, ...], attempt: int = 0, rejected: tuple[str, ...] = ()
+    ) -> Generator[Event, None, None]:
+        tokenizer = self.agent.tokenizer
+        persona = encode_persona(tokenizer, self.persona)
+        window = [Turn(turn.speaker, turn.text) for turn in history_window(before, self.max_history)]
+        turns = fit_history(
+            persona, encode_turns(tokenizer, window), n_positions=self._positions, reserve=self._reserve
+        )
+        own = [turn.text for turn in before if turn.speaker == AGENT]
+        source = Input(build_prompt(tokenizer, persona, turns), persona, turns, len(before) - len(turns))
+        request = Request(source.prompt, self.decoding, tokenizer.encode_batch([*own, *rejected]))
+        self._running = self._draw(_Draft(before, rejected, attempt, source, request))
+        return self._running
+
+    @property
+    def _positions(self) -> int:
+        return self.agent.model.config.n_positions
+
+    @property
+    def _reserve(self) -> int:
+        """Positions kept for the reply and its two control tokens; a long one has what is left."""
+        return min(self.decoding.max_length, self._positions // 4) + 2
+
+    def _draw(self, draft: _Draft) -> Generator[Event, None, None]:
+        config = draft.request.config
+        base = self._drawn_seed if config.seed is None else config.seed
+        sampled = config.temperature > 0 and config.num_beams == 1
+        try:
+            for retry in range(TRIES if sampled else 1):
+                seed = reply_seed(base, len(draft.before), draft.attempt, retry)
+                draft.request = replace(draft.request, config=replace(config, seed=seed))
+                yield from self._candidates(draft)
+                with_text = [i for i, end in enumerate(draft.finished) if end.text]
+                if with_text:
+                    draft.chosen = max(with_text, key=lambda i: draft.finished[i].score)
+                    break
+            else:
+                draft.chosen = 0
+                draft.finished[0] = replace(draft.finished[0], text=SILENCE)
+        except (GeneratorExit, KeyboardInterrupt):
+            if draft.shown:
+                self._commit(draft, draft.shown, interrupted=True)
+            raise
+        reply = draft.finished[draft.chosen]
+        self._commit(draft, reply.text)
+        yield reply
+
+    def _candidates(self, draft: _Draft) -> Generator[Event, None, None]:
+        """One draw: what it finishes with goes into `draft`, what can be shown meanwhile is handed on."""
+        line = OneLine()
+        draft.tokens, draft.finished = [], []
+        with closing(self.engine.stream(draft.request)) as events:
+            for event in events:
+                if isinstance(event, Finished):
+                    draft.finished.append(replace(event, text=one_line(event.text)))
+                    continue
+                draft.tokens.append(event)
+                if draft.live:
+                    piece = line.push(event.text)
+                    draft.shown += piece
+                    yield replace(event, text=piece)
+
+    def _commit(self, draft: _Draft, text: str, interrupted: bool = False) -> None:
+        turn = ReplyTurn(
+            AGENT,
+            text,
+            tuple(wrong for wrong in draft.rejected if wrong != text),
+            draft.attempt,
+            interrupted,
+        )
+        self._dialog = replace(self._dialog, turns=(*draft.before, turn))
+        self._last = draft
+        self._running = None
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    def undo(self) -> tuple[Turn, ...]:
+        """Take back the last message and its reply; return them. Raises ConvaiError without any."""
+        self.stop()
+        said = [i for i, turn in enumerate(self.turns) if turn.speaker == USER]
+        if not said:
+            raise ConvaiError("there is nothing to take back")
+        taken = self.turns[said[-1] :]
+        self._dialog = replace(self._dialog, turns=self.turns[: said[-1]])
+        self._last = None
+        return taken
+
+    def reset(self) -> None:
+        """Start over with the same persona. The seed stays if it was given; else a fresh one is drawn."""
+        self.stop()
+        self._dialog = Dialog(personas=self._dialog.personas)
+        self._drawn_seed = secrets.randbits(32)
+        self._last = None
+
+    def set_persona(self, persona: Persona) -> None:
+        """Make the agent somebody else; the turns stay (`reset` is for starting over).
+
+        Raises SettingsError, and changes nothing, when the persona leaves the model no room.
+        """
+        self.stop()
+        ids = encode_persona(self.agent.tokenizer, persona)
+        fit_history(ids, (), n_positions=self._positions, reserve=self._reserve + _MESSAGE)
+        self._dialog = replace(self._dialog, personas=(self._dialog.personas[USER], persona))
+
+    def save(self, path: Path) -> None:
+        """Write the conversation and its settings to a file. Raises DataError; see convai.transcript."""
+        self.stop()
+        settings = ChatSettings(
+            decoding=self.decoding, max_history=self.max_history, seed=self.seed, model=self.agent.name
+        )
+        save_conversation(path, self._dialog, settings)
+
+    def load(self, path: Path) -> None:
+        """Go on with a saved conversation, as it would have gone on: persona, turns, settings, seed.
+
+        A dialogue that was not saved by a chat leaves the settings as they are. Raises DataError for a file
+        that cannot be read, SettingsError when its persona leaves this model no room; nothing changes then.
+        """
+        self.stop()
+        dialog, settings = load_conversation(path)
+        self.set_persona(dialog.persona)
+        self._dialog = dialog
+        self._last = None
+        if settings is not None:
+            self.decoding, self.max_history = settings.decoding, settings.max_history
+            self._drawn_seed = settings.seed

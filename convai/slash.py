@@ -1,0 +1,286 @@
+"""The commands of a chat in the terminal: `/why`, `/undo` and the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from convai.commands.common import field_docs
+from convai.config import DecodingConfig
+from convai.config_values import from_text, nearest, unknown_setting
+from convai.corpora.building import persona_from_text
+from convai.corpora.personas import read_personas
+from convai.dialog import USER
+from convai.errors import ConvaiError, DataError, SettingsError
+from convai.safe_text import visible
+
+if TYPE_CHECKING:
+    from convai.explain import Explanation, Row
+    from convai.interact import Chat
+
+_FIELDS: Final = [field.name for field in dataclasses.fields(DecodingConfig)]
+HISTORY: Final = "max_history"
+_SETTINGS: Final = [*_FIELDS, HISTORY]
+_TIE: Final = "\N{NO-BREAK SPACE}"
+_HISTORY_DOC: Final = "Exchanges of the conversation that the model is shown; none: all that fits."
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`run(chat, rest of the line)`; `usages` are its lines of /help."""
+
+    run: Callable[[Chat, str], None]
+    usages: tuple[tuple[str, str], ...]
+    takes_text: bool = False
+
+
+def execute(chat: Chat, line: str) -> None:
+    """Do what `line`, which begins with a slash, says. Raises ConvaiError where that cannot be done."""
+    name, _, rest = line[1:].strip().partition(" ")
+    command = COMMANDS.get(name.lower())
+    if command is None:
+        close = nearest(name.lower(), COMMANDS)
+        advice = f"did you mean /{close}?" if close else "/help lists the commands"
+        raise ConvaiError(f"there is no command /{name[:40]}; {advice}")
+    if rest.strip() and not command.takes_text:
+        raise ConvaiError(f"/{name} takes nothing behind it")
+    command.run(chat, rest.strip())
+
+
+def complete(line: str, word: str) -> list[str]:
+    """What the last `word` of `line` may become: a command, a setting, a file."""
+    name, blank, _ = line.lstrip().partition(" ")
+    if not name.startswith("/"):
+        return []
+    if not blank:
+        return [f"/{command} " for command in COMMANDS if f"/{command}".startswith(word)]
+    first = line.lstrip()[len(name) :].strip() == word
+    options: list[str] = []
+    if name == "/settings" and first:
+        options = _SETTINGS
+    elif name == "/persona" and first:
+        options = ["shuffle", "set"]
+    found = [f"{option} " for option in options if option.startswith(word)]
+    if name in ("/save", "/load", "/persona") and first:
+        paths = sorted(glob.glob(glob.escape(os.path.expanduser(word)) + "*"))
+        found += [path + "/" if os.path.isdir(path) else path for path in paths]
+    return found
+
+
+# -- the commands ----------------------------------------------------------------------------------
+
+
+def _persona(chat: Chat, text: str) -> None:
+    what, _, rest = text.partition(" ")
+    if not text:
+        chat.show_persona()
+        return
+    if what == "set":
+        persona = persona_from_text(rest, "/persona set")
+    elif text == "shuffle":
+        persona = chat.deck.draw(but=chat.session.persona)
+    elif os.path.exists(path := os.path.expanduser(text)):
+        chat.deck.take(read_personas(path))
+        persona = chat.deck.draw(but=chat.session.persona)
+    else:
+        raise DataError(f"there is no file {text}; say /persona set i am a nurse. i have two dogs.")
+    chat.session.set_persona(persona)
+    chat.session.reset()
+    chat.show_persona()
+    chat.screen.note("a new persona: the conversation starts over")
+
+
+def _reset(chat: Chat, _text: str) -> None:
+    chat.session.reset()
+    chat.screen.note("the conversation starts over")
+
+
+def _regenerate(chat: Chat, _text: str) -> None:
+    chat.show_reply(chat.session.regenerate())
+
+
+def _undo(chat: Chat, _text: str) -> None:
+    taken = chat.session.undo()
+    said = next(turn.text for turn in taken if turn.speaker == USER)
+    chat.screen.note(f"taken back: {said}")
+
+
+def _save(chat: Chat, text: str) -> None:
+    path = _file(text, "/save")
+    chat.session.save(path)
+    chat.screen.note(f"{len(chat.session.turns)} turns saved in {path}")
+
+
+def _load(chat: Chat, text: str) -> None:
+    path = _file(text, "/load")
+    chat.session.load(path)
+    chat.show_persona()
+    chat.show_turns()
+
+
+def _file(text: str, command: str) -> Path:
+    if not text:
+        raise ConvaiError(f"name a file: {command} chat.jsonl")
+    return Path(text).expanduser()
+
+
+def _settings(chat: Chat, text: str) -> None:
+    session, screen = chat.session, chat.screen
+    if not text:
+        _list_settings(chat)
+        return
+    name, _, value = text.replace("=", " ", 1).partition(" ")
+    name, value = name.replace("-", "_"), value.strip()
+    before = _setting(chat, name)
+    if not value:
+        screen.line(f"{_show(before)}  {_doc(name)}", prefix=f"{name}  ")
+        return
+    if name == HISTORY:
+        session.max_history = _exchanges(value)
+    else:
+        session.decoding = from_text(session.decoding, name, value)
+    screen.note(f"{name} {_show(_setting(chat, name))}, it was {_show(before)}; from the next reply on")
+
+
+def _list_settings(chat: Chat) -> None:
+    shipped = {**dataclasses.asdict(chat.session.agent.decoding), HISTORY: chat.session.agent.max_history}
+    for name in _SETTINGS:
+        value = _setting(chat, name)
+        mark = " " if value == shipped[name] else "*"
+        chat.screen.line(_doc(name), "dim", prefix=f"{mark} {name:<19} {_show(value):<6} ")
+    chat.screen.note("/settings top_p 0.8 changes one; * marks those that are not the model's own")
+
+
+def _setting(chat: Chat, name: str) -> object:
+    if name == HISTORY:
+        return chat.session.max_history
+    if name not in _FIELDS:
+        raise unknown_setting(name, _SETTINGS)
+    return getattr(chat.session.decoding, name)
+
+
+def _exchanges(text: str) -> int | None:
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal():
+        raise SettingsError(f"{HISTORY}={text!r}: use a number of exchanges, 0 or more, or none")
+    return int(text)
+
+
+def _doc(name: str) -> str:
+    return _HISTORY_DOC if name == HISTORY else field_docs(DecodingConfig).get(name, "")
+
+
+def _show(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _why(chat: Chat, _text: str) -> None:
+    explained, screen = chat.session.explain(), chat.screen
+    screen.line("Input of the last reply: position, segment, tokens with | between them.", "bold")
+    part = ""
+    for group in _groups(explained.rows):
+        first = group[0]
+        shown = first.part if first.part != part else ""
+        part = first.part
+        tokens = "|".join(map(_token, group))
+        screen.line(tokens, prefix=f"{shown:<8} {first.position:>4}  {first.segment:<10}  ")
+    if explained.left_out:
+        screen.note(f"{explained.left_out} older turns are not shown to the model any more; see {HISTORY}")
+    drawn = [row for row in explained.rows if row.logprob is not None]
+    if drawn:
+        screen.line("How probable each token of the reply was to the model:", "bold")
+        shares = (f"{_token(row).strip() or '_'}{_TIE}{_percent(row.logprob)}" for row in drawn)
+        screen.line(" | ".join(shares), prefix="  ")
+    _candidates(chat, explained)
+    screen.line("It was drawn with:", "bold")
+    used = (f"{name}{_TIE}{_show(getattr(explained.decoding, name))}" for name in _FIELDS)
+    screen.line(", ".join(used), "dim", prefix="  ")
+
+
+def _token(row: Row) -> str:
+    """A token's text with control characters spelt out, and a mark for a part of a character."""
+    spelt = (char if visible(char) else f"\\x{ord(char):02x}" for char in row.text)
+    return "".join(spelt) or "\N{REPLACEMENT CHARACTER}"
+
+
+def _groups(rows: tuple[Row, ...]) -> list[list[Row]]:
+    """Rows of one sentence, or one turn, together; <bos> stands alone."""
+    groups: list[list[Row]] = []
+    for i, row in enumerate(rows):
+        same = i > 1 and (row.part, row.item) == (rows[i - 1].part, rows[i - 1].item)
+        if same:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def _percent(logprob: float | None) -> str:
+    share = math.exp(logprob or 0.0)
+    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}" if share >= 0.001 else "<0.1%"
+
+
+def _candidates(chat: Chat, explained: Explanation) -> None:
+    if explained.chosen is None:
+        chat.screen.note("this reply was stopped: it has no score")
+        return
+    chat.screen.line(
+        "Candidates: score of the next-sentence head (higher is better), log-probability.", "bold"
+    )
+    order = sorted(range(len(explained.candidates)), key=lambda i: -explained.candidates[i].score)
+    for i in order:
+        one = explained.candidates[i]
+        mark = "*" if i == explained.chosen else " "
+        chat.screen.line(one.text, prefix=f"{mark} {one.score:>8.3f} {one.logprob:>8.2f}  ")
+
+
+def _help(chat: Chat, _text: str) -> None:
+    for command in COMMANDS.values():
+        for usage, text in command.usages:
+            chat.screen.line(text, prefix=f"  {usage:<24} ")
+    chat.screen.line(
+        "Ctrl-C stops a reply, Tab completes, //x says a message that begins with /.", prefix="  "
+    )
+
+
+def _quit(chat: Chat, _text: str) -> None:
+    chat.over = True
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "persona": Command(
+        _persona,
+        (
+            ("/persona", "who you are talking with"),
+            ("/persona shuffle", "talk with somebody else, in a new conversation"),
+            ("/persona set I ski. ...", "the same, with sentences of your own"),
+            ("/persona FILE", "the same, from a file: a sentence a line"),
+        ),
+        takes_text=True,
+    ),
+    "reset": Command(_reset, (("/reset", "start over with the same persona"),)),
+    "regenerate": Command(_regenerate, (("/regenerate", "another reply to your last message"),)),
+    "undo": Command(_undo, (("/undo", "take back your last message and its reply"),)),
+    "why": Command(_why, (("/why", "the last reply: exact input, candidates, scores"),)),
+    "settings": Command(
+        _settings,
+        (
+            ("/settings", "how replies are drawn"),
+            ("/settings top_p 0.8", "change one of them"),
+        ),
+        takes_text=True,
+    ),
+    "save": Command(
+        _save, (("/save FILE", "write the conversation and its settings to a file"),), takes_text=True
+    ),
+    "load": Command(_load, (("/load FILE", "go on with a saved conversation"),), takes_text=True),
+    "help": Command(_help, (("/help", "this list"),)),
+    "quit": Command(_quit, (("/quit", "leave; Ctrl-D does so, too"),)),
+}

@@ -1,0 +1,80 @@
+"""A tiny random agent to chat with, and an engine that says what a test wants it to say."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import torch
+
+from convai.agent import Agent
+from convai.config import DecodingConfig
+from convai.dialog import Persona
+from convai.engine import Event, Finished, Request, Token
+from convai.session import Session
+from convai.tokenizer import Tokenizer
+from tests.tiny import tiny_model
+
+NURSE = Persona(("i am a nurse.", "i have two dogs."))
+
+
+def tiny_agent(n_positions: int = 400, **decoding: Any) -> Agent:
+    """Random weights, a token a byte; its replies are short noise."""
+    model = tiny_model(vocab_size=261, n_positions=n_positions)
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(0.3)  # no byte is much likelier than the others
+    config = DecodingConfig(**{"max_length": 20, "temperature": 1.0, **decoding})
+    return Agent(model, Tokenizer.byte_level(), config, 4, "tiny")
+
+
+class ScriptedEngine:
+    """Gives the texts of a script, a reply a request: Token events of a few characters, then Finished.
+
+    A reply in the script is a text; a list of (text, score), the candidates; or a list of pieces in which an
+    exception is raised where it stands. `requests` are those that came.
+    """
+
+    def __init__(self, *script: str | Sequence[tuple[str, float]] | Sequence[str | BaseException]) -> None:
+        self._script = list(script)
+        self.requests: list[Request] = []
+        self.closed = 0
+
+    def stream(self, request: Request) -> Generator[Event, None, None]:
+        self.requests.append(request)
+        reply = self._script.pop(0)
+        try:
+            if isinstance(reply, str):
+                yield from self._candidate(0, [reply[i : i + 3] for i in range(0, len(reply), 3)], 0.5)
+            elif reply and isinstance(reply[0], tuple):
+                for number, (text, score) in enumerate(reply):  # type: ignore[misc]
+                    yield from self._candidate(number, [text], score)
+            else:
+                yield from self._candidate(0, reply, 0.5)  # type: ignore[arg-type]
+        finally:
+            self.closed += 1
+
+    def _candidate(
+        self, number: int, pieces: Sequence[str | BaseException], score: float
+    ) -> Generator[Event, None, None]:
+        ids: list[int] = []
+        text = ""
+        for piece in pieces:
+            if isinstance(piece, BaseException):
+                raise piece
+            ids.append(97)
+            text += piece
+            yield Token(number, 97, piece, -1.0)
+        yield Finished(number, tuple(ids), text, -float(len(ids) + 1), score, "stop")
+
+
+def scripted(*script: Any, persona: Persona = NURSE, **decoding: Any) -> tuple[Session, ScriptedEngine]:
+    """A session with a ScriptedEngine."""
+    engine = ScriptedEngine(*script)
+    return Session(tiny_agent(**decoding), engine, persona), engine  # type: ignore[arg-type]
+
+
+def ended(events: Generator[Event, None, None]) -> Finished:
+    """Read a reply to its end."""
+    *_, last = events
+    assert isinstance(last, Finished)
+    return last

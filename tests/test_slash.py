@@ -1,0 +1,297 @@
+"""The commands of a chat: what each does, and one line for what it cannot do."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convai import slash
+from convai.config import DecodingConfig
+from convai.dialog import Persona
+from convai.errors import ConvaiError
+from convai.interact import Chat
+from convai.persona_choice import PersonaDeck
+from convai.session import Session, reply_seed
+from convai.terminal import Screen
+from tests.chatting import NURSE, ScriptedEngine, scripted, tiny_agent
+
+BAKER, SMITH = Persona(("i bake.",)), Persona(("i am a smith.", "i sing."))
+
+
+class NoKeyboard:
+    typed = ""
+
+    def read(self, prompt: str) -> str:
+        raise EOFError
+
+
+class Desk:
+    """A chat, and what was written on its screen since the last look."""
+
+    def __init__(self, *script: Any, width: int = 80, **decoding: Any) -> None:
+        self.out = io.StringIO()
+        self.session, self.engine = scripted(*script, **decoding)
+        deck = PersonaDeck([BAKER], seed=0)
+        self.chat = Chat(self.session, deck, Screen(self.out, width=width), NoKeyboard())
+
+    def __call__(self, line: str) -> str:
+        self.chat.handle(line)
+        shown = self.out.getvalue()
+        self.out.seek(0)
+        self.out.truncate()
+        return shown
+
+
+def test_help_names_every_command_and_fits() -> None:
+    lines = Desk()("/help").splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in slash.COMMANDS:
+        assert any(re.match(rf"  /{name}\b", line) for line in lines), name
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("/regen", "! there is no command /regen; did you mean /regenerate?\n"),
+        ("/sav x", "! there is no command /sav; did you mean /save?\n"),
+        ("/QIUT", "! there is no command /QIUT; did you mean /quit?\n"),
+        ("/xyzzy", "! there is no command /xyzzy; /help lists the commands\n"),
+        ("/", "! there is no command /; /help lists the commands\n"),
+        ("/undo all", "! /undo takes nothing behind it\n"),
+        ("/why", "! no reply to explain: the last one must have been drawn in this session\n"),
+        ("/undo", "! there is nothing to take back\n"),
+        ("/regenerate", "! there is no reply to draw again; say something first\n"),
+        ("/save", "! name a file: /save chat.jsonl\n"),
+        ("/load", "! name a file: /load chat.jsonl\n"),
+        ("/load /nowhere/x", "! /nowhere/x: no such file; check the name\n"),
+        ("/save /nowhere/x", "! /nowhere/x: there is no folder /nowhere; create it first\n"),
+        ("/settings heat 3", "! there is no setting 'heat'; there are max_length"),
+        ("/settings top_q 3", "! there is no setting 'top_q'; did you mean top_p?\n"),
+        ("/settings top_p 3", "! top_p=3.0: use a number above 0, up to 1 (off)\n"),
+        ("/settings top_p hot", "! top_p='hot': use a number\n"),
+        ("/settings max_history -1", "! max_history='-1': use a number of exchanges, 0 or more, or none\n"),
+        ("/persona who", "! there is no file who; say /persona set i am a nurse. i have two dogs.\n"),
+        ("/persona shuffle it", "! there is no file shuffle it; say /persona set"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_changes_nothing(line: str, message: str) -> None:
+    desk = Desk()
+    before = (desk.session.dialog, desk.session.decoding, desk.session.max_history)
+    assert desk(line).startswith(message)
+    assert (desk.session.dialog, desk.session.decoding, desk.session.max_history) == before
+    assert not desk.chat.over
+
+
+def test_capitals_and_blanks_do_not_matter() -> None:
+    desk = Desk("yes")
+    desk("hi")
+    assert desk("  /UNDO  ") == "(taken back: hi)\n"
+    desk("/ quit")
+    assert desk.chat.over
+
+
+def test_persona_is_shown_set_shuffled_and_read(tmp_path: Path) -> None:
+    desk = Desk("yes", "yes")
+    assert desk("/persona") == (
+        "You are talking with somebody who says:\n  i am a nurse.\n  i have two dogs.\n"
+    )
+    desk("hi")
+    shown = desk("/persona set I ski. I row!")
+    assert desk.session.persona == Persona(("I ski.", "I row!"))
+    assert shown.endswith("  I ski.\n  I row!\n(a new persona: the conversation starts over)\n")
+    assert desk.session.turns == ()
+    desk("/persona shuffle")
+    assert desk.session.persona == BAKER
+    (tmp_path / "who am i.txt").write_text("i am a smith.\ni sing.\n")
+    desk(f"/persona {tmp_path}/who am i.txt")
+    assert desk.session.persona == SMITH
+    assert desk("/persona set") == (
+        "You are talking with somebody who has no persona.\n(a new persona: the conversation starts over)\n"
+    )
+
+
+def test_a_persona_file_of_several_is_shuffled_too(tmp_path: Path) -> None:
+    desk = Desk()
+    (tmp_path / "who").write_text("i bake.\n\ni am a smith.\ni sing.\n")
+    desk(f"/persona {tmp_path}/who")
+    seen = {desk.session.persona}
+    desk("/persona shuffle")
+    assert seen | {desk.session.persona} == {BAKER, SMITH}
+
+
+def test_a_persona_that_does_not_fit_leaves_everything_as_it_is() -> None:
+    desk = Desk("yes", n_positions=100)
+    desk("hi")
+    assert desk(f"/persona set {'x' * 90}.").startswith("! persona sentence 1 is too much")
+    assert (desk.session.persona, len(desk.session.turns)) == (NURSE, 2)
+
+
+def test_reset_regenerate_undo() -> None:
+    desk = Desk("one", "two", "three")
+    assert desk("hi") == "bot> one\n"
+    assert desk("/regenerate") == "bot> two\n"
+    assert desk("/undo") == "(taken back: hi)\n"
+    desk("hi again")
+    assert desk("/reset") == "(the conversation starts over)\n"
+    assert (desk.session.turns, desk.session.persona) == ((), NURSE)
+
+
+def test_save_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    desk = Desk("one", "two", "three")
+    for message in ("a", "b", "c"):
+        desk(message)
+    shown = desk("/save ~/my chat.jsonl")
+    assert " ".join(shown.split()) == f"(6 turns saved in {tmp_path}/my chat.jsonl)"
+    other = Desk()
+    shown = other(f"/load {tmp_path}/my chat.jsonl")
+    assert shown.splitlines()[-5:] == ["(2 earlier turns)", "you> b", "bot> two", "you> c", "bot> three"]
+    assert other.session.dialog == desk.session.dialog
+
+
+def test_settings_are_listed_and_fit() -> None:
+    desk = Desk(temperature=0.7)
+    desk("/settings top-k 5")
+    lines = desk("/settings").splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = {line.split()[1 if line[0] == "*" else 0]: line for line in lines if re.match(r"[* ] \w", line)}
+    assert rows.keys() == {*slash._FIELDS, "max_history"}
+    assert [name for name, line in rows.items() if line.startswith("*")] == ["top_k"]
+    assert re.match(r"\* top_k +5 +Keep the k most probable", rows["top_k"])
+
+
+@pytest.mark.parametrize("line", ["/settings top_p 0.5", "/settings top-p=0.5", "/settings  top_p   0.5 "])
+def test_a_setting_is_changed(line: str) -> None:
+    desk = Desk("yes")
+    assert desk(line) == "(top_p 0.5, it was 0.9; from the next reply on)\n"
+    assert desk("/settings top_p").startswith("top_p  0.5 Nucleus:")
+    desk("hi")
+    assert desk.engine.requests[0].config.top_p == 0.5
+
+
+def test_max_history_and_seed_are_settings_too() -> None:
+    desk = Desk("yes")
+    assert desk("/settings max_history none").startswith("(max_history none, it was 4;")
+    assert desk.session.max_history is None
+    desk("/settings max_history 0")
+    assert desk.session.max_history == 0
+    desk("/settings seed 8")
+    desk("hi")
+    assert desk.engine.requests[0].config.seed == reply_seed(8, 1)
+    desk("/settings seed none")
+    assert desk.session.decoding.seed is None
+
+
+def test_why_shows_input_candidates_scores_and_settings() -> None:
+    desk = Desk([("bad", -1.0), ("good", 2.0)], candidates=2, seed=3)
+    desk("hi")
+    lines = desk("/why").splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "persona     0  <speaker2>  <bos>\n            1  <speaker2>  i| |a|m| |a| |n|u|r|s|e|." in text
+    assert "history    30  <speaker1>  <speaker1>|h|i\n" in text
+    assert "reply      33  <speaker2>  <speaker2>|a|<eos>\n" in text
+    assert f"  a{slash._TIE}{math.exp(-1):.0%} | <eos>{slash._TIE}{math.exp(-1):.0%}\n" in text
+    assert "*    2.000    -2.00  good\n    -1.000    -2.00  bad\n" in text
+    assert re.search(rf"candidates{slash._TIE}2,\s+seed{slash._TIE}{reply_seed(3, 1)}", text)
+
+
+def test_why_of_a_stopped_reply_and_a_long_history() -> None:
+    desk = Desk("a", "b", ["good ", "m", KeyboardInterrupt()])
+    desk.session.max_history = 1
+    for message in ("x", "y", "z"):
+        desk(message)
+    text = desk("/why")
+    assert "(this reply was stopped: it has no score)" in text
+    assert "(2 older turns are not shown to the model any more; see max_history)" in text
+
+
+def test_why_of_beam_search_has_no_single_probabilities() -> None:
+    agent = tiny_agent(num_beams=2, max_length=4)
+    out = io.StringIO()
+    session = Session(agent, agent.engine(), NURSE)
+    chat = Chat(session, PersonaDeck([BAKER]), Screen(out, width=80), NoKeyboard())
+    chat.handle("hi")
+    chat.handle("/why")
+    assert "Candidates:" in out.getvalue()
+    assert "probable" not in out.getvalue()
+
+
+def test_why_spells_control_characters_out() -> None:
+    desk = Desk("yes")
+    desk("caf\u00e9")
+    text = desk("/why")
+    assert "c|a|f|\ufffd|\ufffd" in text
+    row = slash._token
+    explained = desk.session.explain().rows[0]
+    from dataclasses import replace
+
+    assert row(replace(explained, text="a\x1b\n")) == "a\\x1b\\x0a"
+    assert row(replace(explained, text="")) == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("logprob", "shown"), [(-1.0, "37%"), (-6.0, "0.2%"), (-9.0, "<0.1%"), (0.0, "100%")]
+)
+def test_percent(logprob: float, shown: str) -> None:
+    assert slash._percent(logprob) == shown
+
+
+def test_quit() -> None:
+    desk = Desk()
+    assert desk("/quit") == ""
+    assert desk.chat.over
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("/", [f"/{name} " for name in slash.COMMANDS]),
+        ("/re", ["/reset ", "/regenerate "]),
+        ("/x", []),
+        ("hello /re", []),
+        ("", []),
+        ("/settings top", ["top_k ", "top_p "]),
+        ("/settings max_h", ["max_history "]),
+        ("/settings top_p 0", []),
+        ("/persona s", ["shuffle ", "set "]),
+        ("/persona set s", []),
+        ("/undo ", []),
+    ],
+)
+def test_completion(line: str, found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert slash.complete(line, re.split(r"\s", line)[-1]) == found
+
+
+def test_files_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "chats").mkdir()
+    (tmp_path / "chat.jsonl").touch()
+    (tmp_path / "odd[1]").touch()
+    word = f"{tmp_path}/cha"
+    both = [f"{tmp_path}/chat.jsonl", f"{tmp_path}/chats/"]
+    for command in ("/save", "/load", "/persona"):
+        assert slash.complete(f"{command} {word}", word) == both
+    assert slash.complete(f"/load {tmp_path}/odd[", f"{tmp_path}/odd[") == [f"{tmp_path}/odd[1]"]
+    assert slash.complete(f"/undo {word}", word) == []
+
+
+def test_every_decoding_setting_can_be_named() -> None:
+    desk = Desk()
+    for name, value in {"max_length": 9, "min_p": 0.1, "candidates": 3}.items():
+        desk(f"/settings {name} {value}")
+        assert getattr(desk.session.decoding, name) == value
+    assert isinstance(desk.session.decoding, DecodingConfig)
+
+
+def test_commands_raise_and_never_print_by_themselves() -> None:
+    desk = Desk()
+    with pytest.raises(ConvaiError):
+        slash.execute(desk.chat, "/nothing")
+    assert desk.out.getvalue() == ""
+    assert isinstance(desk.engine, ScriptedEngine)
