@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from convai import resources
-from convai.checkpoint import load_model, read_json, save_model, write_json
+from convai.checkpoint import load_config, load_model, read_json, save_model, write_json
 from convai.config import DecodingConfig
 from convai.engine import Engine
 from convai.errors import CheckpointError, SettingsError
@@ -37,8 +37,11 @@ class Agent:
         return Engine(self.model, self.tokenizer, autocast=autocast)
 
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
-        """Write model, tokenizer and settings; `dtype` converts the weights."""
-        save_model(self.model, folder, dtype)
+        """Write model, tokenizer and settings; `dtype` converts the weights. Raises OSError."""
+        control_ids = {
+            f"{name}_token_id": getattr(self.tokenizer, f"{name}_id") for name in ("bos", "eos", "pad")
+        }
+        save_model(self.model, folder, dtype, control_ids=control_ids)
         self.tokenizer.save(folder)
         write_json(
             folder / SETTINGS,
@@ -65,15 +68,16 @@ def load_agent(model: str | Path | None = None) -> Agent:
     was never tuned for dialogue (its vocabulary lacks the five special tokens).
     """
     folder = model_folder(model)
-    network = load_model(folder)
+    config = load_config(folder)
     tokenizer = Tokenizer.load(folder)
-    if network.config.vocab_size < tokenizer.vocab_size:
+    if config.vocab_size < tokenizer.vocab_size:
         raise CheckpointError(
-            f"{folder}: the model knows {network.config.vocab_size} tokens, its tokenizer gives "
-            f"{tokenizer.vocab_size}; it was never tuned for dialogue: run `convai train DATA --model {folder}`"
+            f"{folder}: the model knows {config.vocab_size} tokens, its tokenizer gives "
+            f"{tokenizer.vocab_size}, so it was not tuned for dialogue; tune it first: "
+            f"convai train DATA --model {folder} --out DIR"
         )
     decoding, history = read_settings(folder)
-    return Agent(network, tokenizer, decoding, history, folder.name)
+    return Agent(load_model(folder), tokenizer, decoding, history, folder.name)
 
 
 def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:
@@ -83,9 +87,25 @@ def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:
         return DecodingConfig(), DEFAULT_HISTORY
     values: dict[str, Any] = read_json(path)
     history = values.get("max_history", DEFAULT_HISTORY)
-    if history is not None and (not isinstance(history, int) or history < 0):
+    if history is not None and (type(history) is not int or history < 0):
         raise CheckpointError(f"{path}: max_history={history!r}; use a number of exchanges, or null for all")
+    decoding = values.get("decoding", {})
+    if not isinstance(decoding, dict):
+        raise CheckpointError(f"{path}: decoding={decoding!r}; use an object of settings")
     try:
-        return DecodingConfig(**values.get("decoding", {})), history
-    except (TypeError, SettingsError) as error:
+        return _decoding_config(decoding), history
+    except SettingsError as error:
         raise CheckpointError(f"{path}: decoding: {error}") from None
+
+
+def _decoding_config(values: dict[str, Any]) -> DecodingConfig:
+    """Settings as JSON holds them. Raises SettingsError for an unknown name or a value of another type."""
+    defaults = {f.name: f.default for f in dataclasses.fields(DecodingConfig)}
+    for name, value in values.items():
+        if name not in defaults:
+            raise SettingsError(f"{name}: no such setting; there are {', '.join(defaults)}")
+        whole = not isinstance(defaults[name], float)  # seed, which may be null, is whole too
+        legal = type(value) is int or (type(value) is float and not whole)
+        if not legal and not (value is None and name == "seed"):
+            raise SettingsError(f"{name}={value!r}: use a {'whole ' if whole else ''}number")
+    return DecodingConfig(**values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -48,11 +49,12 @@ class Batch:
         return Batch(**moved)
 
 
-def collate(rows: Sequence[segments.Sequence], pad_id: int, *, group: int = 1) -> Batch:
+def collate(rows: Sequence[segments.Sequence], pad_id: int, *, groups: Sequence[int] = ()) -> Batch:
     """Pad `rows` to the longest and find the places of labels and choices.
 
-    With `group=C`, every C consecutive rows are the candidates of one reply, the gold one last (the
-    blog post's layout); otherwise a row carries its own choices (`dialogue_tree`).
+    With `groups`, consecutive rows are the candidates of one reply, the gold one last (the blog post's
+    layout), and `groups` says how many each; without, a row carries its own choices (`dialogue_tree`).
+    A reply with the gold candidate alone is no choice.
     """
     length = max(len(row) for row in rows)
     shape = (len(rows), length)
@@ -68,12 +70,11 @@ def collate(rows: Sequence[segments.Sequence], pad_id: int, *, group: int = 1) -
         labels[i, :n] = torch.tensor(row.labels)
     flat = labels.view(-1)
     lm_places = (flat != IGNORE).nonzero().squeeze(1)
-    if group > 1:
-        ends = [i * length + row.choices[0][0] for i, row in enumerate(rows)]
-        choices = [ends[i : i + group] for i in range(0, len(ends), group)]
-    else:
-        choices = [[i * length + p for p in places] for i, row in enumerate(rows) for places in row.choices]
-        choices = [places for places in choices if len(places) > 1]
+    places = [[i * length + p for p in choice] for i, row in enumerate(rows) for choice in row.choices]
+    if groups:
+        ends = iter(places)
+        places = [[end for choice in itertools.islice(ends, size) for end in choice] for size in groups]
+    choices = [choice for choice in places if len(choice) > 1]
     return Batch(
         input_ids,
         position_ids,
@@ -112,7 +113,9 @@ def tree_mask(rows: Sequence[segments.Sequence], length: int) -> Tensor | None:
     return (on_trunk | own_branch | padding).unsqueeze(1)
 
 
-def length_buckets(lengths: Sequence[int], order: Iterable[int], batch_tokens: int, pool: int = 1024) -> Iterator[list[int]]:
+def length_buckets(
+    lengths: Sequence[int], order: Iterable[int], batch_tokens: int, pool: int = 1024
+) -> Iterator[list[int]]:
     """Group indices so that rows · longest row ≤ `batch_tokens` and rows of a group are alike in length.
 
     `order` is the (shuffled) order of the epoch; within every `pool` of it the rows are sorted, which

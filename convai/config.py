@@ -1,9 +1,10 @@
-"""Every default, written once: training, decoding. Command line, docs and server derive from here."""
+"""Every default, written once: decoding, training, evaluation. Command line and docs derive from here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 from convai.errors import SettingsError
 
@@ -58,9 +59,16 @@ class DecodingConfig:
             self.min_length,
             f"use 0 to max_length ({self.max_length})",
         )
-        _check(self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "use a number above 0")
+        _check(
+            self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "use a number above 0"
+        )
         _check(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "use 0 (off) or more")
-        _check(self.no_repeat_own_ngram >= 0, "no_repeat_own_ngram", self.no_repeat_own_ngram, "use 0 (off) or more")
+        _check(
+            self.no_repeat_own_ngram >= 0,
+            "no_repeat_own_ngram",
+            self.no_repeat_own_ngram,
+            "use 0 (off) or more",
+        )
         _check(0 <= self.temperature <= 100, "temperature", self.temperature, "use 0 (greedy) to 100")
         _check(self.top_k >= 0, "top_k", self.top_k, "use 0 (off) or more")
         _check(0 < self.top_p <= 1, "top_p", self.top_p, "use a number above 0, up to 1 (off)")
@@ -148,7 +156,12 @@ class TrainConfig:
         _check(0 <= self.random_start <= 1, "random_start", self.random_start, "use 0 to 1")
         _check(self.lm_coef >= 0, "lm_coef", self.lm_coef, "use 0 or more")
         _check(self.mc_coef >= 0, "mc_coef", self.mc_coef, "use 0 or more")
-        _check(self.lm_coef + self.mc_coef > 0, "lm_coef", self.lm_coef, "one of lm_coef and mc_coef must be above 0")
+        _check(
+            self.lm_coef + self.mc_coef > 0,
+            "lm_coef",
+            self.lm_coef,
+            "one of lm_coef and mc_coef must be above 0",
+        )
         _check(self.lr > 0, "lr", self.lr, "use a number above 0")
         _check(self.muon_lr > 0, "muon_lr", self.muon_lr, "use a number above 0")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "use 0 or more")
@@ -159,3 +172,61 @@ class TrainConfig:
         _check(self.eval_dialogs >= 1, "eval_dialogs", self.eval_dialogs, "use 1 or more")
         _check(self.save_every >= 1, "save_every", self.save_every, "use 1 or more")
         _check(self.patience >= 0, "patience", self.patience, "use 0 (off) or more")
+
+
+METRICS: Final = ("hits", "ppl", "f1", "distinct")
+"""What can be asked for: hits@1; perplexities and bits per byte; F1; distinct-n and repetition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """How the replies of a file are measured."""
+
+    metrics: str = ",".join(METRICS)
+    """What to measure: of hits, ppl, f1, distinct, separated by commas; `none` needs no model."""
+    candidates: int = 20
+    """Replies to rank for hits@1, the right one among them."""
+    max_history: int | None = 2
+    """Exchanges before the utterance to be answered; none: all that fits."""
+    dialogs: int = 0
+    """Dialogues to take, from the begin of the file; 0 takes all."""
+    seed: int = 0
+    """Seed of the wrong replies and of the sampler."""
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    """float32 is exact; bf16 is faster where the processor computes in it; auto takes it there only."""
+    batch_tokens: int = 4096
+    """Tokens of a forward pass, padding counted; lower it when memory runs out."""
+
+    def __post_init__(self) -> None:
+        names = [name.strip() for name in self.metrics.split(",")]
+        known = names == ["none"] or all(name in METRICS for name in names)
+        _check(known, "metrics", self.metrics, f"use some of {', '.join(METRICS)}, or none")
+        _check(2 <= self.candidates <= 1000, "candidates", self.candidates, "use 2 to 1000")
+        _check(
+            self.max_history is None or self.max_history >= 0,
+            "max_history",
+            self.max_history,
+            "use 0 or more, or none for all that fits",
+        )
+        _check(self.dialogs >= 0, "dialogs", self.dialogs, "use 0 (all) or more")
+        _check(self.batch_tokens >= 16, "batch_tokens", self.batch_tokens, "use 16 or more")
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The metrics asked for, a subset of METRICS."""
+        return frozenset(name.strip() for name in self.metrics.split(",")) - {"none"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfChatConfig:
+    """How the model talks with itself."""
+
+    turns: int = 10
+    """Replies of the agent a conversation."""
+    personas: Path | None = None
+    """File of personas to draw from, a sentence a line, a blank line between two; none: the samples."""
+    out: Path | None = None
+    """Write the conversations to this file (JSON Lines); none: nowhere."""
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.turns <= 1000, "turns", self.turns, "use 1 to 1000")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from convai import segments
 from convai.batches import Batch, collate, length_buckets
 from convai.dialog import AGENT
 from convai.encoded import EncodedCorpus
@@ -80,30 +81,36 @@ class DialogueData:
         share of dialogues that begin at a random turn, as a short history window would show them;
         `max_history`: exchanges of context for a window (utterance layout; None: all that fits).
 
-        Raises DataError when no dialogue holds an agent reply to learn from.
+        `steps_per_epoch` counts the steps of one process. Raises DataError when no dialogue holds an agent
+        reply to learn from, or none that fits.
         """
         self.corpus, self.special = corpus, special
         self.layout, self.targets, self.n_positions = layout, targets, n_positions
         self.n_distractors, self.hard = distractors, hard_distractors
         self.random_start, self.max_history, self.permute = random_start, max_history, permute_persona
         self.batch_tokens, self.accumulation, self.seed = batch_tokens, accumulation, seed
-        self.pool = [
-            (i, turn.ids)
-            for i, dialog in enumerate(corpus)
-            for j, turn in enumerate(dialog.turns)
-            if turn.speaker == AGENT and j and turn.ids
-        ]
-        if not self.pool:
+        self._owners, self._units = corpus.replies()
+        # the replies of one file lie together: first and last of each
+        origins = corpus.origins[self._owners]
+        self._first = np.searchsorted(origins, corpus.origins, "left")
+        self._last = np.searchsorted(origins, corpus.origins, "right")
+        if not len(self._units):
             raise DataError("the corpus has no agent reply that answers anything; check the speakers")
-        mean = sum(len(ids) for _, ids in self.pool) / len(self.pool)
+        mean = float(np.diff(corpus.arrays["starts"])[self._units].mean())
         self._branch = int((mean + 1) * distractors) + 1
-        self.steps_per_epoch = max(1, -(-len(list(self._plan(0))) // accumulation))
+        groups = sum(1 for _ in self._plan(0))
+        if not groups:
+            raise DataError(
+                f"no agent reply fits into {n_positions} tokens beside its persona and what it answers; "
+                "raise --row-tokens or shorten the personas"
+            )
+        self.steps_per_epoch = -(-groups // accumulation)
 
     def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]:
         """Steps from number `start` on; `rank` of `world` gets every world-th micro-batch of each step."""
-        groups = ((epoch, group) for epoch in itertools.count() for group in self._plan(epoch))
         size = self.accumulation * world
-        groups = itertools.islice(groups, start * size, None)
+        endless = ((epoch, group) for epoch in itertools.count() for group in self._plan(epoch))
+        groups = itertools.islice(endless, start * size, None)
         while True:
             step = list(itertools.islice(groups, size))
             yield [self._collate(epoch, group) for epoch, group in step[rank::world]]
@@ -137,32 +144,44 @@ class DialogueData:
                 while first < reply and persona + sum(sizes[first : reply + 1]) + 1 > self.n_positions:
                     first += 1
                 length = (persona + sum(sizes[first : reply + 1]) + 1) * (self.n_distractors + 1)
-                yield Window(index, first, reply + 1, reply), length
+                if first < reply:  # what it answers fits beside it
+                    yield Window(index, first, reply + 1, reply), length
             return
         begin = 0
         if rng.random() < self.random_start and len(sizes) > 3:
-            begin = rng.randrange(len(sizes) - 1)
+            begin = rng.randrange(replies[-1])  # at least the last reply is left, with what it answers
         for start, stop, first_target in cut(sizes, persona, self.n_positions, begin):
-            n = sum(1 for i in replies if first_target <= i < stop)
+            # a reply that begins a window answers nothing there
+            n = sum(1 for i in replies if max(first_target, start + 1) <= i < stop)
             if n or self.targets == "all":
-                yield Window(index, start, stop, first_target), persona + sum(sizes[start:stop]) + n * self._branch
+                yield (
+                    Window(index, start, stop, first_target),
+                    persona + sum(sizes[start:stop]) + n * self._branch,
+                )
 
     # -- one micro-batch ---------------------------------------------------------------------------
 
     def _collate(self, epoch: int, windows: Sequence[Window]) -> Batch:
-        rows = []
+        rows: list[segments.Sequence] = []
+        groups: list[int] = []
         for window in windows:
             rng = random.Random(f"row {self.seed} {epoch} {window.dialog} {window.start} {window.stop}")
             dialog = self.corpus[window.dialog]
             persona = list(dialog.persona)
             if self.permute:
                 rng.shuffle(persona)
-            turns = [
-                self._with_distractors(window, dialog, i, rng) if i >= window.first_target else dialog.turns[i]
-                for i in range(window.start, window.stop)
-            ]
+            turns: list[EncodedTurn] = []
+            place = 1 + sum(map(len, persona))
+            for i in range(window.start, window.stop):
+                turn = dialog.turns[i]
+                if i >= max(window.first_target, window.start + 1) and turn.speaker == AGENT:
+                    # the speaker token before a distractor and the <eos> behind it have a position too
+                    turn = self._with_distractors(window, dialog, i, self.n_positions - place - 2, rng)
+                turns.append(turn)
+                place += len(turn.ids) + 1
             if self.layout == "utterance":
                 rows += utterance_sequences(self.special, persona, turns[:-1], turns[-1])
+                groups.append(1 + len(turns[-1].distractors))
             else:
                 rows.append(
                     dialogue_tree(
@@ -173,56 +192,71 @@ class DialogueData:
                         first_target=window.first_target - window.start,
                     )
                 )
-        group = self.n_distractors + 1 if self.layout == "utterance" else 1
-        return collate(rows, self.special.pad_id, group=group)
+        return collate(rows, self.special.pad_id, groups=groups)
 
     def _with_distractors(
-        self, window: Window, dialog: EncodedDialog, index: int, rng: random.Random
+        self, window: Window, dialog: EncodedDialog, index: int, room: int, rng: random.Random
     ) -> EncodedTurn:
+        """Turn `index` with its distractors: none is the reply itself, none is longer than `room`.
+
+        They are the corpus's own where it brings them, and else whole replies of other dialogues of the same
+        file: from another source they could be told by their style, without a look at what they answer. A
+        file too small for that gives shortened ones and the same dialogue's, and at last fewer than asked for.
+        """
         turn = dialog.turns[index]
-        if turn.speaker != AGENT or index == 0 or not self.n_distractors:
-            return EncodedTurn(turn.speaker, turn.ids)
-        own = [ids for ids in turn.distractors if list(ids) != list(turn.ids)]
-        drawn: list[Sequence[int]] = rng.sample(own, min(len(own), self.n_distractors))
-        elsewhere = [t.ids for i, t in enumerate(dialog.turns) if i != index and t.ids and t.ids != turn.ids]
-        while len(drawn) < self.n_distractors:
-            if elsewhere and rng.random() < self.hard:
-                drawn.append(rng.choice(elsewhere))
-                continue
-            owner, ids = self.pool[rng.randrange(len(self.pool))]
-            # a corpus of one dialogue has no others to draw from
-            if owner != window.dialog or len(self.corpus) == 1:
-                if ids != turn.ids or len(self.pool) == 1:
-                    drawn.append(ids)
-        longest = self.n_positions // 4
-        return EncodedTurn(turn.speaker, turn.ids, [ids[:longest] for ids in drawn])
+        gold = list(turn.ids)
+        longest = min(self.n_positions // 4, room)
+        own = [list(ids) for ids in turn.distractors]
+        rng.shuffle(own)
+        elsewhere: list[list[int]] = []
+        if self.hard:
+            elsewhere = [list(t.ids) for i, t in enumerate(dialog.turns) if i != index and t.ids]
+        drawn: list[list[int]] = []
+        tries = patience = 32 + 8 * self.n_distractors
+        while len(drawn) < self.n_distractors and (own or tries):
+            if own:
+                ids = own.pop()
+            elif elsewhere and rng.random() < self.hard:
+                tries -= 1
+                ids = rng.choice(elsewhere)
+            else:
+                tries -= 1
+                number = rng.randrange(self._first[window.dialog], self._last[window.dialog])
+                ids = self.corpus.unit(int(self._units[number]))
+                unfit = self._owners[number] == window.dialog or len(ids) > longest
+                if unfit and tries > patience // 2:
+                    continue
+            if ids[:longest] != gold and ids != gold:
+                drawn.append(ids[:longest])
+        return EncodedTurn(turn.speaker, turn.ids, drawn)
 
 
-def cut(sizes: Sequence[int], persona: int, n_positions: int, begin: int = 0) -> Iterator[tuple[int, int, int]]:
+def cut(
+    sizes: Sequence[int], persona: int, n_positions: int, begin: int = 0
+) -> Iterator[tuple[int, int, int]]:
     """Windows `(start, stop, first_target)` that hold every turn once as a target, each within the positions.
 
     `sizes`: tokens a turn, its speaker token counted; `persona`: tokens before the first turn. The first
-    window begins at turn `begin`; a later one repeats up to a third of its room as context. A turn too
-    long for any window is left out.
+    window begins at turn `begin`; a later one repeats up to a third of its room as context, and the turn
+    that its first target answers wherever both fit. A turn too long for any window is left out.
     """
-    room = n_positions - persona - 1
-    start, target = begin, begin
+    room = n_positions - persona - 1  # the last turn's <eos>
+    start = target = begin
     while target < len(sizes):
+        if sizes[target] > room:
+            start = target = target + 1
+            continue
         used = sum(sizes[start:target])
+        while used + sizes[target] > room:
+            used -= sizes[start]
+            start += 1
         stop = target
         while stop < len(sizes) and used + sizes[stop] <= room:
             used += sizes[stop]
             stop += 1
-        if stop == target:  # even alone it does not fit: without context, else not at all
-            if start < target:
-                start = target
-                continue
-            target += 1
-            start = target
-            continue
         yield start, stop, target
-        target = start = stop
-        context = 0
+        target, start = stop, stop - 1
+        context = sizes[start]
         while start > begin and context + sizes[start - 1] <= room // 3:
             start -= 1
             context += sizes[start]
@@ -258,8 +292,13 @@ class StreamData:
             order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
             first = start % per_epoch if epoch == start // per_epoch else 0
             for step in range(first, per_epoch):
+                # wrapped: a text too short for all the processes is read by several of them
                 groups = [
-                    order[(step * size + i) * self.batch_rows :][: self.batch_rows] for i in range(size)
+                    order.take(
+                        range((step * size + i) * self.batch_rows, (step * size + i + 1) * self.batch_rows),
+                        mode="wrap",
+                    )
+                    for i in range(size)
                 ]
                 yield [self._collate(group) for group in groups[rank::world]]
 

@@ -4,7 +4,7 @@
 
  1. control tokens, and `<eos>` before `min_length`, get -inf: they are masked, never drawn again and again
  2. `repetition_penalty` over the reply so far     Keskar et al. 2019 (CTRL), section 4.1
- 3. `ban`, of what `convai.ngram_ban` finds: no n-gram twice in a reply, none of the agent's own earlier turns
+ 3. `ban`, of what `convai.sampling.ngram_ban` finds: no n-gram twice in a reply, none of the agent's own earlier turns
  4. `temperature`
  5. `top_k`                                        Fan et al. 2018, section 5.1
  6. `top_p`, the nucleus                           Holtzman et al. 2019, section 3.1
@@ -12,7 +12,7 @@
  8. `typical`                                      Meister et al. 2022, section 3
 
 Every processor works on the distribution that the one before it left, as a list of transformers'
-processors does; the steps themselves are in `convai.processors`. With temperature 0, or in beam search, a
+processors does; the steps themselves are in `convai.sampling.processors`. With temperature 0, or in beam search, a
 row goes through 1 to 3 alone and is greedy.
 
 Where nothing is left: if the bans of step 3 took the last tokens of a row, they are dropped for that row
@@ -34,8 +34,17 @@ from torch import Tensor
 
 from convai.config import DecodingConfig
 from convai.errors import ConvaiError, SettingsError
-from convai.ngram_ban import NgramBan, ReplyBans
-from convai.processors import ban, forbid, min_p, repetition_penalty, temperature, top_k, top_p, typical
+from convai.sampling.ngram_ban import NgramBan, ReplyBans
+from convai.sampling.processors import (
+    ban,
+    forbid,
+    min_p,
+    repetition_penalty,
+    temperature,
+    top_k,
+    top_p,
+    typical,
+)
 
 __all__ = [
     "NgramBan",

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from convai.atomic import atomic_write
+from convai.dialog import AGENT
+from convai.errors import DataError
 from convai.segments import EncodedDialog, EncodedTurn
 
 _PERSONA: Final = 254
@@ -38,6 +41,7 @@ class EncodedCorpus:
         self._starts = arrays["starts"]
         self._kinds = arrays["kinds"]
         self._dialogs = arrays["dialogs"]
+        self.origins: NDArray[np.int64] = arrays.get("origins", np.zeros(len(self), np.int64))
 
     @classmethod
     def pack(cls, dialogs: Iterable[EncodedDialog]) -> EncodedCorpus:
@@ -72,9 +76,12 @@ class EncodedCorpus:
     @classmethod
     def concatenate(cls, corpora: Sequence[EncodedCorpus]) -> EncodedCorpus:
         """All dialogues of several corpora, in order."""
+        if not corpora:
+            return cls.pack(())
         tokens = np.concatenate([c._tokens for c in corpora])
         kinds = np.concatenate([c._kinds for c in corpora])
         starts, firsts = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
+        origins = np.repeat(np.arange(len(corpora), dtype=np.int64), [len(c) for c in corpora])
         n_tokens = n_units = 0
         for corpus in corpora:
             starts.append(corpus._starts[1:] + n_tokens)
@@ -87,6 +94,7 @@ class EncodedCorpus:
                 "starts": np.concatenate(starts),
                 "kinds": kinds,
                 "dialogs": np.concatenate(firsts),
+                "origins": origins,
             }
         )
 
@@ -102,7 +110,7 @@ class EncodedCorpus:
         persona: list[list[int]] = []
         turns: list[tuple[int, list[int], list[list[int]]]] = []
         for unit in range(self._dialogs[index], self._dialogs[index + 1]):
-            ids = self._tokens[self._starts[unit] : self._starts[unit + 1]].tolist()
+            ids = self.unit(unit)
             kind = int(self._kinds[unit])
             if kind == _PERSONA:
                 persona.append(ids)
@@ -111,6 +119,20 @@ class EncodedCorpus:
             else:
                 turns.append((kind, ids, []))
         return EncodedDialog(persona, [EncodedTurn(s, ids, d) for s, ids, d in turns])
+
+    def replies(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Dialogue and unit number `[R]` of every agent turn that answers something and is not empty."""
+        is_turn = self._kinds < _PERSONA
+        turns_before = np.concatenate([[0], np.cumsum(is_turn)])
+        dialog = np.repeat(np.arange(len(self)), np.diff(self._dialogs))
+        follows = turns_before[:-1] > turns_before[self._dialogs[dialog]]
+        units = np.nonzero((self._kinds == AGENT) & follows & (np.diff(self._starts) > 0))[0]
+        return dialog[units], units
+
+    def unit(self, number: int) -> list[int]:
+        """Ids of one unit."""
+        ids: list[int] = self._tokens[self._starts[number] : self._starts[number + 1]].tolist()
+        return ids
 
     @property
     def n_tokens(self) -> int:
@@ -127,7 +149,8 @@ def cached_arrays(cache: Path | None, key: Sequence[str], make: Callable[[], Arr
     """The arrays that `make` returns, kept in folder `cache` under a hash of `key`.
 
     `key` must name all that the arrays depend on: digests of the files, the tokenizer's fingerprint, the
-    settings. A damaged cache file is made again. `cache=None` keeps nothing.
+    settings. A damaged cache file is made again. `cache=None` keeps nothing. Raises DataError when the
+    arrays cannot be written.
     """
     if cache is None:
         return make()
@@ -138,9 +161,10 @@ def cached_arrays(cache: Path | None, key: Sequence[str], make: Callable[[], Arr
         except (SafetensorError, OSError, ValueError):
             path.unlink(missing_ok=True)
     arrays = make()
-    cache.mkdir(parents=True, exist_ok=True)
-    # renamed when complete, so that a killed run leaves no half a cache
-    partial = path.with_suffix(f".{id(arrays)}.part")
-    save_file(arrays, partial)
-    partial.replace(path)
+    try:
+        atomic_write(path, lambda part: save_file(arrays, part))
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{cache}: the encoded data cannot be kept there ({error}); free some space"
+        ) from error
     return arrays

@@ -20,13 +20,12 @@ import torch
 
 from convai import baselines, metrics
 from convai.agent import Agent
-from convai.config import DecodingConfig
+from convai.config import DecodingConfig, EvaluateConfig
 from convai.corpora import with_distractors
 from convai.dialog import AGENT, USER, Dialog, Turn
 from convai.encoding import encode_dialogs
 from convai.engine import Finished, Request
 from convai.errors import CheckpointError, DataError
-from convai.evaluate_config import EvaluateConfig
 from convai.metrics import Mean, Repetition
 from convai.scoring import ReplyScores, ReplyWindow, reply_windows, score_windows
 from convai.segments import EncodedDialog, build_prompt

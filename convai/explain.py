@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from convai.config import DecodingConfig
-from convai.detokenizer import WordStream
 from convai.engine import Finished, Token
 from convai.segments import EncodedTurn
 from convai.segments import Sequence as Prompt
+from convai.text.detokenizer import WordStream
 from convai.tokenizer import BOS, EOS, PAD, SPEAKER1, SPEAKER2, Tokenizer
 
 Part = Literal["persona", "history", "reply"]

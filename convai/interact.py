@@ -7,14 +7,14 @@ from contextlib import closing
 from typing import Final, Protocol, TextIO
 
 import convai
-from convai import slash
 from convai.dialog import AGENT, MAX_UTTERANCE_CHARS
 from convai.engine import Event, Finished
 from convai.errors import ConvaiError, DataError, SettingsError
 from convai.persona_choice import PersonaDeck
 from convai.safe_text import one_line, visible
 from convai.session import Session
-from convai.terminal import Keyboard, Screen, has_colour, history_path, quiet_interrupts
+from convai.terminal import slash
+from convai.terminal.screen import Keyboard, Screen, has_colour, history_path, quiet_interrupts
 from convai.transcript import ReplyTurn
 
 _USER: Final = "you"

@@ -95,14 +95,23 @@ class Transformer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.wte = _embedding(config.vocab_size, config.n_embd)
+        self.wpe = _embedding(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
         # OpenAI GPT ends with its last block's norm
         self.ln_f = (
             nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon) if config.pre_norm else nn.Identity()
         )
+
+
+def _embedding(rows: int, dim: int) -> nn.Embedding:
+    """An embedding that `init_weights` fills, without nn.Embedding's own draw.
+
+    On the meta device, where a checkpoint's model is built, such a draw imports torch's compiler: a second
+    of every start.
+    """
+    return nn.Embedding.from_pretrained(torch.empty(rows, dim), freeze=False)  # type: ignore[no-any-return]
 
 
 class SummaryHead(nn.Module):
@@ -137,6 +146,8 @@ class DoubleHeadsModel(nn.Module):
         2017 (§3.5), scaled to the standard deviation of the word embeddings: from noise they take long
         to learn that neighbours are neighbours.
         """
+        if self.device.type == "meta":
+            return  # a checkpoint is about to be loaded
         std = self.config.initializer_range
         for name, p in self.named_parameters():
             if name.endswith("bias"):

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, cast
 
 from convai.errors import CheckpointError
 
 Family = Literal["gpt2", "openai-gpt"]
+
+# What a config may call the tanh approximation of GELU; "gelu" is that in OpenAI GPT alone.
+_ACTIVATIONS: Final = {
+    "gpt2": ("gelu_new", "gelu_pytorch_tanh"),
+    "openai-gpt": ("gelu", "gelu_new", "gelu_pytorch_tanh"),
+}
+
+# Settings of transformers' models with the one value that this model computes with.
+_ONLY: Final = {
+    "add_cross_attention": False,
+    "scale_attn_by_inverse_layer_idx": False,
+    "scale_attn_weights": True,
+    "summary_activation": None,
+    "summary_proj_to_labels": True,
+    "summary_type": "cls_index",
+    "summary_use_proj": True,
+    "tie_word_embeddings": True,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +50,25 @@ class ModelConfig:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
+        """Raises CheckpointError, without a file's name, for a size or rate that no model can have."""
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise CheckpointError(f"config.json: {name}={value!r}; it must be a whole number above 0")
+            if name == "n_inner" and value is None:
+                continue
+            if type(value) is not int or value < 1:
+                raise CheckpointError(f"{name}={value!r}: use a whole number above 0")
+        if self.n_inner is not None and self.family == "openai-gpt":
+            raise CheckpointError("n_inner is not a setting of openai-gpt: remove it")
         if self.n_embd % self.n_head:
             raise CheckpointError(
-                f"config.json: n_embd={self.n_embd} is not a multiple of n_head={self.n_head}; change one"
+                f"n_embd={self.n_embd} is not a multiple of n_head={self.n_head}: change one of them"
             )
+        for name in ("embd_pdrop", "resid_pdrop", "attn_pdrop", "summary_first_dropout"):
+            if not _is_number(value := getattr(self, name)) or not 0 <= value < 1:
+                raise CheckpointError(f"{name}={value!r}: use 0 up to 1")
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            if not _is_number(value := getattr(self, name)) or not 0 < value < 1:
+                raise CheckpointError(f"{name}={value!r}: use a number between 0 and 1")
 
     @property
     def inner_size(self) -> int:
@@ -55,7 +85,10 @@ class ModelConfig:
         return self.replace(embd_pdrop=0.0, resid_pdrop=0.0, attn_pdrop=0.0, summary_first_dropout=0.0)
 
     def to_hf(self) -> dict[str, Any]:
-        """The dictionary that transformers' GPT2Config / OpenAIGPTConfig reads."""
+        """The dictionary that transformers' GPT2Config / OpenAIGPTConfig reads.
+
+        The control ids are None, since a shape does not know them: left out, GPT-2's own would be assumed.
+        """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "family"}
         gpt2 = self.family == "gpt2"
         if gpt2:
@@ -67,28 +100,37 @@ class ModelConfig:
             "architectures": ["GPT2DoubleHeadsModel" if gpt2 else "OpenAIGPTDoubleHeadsModel"],
             "model_type": self.family,
             **values,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "pad_token_id": None,
             "num_labels": 1,
-            "summary_activation": None,
-            "summary_proj_to_labels": True,
-            "summary_type": "cls_index",
-            "summary_use_proj": True,
-            "tie_word_embeddings": True,
+            **(_ONLY if gpt2 else {k: v for k, v in _ONLY.items() if k.startswith(("summary", "tie"))}),
         }
 
     @classmethod
     def from_hf(cls, values: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
         """Read a transformers config. Raises CheckpointError when it describes another kind of model."""
         family = values.get("model_type")
-        if family not in ("gpt2", "openai-gpt"):
+        if not isinstance(family, str) or family not in _ACTIVATIONS:
             raise CheckpointError(
                 f"{where}: model_type {family!r} is not supported; use a gpt2 or openai-gpt checkpoint"
             )
         activation = values.get("activation_function" if family == "gpt2" else "afn")
-        if activation not in (None, "gelu_new", "gelu_pytorch_tanh") and not (
-            family == "openai-gpt" and activation == "gelu"
-        ):
+        if activation is not None and activation not in _ACTIVATIONS[family]:
             raise CheckpointError(f"{where}: activation {activation!r} is not supported; use gelu_new")
-        if family == "openai-gpt" and values.get("n_inner"):
-            raise CheckpointError(f"{where}: n_inner is not a setting of openai-gpt; remove it")
+        for name, only in _ONLY.items():
+            if values.get(name, only) != only:
+                found, needed = json.dumps(values[name]), json.dumps(only)
+                raise CheckpointError(f"{where}: {name} {found} is not supported; use a model with {needed}")
         known = {f.name for f in dataclasses.fields(cls)} - {"family"}
-        return cls(family=family, **{k: v for k, v in values.items() if k in known})
+        published = {"vocab_size": 40478, "n_positions": 512} if family == "openai-gpt" else {}
+        try:
+            return cls(
+                family=cast(Family, family), **published | {k: v for k, v in values.items() if k in known}
+            )
+        except CheckpointError as error:
+            raise CheckpointError(f"{where}: {error}") from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

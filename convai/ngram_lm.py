@@ -15,7 +15,7 @@ from typing import Final
 
 from convai.errors import DataError, SettingsError
 from convai.metrics import perplexity
-from convai.textnorm import normalise
+from convai.text.textnorm import normalise
 
 BEGIN: Final = ""
 END: Final = "\n"

@@ -208,6 +208,11 @@ def fit_history(
     when the persona and the last turn alone do not fit, naming the sentence that is too much.
     """
     room = n_positions - reserve - 1  # <bos>
+    if room < 0:
+        raise SettingsError(
+            f"the model has {n_positions} positions and {reserve} are kept for the reply: "
+            "nothing is left for the prompt; ask for a shorter reply"
+        )
     for number, sentence in enumerate(persona, 1):
         room -= len(sentence)
         if room < 0:
@@ -226,7 +231,7 @@ def fit_history(
             start += 1
     if size > room:
         raise SettingsError(
-            f"the last message is too long: {len(turns[-1].ids)} tokens, {max(room, 0)} fit beside the persona "
-            f"({n_positions} positions, {reserve} kept for the reply); shorten it"
+            f"the last message is too long: {len(turns[-1].ids)} tokens, {max(room - 1, 0)} fit beside "
+            f"the persona ({n_positions} positions, {reserve} kept for the reply); shorten it"
         )
     return turns[start:]

@@ -12,10 +12,10 @@ from typing import Any, Final
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
-from convai.detokenizer import ByteStream, StreamDecoder, WordStream, byte_of_char
 from convai.errors import CheckpointError, SettingsError
-from convai.textnorm import normalizer, without_surrogates
-from convai.tokenizer_files import read_backend, write_folder
+from convai.text.detokenizer import ByteStream, StreamDecoder, WordStream, byte_of_char
+from convai.text.textnorm import normalizer, without_surrogates
+from convai.text.tokenizer_files import read_backend, write_folder
 
 BOS: Final = "<bos>"
 EOS: Final = "<eos>"
@@ -161,7 +161,7 @@ class Tokenizer:
     def train(
         cls, texts: Iterable[str], vocab_size: int, *, min_frequency: int = 2, show_progress: bool = False
     ) -> Tokenizer:
-        """Byte-level BPE on the canonical form of `texts` (see convai.textnorm).
+        """Byte-level BPE on the canonical form of `texts` (see convai.text.textnorm).
 
         `vocab_size` counts the 256 bytes and the five special tokens; the result is smaller when the
         texts have too few pairs that occur `min_frequency` times. The same texts give the same tokenizer.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from convai.datasets import StepSource
 from convai.errors import TrainingError
 from convai.losses import compute_losses
 from convai.model import DoubleHeadsModel
-from convai.optim import Optimizers, rate_factor
-from convai.run_folder import RunFolder
+from convai.training.optim import Optimizers, rate_factor
+from convai.training.run_folder import RunFolder
 
 LOG_EVERY = 10
 
@@ -59,7 +59,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.optimizers = Optimizers(self.model, self.config)
-        self.total_steps = self.config.steps or max(1, round(self.config.epochs * self.source.steps_per_epoch))
+        self.total_steps = self.config.steps or max(
+            1, round(self.config.epochs * self.source.steps_per_epoch)
+        )
         self.autocast = autocast_dtype(self.config.precision, self.model.device)
         self.scaler = torch.amp.GradScaler(enabled=self.autocast is torch.float16)
 
@@ -70,7 +72,9 @@ class Trainer:
         config = self.config
         self.model.train()
         self.optimizers.set_rate(rate_factor(self.progress.step, self.total_steps, config))
-        counts = torch.tensor([sum(b.n_labels for b in micro_batches), sum(b.n_choices for b in micro_batches)])
+        counts = torch.tensor(
+            [sum(b.n_labels for b in micro_batches), sum(b.n_choices for b in micro_batches)]
+        )
         n_labels, n_choices = (max(1, int(n)) for n in reduced(counts))
         lm = mc = 0.0
         hits = 0
@@ -139,7 +143,9 @@ class Trainer:
     def save(self) -> None:
         """A checkpoint of this step, by the first process alone."""
         if idist.get_rank() == 0:
-            self.folder.save(self.progress.step, self.state(), lambda folder: self.save_model(self.model, folder))
+            self.folder.save(
+                self.progress.step, self.state(), lambda folder: self.save_model(self.model, folder)
+            )
         idist.barrier()
 
     # -- the run -----------------------------------------------------------------------------------
@@ -188,9 +194,7 @@ class Trainer:
         if self.progress.step == 0:
             self.save()  # so that a run killed early can go on too
         if left > 0:
-            steps = self.source.steps(
-                self.progress.step, rank=idist.get_rank(), world=idist.get_world_size()
-            )
+            steps = self.source.steps(self.progress.step, rank=idist.get_rank(), world=idist.get_world_size())
             try:
                 engine.run(steps, max_epochs=1, epoch_length=left)
             except (torch.OutOfMemoryError, MemoryError) as error:
@@ -248,5 +252,3 @@ def out_of_memory(config: TrainConfig) -> TrainingError:
         f"out of memory: lower --batch-tokens (now {config.batch_tokens}) and raise --accumulation as much, "
         "add --gradient-checkpointing, or use fewer --distractors"
     )
-
-

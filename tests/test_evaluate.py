@@ -12,13 +12,12 @@ import torch
 
 from convai import evaluate as module
 from convai.agent import Agent
-from convai.config import DecodingConfig
+from convai.config import DecodingConfig, EvaluateConfig, SelfChatConfig
 from convai.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.encoding import encode_dialogs
 from convai.engine import Finished
 from convai.errors import CheckpointError, DataError, SettingsError
 from convai.evaluate import baseline_scores, draw_replies, evaluate, mean_f1, prepare, reply_request, variety
-from convai.evaluate_config import EvaluateConfig, SelfChatConfig
 from convai.scoring import reply_windows
 from convai.tokenizer import Tokenizer
 from tests.corpora.helpers import talk

@@ -7,7 +7,7 @@ import torch
 
 from convai.explain import token_text
 from convai.session import Session
-from convai.textnorm import join_spaced
+from convai.text.textnorm import join_spaced
 from convai.tokenizer import Tokenizer
 from tests.chatting import NURSE, tiny_agent
 from tests.tokenizer_kinds import KINDS, kind

@@ -22,7 +22,7 @@ from convai.errors import ConvaiError, DataError, SettingsError
 from convai.interact import Chat, answer_lines, interact
 from convai.persona_choice import PersonaDeck
 from convai.session import Session
-from convai.terminal import Screen
+from convai.terminal.screen import Screen
 from tests.chatting import NURSE, ScriptedEngine, scripted, tiny_agent
 
 ROOT = Path(__file__).parent.parent

@@ -29,17 +29,14 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "protocol",
         "metrics",
         "resources",
-        "evaluate_config",
         "config_values",
         "safe_text",
     ),
     # Text to ids.
     1: (
         "segments",
-        "textnorm",
-        "detokenizer",
+        "text",
         "tokenizer",
-        "tokenizer_files",
         "corpora",
         "encoding",
         "encoded",
@@ -60,10 +57,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "losses",
         "scoring",
         "heads",
-        "ngram_ban",
-        "processors",
+        "sampling",
         "decoding",
-        "beam",
     ),
     # Inference, and the side models.
     3: ("engine", "emotion", "coref"),
@@ -73,19 +68,13 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "session",
         "explain",
         "store",
-        "optim",
-        "run_folder",
-        "prepare",
-        "reporting",
-        "model_card",
+        "training",
         "train",
-        "training_run",
         "evaluate",
-        "evaluate_report",
-        "self_chat",
+        "evaluation",
     ),
     # Doors.
-    5: ("interact", "slash", "terminal", "server", "commands", "__main__"),
+    5: ("interact", "terminal", "server", "commands", "__main__"),
 }
 """Layer → modules; the name of a package stands for everything in it, and "" for convai/__init__.py.
 

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from convai.dialog import AGENT, USER
 from convai.errors import CheckpointError, SettingsError
-from convai.textnorm import normalise
+from convai.text.textnorm import normalise
 from convai.tokenizer import MIN_VOCAB_SIZE, SPECIAL_TOKENS, Tokenizer
 from tests.tokenizer_kinds import KINDS, TEXTS, kind, texts
 

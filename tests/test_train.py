@@ -26,17 +26,24 @@ from convai.encoded import EncodedCorpus
 from convai.errors import CheckpointError, DataError, TrainingError
 from convai.model import DoubleHeadsModel
 from convai.model_config import ModelConfig
-from convai.optim import rate_factor
-from convai.prepare import Files
-from convai.run_folder import RunFolder
 from convai.segments import EncodedDialog, EncodedTurn, dialogue_tree
 from convai.tokenizer import Tokenizer
 from convai.train import Trainer
-from convai.training_run import Start, new_run, resume_run
+from convai.training.optim import rate_factor
+from convai.training.prepare import Files
+from convai.training.run import Start, new_run, resume_run
+from convai.training.run_folder import RunFolder
 
 TOKENIZER = Tokenizer.byte_level()
 CONFIG = TrainConfig(
-    precision="float32", steps=4, lr=1e-3, distractors=2, eval_every=0, save_every=2, warmup=0.0, batch_tokens=256
+    precision="float32",
+    steps=4,
+    lr=1e-3,
+    distractors=2,
+    eval_every=0,
+    save_every=2,
+    warmup=0.0,
+    batch_tokens=256,
 )
 SHAPE = {
     "model_type": "gpt2",
@@ -129,7 +136,9 @@ def test_training_learns_both_objectives(tmp_path: Path) -> None:
     model = tiny_model()
     records: list[dict[str, Any]] = []
     config = dataclasses.replace(CONFIG, steps=150, lr=5e-3, save_every=1000)
-    source = DialogueData(EncodedCorpus.pack(dialogs()), TOKENIZER, n_positions=128, distractors=2, batch_tokens=2048)
+    source = DialogueData(
+        EncodedCorpus.pack(dialogs()), TOKENIZER, n_positions=128, distractors=2, batch_tokens=2048
+    )
     trainer(model, source, tmp_path, config, report=records.append).fit()
     assert records[-1]["lm_loss"] < 0.5 * records[0]["lm_loss"]
     assert records[-1]["mc_loss"] < 0.7 * records[0]["mc_loss"]
@@ -139,7 +148,9 @@ def test_early_stopping_counts_validations_without_a_better_one(tmp_path: Path) 
     losses = iter([3.0, 2.0, 2.5, 2.6, 1.0, 0.5])
     config = dataclasses.replace(CONFIG, steps=6, eval_every=1, patience=2)
     batch = trees(dialogs(2))
-    run = trainer(tiny_model(), Given([[batch]] * 6), tmp_path, config, validate=lambda m: {"loss": next(losses)})
+    run = trainer(
+        tiny_model(), Given([[batch]] * 6), tmp_path, config, validate=lambda m: {"loss": next(losses)}
+    )
     run.fit()
     assert run.progress.step == 4
     assert run.progress.best == 2.0
@@ -243,7 +254,9 @@ def shape(tmp_path: Path) -> Path:
 RUN = dataclasses.replace(CONFIG, steps=30, save_every=5, eval_every=10, eval_dialogs=2)
 
 
-def test_a_run_that_stopped_and_went_on_equals_one_that_did_not(corpus: Path, shape: Path, tmp_path: Path) -> None:
+def test_a_run_that_stopped_and_went_on_equals_one_that_did_not(
+    corpus: Path, shape: Path, tmp_path: Path
+) -> None:
     """Dropout, distractors, order, optimizer and learning rate all go on exactly."""
     start = Start(shape=shape)
     new_run(Files((corpus,)), start, RUN, tmp_path / "whole")
@@ -273,12 +286,25 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not(corpus: Path, sh
 
 @pytest.mark.slow
 def test_kill_minus_nine_and_resume_give_the_same_weights(corpus: Path, shape: Path, tmp_path: Path) -> None:
-    options = ["--steps", "60", "--save-every", "5", "--eval-every", "0", "--precision", "float32", "--threads", "1"]
+    options = [
+        "--steps",
+        "60",
+        "--save-every",
+        "5",
+        "--eval-every",
+        "0",
+        "--precision",
+        "float32",
+        "--threads",
+        "1",
+    ]
     options += ["--batch-tokens", "256", "--distractors", "2", "--lr", "0.001"]
     command = [sys.executable, "-m", "convai", "train", str(corpus), "--config", str(shape), *options]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True)
-    process = subprocess.Popen([*command, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not any((killed / "checkpoints").glob("step-0000001?")):
         assert time.monotonic() < deadline
@@ -293,13 +319,22 @@ def test_kill_minus_nine_and_resume_give_the_same_weights(corpus: Path, shape: P
 
 
 @pytest.mark.parametrize("layout", ["dialogue", "utterance", "stream"])
-def test_every_layout_trains_to_a_model_folder(corpus: Path, shape: Path, tmp_path: Path, layout: Any) -> None:
+def test_every_layout_trains_to_a_model_folder(
+    corpus: Path, shape: Path, tmp_path: Path, layout: Any
+) -> None:
     config = dataclasses.replace(RUN, layout=layout, steps=2, row_tokens=64)
-    new_run(Files((corpus,), valid=corpus), Start(shape=shape), config, tmp_path / "out", cache=tmp_path / "cache")
+    new_run(
+        Files((corpus,), valid=corpus), Start(shape=shape), config, tmp_path / "out", cache=tmp_path / "cache"
+    )
     out = tmp_path / "out"
-    assert {"config.json", "model.safetensors", "tokenizer.json", "convai.json", "README.md", "curves.png"} <= {
-        p.name for p in out.iterdir()
-    }
+    assert {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "convai.json",
+        "README.md",
+        "curves.png",
+    } <= {p.name for p in out.iterdir()}
     assert "valid_ppl" in (out / "log.jsonl").read_text()
     assert corpus.name in (out / "README.md").read_text()
 

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.config import DecodingConfig
+from convai.config import DecodingConfig, EvaluateConfig, SelfChatConfig
 from convai.errors import DataError, SettingsError
-from convai.evaluate_config import EvaluateConfig, SelfChatConfig
 
 if TYPE_CHECKING:
     import torch
 
     from convai.agent import Agent
     from convai.dialog import Dialog
-    from convai.self_chat import Conversation
+    from convai.evaluation.self_chat import Conversation
 
 _SHARED: Final = ("seed", "candidates")
 """Fields of DecodingConfig whose names mean something else in EvaluateConfig."""
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(args.threads)
-    from convai.evaluate_report import json_line
+    from convai.evaluation.report import json_line
 
     if args.self_chat is not None:
         record = _talk(args, config, self_chat)
@@ -125,7 +124,7 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
     agent = _agent(args) if config.chosen else None
 
     from convai.evaluate import Evaluation, baseline_scores, evaluate, prepare
-    from convai.evaluate_report import report
+    from convai.evaluation.report import report
 
     beside: dict[str, float] = {}
     several = sum(any(True for _ in dialog.replies()) for dialog in dialogs) > 1
@@ -175,8 +174,8 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
     personas = corpora.read_personas(chat.personas or resources.personas_path())
     agent = _agent(args)
 
-    from convai.evaluate_report import listing, transcript
-    from convai.self_chat import self_chats, tally
+    from convai.evaluation.report import listing, transcript
+    from convai.evaluation.self_chat import self_chats, tally
 
     conversations: list[Conversation] = []
     max_history = config.max_history if hasattr(args, "max_history") else agent.max_history

@@ -18,10 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="the embedded models", allow_abbrev=False)
     show = actions.add_parser("show", help="what a model is made of", allow_abbrev=False)
     show.add_argument("model", metavar="DIR|NAME")
-    export = actions.add_parser("export", help="copy a model, its weights in another type", allow_abbrev=False)
+    export = actions.add_parser(
+        "export", help="copy a model, its weights in another type", allow_abbrev=False
+    )
     export.add_argument("model", metavar="DIR|NAME")
     export.add_argument("out", metavar="OUT", type=Path)
-    export.add_argument("--dtype", choices=DTYPES, default="bfloat16", help="type of the weights (default: %(default)s)")
+    export.add_argument(
+        "--dtype", choices=DTYPES, default="bfloat16", help="type of the weights (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,16 +17,32 @@ HELP = "train a model on dialogues of your own, or from scratch"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Positional files, where to start from, and an option for every field of TrainConfig."""
-    parser.add_argument("data", nargs="*", type=Path, metavar="DATA", help="dialogue files, in any readable format")
-    parser.add_argument("--text", nargs="+", type=Path, default=[], metavar="FILE", help="running text, for --layout stream")
-    parser.add_argument("--valid", type=Path, metavar="FILE", help="dialogues to validate on (default: some of DATA)")
-    parser.add_argument("--model", metavar="DIR|NAME", help="the model to tune: a folder, an embedded model, gpt2, openai-gpt")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="train a fresh model of this shape (a config.json)")
-    parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="with --config: use this tokenizer, train none")
+    parser.add_argument(
+        "data", nargs="*", type=Path, metavar="DATA", help="dialogue files, in any readable format"
+    )
+    parser.add_argument(
+        "--text", nargs="+", type=Path, default=[], metavar="FILE", help="running text, for --layout stream"
+    )
+    parser.add_argument(
+        "--valid", type=Path, metavar="FILE", help="dialogues to validate on (default: some of DATA)"
+    )
+    parser.add_argument(
+        "--model", metavar="DIR|NAME", help="the model to tune: a folder, an embedded model, gpt2, openai-gpt"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="train a fresh model of this shape (a config.json)"
+    )
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="DIR", help="with --config: use this tokenizer, train none"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the run and its model go")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep encoded corpora here (default: nowhere)")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep encoded corpora here (default: nowhere)"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads (default: torch's choice)"
+    )
     add_config_arguments(parser, TrainConfig, title="training")
 
 
@@ -43,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     config = config_from_args(TrainConfig, args)
     import torch
 
-    from convai.prepare import Files
-    from convai.training_run import Start, new_run, resume_run
+    from convai.training.prepare import Files
+    from convai.training.run import Start, new_run, resume_run
 
     if args.threads is not None:
         if args.threads < 1:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from convai import segments
-from convai.beam import BeamState
 from convai.cache import KVCache
 from convai.config import DecodingConfig
 from convai.decoding import (
@@ -25,8 +26,10 @@ from convai.decoding import (
 )
 from convai.engine.events import Event, Finished, Token
 from convai.engine.prefix import PrefixCache
-from convai.errors import SettingsError
+from convai.errors import ConvaiError, SettingsError
 from convai.model import DoubleHeadsModel
+from convai.sampling.beam import BeamState
+from convai.text.detokenizer import StreamDecoder
 from convai.tokenizer import Tokenizer
 
 
@@ -53,8 +56,8 @@ class Engine:
         """`autocast`: the type that matrix products are computed in; None keeps the weights' own."""
         if model.config.vocab_size < tokenizer.vocab_size:
             raise SettingsError(
-                f"the model knows {model.config.vocab_size} tokens, its tokenizer gives {tokenizer.vocab_size}; "
-                "take both from the same folder"
+                f"the model knows {model.config.vocab_size} tokens, its tokenizer gives "
+                f"{tokenizer.vocab_size}; take both from the same folder"
             )
         self.model = model.eval()
         self.tokenizer = tokenizer
@@ -77,8 +80,8 @@ class Engine:
         room = self.model.config.n_positions - len(request.prompt) - 1  # the <eos> has a position too
         if room < 1:
             raise SettingsError(
-                f"the prompt has {len(request.prompt)} tokens, the model {self.model.config.n_positions} positions: "
-                "no room for a reply; shorten the persona or the history"
+                f"the prompt has {len(request.prompt)} tokens, the model {self.model.config.n_positions} "
+                "positions: no room for a reply; shorten the persona or the history"
             )
         limit = min(request.config.max_length, room)
         draw = self._beam if request.config.num_beams > 1 else self._sample
@@ -102,47 +105,39 @@ class Engine:
         config, eos_id = request.config, self.tokenizer.eos_id
         n = config.candidates
         rows = list(range(n))  # candidates still running, one a batch row
-        hidden, cache, _ = self._prefix.prefill(request.prompt)
+        hidden, prefix, _ = self._prefix.prefill(request.prompt)
         hidden = hidden.expand(n, -1)
-        cache = forked(self.model, cache, n, limit + 1)
+        cache = forked(self.model, prefix, n, limit + 1)
         settings = RowSettings.stack([config] * n)
         generators = [row_generator(config.seed, i) for i in range(n)]
-        bans = [ReplyBans(config, request.own_turns) for _ in range(n)]
-        decoders = [self.tokenizer.stream() for _ in range(n)]
-        replies: list[list[int]] = [[] for _ in range(n)]
-        texts = [""] * n
-        logprobs = [0.0] * n
+        fresh = ReplyBans(config, request.own_turns)
+        bans = [fresh.copy() for _ in range(n)]
+        drafts = [_Draft(self.tokenizer.stream()) for _ in range(n)]
         for _ in range(limit):
             logits = self.model.lm_logits(hidden).float()
             tokens = next_tokens(
                 logits,
                 settings,
                 [generators[r] for r in rows],
-                replies=[replies[r] for r in rows],
+                replies=[drafts[r].ids for r in rows],
                 eos_id=eos_id,
                 forbidden=self._forbidden,
                 banned=[bans[r].banned() for r in rows],
             )
             drawn = tokens.tolist()
-            for row, logprob in zip(rows, log_prob_of(logits, tokens).tolist(), strict=True):
-                logprobs[row] += logprob
+            logprobs = log_prob_of(logits, tokens).tolist()
             named = self._alternatives(logits, request.alternatives)
-            for place, (row, token) in enumerate(zip(rows, drawn, strict=True)):
-                if token == eos_id:
-                    continue
-                replies[row].append(token)
-                bans[row].push(token)
-                piece = decoders[row].push(token)
-                texts[row] += piece
-                logprob = float(log_prob_of(logits[place : place + 1], tokens[place : place + 1])[0])
-                yield Token(row, token, piece, logprob, named[place])
-            hidden = self._forward(cache, request.prompt, tokens)
+            for row, token, logprob, others in zip(rows, drawn, logprobs, named, strict=True):
+                drafts[row].logprob += logprob
+                if token != eos_id:
+                    bans[row].push(token)
+                    yield Token(row, token, drafts[row].push(token), logprob, others)
+            hidden = self._forward(cache, request.prompt, tokens[:, None])[:, -1]
             ended = [place for place, token in enumerate(drawn) if token == eos_id]
             if ended:
                 scores = self.model.mc_logits(hidden[ended]).tolist()
                 for place, score in zip(ended, scores, strict=True):
-                    row = rows[place]
-                    yield self._finished(row, replies[row], texts[row], decoders[row].finish(), logprobs[row], score, "stop")
+                    yield drafts[rows[place]].finished(rows[place], score, "stop")
                 keep = [place for place, token in enumerate(drawn) if token != eos_id]
                 rows = [rows[place] for place in keep]
                 if not rows:
@@ -152,29 +147,28 @@ class Engine:
                 cache.select(kept)
                 settings = RowSettings.stack([config] * len(rows))
         # cut off by length: the <eos> that the model did not reach is appended to be scored
-        scores = self.model.mc_logits(self._forward(cache, request.prompt, torch.full((len(rows),), eos_id))).tolist()
-        for row, score in zip(rows, scores, strict=True):
-            yield self._finished(row, replies[row], texts[row], decoders[row].finish(), logprobs[row], score, "length")
+        hidden = self._forward(cache, request.prompt, torch.full((len(rows), 1), eos_id))[:, -1]
+        for row, score in zip(rows, self.model.mc_logits(hidden).tolist(), strict=True):
+            yield drafts[row].finished(row, score, "length")
 
-    def _finished(
-        self, row: int, ids: list[int], text: str, rest: str, logprob: float, score: float, reason: str
-    ) -> Finished:
-        return Finished(row, tuple(ids), text + rest, logprob, score, "stop" if reason == "stop" else "length")
-
-    def _forward(self, cache: KVCache, prompt: segments.Sequence, tokens: Tensor) -> Tensor:
-        """Hidden states `[B, D]` after one more token `[B]` a row."""
-        words = tokens.to(self.model.device).unsqueeze(1)
-        position = torch.full_like(words, cache.length)
+    def _forward(self, cache: KVCache, prompt: segments.Sequence, words: Tensor) -> Tensor:
+        """Hidden states `[B, T, D]` of T more tokens `[B, T]` a row."""
+        words = words.to(self.model.device)
+        start = cache.length
+        positions = torch.arange(start, start + words.shape[1], device=words.device).expand_as(words)
         segment = torch.full_like(words, prompt.segments[-1])
-        hidden = self.model(words, position, segment, cache=cache)
-        return hidden[:, -1]  # type: ignore[no-any-return]
+        return self.model(words, positions, segment, cache=cache)  # type: ignore[no-any-return]
 
     def _alternatives(self, logits: Tensor, k: int) -> list[tuple[tuple[str, float], ...]]:
         if not k:
             return [()] * logits.shape[0]
         ids, values = top_alternatives(forbid(logits, self._forbidden), k)
         return [
-            tuple((self.tokenizer.decode([i]), v) for i, v in zip(row, row_values, strict=True))
+            tuple(
+                (self.tokenizer.decode([i]), v)
+                for i, v in zip(row, row_values, strict=True)
+                if v > -math.inf  # fewer are left than asked for
+            )
             for row, row_values in zip(ids.tolist(), values.tolist(), strict=True)
         ]
 
@@ -182,42 +176,71 @@ class Engine:
 
     def _beam(self, request: Request, limit: int) -> Generator[Event, None, None]:
         config, eos_id, beams = request.config, self.tokenizer.eos_id, request.config.num_beams
-        hidden, cache, _ = self._prefix.prefill(request.prompt)
-        hidden = hidden.expand(beams, -1)
-        cache = forked(self.model, cache, beams, limit + 1)
-        search = BeamState(
-            1, beams, eos_id=eos_id, max_length=limit, length_penalty=config.length_penalty
-        )
+        first, prefix, _ = self._prefix.prefill(request.prompt)
+        hidden = first.expand(beams, -1)
+        cache = forked(self.model, prefix, beams, limit)
+        search = BeamState(1, beams, eos_id=eos_id, max_length=limit, length_penalty=config.length_penalty)
         settings = RowSettings.stack([config] * beams)
-        while not search.done:
-            running = list(search.running())
-            bans = [ReplyBans(config, request.own_turns) for _ in running]
-            for ban, tokens in zip(bans, running, strict=True):
-                for token in tokens:
-                    ban.push(token)
-            logits = self.model.lm_logits(hidden).float()
+        bans = [ReplyBans(config, request.own_turns)] * beams
+        while True:
+            # On log-probabilities, as transformers does: a reply's score is then the model's own, and what
+            # is forbidden takes no part in it.
+            log_probs = self.model.lm_logits(hidden).float().log_softmax(-1)
             allowed = process(
-                logits,
+                log_probs,
                 settings,
-                replies=running,
+                replies=list(search.running()),
                 eos_id=eos_id,
                 forbidden=self._forbidden,
                 banned=[ban.banned() for ban in bans],
             )
-            parents, tokens = search.step(allowed.log_softmax(-1))
+            parents, tokens = search.step(allowed)
             if search.done:
                 break
+            bans = [bans[parent].copy() for parent in parents.tolist()]
+            for ban, token in zip(bans, tokens.tolist(), strict=True):
+                ban.push(token)
             cache.select(parents)
-            hidden = self._forward(cache, request.prompt, tokens)
-        best = search.best(0)
-        ids = [token for token in best.tokens if token != eos_id]
-        _, cache, _ = self._prefix.prefill(request.prompt)
-        cache = forked(self.model, cache, 1, len(ids) + 1)
-        for token in [*ids, eos_id]:
-            hidden = self._forward(cache, request.prompt, torch.tensor([token]))
-        score = float(self.model.mc_logits(hidden)[0])
-        reason = "stop" if len(best.tokens) > len(ids) or len(ids) < limit else "length"
-        yield self._finished(0, ids, self.tokenizer.decode(ids), "", best.log_prob, score, reason)
+            hidden = self._forward(cache, request.prompt, tokens[:, None])[:, -1]
+        drawn = search.best(0).tokens
+        draft = _Draft(self.tokenizer.stream())
+        for token in drawn:
+            if token != eos_id:
+                draft.push(token)
+        # the reply once more, in one pass: its score, and its probability without penalties
+        ending = torch.tensor([[*draft.ids, eos_id]])
+        states = self._forward(forked(self.model, prefix, 1, ending.shape[1]), request.prompt, ending)
+        logits = self.model.lm_logits(torch.cat([first[:, None], states], 1)[0, : len(drawn)])
+        draft.logprob = float(log_prob_of(logits, ending[0, : len(drawn)].to(logits.device)).sum())
+        score = float(self.model.mc_logits(states[0, -1]))
+        yield draft.finished(0, score, "stop" if drawn[-1] == eos_id else "length")
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A reply as it grows."""
+
+    decoder: StreamDecoder
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    logprob: float = 0.0
+
+    def push(self, token: int) -> str:
+        """One more token; returns the text that it makes certain."""
+        self.ids.append(token)
+        piece = self.decoder.push(token)
+        self.text += piece
+        return piece
+
+    def finished(self, candidate: int, score: float, reason: Literal["stop", "length"]) -> Finished:
+        """Raises ConvaiError when the score is not a number."""
+        if not math.isfinite(score):
+            raise ConvaiError(
+                "the next-sentence head's output is not a finite number; the checkpoint is damaged or its "
+                "precision too low: try float32"
+            )
+        text = self.text + self.decoder.finish()
+        return Finished(candidate, tuple(self.ids), text, self.logprob, score, reason)
 
 
 def forked(model: DoubleHeadsModel, cache: KVCache, rows: int, more: int) -> KVCache:

@@ -12,7 +12,8 @@ class Token:
 
     `text` is what it adds to the reply: empty while a character is incomplete. `logprob` is the natural
     log of the probability that the model itself gave it, before temperature and the rest.
-    `alternatives` are the most probable tokens at this place as (text, logprob), best first.
+    `alternatives` are the most probable tokens at this place as (text, logprob), best first, among those
+    that a reply may hold; the end of the reply has no text.
     """
 
     candidate: int
@@ -26,9 +27,10 @@ class Token:
 class Finished:
     """Candidate `candidate` is complete.
 
-    `ids` without the <eos>; `logprob` is summed over them and the <eos>; `score` is the next-sentence
-    head's (a logit: higher is a better reply to this history). `reason`: "stop" when the model ended the
-    reply, "length" when max_length or the model's positions did.
+    `ids` without the <eos>; `text` is the whole reply: the texts of its Token events, and behind them what
+    a decoder held back to the end. `logprob` is summed over the ids, and over the <eos> where the model
+    drew it; `score` is the next-sentence head's (a logit: higher is a better reply to this history).
+    `reason`: "stop" when the model ended the reply, "length" when max_length or the model's positions did.
     """
 
     candidate: int

@@ -18,7 +18,7 @@ from convai.__main__ import main
 from convai.agent import Agent
 from convai.config import DecodingConfig
 from convai.dialog import AGENT, USER, Dialog, Turn
-from convai.evaluate_report import json_line, report
+from convai.evaluation.report import json_line, report
 from convai.tokenizer import Tokenizer
 from tests.corpora.helpers import talk
 from tests.tiny import tiny_model

@@ -16,9 +16,18 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from convai import processors
+from convai.sampling import processors
 from convai.errors import SettingsError
-from convai.processors import ban, forbid, min_p, repetition_penalty, temperature, top_k, top_p, typical
+from convai.sampling.processors import (
+    ban,
+    forbid,
+    min_p,
+    repetition_penalty,
+    temperature,
+    top_k,
+    top_p,
+    typical,
+)
 
 INF = math.inf
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 
-from convai.textnorm import join_spaced, normalise, normalizer
+from convai.text.textnorm import join_spaced, normalise, normalizer
 from tests.tokenizer_kinds import texts
 
 SPACED = {

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from convai import slash
 from convai.config import DecodingConfig
 from convai.dialog import Persona
 from convai.errors import ConvaiError
 from convai.interact import Chat
 from convai.persona_choice import PersonaDeck
 from convai.session import Session, reply_seed
-from convai.terminal import Screen
+from convai.terminal import slash
+from convai.terminal.screen import Screen
 from tests.chatting import NURSE, ScriptedEngine, scripted, tiny_agent
 
 BAKER, SMITH = Persona(("i bake.",)), Persona(("i am a smith.", "i sing."))

@@ -51,9 +51,13 @@ class Files:
         for entry in [*values["dialogs"], *values["text"], *([valid] if valid else [])]:
             path = Path(entry["path"])
             if not path.is_file():
-                raise DataError(f"{path}: the run learnt from this file and it is gone; put it back to resume")
+                raise DataError(
+                    f"{path}: the run learnt from this file and it is gone; put it back to resume"
+                )
             if file_digest(path) != entry["sha256"]:
-                raise DataError(f"{path}: has changed since the run began; start a new run, or put the old one back")
+                raise DataError(
+                    f"{path}: has changed since the run began; start a new run, or put the old one back"
+                )
         return cls(
             tuple(Path(e["path"]) for e in values["dialogs"]),
             tuple(Path(e["path"]) for e in values["text"]),
@@ -84,7 +88,12 @@ def both_chairs(dialogs: Iterable[Dialog]) -> Iterator[Dialog]:
 
 
 def encode_file(
-    path: Path, tokenizer: Tokenizer, *, both_sides: bool = False, text: bool = False, cache: Path | None = None
+    path: Path,
+    tokenizer: Tokenizer,
+    *,
+    both_sides: bool = False,
+    text: bool = False,
+    cache: Path | None = None,
 ) -> EncodedCorpus:
     """The file's dialogues (or documents, each a monologue of the agent's) as ids, from the cache if there."""
     key = ["corpus 1", file_digest(path), tokenizer.fingerprint, f"both_sides={both_sides}", f"text={text}"]
@@ -113,7 +122,9 @@ class Prepared:
     counts: dict[str, int]
 
 
-def prepare(files: Files, tokenizer: Tokenizer, config: TrainConfig, *, cache: Path | None = None) -> Prepared:
+def prepare(
+    files: Files, tokenizer: Tokenizer, config: TrainConfig, *, cache: Path | None = None
+) -> Prepared:
     """Read and encode everything that `config` asks for.
 
     Without a validation file a twentieth of the dialogues (at most HELD_OUT) is held out, chosen by the
@@ -132,7 +143,7 @@ def prepare(files: Files, tokenizer: Tokenizer, config: TrainConfig, *, cache: P
         valid = []
     else:
         corpus, valid = held_out(files, corpus, tokenizer, config)
-    common = {
+    common: dict[str, Any] = {
         "n_positions": config.row_tokens,
         "batch_tokens": config.batch_tokens,
         "accumulation": config.accumulation,
@@ -142,7 +153,12 @@ def prepare(files: Files, tokenizer: Tokenizer, config: TrainConfig, *, cache: P
     if config.layout == "stream":
         stream = cached_arrays(
             cache,
-            ["stream 1", tokenizer.fingerprint, f"both_sides={config.both_sides}", *map(file_digest, files.all())],
+            [
+                "stream 1",
+                tokenizer.fingerprint,
+                f"both_sides={config.both_sides}",
+                *map(file_digest, files.all()),
+            ],
             lambda: make_stream([corpus], tokenizer),
         )
         source = StreamData(stream, tokenizer, **common)
@@ -173,13 +189,18 @@ def held_out(
     files: Files, corpus: EncodedCorpus, tokenizer: Tokenizer, config: TrainConfig
 ) -> tuple[EncodedCorpus, list[EncodedDialog]]:
     """Take a twentieth of the dialogues out of `corpus` for validation (both chairs of each)."""
-    dialogs = [d for path in files.dialogs for d in corpora.iter_dialogs(path)]
+    by_file = [corpora.read(path) for path in files.dialogs]
+    dialogs = [d for group in by_file for d in group]
     count = min(HELD_OUT, max(1, len(dialogs) // 20))
     chosen = sorted(random.Random(f"hold out {config.seed}").sample(range(len(dialogs)), count))
     out = set(chosen)
-    rest = [d for i, d in enumerate(dialogs) if i not in out]
-    chairs = both_chairs(rest) if config.both_sides else rest
-    kept = EncodedCorpus.pack(encode_dialogs(tokenizer, chairs))
+    kept, number = [], 0
+    for group in by_file:
+        rest = [d for i, d in enumerate(group, number) if i not in out]
+        number += len(group)
+        chairs = both_chairs(rest) if config.both_sides else rest
+        kept.append(EncodedCorpus.pack(encode_dialogs(tokenizer, chairs)))
     # the wrong replies of a few dialogues are drawn from the others' too
     with_wrong = corpora.with_distractors(dialogs, 19, seed=0)
-    return kept, list(encode_dialogs(tokenizer, (with_wrong[i] for i in chosen[: config.eval_dialogs])))
+    valid = list(encode_dialogs(tokenizer, (with_wrong[i] for i in chosen[: config.eval_dialogs])))
+    return EncodedCorpus.concatenate(kept), valid

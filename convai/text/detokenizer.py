@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from convai.textnorm import join_spaced
+from convai.text.textnorm import join_spaced
 
 # Between two plain words no joining rule looks across the space, whatever follows.
 _SAFE_CUT = re.compile(r"(?<=[a-z0-9]) (?=[a-z0-9]{2})")

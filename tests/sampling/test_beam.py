@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from convai.beam import BeamState, Hypothesis
 from convai.errors import ConvaiError, SettingsError
+from convai.sampling.beam import BeamState, Hypothesis
 
 EOS = 0
 

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.terminal import Keyboard, Screen, Wrapper, cells, has_colour, history_path, quiet_interrupts
+from convai.terminal.screen import (
+    Keyboard,
+    Screen,
+    Wrapper,
+    cells,
+    has_colour,
+    history_path,
+    quiet_interrupts,
+)
 
 
 class Terminal(io.StringIO):
@@ -208,7 +216,7 @@ class FakeReadline:
 @pytest.fixture
 def readline(monkeypatch: pytest.MonkeyPatch) -> FakeReadline:
     fake = FakeReadline()
-    monkeypatch.setattr("convai.terminal._readline", lambda: fake)
+    monkeypatch.setattr("convai.terminal.screen._readline", lambda: fake)
     return fake
 
 
@@ -273,7 +281,7 @@ def test_the_prompt_tells_readline_what_takes_no_room(
 def test_without_readline_lines_can_be_typed_all_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("convai.terminal._readline", lambda: None)
+    monkeypatch.setattr("convai.terminal.screen._readline", lambda: None)
     monkeypatch.setattr("builtins.input", lambda text: f"{text}typed")
     keys = keyboard(tmp_path / "history", colour=True)
     assert keys.read("you> ") == "\x1b[1;36myou> \x1b[0mtyped"

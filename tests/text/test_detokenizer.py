@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import pre_tokenizers
 
-from convai.detokenizer import byte_of_char
+from convai.text.detokenizer import byte_of_char
 from convai.tokenizer import Tokenizer
 from tests.tokenizer_kinds import KINDS, kind, texts
 

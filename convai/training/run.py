@@ -18,15 +18,15 @@ from convai.config import DecodingConfig, TrainConfig
 from convai.errors import CheckpointError, TrainingError
 from convai.metrics import hits_at_k, perplexity
 from convai.model import DoubleHeadsModel
-from convai.model_card import write_card
 from convai.model_config import ModelConfig
-from convai.prepare import Files, Prepared, prepare, texts
-from convai.reporting import Reporter, draw_curves
-from convai.run_folder import RUN, RunFolder
 from convai.scoring import score_replies
 from convai.segments import EncodedDialog
 from convai.tokenizer import Tokenizer
 from convai.train import Trainer, autocast_dtype
+from convai.training.model_card import write_card
+from convai.training.prepare import Files, Prepared, prepare, texts
+from convai.training.reporting import Reporter, draw_curves
+from convai.training.run_folder import RUN, RunFolder
 
 HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
 
@@ -41,7 +41,13 @@ class Start:
 
 
 def new_run(
-    files: Files, start: Start, config: TrainConfig, out: Path, *, cache: Path | None = None, command: str = ""
+    files: Files,
+    start: Start,
+    config: TrainConfig,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    command: str = "",
 ) -> None:
     """Train on `files` and leave the model in `out`, with card, curves and log.
 
@@ -76,8 +82,11 @@ def resume_run(out: Path, *, cache: Path | None = None) -> None:
     folder = RunFolder(out)
     description = folder.description()
     try:
-        values = description["config"]
-        config = TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        # JSON has no tuples
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in description["config"].items()
+        }
+        config = TrainConfig(**values)
         files = Files.from_description(description["files"])
         settings = description["settings"]
     except (KeyError, TypeError) as error:
@@ -94,14 +103,18 @@ def resume_run(out: Path, *, cache: Path | None = None) -> None:
     prepared = prepare(files, tokenizer, config, cache=cache)
     trainer = make_trainer(model, tokenizer, settings, prepared, config, folder)
     if state["step"] >= trainer.total_steps:
-        raise TrainingError(f"{out}: the run is finished ({state['step']} steps); start a new one with --model {out}")
+        raise TrainingError(
+            f"{out}: the run is finished ({state['step']} steps); start a new one with --model {out}"
+        )
     trainer.load_state(state)
     if idist.get_rank() == 0:
         folder.rewind(state["step"])
     _run(trainer, tokenizer)
 
 
-def build(files: Files, start: Start, config: TrainConfig) -> tuple[DoubleHeadsModel, Tokenizer, dict[str, Any]]:
+def build(
+    files: Files, start: Start, config: TrainConfig
+) -> tuple[DoubleHeadsModel, Tokenizer, dict[str, Any]]:
     """Model, tokenizer and shipped settings that a new run begins with."""
     if start.shape is not None:
         if start.model is not None:

@@ -1,9 +1,9 @@
 """The folder of a training run: its description, its checkpoints, its log. Nothing in it is half-written.
 
-    OUT/run.json                the run: settings, data (paths and digests), model shape
-    OUT/checkpoints/step-00001200/   model, tokenizer and training.pt (optimizer, random state)
-    OUT/log.jsonl               a line a logged step
-    OUT/config.json, ...        the finished model: what `convai chat --model OUT` loads
+OUT/run.json                the run: settings, data (paths and digests), model shape
+OUT/checkpoints/step-00001200/   model, tokenizer and training.pt (optimizer, random state)
+OUT/log.jsonl               a line a logged step
+OUT/config.json, ...        the finished model: what `convai chat --model OUT` loads
 """
 
 from __future__ import annotations
@@ -53,13 +53,17 @@ class RunFolder:
     def start(self, description: dict[str, Any]) -> None:
         """Begin a new run here. Raises TrainingError when the folder already holds one."""
         if (self.path / RUN).exists():
-            raise TrainingError(f"{self.path}: holds a run already; go on with --resume {self.path}, or choose another --out")
+            raise TrainingError(
+                f"{self.path}: holds a run already; go on with --resume {self.path}, or choose another --out"
+            )
         with saving(self.path):
             write_json(self.path / RUN, description)
 
     def description(self) -> dict[str, Any]:
         if not (self.path / RUN).exists():
-            raise CheckpointError(f"{self.path}: no training run here ({RUN} is missing); give the --out folder of one")
+            raise CheckpointError(
+                f"{self.path}: no training run here ({RUN} is missing); give the --out folder of one"
+            )
         return read_json(self.path / RUN)
 
     # -- checkpoints -------------------------------------------------------------------------------
@@ -101,7 +105,9 @@ class RunFolder:
                 f"{checkpoint / STATE}: damaged or cut short ({reason}); delete {checkpoint} and resume from the one before"
             ) from None
         if not isinstance(state, dict) or "step" not in state:
-            raise CheckpointError(f"{checkpoint / STATE}: not a training state; delete {checkpoint} and resume")
+            raise CheckpointError(
+                f"{checkpoint / STATE}: not a training state; delete {checkpoint} and resume"
+            )
         return state
 
     # -- log ---------------------------------------------------------------------------------------

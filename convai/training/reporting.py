@@ -32,7 +32,9 @@ class Reporter:
             self._bar.set_postfix(shown, refresh=False)
             self._bar.update(step - self._bar.n)
         else:
-            scores = ", ".join(f"{k.removeprefix('valid_')} {v:.4g}" for k, v in record.items() if k != "step")
+            scores = ", ".join(
+                f"{k.removeprefix('valid_')} {v:.4g}" for k, v in record.items() if k != "step"
+            )
             self._bar.write(f"step {step}: {scores}", file=self._stream)
 
     def close(self) -> None:
@@ -56,7 +58,9 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
         losses.plot(steps, [r["mc_loss"] for r in train], lw=0.8, label="next sentence, training")
     if valid:
         marks = [r["step"] for r in valid]
-        losses.plot(marks, [r["valid_lm_loss"] for r in valid], "o-", ms=3, label="language model, validation")
+        losses.plot(
+            marks, [r["valid_lm_loss"] for r in valid], "o-", ms=3, label="language model, validation"
+        )
         if any("valid_hits@1" in r for r in valid):
             scores.plot(
                 marks, [r.get("valid_hits@1", float("nan")) for r in valid], "o-", ms=3, color="tab:green"

@@ -31,7 +31,11 @@ def card(name: str, description: dict[str, Any], shape: ModelConfig, records: li
         f"A persona dialogue model: {shape.family} blocks, {shape.n_layer} layers of {shape.n_embd}, "
         f"{shape.n_head} heads, a vocabulary of {shape.vocab_size:,}, {shape.n_positions} positions. "
         f"Trained with convai {description['convai']}"
-        + (f", starting from `{description['started_from']}`." if description["started_from"] else ", from scratch."),
+        + (
+            f", starting from `{description['started_from']}`."
+            if description["started_from"]
+            else ", from scratch."
+        ),
         "",
         "## Training data",
         "",
@@ -40,7 +44,11 @@ def card(name: str, description: dict[str, Any], shape: ModelConfig, records: li
     ]
     for kind in ("dialogs", "text"):
         lines += [f"| {Path(f['path']).name} | `{f['sha256'][:16]}…` |" for f in files[kind]]
-    lines += ["", "The licences of these files are those of their sources; add them here before you publish.", ""]
+    lines += [
+        "",
+        "The licences of these files are those of their sources; add them here before you publish.",
+        "",
+    ]
     if description.get("command"):
         lines += ["## Command", "", "```", description["command"], "```", ""]
     if train:
@@ -54,7 +62,11 @@ def card(name: str, description: dict[str, Any], shape: ModelConfig, records: li
         ]
     if valid:
         best = min(valid, key=lambda r: float(r["valid_loss"]))
-        source = Path(files["valid"]["path"]).name if files["valid"] else "held-out dialogues of the training files"
+        source = (
+            Path(files["valid"]["path"]).name
+            if files["valid"]
+            else "held-out dialogues of the training files"
+        )
         lines += [
             "## Scores",
             "",
@@ -64,6 +76,8 @@ def card(name: str, description: dict[str, Any], shape: ModelConfig, records: li
             "| measure | value |",
             "|---|---|",
         ]
-        lines += [f"| {k.removeprefix('valid_')} | {v:.4g} |" for k, v in best.items() if k.startswith("valid_")]
+        lines += [
+            f"| {k.removeprefix('valid_')} | {v:.4g} |" for k, v in best.items() if k.startswith("valid_")
+        ]
         lines.append("")
     return "\n".join(lines)

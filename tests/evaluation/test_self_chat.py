@@ -13,8 +13,8 @@ from convai.encoding import encode_persona, encode_turns
 from convai.engine import Finished, Request
 from convai.errors import SettingsError
 from convai.evaluate import reply_seed
+from convai.evaluation.self_chat import OPENERS, Conversation, self_chats, tally
 from convai.segments import build_prompt
-from convai.self_chat import OPENERS, Conversation, self_chats, tally
 from convai.tokenizer import Tokenizer
 from tests.tiny import tiny_model
 

@@ -8,7 +8,7 @@ from transformers import NoRepeatNGramLogitsProcessor
 
 from convai.config import DecodingConfig
 from convai.errors import SettingsError
-from convai.ngram_ban import NgramBan, ReplyBans
+from convai.sampling.ngram_ban import NgramBan, ReplyBans
 
 tokens = st.lists(st.integers(0, 4), max_size=25)
 

@@ -1,0 +1,1 @@
+"""The parts of `convai.decoding`: processors of logits, n-gram bans, beam search."""

@@ -1,0 +1,1 @@
+"""The parts of `convai.interact`: screen and keyboard, the slash commands."""

@@ -1,0 +1,1 @@
+"""Spelling and files of the tokenizer: what `convai.tokenizer` is made of."""

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convai.dialog import AGENT, USER, Dialog, Persona, Turn
+from convai.encoding import encode_dialogs, encode_persona, encode_turns
+from convai.segments import EncodedTurn
+from tests.tiny import plain
+from tests.tokenizer_kinds import KINDS, kind, texts
+
+
+class Counting:
+    """Encodes to character codes, and counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        self.calls.append(len(texts))
+        return [[ord(c) for c in text] for text in texts]
+
+
+def test_turns_keep_their_speakers_and_distractors() -> None:
+    told = [Turn(USER, "a"), Turn(USER, "b"), Turn(AGENT, "c", ("d", "ef")), Turn(AGENT, "g", ("h",))]
+    assert encode_turns(Counting(), told) == [
+        EncodedTurn(USER, [97]),
+        EncodedTurn(USER, [98]),
+        EncodedTurn(AGENT, [99], ([100], [101, 102])),
+        EncodedTurn(AGENT, [103], ([104],)),
+    ]
+    assert encode_turns(Counting(), []) == []
+
+
+def test_a_persona_is_its_sentences() -> None:
+    assert encode_persona(Counting(), Persona(("ab", "c"), name="somebody")) == [[97, 98], [99]]
+    assert encode_persona(Counting(), Persona()) == []
+
+
+turns = st.lists(
+    st.builds(Turn, st.sampled_from([USER, AGENT]), texts, st.lists(texts, max_size=2).map(tuple)), max_size=4
+)
+persona = st.lists(texts, max_size=2).map(lambda sentences: Persona(tuple(sentences)))
+dialogs = st.builds(Dialog, turns.map(tuple), st.tuples(persona, persona))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(told=st.lists(dialogs, max_size=5), chunk=st.integers(1, 3))
+def test_many_dialogues_are_encoded_as_one_by_one(name: str, told: list[Dialog], chunk: int) -> None:
+    tokenizer = kind(name)
+    together = list(encode_dialogs(tokenizer, iter(told), chunk))
+    assert len(together) == len(told)
+    for dialog, encoded in zip(told, together, strict=True):
+        sentences, spoken = plain(encoded)
+        assert sentences == [tokenizer.encode(s) for s in dialog.personas[AGENT].sentences]
+        assert spoken == [
+            (t.speaker, tokenizer.encode(t.text), [tokenizer.encode(d) for d in t.distractors])
+            for t in dialog.turns
+        ]
+
+
+def test_a_chunk_is_two_calls() -> None:
+    tokenizer = Counting()
+    dialog = Dialog((Turn(USER, "a"), Turn(AGENT, "b", ("c",))), (Persona(("d",)), Persona(("e", "f"))))
+    assert len(list(encode_dialogs(tokenizer, [dialog] * 5, chunk=2))) == 5
+    assert tokenizer.calls == [4, 6, 4, 6, 2, 3], "personas and turns of two, two, and one"
+    assert list(encode_dialogs(tokenizer, [])) == []
+
+
+def test_dialogues_are_read_as_they_are_needed() -> None:
+    seen = []
+
+    def endless() -> Iterator[Dialog]:
+        while True:
+            seen.append(1)
+            yield Dialog((Turn(USER, "a"),))
+
+    next(iter(encode_dialogs(Counting(), endless(), chunk=3)))
+    assert len(seen) == 3
