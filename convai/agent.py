@@ -11,7 +11,8 @@ import torch
 
 from convai import resources
 from convai.checkpoint import load_config, load_model, read_json, save_model, write_json
-from convai.config import DecodingConfig
+from convai.config import DecodingConfig, TrainConfig
+from convai.config_values import laid_over
 from convai.engine import Engine
 from convai.errors import CheckpointError, SettingsError
 from convai.model import DoubleHeadsModel
@@ -31,6 +32,8 @@ class Agent:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     max_history: int | None = DEFAULT_HISTORY
     name: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    """TrainConfig fields that suit tuning this model: `convai train --model` begins with them."""
 
     def engine(self, *, autocast: torch.dtype | None = None) -> Engine:
         """An engine of this model."""
@@ -43,10 +46,8 @@ class Agent:
         }
         save_model(self.model, folder, dtype, control_ids=control_ids)
         self.tokenizer.save(folder)
-        write_json(
-            folder / SETTINGS,
-            {"decoding": dataclasses.asdict(self.decoding), "max_history": self.max_history},
-        )
+        settings = {"decoding": dataclasses.asdict(self.decoding), "max_history": self.max_history}
+        write_json(folder / SETTINGS, settings | ({"training": self.training} if self.training else {}))
 
 
 def model_folder(model: str | Path | None) -> Path:
@@ -77,15 +78,14 @@ def load_agent(model: str | Path | None = None) -> Agent:
             f"convai train DATA --model {folder} --out DIR"
         )
     decoding, history = read_settings(folder)
-    return Agent(load_model(folder), tokenizer, decoding, history, folder.name)
+    training = dict(_settings(folder).get("training", {}))
+    return Agent(load_model(folder), tokenizer, decoding, history, folder.name, training)
 
 
 def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:
     """The decoding settings and the history that `folder` ships with, or the defaults."""
     path = folder / SETTINGS
-    if not path.exists():
-        return DecodingConfig(), DEFAULT_HISTORY
-    values: dict[str, Any] = read_json(path)
+    values = _settings(folder)
     history = values.get("max_history", DEFAULT_HISTORY)
     if history is not None and (type(history) is not int or history < 0):
         raise CheckpointError(f"{path}: max_history={history!r}; use a number of exchanges, or null for all")
@@ -93,19 +93,22 @@ def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:
     if not isinstance(decoding, dict):
         raise CheckpointError(f"{path}: decoding={decoding!r}; use an object of settings")
     try:
-        return _decoding_config(decoding), history
+        return laid_over(DecodingConfig(), decoding), history
     except SettingsError as error:
         raise CheckpointError(f"{path}: decoding: {error}") from None
 
 
-def _decoding_config(values: dict[str, Any]) -> DecodingConfig:
-    """Settings as JSON holds them. Raises SettingsError for an unknown name or a value of another type."""
-    defaults = {f.name: f.default for f in dataclasses.fields(DecodingConfig)}
-    for name, value in values.items():
-        if name not in defaults:
-            raise SettingsError(f"{name}: no such setting; there are {', '.join(defaults)}")
-        whole = not isinstance(defaults[name], float)  # seed, which may be null, is whole too
-        legal = type(value) is int or (type(value) is float and not whole)
-        if not legal and not (value is None and name == "seed"):
-            raise SettingsError(f"{name}={value!r}: use a {'whole ' if whole else ''}number")
-    return DecodingConfig(**values)
+def training_config(folder: Path) -> TrainConfig:
+    """The training settings that suit the model in `folder`, over the defaults."""
+    values = _settings(folder).get("training", {})
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{folder / SETTINGS}: training={values!r}; use an object of settings")
+    try:
+        return laid_over(TrainConfig(), values)
+    except SettingsError as error:
+        raise CheckpointError(f"{folder / SETTINGS}: training: {error}") from None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / SETTINGS
+    return read_json(path) if path.exists() else {}

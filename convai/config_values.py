@@ -21,7 +21,7 @@ T = TypeVar("T", bound="DataclassInstance")
 def laid_over(base: T, values: Mapping[str, object]) -> T:
     """`base` with some fields replaced by `values`, as JSON gives them; a whole number will do for a float.
 
-    Fields may be annotated int, float, or either with `| None`. Raises SettingsError for a name that is no
+    Fields may be annotated int, float, either with `| None`, bool, or Literal. Raises SettingsError for a name that is no
     field (and names the nearest), a value of another type, and one that the dataclass refuses.
     """
     return replace(base, **{name: _typed(type(base), name, value) for name, value in values.items()})
@@ -51,12 +51,14 @@ def _kinds(cls: type) -> dict[str, tuple[Any, ...]]:
     return {field.name: get_args(hints[field.name]) or (hints[field.name],) for field in fields(cls)}
 
 
-def _typed(cls: type, name: str, value: object) -> int | float | None:
+def _typed(cls: type, name: str, value: object) -> int | float | str | None:
     kinds = _kinds(cls).get(name)
     if kinds is None:
         raise unknown_setting(name, _kinds(cls))
     if value is None and NoneType in kinds:
         return None
+    if isinstance(value, str | bool) and (value in kinds or type(value) in kinds):
+        return value  # one of a Literal's, or a switch
     if isinstance(value, int) and not isinstance(value, bool):
         if int in kinds:
             return value
@@ -64,7 +66,9 @@ def _typed(cls: type, name: str, value: object) -> int | float | None:
             return float(value)
     if isinstance(value, float) and float in kinds and math.isfinite(value):
         return value
+    choices = [kind for kind in kinds if isinstance(kind, str)]
     wanted = "a whole number" if int in kinds else "a number"
+    wanted = " or ".join(choices) if choices else "true or false" if bool in kinds else wanted
     shown = repr(value) if len(repr(value)) <= 40 else type(value).__name__
     raise SettingsError(f"{name}={shown}: use {wanted}{' or none' if NoneType in kinds else ''}")
 

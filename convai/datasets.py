@@ -200,8 +200,8 @@ class DialogueData:
         """Turn `index` with its distractors: none is the reply itself, none is longer than `room`.
 
         They are the corpus's own where it brings them, and else whole replies of other dialogues of the same
-        file: from another source they could be told by their style, without a look at what they answer. A
-        file too small for that gives shortened ones and the same dialogue's, and at last fewer than asked for.
+        file: from another source they could be told by their style, without a look at what they answer.
+        A file too small for that gives shortened ones and the same dialogue's, and at last fewer.
         """
         turn = dialog.turns[index]
         gold = list(turn.ids)
@@ -212,7 +212,9 @@ class DialogueData:
         if self.hard:
             elsewhere = [list(t.ids) for i, t in enumerate(dialog.turns) if i != index and t.ids]
         drawn: list[list[int]] = []
-        tries = patience = 32 + 8 * self.n_distractors
+        first, last = int(self._first[window.dialog]), int(self._last[window.dialog])
+        # none to draw where the file's every reply encodes to nothing
+        tries = patience = 32 + 8 * self.n_distractors if first < last else 0
         while len(drawn) < self.n_distractors and (own or tries):
             if own:
                 ids = own.pop()
@@ -221,7 +223,7 @@ class DialogueData:
                 ids = rng.choice(elsewhere)
             else:
                 tries -= 1
-                number = rng.randrange(self._first[window.dialog], self._last[window.dialog])
+                number = rng.randrange(first, last)
                 ids = self.corpus.unit(int(self._units[number]))
                 unfit = self._owners[number] == window.dialog or len(ids) > longest
                 if unfit and tries > patience // 2:

@@ -149,9 +149,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "decoding null": (set_settings(decoding=None), "decoding=None; use an object of settings"),
     "unknown setting": (
         set_settings(decoding={"topk": 1}),
-        "decoding: topk: no such setting; there are max_",
+        "decoding: there is no setting 'topk'; did you mean top_k",
     ),
-    "out of range": (set_settings(decoding={"top_p": 2}), "decoding: top_p=2: use a number above 0"),
+    "out of range": (set_settings(decoding={"top_p": 2}), "decoding: top_p=2.0: use a number above 0"),
     "a word for a number": (set_settings(decoding={"top_p": "0.9"}), "top_p='0.9': use a number"),
     "half a token": (set_settings(decoding={"max_length": 3.5}), "max_length=3.5: use a whole number"),
     "true for a number": (set_settings(decoding={"top_k": True}), "top_k=True: use a whole number"),

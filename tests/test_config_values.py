@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.config import DecodingConfig
+from convai.config import DecodingConfig, TrainConfig
 from convai.config_values import from_text, laid_over, nearest
 from convai.errors import SettingsError
 
@@ -127,3 +127,14 @@ def test_nearest() -> None:
     assert nearest("rest", ["reset", "regenerate"]) == "reset"
     assert nearest("", ["reset"]) is None
     assert nearest("zzz", ["reset"]) is None
+
+
+def test_choices_and_switches_are_held_to_their_annotation() -> None:
+    base = TrainConfig()
+    assert laid_over(base, {"optimizer": "muon", "both_sides": True, "dropout": 0.5}).optimizer == "muon"
+    with pytest.raises(SettingsError, match="optimizer='sgd': use adamw or muon"):
+        laid_over(base, {"optimizer": "sgd"})
+    with pytest.raises(SettingsError, match="both_sides='yes': use true or false"):
+        laid_over(base, {"both_sides": "yes"})
+    with pytest.raises(SettingsError, match="epochs=True: use a number"):
+        laid_over(base, {"epochs": True})

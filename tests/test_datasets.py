@@ -212,6 +212,21 @@ def test_distractors_differ_from_gold_and_come_from_other_dialogues() -> None:
     assert sorted(again) != sorted(wrong[: len(again)]), "an epoch brings new ones"
 
 
+def test_distractors_come_from_the_same_file() -> None:
+    """From another source they could be told by their style."""
+    one, other = (corpus_of(*(chat(i) for i in range(a, a + 6))) for a in (0, 10))
+    empty = EncodedDialog([], [EncodedTurn(USER, [1]), EncodedTurn(AGENT, [])])
+    parts = [one, EncodedCorpus.pack([]), corpus_of(empty), EncodedCorpus.concatenate([other])]
+    data = DialogueData(EncodedCorpus.concatenate(parts), SPECIAL, distractors=4, random_start=0.0)
+    golds, wrong = replies_in(itertools.chain.from_iterable(take(data, data.steps_per_epoch)))
+    assert [] in golds, "a reply that encodes to nothing is its <eos>"
+    golds = [gold for gold in golds if gold]
+    assert len(wrong) == len(golds) == 12 * 3
+    for gold, distractors in zip(golds, wrong, strict=True):
+        assert {ids[0] // 10 for ids in distractors} == {gold[0] // 10}
+        assert all(ids[0] != gold[0] for ids in distractors)
+
+
 def test_hard_distractors_come_from_the_same_dialogue() -> None:
     data = DialogueData(CORPUS, SPECIAL, distractors=8, hard_distractors=0.5)
     golds, wrong = replies_in(itertools.chain.from_iterable(take(data, data.steps_per_epoch)))

@@ -388,3 +388,20 @@ def test_resume_takes_no_other_options(tmp_path: Path, capsys: pytest.CaptureFix
     assert "leave the other options out" in capsys.readouterr().err
     assert main(["train", "x.jsonl"]) == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_a_model_says_what_suits_its_tuning_and_options_come_before_that(
+    corpus: Path, shape: Path, tmp_path: Path
+) -> None:
+    from convai.__main__ import main
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    new_run(Files((corpus,)), Start(shape=shape), dataclasses.replace(RUN, steps=1), first)
+    settings = json.loads((first / "convai.json").read_text())
+    settings["training"] = {"optimizer": "muon", "lr": 0.002, "steps": 1, "eval_every": 0, "eval_dialogs": 2}
+    (first / "convai.json").write_text(json.dumps(settings))
+    command = ["train", str(corpus), "--model", str(first), "--out", str(second), "--lr", "0.003"]
+    assert main(command) == 0
+    ran = json.loads((second / "run.json").read_text())["config"]
+    assert (ran["optimizer"], ran["lr"], ran["steps"]) == ("muon", 0.003, 1)
+    assert json.loads((second / "convai.json").read_text()) == settings

@@ -56,11 +56,12 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("--out DIR is missing: say where the run and its model go")
     elif args.tokenizer is not None and args.config is None:
         raise SettingsError("--tokenizer goes with --config; a model that is tuned brings its own")
-    config = config_from_args(TrainConfig, args)
+    config_from_args(TrainConfig, args)  # a wrong option is told before anything is loaded
     import torch
 
+    from convai.agent import training_config
     from convai.training.prepare import Files
-    from convai.training.run import Start, new_run, resume_run
+    from convai.training.run import Start, local_folder, new_run, resume_run
 
     if args.threads is not None:
         if args.threads < 1:
@@ -70,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
         resume_run(args.resume, cache=args.cache)
         out = args.resume
     else:
+        # a model may say what suits its own tuning; what is typed comes before that
+        base = TrainConfig() if args.config else training_config(local_folder(args.model))
+        config = config_from_args(TrainConfig, args, base=base)
         new_run(
             Files(tuple(args.data), tuple(args.text), args.valid),
             Start(args.model, args.config, args.tokenizer),

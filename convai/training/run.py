@@ -12,7 +12,7 @@ import ignite.distributed as idist
 import torch
 
 from convai import __version__
-from convai.agent import SETTINGS, Agent, model_folder, read_settings
+from convai.agent import SETTINGS, Agent, model_folder, read_settings, training_config
 from convai.checkpoint import load_config, load_model, read_json
 from convai.config import DecodingConfig, TrainConfig
 from convai.errors import CheckpointError, TrainingError
@@ -136,6 +136,7 @@ def build(
         raise CheckpointError(f"{folder}: the tokenizer does not belong to this model")
     settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     read_settings(folder)  # refuse damaged settings now, not after the training
+    training_config(folder)
     return prepared_for_training(model, config), tokenizer, settings
 
 
@@ -184,6 +185,7 @@ def make_trainer(
         shipped = Agent(network, tokenizer, decoding)
         if "max_history" in settings:
             shipped.max_history = settings["max_history"]
+        shipped.training = settings.get("training", {})
         shipped.save(path)
 
     validate = validator(prepared.valid, tokenizer, config) if prepared.valid else None
