@@ -21,8 +21,9 @@ T = TypeVar("T", bound="DataclassInstance")
 def laid_over(base: T, values: Mapping[str, object]) -> T:
     """`base` with some fields replaced by `values`, as JSON gives them; a whole number will do for a float.
 
-    Fields may be annotated int, float, either with `| None`, bool, or Literal. Raises SettingsError for a name that is no
-    field (and names the nearest), a value of another type, and one that the dataclass refuses.
+    Fields may be annotated int, float, either with `| None`, bool, or Literal. Raises SettingsError for a
+    name that is no field (and names the nearest), a value of another type, and one that the dataclass
+    refuses.
     """
     return replace(base, **{name: _typed(type(base), name, value) for name, value in values.items()})
 

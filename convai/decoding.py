@@ -4,7 +4,8 @@
 
  1. control tokens, and `<eos>` before `min_length`, get -inf: they are masked, never drawn again and again
  2. `repetition_penalty` over the reply so far     Keskar et al. 2019 (CTRL), section 4.1
- 3. `ban`, of what `convai.sampling.ngram_ban` finds: no n-gram twice in a reply, none of the agent's own earlier turns
+ 3. `ban`, of what `convai.sampling.ngram_ban` finds: no n-gram twice in a reply, none of the agent's own
+    earlier turns
  4. `temperature`
  5. `top_k`                                        Fan et al. 2018, section 5.1
  6. `top_p`, the nucleus                           Holtzman et al. 2019, section 3.1
@@ -12,8 +13,8 @@
  8. `typical`                                      Meister et al. 2022, section 3
 
 Every processor works on the distribution that the one before it left, as a list of transformers'
-processors does; the steps themselves are in `convai.sampling.processors`. With temperature 0, or in beam search, a
-row goes through 1 to 3 alone and is greedy.
+processors does; the steps themselves are in `convai.sampling.processors`. With temperature 0, or in beam
+search, a row goes through 1 to 3 alone and is greedy.
 
 Where nothing is left: if the bans of step 3 took the last tokens of a row, they are dropped for that row
 (repeating beats having nothing to say); if there is still none, the row is `<eos>`.

@@ -59,9 +59,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.optimizers = Optimizers(self.model, self.config)
-        self.total_steps = self.config.steps or max(
-            1, round(self.config.epochs * self.source.steps_per_epoch)
-        )
+        # a step of several processes takes as many times the data
+        epochs = self.config.epochs / idist.get_world_size()
+        self.total_steps = self.config.steps or max(1, round(epochs * self.source.steps_per_epoch))
         self.autocast = autocast_dtype(self.config.precision, self.model.device)
         self.scaler = torch.amp.GradScaler(enabled=self.autocast is torch.float16)
 
@@ -109,7 +109,8 @@ class Trainer:
         if not math.isfinite(norm) and not self.scaler.is_enabled():
             raise TrainingError(
                 f"step {self.progress.step + 1}: the loss is not a number; the last checkpoint is intact. "
-                f"Lower --lr (now {self.config.lr:g}) or use --precision float32, and --resume {self.folder.path}"
+                f"Lower --lr (now {self.config.lr:g}) or use --precision float32, and "
+                f"--resume {self.folder.path}"
             )
         for optimizer, _ in self.optimizers.parts:
             self.scaler.step(optimizer)
@@ -248,6 +249,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def out_of_memory(config: TrainConfig) -> TrainingError:
+    """The error that names the options which take less memory."""
     return TrainingError(
         f"out of memory: lower --batch-tokens (now {config.batch_tokens}) and raise --accumulation as much, "
         "add --gradient-checkpointing, or use fewer --distractors"

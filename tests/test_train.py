@@ -1,4 +1,4 @@
-"""Training: accumulation equals the big batch, resuming equals never having stopped, failures leave the last good."""
+"""Training: accumulating equals the big batch, resuming equals going on, failures leave the last good."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def card(name: str, description: dict[str, Any], shape: ModelConfig, records: li
         lines += [
             "## Scores",
             "",
-            f"At step {best['step']:,}, the one kept, on {config['eval_dialogs']} dialogues at most ({source}, history 2); "
-            "`convai evaluate` measures a whole file.",
+            f"At step {best['step']:,}, the one kept, on {config['eval_dialogs']} dialogues at most "
+            f"({source}, history 2); `convai evaluate` measures a whole file.",
             "",
             "| measure | value |",
             "|---|---|",

@@ -95,7 +95,7 @@ def encode_file(
     text: bool = False,
     cache: Path | None = None,
 ) -> EncodedCorpus:
-    """The file's dialogues (or documents, each a monologue of the agent's) as ids, from the cache if there."""
+    """The file's dialogues (or documents, each a monologue of the agent's) as ids, cached where wanted."""
     key = ["corpus 1", file_digest(path), tokenizer.fingerprint, f"both_sides={both_sides}", f"text={text}"]
 
     def make() -> dict[str, Any]:

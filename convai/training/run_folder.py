@@ -39,7 +39,8 @@ def saving(folder: Path) -> Iterator[None]:
             raise
         mend = "free some space" if full else "check the folder"
         raise TrainingError(
-            f"{folder}: cannot save ({error}); the last checkpoint is intact: {mend} and go on with --resume {folder}"
+            f"{folder}: cannot save ({error}); the last checkpoint is intact: {mend} and go on with "
+            f"--resume {folder}"
         ) from error
 
 
@@ -102,7 +103,8 @@ class RunFolder:
         except Exception as error:  # torch raises many kinds here, all of them a bad file
             reason = str(error).splitlines()[0]
             raise CheckpointError(
-                f"{checkpoint / STATE}: damaged or cut short ({reason}); delete {checkpoint} and resume from the one before"
+                f"{checkpoint / STATE}: damaged or cut short ({reason}); delete {checkpoint} and resume "
+                "from the one before"
             ) from None
         if not isinstance(state, dict) or "step" not in state:
             raise CheckpointError(

@@ -16,8 +16,8 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from convai.sampling import processors
 from convai.errors import SettingsError
+from convai.sampling import processors
 from convai.sampling.processors import (
     ban,
     forbid,
