@@ -4,20 +4,18 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convai.batches import Batch, collate
-from convai.datasets import DialogueData, StepSource, StreamData, cut, make_stream
+from convai.datasets import DialogueData, StepSource, cut
 from convai.dialog import AGENT, USER
 from convai.encoded import EncodedCorpus
 from convai.errors import DataError
 from convai.losses import compute_losses
-from convai.segments import IGNORE, EncodedDialog, EncodedTurn, dialogue_tree, utterance_sequences
-from convai.tokenizer import Tokenizer
+from convai.segments import EncodedDialog, EncodedTurn, dialogue_tree, utterance_sequences
 from tests.tiny import SPECIAL, WORDS, Layout, dialogs, tiny_model
 
 BOS, EOS, S1, S2, PAD = (
@@ -444,71 +442,6 @@ def test_rows_stay_near_the_budget() -> None:
 # -- packed text
 
 
-def stream_of(n: int) -> dict[str, np.ndarray]:
-    """Word i is i, so that a row tells where it was cut."""
-    places = np.arange(n, dtype=np.int32)
-    return {"words": places, "segments": places % 2, "labels": np.where(places % 5 == 4, IGNORE, places + 1)}
-
-
-def test_rows_of_a_stream() -> None:
-    data = StreamData(stream_of(106), SPECIAL, n_positions=10, batch_tokens=25)
-    assert (data.rows, data.batch_rows, data.steps_per_epoch) == (10, 2, 5)
-    rows = []
-    for (batch,) in take(data, 5):
-        assert batch.input_ids.shape == (2, 10)
-        assert batch.mask is None
-        assert batch.n_choices == 0
-        assert batch.position_ids.tolist() == [list(range(10))] * 2
-        assert torch.equal(batch.segment_ids, batch.input_ids % 2)
-        flat = batch.input_ids.flatten()
-        assert torch.equal(batch.lm_labels, flat[batch.lm_places] + 1)
-        assert batch.lm_places.tolist() == [i for i in range(20) if flat[i] % 5 != 4]
-        rows += batch.input_ids.tolist()
-    assert sorted(rows) == [list(range(10 * i, 10 * i + 10)) for i in range(10)]
-    assert rows != sorted(rows)
-    second = [row for (batch,) in take(data, 5, 5) for row in batch.input_ids.tolist()]
-    assert sorted(second) == sorted(rows)
-    assert second != rows, "every epoch has an order of its own"
-
-
-@given(
-    n=st.integers(10, 120),
-    batch_tokens=st.integers(5, 40),
-    accumulation=st.integers(1, 3),
-    world=st.integers(1, 3),
-    start=st.integers(0, 12),
-)
-def test_stream_steps_skip_and_partition(
-    n: int, batch_tokens: int, accumulation: int, world: int, start: int
-) -> None:
-    def data(accumulation: int) -> StreamData:
-        return StreamData(
-            stream_of(n), SPECIAL, n_positions=10, batch_tokens=batch_tokens, accumulation=accumulation
-        )
-
-    whole = take(data(accumulation * world), start + 2)
-    ranks = [take(data(accumulation), 2, start, rank=r, world=world) for r in range(world)]
-    for step in range(2):
-        for i, batch in enumerate(whole[start + step]):
-            assert same(ranks[i % world][step][i // world], batch)
-            assert batch.n_labels, "never an empty micro-batch, however short the text"
-        assert sum(len(r[step]) for r in ranks) == accumulation * world
-
-
-def test_a_text_too_short_is_said() -> None:
-    with pytest.raises(DataError, match="fewer than 10 tokens; add more or lower --row-tokens"):
-        StreamData(stream_of(9), SPECIAL, n_positions=10)
-
-
-def test_a_stream_is_all_dialogues_after_one_another() -> None:
-    told = EncodedDialog([[1]], [EncodedTurn(USER, [2, 3]), EncodedTurn(AGENT, [4], ([5],))])
-    stream = make_stream([corpus_of(told), corpus_of(told)], SPECIAL)
-    assert stream["words"].tolist() == [BOS, 1, S1, 2, 3, S2, 4] * 2
-    assert stream["segments"].tolist() == [S2, S2, S1, S1, S1, S2, S2] * 2
-    assert stream["labels"].tolist() == [IGNORE, IGNORE, 2, 3, EOS, 4, EOS] * 2
-    assert {a.dtype for a in stream.values()} == {np.dtype(np.int32)}
-
-
 def words_of(batches: Sequence[Batch]) -> set[int]:
     return {int(word) for batch in batches for word in batch.input_ids.unique()}
 
@@ -517,22 +450,3 @@ def test_training_rows_hold_known_ids_only() -> None:
     data = DialogueData(CORPUS, SPECIAL)
     assert max(words_of(take(data, 1)[0])) < SPECIAL.vocab_size
     assert WORDS == BOS
-
-
-def test_distractors_come_from_the_file_of_the_reply() -> None:
-    tokenizer = Tokenizer.byte_level()
-
-    def corpus(letter: str) -> EncodedCorpus:
-        said = [tokenizer.encode(f"{letter * 3} {n}") for n in range(6)]
-        return EncodedCorpus.pack(
-            EncodedDialog([], [EncodedTurn(USER, said[n]), EncodedTurn(AGENT, said[n])]) for n in range(6)
-        )
-
-    both = EncodedCorpus.concatenate([corpus("a"), corpus("b")])
-    data = DialogueData(both, tokenizer, n_positions=64, distractors=3, batch_tokens=64)
-    for step in itertools.islice(data.steps(), 12):
-        for batch in step:
-            words = batch.input_ids.tolist()
-            for row in words:
-                text = tokenizer.decode(row)
-                assert ("a" in text) != ("b" in text), text

@@ -41,6 +41,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "encoding",
         "encoded",
         "datasets",
+        "streams",
         "batches",
         "baselines",
         "persona_choice",

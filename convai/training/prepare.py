@@ -10,12 +10,13 @@ from typing import Any
 
 from convai import corpora
 from convai.config import TrainConfig
-from convai.datasets import DialogueData, StepSource, StreamData, make_stream
+from convai.datasets import DialogueData, StepSource
 from convai.dialog import AGENT, Dialog, Turn
 from convai.encoded import EncodedCorpus, cached_arrays, file_digest
 from convai.encoding import encode_dialogs
 from convai.errors import DataError
 from convai.segments import EncodedDialog
+from convai.streams import StreamData, make_stream
 from convai.tokenizer import Tokenizer
 
 HELD_OUT = 200
