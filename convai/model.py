@@ -182,6 +182,12 @@ class DoubleHeadsModel(nn.Module):
         self.transformer.wte = new
         self.config = self.config.replace(vocab_size=vocab_size)
 
+    def cut_positions(self, n_positions: int) -> None:
+        """Keep the first `n_positions` position embeddings: what was never trained only misleads."""
+        kept = self.transformer.wpe.weight.detach()[:n_positions].clone()
+        self.transformer.wpe = nn.Embedding.from_pretrained(kept, freeze=False)
+        self.config = self.config.replace(n_positions=n_positions)
+
     @property
     def device(self) -> torch.device:
         return self.transformer.wte.weight.device

@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("model", metavar="DIR|NAME")
     export.add_argument("out", metavar="OUT", type=Path)
     export.add_argument(
+        "--positions",
+        type=int,
+        metavar="N",
+        help="keep the first N positions only: those that the training's rows reached (default: all)",
+    )
+    export.add_argument(
         "--dtype", choices=DTYPES, default="bfloat16", help="type of the weights (default: %(default)s)"
     )
 
@@ -34,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return _list()
     if args.action == "show":
         return _show(args.model)
-    return _export(args.model, args.out, args.dtype)
+    return _export(args.model, args.out, args.dtype, args.positions)
 
 
 def _list() -> int:
@@ -64,7 +70,7 @@ def _show(model: str) -> int:
     return 0
 
 
-def _export(model: str, out: Path, dtype: str) -> int:
+def _export(model: str, out: Path, dtype: str, positions: int | None) -> int:
     import shutil
 
     import torch
@@ -74,7 +80,14 @@ def _export(model: str, out: Path, dtype: str) -> int:
     source = model_folder(model)
     if out.exists() and source.resolve() == out.resolve():
         raise SettingsError(f"{out}: is the model itself; export to another folder")
-    load_agent(model).save(out, getattr(torch, dtype))
+    agent = load_agent(model)
+    if positions is not None:
+        if not 1 <= positions <= agent.model.config.n_positions:
+            raise SettingsError(
+                f"--positions={positions}: use 1 to the model's own {agent.model.config.n_positions}"
+            )
+        agent.model.cut_positions(positions)
+    agent.save(out, getattr(torch, dtype))
     for extra in ("README.md", "curves.png"):
         if (source / extra).exists():
             shutil.copyfile(source / extra, out / extra)

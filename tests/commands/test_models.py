@@ -43,6 +43,18 @@ def test_export_halves_the_weights_and_keeps_everything_else(saved: Path, tmp_pa
     )
 
 
+def test_export_can_leave_out_positions_that_were_never_trained(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "short"
+    assert main(["models", "export", str(saved), str(out), "--positions", "40", "--dtype", "float32"]) == 0
+    full, short = load_agent(saved), load_agent(out)
+    assert short.model.config.n_positions == 40
+    assert torch.equal(short.model.transformer.wpe.weight, full.model.transformer.wpe.weight[:40])
+    assert main(["models", "export", str(saved), str(tmp_path / "x"), "--positions", "65"]) == 2
+    assert "use 1 to the model's own 64" in capsys.readouterr().err
+
+
 def test_export_onto_itself_is_refused(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (saved / "model.safetensors").read_bytes()
     assert main(["models", "export", str(saved), str(saved)]) == 2
