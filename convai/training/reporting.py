@@ -71,6 +71,8 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
         perplexity.plot(marks, [r["valid_ppl"] for r in valid], "s-", ms=3, color="tab:red")
         perplexity.set_ylabel("perplexity a token", color="tab:red")
         perplexity.set_yscale("log")
+        for formatter in (perplexity.yaxis.set_major_formatter, perplexity.yaxis.set_minor_formatter):
+            formatter("{x:.3g}")  # plain numbers, not powers of ten
     losses.set_ylabel("nats")
     losses.legend()
     for axis in (losses, scores):
