@@ -130,10 +130,13 @@ def build(
     folder = local_folder(start.model)
     model = load_model(folder)
     tokenizer, added = Tokenizer.load_pretrained(folder)
+    if tokenizer.vocab_size - added > model.config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the model knows {model.config.vocab_size} tokens, its tokenizer gives "
+            f"{tokenizer.vocab_size - added}; take both from the same place"
+        )
     if tokenizer.vocab_size > model.config.vocab_size:
         model.resize_vocabulary(tokenizer.vocab_size)
-    elif added:
-        raise CheckpointError(f"{folder}: the tokenizer does not belong to this model")
     settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     read_settings(folder)  # refuse damaged settings now, not after the training
     training_config(folder)

@@ -1,0 +1,126 @@
+"""Where a run begins: stock GPT and GPT-2 checkpoints, the hub, and what cannot be tuned."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
+from transformers import (
+    GPT2Config,
+    GPT2DoubleHeadsModel,
+    GPT2LMHeadModel,
+    OpenAIGPTConfig,
+    OpenAIGPTDoubleHeadsModel,
+    OpenAIGPTLMHeadModel,
+)
+
+from convai.__main__ import main
+from convai.agent import load_agent
+from convai.config import TrainConfig
+from convai.errors import CheckpointError, TrainingError
+from convai.resources import data_dir
+from convai.tokenizer import SPECIAL_TOKENS
+from convai.training.prepare import Files
+from convai.training.run import Start, build, local_folder, new_run
+from tests.tokenizer_kinds import publish
+
+SAMPLES = Files((data_dir() / "sample_dialogues.jsonl",))
+QUICK = TrainConfig(precision="float32", steps=2, eval_every=0, eval_dialogs=2, batch_tokens=1024)
+SIZES = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 256}
+
+
+def stock(family: str, folder: Path, extra: int = 0) -> Path:
+    """A checkpoint as transformers publishes it: a plain language model without special tokens."""
+    folder.mkdir()
+    publish(family, folder)
+    words = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8"))) + extra
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    if family == "gpt2":
+        GPT2LMHeadModel(GPT2Config(vocab_size=words, **SIZES, **ends)).save_pretrained(folder)
+    else:
+        OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=words, **SIZES)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["gpt2", "openai-gpt"])
+def test_a_stock_checkpoint_is_tuned_talks_and_goes_back(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = stock(family, tmp_path / "stock"), tmp_path / "out"
+    words = json.loads((source / "config.json").read_text())["vocab_size"]
+    new_run(SAMPLES, Start(model=str(source)), QUICK, out)
+    agent = load_agent(out)
+    assert agent.model.config.family == family
+    assert agent.model.config.vocab_size == words + len(SPECIAL_TOKENS)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
+    capsys.readouterr()
+    assert main(["chat", "--model", str(out), "--persona", "i row.", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+    theirs = (GPT2DoubleHeadsModel if family == "gpt2" else OpenAIGPTDoubleHeadsModel).from_pretrained(out)
+    ids = torch.randint(0, words, (1, 9))
+    with torch.no_grad():
+        hidden = agent.model(ids, torch.arange(9)[None])
+        expected = theirs(ids, mc_token_ids=torch.tensor([8])).logits
+    torch.testing.assert_close(agent.model.lm_logits(hidden), expected, atol=1e-4, rtol=0)
+
+
+def test_a_padded_vocabulary_takes_the_special_tokens_without_growing(tmp_path: Path) -> None:
+    source = stock("gpt2", tmp_path / "stock", extra=9)
+    model, tokenizer, _ = build(SAMPLES, Start(model=str(source)), QUICK)
+    words = json.loads((source / "config.json").read_text())["vocab_size"]
+    assert model.config.vocab_size == words
+    assert tokenizer.vocab_size == words - 4
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
+    source = stock("gpt2", tmp_path / "stock", extra=-20)
+    with pytest.raises(CheckpointError, match="take both from the same place"):
+        build(SAMPLES, Start(model=str(source)), QUICK)
+
+
+def test_well_known_names_come_from_the_hub_and_its_absence_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: list[tuple[str, list[str]]] = []
+
+    def fetched(name: str, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    assert local_folder("openai-gpt") == tmp_path
+    assert asked[0][0] == "openai-gpt"
+    assert {"config.json", "model.safetensors", "merges.txt"} <= set(asked[0][1])
+
+    def unreachable(name: str, allow_patterns: list[str]) -> str:
+        raise LocalEntryNotFoundError("cannot reach the hub\nand more")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    with pytest.raises(
+        CheckpointError, match=r"gpt2: cannot be fetched from the hub \(cannot reach the hub\)"
+    ):
+        local_folder("gpt2")
+
+
+def test_a_fresh_model_is_not_tuned_from_another(tmp_path: Path) -> None:
+    shape = tmp_path / "shape.json"
+    shape.write_text(json.dumps({"model_type": "gpt2", "vocab_size": 300, **SIZES}))
+    with pytest.raises(TrainingError, match="--model and --config exclude each other"):
+        build(SAMPLES, Start(model="gpt2", shape=shape), QUICK)
+
+
+def test_a_tokenizer_can_be_brought_to_a_fresh_model(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    shape = tmp_path / "shape.json"
+    shape.write_text(json.dumps({"model_type": "gpt2", "vocab_size": 300, **SIZES}))
+    new_run(SAMPLES, Start(shape=shape), dataclasses.replace(QUICK, steps=1), first)
+    _, tokenizer, _ = build(SAMPLES, Start(shape=shape, tokenizer=first), QUICK)
+    assert tokenizer.fingerprint == load_agent(first).tokenizer.fingerprint
