@@ -19,9 +19,8 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     os.close(handle)
     try:
         write(Path(name))
-        with open(
-            name, "rb"
-        ) as written:  # on the disk before the name is: a power cut must not leave it empty
+        # on the disk before the name is: a power cut must not leave it empty
+        with open(name, "rb") as written:
             os.fsync(written.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from convai.atomic import atomic_write
 from convai.errors import CheckpointError
 
 TOKENIZER_FILE: Final = "tokenizer.json"
@@ -56,17 +55,7 @@ def write_folder(folder: Path, tokenizer_json: str, config: dict[str, Any]) -> N
 
 
 def _replace_file(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    atomic_write(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _read_text(path: Path) -> str:

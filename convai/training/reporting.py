@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from convai.atomic import atomic_write
+
 
 class Reporter:
     """Shows every logged record: a bar with speed and time left, a line a validation, TensorBoard."""
@@ -78,6 +80,4 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
     for axis in (losses, scores):
         axis.set_xlabel("steps")
         axis.grid(alpha=0.3)
-    part = path.with_suffix(".part.png")
-    figure.savefig(part, dpi=110)
-    part.replace(path)
+    atomic_write(path, lambda part: figure.savefig(part, dpi=110, format="png"))
