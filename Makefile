@@ -16,7 +16,7 @@ DATA ?= data/sample_dialogues.jsonl
 OUT ?= runs/mine
 
 .DEFAULT_GOAL := help
-.PHONY: help setup chat test train lint format
+.PHONY: help setup chat test train bench lint format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: setup ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: setup ## measure training against the blog post's layout
+	@$(BIN)/convai bench train $(ARGS)
 
 format: setup ## put the style right where that can be done by machine
 	$(BIN)/ruff check --fix .

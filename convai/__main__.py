@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "evaluate": "convai.commands.evaluate",
     "data": "convai.commands.data",
     "models": "convai.commands.models",
+    "bench": "convai.commands.bench",
 }
 """Subcommand → module, in the order in which the help lists them."""
 

@@ -75,7 +75,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "evaluation",
     ),
     # Doors.
-    5: ("interact", "terminal", "server", "commands", "__main__"),
+    5: ("interact", "terminal", "bench", "server", "commands", "__main__"),
 }
 """Layer → modules; the name of a package stands for everything in it, and "" for convai/__init__.py.
 

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="processor threads (default: torch's choice)"
     )
-    add_config_arguments(parser, TrainConfig, title="training")
+    add_config_arguments(
+        parser, TrainConfig, title="training (what a model brings for its tuning comes before these defaults)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

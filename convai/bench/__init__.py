@@ -1,0 +1,1 @@
+"""Benchmarks: a baseline and ours, alternating in one run, as ratios."""
