@@ -120,7 +120,6 @@ class Prepared:
 
     source: StepSource
     valid: list[EncodedDialog]
-    counts: dict[str, int]
 
 
 def prepare(
@@ -135,15 +134,16 @@ def prepare(
         raise DataError("no data: name at least one dialogue file (or --text FILE with --layout stream)")
     if files.text and config.layout != "stream":
         raise DataError("--text is for language-model pre-training: add --layout stream, or leave it out")
-    encoded = [encode_file(p, tokenizer, both_sides=config.both_sides, cache=cache) for p in files.dialogs]
-    encoded += [encode_file(p, tokenizer, text=True, cache=cache) for p in files.text]
-    corpus = EncodedCorpus.concatenate(encoded)
+    valid: list[EncodedDialog] = []
+    if files.valid is None and config.layout != "stream":
+        corpus, valid = held_out(files, tokenizer, config)
+    else:
+        both = config.both_sides
+        encoded = [encode_file(p, tokenizer, both_sides=both, cache=cache) for p in files.dialogs]
+        encoded += [encode_file(p, tokenizer, text=True, cache=cache) for p in files.text]
+        corpus = EncodedCorpus.concatenate(encoded)
     if files.valid is not None:
         valid = validation_dialogs(corpora.read(files.valid), tokenizer, config.eval_dialogs)
-    elif config.layout == "stream" or len(corpus) < 2:
-        valid = []
-    else:
-        corpus, valid = held_out(files, corpus, tokenizer, config)
     common: dict[str, Any] = {
         "n_positions": config.row_tokens,
         "batch_tokens": config.batch_tokens,
@@ -175,24 +175,30 @@ def prepare(
             max_history=config.max_history,
             **common,
         )
-    counts = {"dialogs": len(corpus), "tokens": corpus.n_tokens, "validation dialogs": len(valid)}
-    return Prepared(source, valid, counts)
+    return Prepared(source, valid)
 
 
 def validation_dialogs(dialogs: Sequence[Dialog], tokenizer: Tokenizer, most: int) -> list[EncodedDialog]:
     """The first `most` dialogues, with distractors drawn from all of them as `convai evaluate` does."""
-    many = len(dialogs) > 1
-    chosen = corpora.with_distractors(dialogs, 19, seed=0) if many else list(dialogs)
+    chosen = with_wrong_replies(dialogs)
     return list(encode_dialogs(tokenizer, chosen[:most]))
 
 
+def with_wrong_replies(dialogs: Sequence[Dialog]) -> list[Dialog]:
+    """19 wrong replies beside each right one, from the other dialogues; a lone dialogue has none."""
+    return corpora.with_distractors(dialogs, 19, seed=0) if len(dialogs) > 1 else list(dialogs)
+
+
 def held_out(
-    files: Files, corpus: EncodedCorpus, tokenizer: Tokenizer, config: TrainConfig
+    files: Files, tokenizer: Tokenizer, config: TrainConfig
 ) -> tuple[EncodedCorpus, list[EncodedDialog]]:
-    """Take a twentieth of the dialogues out of `corpus` for validation (both chairs of each)."""
+    """A twentieth of the dialogues for validation (both chairs of each), and the corpus without them.
+
+    Of fewer than two dialogues none is held out.
+    """
     by_file = [corpora.read(path) for path in files.dialogs]
     dialogs = [d for group in by_file for d in group]
-    count = min(HELD_OUT, max(1, len(dialogs) // 20))
+    count = min(HELD_OUT, max(1, len(dialogs) // 20)) if len(dialogs) > 1 else 0
     chosen = sorted(random.Random(f"hold out {config.seed}").sample(range(len(dialogs)), count))
     out = set(chosen)
     kept, number = [], 0
@@ -201,7 +207,9 @@ def held_out(
         number += len(group)
         chairs = both_chairs(rest) if config.both_sides else rest
         kept.append(EncodedCorpus.pack(encode_dialogs(tokenizer, chairs)))
+    if not chosen:
+        return EncodedCorpus.concatenate(kept), []
     # the wrong replies of a few dialogues are drawn from the others' too
-    with_wrong = corpora.with_distractors(dialogs, 19, seed=0)
-    valid = list(encode_dialogs(tokenizer, (with_wrong[i] for i in chosen[: config.eval_dialogs])))
-    return EncodedCorpus.concatenate(kept), valid
+    ranked = with_wrong_replies(dialogs)
+    valid = encode_dialogs(tokenizer, (ranked[i] for i in chosen[: config.eval_dialogs]))
+    return EncodedCorpus.concatenate(kept), list(valid)

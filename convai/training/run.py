@@ -74,7 +74,7 @@ def new_run(
             }
         )
     idist.barrier()
-    _run(make_trainer(model, tokenizer, settings, prepared, config, folder), tokenizer)
+    _run(make_trainer(model, tokenizer, settings, prepared, config, folder))
 
 
 def resume_run(out: Path, *, cache: Path | None = None) -> None:
@@ -109,7 +109,7 @@ def resume_run(out: Path, *, cache: Path | None = None) -> None:
     trainer.load_state(state)
     if idist.get_rank() == 0:
         folder.rewind(state["step"])
-    _run(trainer, tokenizer)
+    _run(trainer)
 
 
 def build(
@@ -222,7 +222,7 @@ def validator(
     return validate
 
 
-def finish(trainer: Trainer, tokenizer: Tokenizer) -> None:
+def finish(trainer: Trainer) -> None:
     """The finished model, its curves and its card, in the run's folder."""
     folder = trainer.folder
     if trainer.validate is None:
@@ -232,7 +232,7 @@ def finish(trainer: Trainer, tokenizer: Tokenizer) -> None:
     write_card(folder.path, folder.description(), load_config(folder.path), records)
 
 
-def _run(trainer: Trainer, tokenizer: Tokenizer) -> None:
+def _run(trainer: Trainer) -> None:
     reporter = None
     if idist.get_rank() == 0:
         reporter = Reporter(trainer.folder.path, trainer.total_steps, trainer.progress.step)
@@ -243,5 +243,5 @@ def _run(trainer: Trainer, tokenizer: Tokenizer) -> None:
         if reporter is not None:
             reporter.close()
     if idist.get_rank() == 0:
-        finish(trainer, tokenizer)
+        finish(trainer)
     idist.barrier()
