@@ -113,7 +113,8 @@ class Reply:
         if begun:
             decoding = replace(decoding, candidates=1, num_beams=1)
         self._agent = agent
-        self._seeds = (seed, len(turns), attempt)
+        self.seed = seed
+        self._place = (len(turns), attempt)
         self._preference = preference
         self.begun = begun
         self.source = prompt_input(
@@ -143,9 +144,9 @@ class Reply:
         """The requests to draw, one after another, until one of them gives something to show."""
         config = self.request.config
         sampled = config.temperature > 0 and config.num_beams == 1
-        seed, turn, attempt = self._seeds
+        turn, attempt = self._place
         for retry in range(TRIES if sampled and not self.begun else 1):
-            drawn_with = replace(config, seed=reply_seed(seed, turn, attempt, retry))
+            drawn_with = replace(config, seed=reply_seed(self.seed, turn, attempt, retry))
             self.request = replace(self.request, config=drawn_with)
             self.tokens, self.finished, self._lines = [], [], {}
             yield self.request

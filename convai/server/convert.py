@@ -92,12 +92,15 @@ def decoding_of(conversation: Conversation, own: DecodingConfig) -> DecodingConf
 
 
 def details_of(reply: Reply, max_history: int | None) -> dict[str, Any]:
-    """What is kept beside a reply, for `inspect`: its settings, its tokens, what it was chosen from."""
+    """What is kept beside a reply, for `inspect`: its settings, its tokens, what it was chosen from.
+
+    The seed is the conversation's: as a setting it gives this reply again.
+    """
     end = None if reply.chosen is None else reply.finished[reply.chosen]
     candidate = 0 if end is None else end.candidate
     tokens = [token for token in reply.tokens if token.candidate == candidate]
     details: dict[str, Any] = {
-        "settings": asdict(reply.request.config),
+        "settings": {**asdict(reply.request.config), "seed": reply.seed},
         "max_history": max_history,
         "ids": [token.id for token in tokens] if end is None or tokens else list(end.ids),
         "logprobs": [bounded(token.logprob, 0.0) for token in tokens],

@@ -44,6 +44,8 @@ def create_site(service: Service, ask: Ask) -> Flask:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not service.access.allows(origin, host, request.scheme):
             raise ApiError(403, "pages of this origin may not ask", code="origin_not_allowed")
+        if request.method == "POST" and request.blueprint is not None:
+            service.limiter.request(address_of((request.remote_addr or "", 0)))
         if request.endpoint in _FREE or request.blueprint is not None:
             return
         owner = service.access.owner_of_header(request.headers.get("Authorization"))
@@ -102,15 +104,13 @@ def create_site(service: Service, ask: Ask) -> Flask:
 
     @site.post("/api/conversations/import")
     def import_conversation() -> tuple[Response, int]:
-        format = request.args.get("format", "json")
-        if format not in ("json", "text"):
-            raise ApiError(400, "format: use json or text", param="format")
         service.check_open()
         try:
             text = request.get_data().decode("utf-8")
         except UnicodeDecodeError:
             raise ApiError(400, "the file is no text in UTF-8") from None
-        take = service.store.import_text if format == "text" else service.store.import_json
+        plain = request.mimetype == "text/plain"
+        take = service.store.import_text if plain else service.store.import_json
         receipt = take(g.owner, text, "file", request=request.args.get("request"))
         return jsonify(conversation=receipt.conversation, again=receipt.again), 201
 

@@ -1,0 +1,75 @@
+"""Suggestions, several candidates, and the input of a reply."""
+
+from __future__ import annotations
+
+from convai.protocol.answers import Inspected
+from convai.protocol.changes import FinishedReply, Suggestions, TokenDrawn
+from tests.server.serving import Chat, Running, until_idle
+
+
+def test_suggestions_are_distinct_short_and_ranked(chat: Chat) -> None:
+    chat.new(settings={"seed": 4})
+    chat.say("hi")
+    chat.done("suggest", count=3)
+    told = chat.until(Suggestions)
+    assert told.message == chat.view.messages[-1].id
+    assert len({line.text for line in told.lines}) == len(told.lines) == 3
+    scores = [line.score for line in told.lines]
+    assert scores == sorted(scores, reverse=True)
+    assert all(len(line.text) <= 100 for line in told.lines)
+
+
+def test_suggestions_never_keep_a_reply_waiting(server: Running, chat: Chat) -> None:
+    chat.new(settings={"max_length": 300, "min_length": 300, "no_repeat_ngram": 0, "candidates": 1})
+    before = server.stats
+    for _ in range(5):
+        chat.post("suggest", count=5)
+    chat.done("send", text="hi")
+    assert chat.refused("suggest") == "conflict", "a reply is being written"
+    chat.until(TokenDrawn)
+    chat.done("stop")
+    after = until_idle(server)
+    counted = after.submitted - before.submitted
+    assert counted == after.finished - before.finished + after.cancelled - before.cancelled
+
+
+def test_the_best_of_several_is_shown_with_all_scores(chat: Chat) -> None:
+    chat.new(settings={"candidates": 5, "seed": 1})
+    chat.done("send", text="hi")
+    reply = chat.until(FinishedReply).message
+    assert not any(isinstance(frame, TokenDrawn) for frame in chat.frames)
+    assert len(reply.candidates) == 5
+    best = max((c for c in reply.candidates if c.text), key=lambda c: c.score)
+    assert reply.candidates[reply.chosen] == best
+    assert reply.text == best.text
+    inspected = chat.ask("inspect", message=reply.id)
+    assert isinstance(inspected, Inspected)
+    assert (inspected.candidates, inspected.chosen) == (reply.candidates, reply.chosen)
+    assert "".join(row.text for row in inspected.rows if row.logprob is not None and row.id < 256).strip()
+
+
+def test_inspect_shows_the_exact_input_and_how_the_reply_was_drawn(server: Running) -> None:
+    with server.chat(alternatives=3) as chat:
+        chat.ready()
+        chat.new(settings={"seed": 6})
+        chat.say("one")
+        chat.done("set_persona", persona={"sentences": ["i am somebody else."]})
+        first, reply = chat.view.messages
+        chat.say("two")
+        told = chat.ask("inspect", message=reply.id)
+    assert "".join(row.text for row in told.rows if row.part == "persona") == (
+        "<bos>i am a nurse.i have two dogs."
+    ), "the persona that it was drawn with"
+    assert "".join(row.text for row in told.rows if row.part == "history") == "<speaker1>one"
+    drawn = [row for row in told.rows if row.part == "reply" and row.logprob is not None]
+    events = [f for f in chat.frames if isinstance(f, TokenDrawn) and f.message == reply.id]
+    assert [row.logprob for row in drawn[: len(events)]] == [event.logprob for event in events]
+    assert [row.alternatives for row in drawn[: len(events)]] == [event.alternatives for event in events]
+    assert all(len(event.alternatives) == 3 for event in events)
+    assert [row.position for row in told.rows] == list(range(len(told.rows)))
+    assert told.settings is not None
+    assert told.settings["temperature"] == 1.0
+    with server.chat() as again:
+        again.done("open", conversation=chat.view.conversation)
+        assert again.refused("inspect", message=first.id) == "refused"
+        assert again.ask("inspect", message=reply.id).rows == told.rows
