@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
 from convai.config import EngineConfig, ServerConfig
+
+if TYPE_CHECKING:
+    from convai.emotion.classifier import Prediction
 
 HELP: Final = "serve the chat in the browser, the chat socket and an OpenAI-compatible REST API"
 
@@ -23,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_threads, default=1, metavar="N", help="processor threads (default: %(default)s)"
     )
+    parser.add_argument(
+        "--emotion-model",
+        metavar="DIR|none",
+        help="what reads the mood of messages (default: the embedded emotion model, where there is one)",
+    )
     add_config_arguments(parser, ServerConfig, title="server")
     add_config_arguments(parser, EngineConfig, title="engine")
 
@@ -31,6 +40,20 @@ def _threads(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads, 1 or more")
     return int(text)
+
+
+def _mood(folder: str | None) -> Callable[[str], Prediction] | None:
+    """What reads the mood of a text. Raises ConvaiError where a model was named and cannot be loaded."""
+    from convai.emotion.checkpoint import EMBEDDED
+    from convai.emotion.classifier import EmotionClassifier
+    from convai.mood import MoodReader
+    from convai.resources import models_dir
+
+    if folder == "none" or (folder is None and not (models_dir() / EMBEDDED).is_dir()):
+        return None
+    classifier = EmotionClassifier.load(folder, "int8")
+    reader = MoodReader(lambda: classifier)
+    return reader.of
 
 
 def default_store() -> Path:
@@ -58,9 +81,10 @@ def run(args: argparse.Namespace) -> int:
 
     torch.set_num_threads(args.threads)
     agent = load_agent(args.model)
+    read_mood = _mood(args.emotion_model)
     where = config.store or default_store()
     with listen(config) as listening, Store(where) as store, agent.engine(engine_config).start() as engine:
-        app = App(Service(agent, engine, store, config))
+        app = App(Service(agent, engine, store, config, read_mood=read_mood))
         print(
             f"convai serves {agent.name} on {address(listening)} (Ctrl-C ends it); conversations: {where}",
             flush=True,

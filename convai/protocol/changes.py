@@ -124,7 +124,7 @@ class Suggestions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """What emotion or coreference found in a message."""
+    """What emotion or coreference found in a message, or in the branch that ends with it."""
 
     type: ClassVar[str] = "marks"
     n: SequenceNumber = 0

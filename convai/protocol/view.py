@@ -90,6 +90,7 @@ class View:
             case Path():
                 self._cut(change.keep)
                 self.messages += change.messages
+                self.marks.update({one.id: dict(one.marks) for one in change.messages if one.marks})
             case Started():
                 self._cut(change.message.parent)
                 self.messages.append(change.message)

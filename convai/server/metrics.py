@@ -44,6 +44,12 @@ class Metrics:
         self.rejected = Counter(
             "convai_rejected", "Requests and connections refused, by why.", ["reason"], registry=self.registry
         )
+        self.marks = Counter(
+            "convai_marks",
+            "Messages (emotion) and branches (coref) that were read along, by how that ended.",
+            ["kind", "outcome"],
+            registry=self.registry,
+        )
 
     def text(self) -> bytes:
         """The measurements in Prometheus' text format."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final, Literal
 
+from convai.dialog import Turn
 from convai.protocol import Change, Frame, ReplayBuffer, newest_that_fit
-from convai.protocol.changes import Deleted, Path, State
-from convai.protocol.values import Resume
-from convai.server.convert import decoding_of, message_of, persona_card, title_of
+from convai.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
+from convai.protocol.values import Message, Resume
+from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
 from convai.server.readers import Reader
 from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Message as Kept
+from convai.store import NotFound
 
 LOOK_BACK: Final = 400
 """Messages of a branch that are read at most, from its end."""
@@ -37,6 +40,7 @@ class Room:
         self.writing: Writing | None = None
         self.suggesting: asyncio.Task[None] | None = None
         self.deleted = False
+        self._links: tuple[str, dict[str, Any]] | None = None
         self._readers: set[Reader] = set()
 
     # -- readers -----------------------------------------------------------------------------------
@@ -68,6 +72,29 @@ class Room:
         self.buffer.append(change)
         for reader in self._readers:
             reader.wake()
+        if isinstance(change, Path):
+            self.service.marker.seen(self, change.messages)
+        elif isinstance(change, FinishedReply | Stopped | Failed) and change.message is not None:
+            self.service.marker.seen(self, (change.message,))
+        if isinstance(change, Path | FinishedReply | Stopped | Failed):
+            self.service.marker.changed(self)
+
+    async def mark(self, message: str, kind: Literal["emotion", "coref"], data: dict[str, Any]) -> None:
+        """Tell what was found in a message; a mood is kept with it. One that is gone has no marks."""
+        async with self.lock:
+            if self.deleted:
+                return
+            if kind == "emotion":
+                call = self.service.store.mark
+                try:
+                    await self.service.in_thread(call, self.owner, self.id, message, kind, data)
+                except NotFound:
+                    return
+            else:
+                if self._links is None and not data["clusters"]:
+                    return  # nothing is news where there was nothing
+                self._links = (message, data)
+            self.emit(Marks(message=message, kind=kind, data=data))
 
     def missed(self, resume: Resume) -> bool:
         """Whether what followed a returning reader's last number is here."""
@@ -90,6 +117,12 @@ class Room:
         call = self.service.store.branch
         return await self.service.in_thread(call, self.owner, self.id, until=until, limit=LOOK_BACK)
 
+    async def turns(self, most: int) -> tuple[list[Turn], list[str]]:
+        """The last `most` messages of the branch, but for a reply that is being written, and their ids."""
+        path, _ = await self.branch()
+        whole = [kept for kept in path if kept.status != "streaming"][-most:]
+        return turns_of(whole), [kept.id for kept in whole]
+
     async def state(self) -> State:
         """The whole conversation as it is now. Raises NotFound where it was deleted."""
         async with self.lock:
@@ -101,10 +134,13 @@ class Room:
             if self.writing is None or before is not None:
                 path, earlier = await self.branch(before)
             # from here on nothing waits: number and text belong together
-            messages = [message_of(kept) for kept in path]
+            messages = [self._with_links(message_of(kept)) for kept in path]
             if self.writing is not None:
                 messages.append(self.writing.message())
             fit = newest_that_fit(messages, self.service.limits)
+            self.service.marker.seen(self, messages)
+            if self._links is None:
+                self.service.marker.changed(self)
             return State(
                 n=self.buffer.last,
                 stream=self.buffer.stream,
@@ -115,6 +151,11 @@ class Room:
                 messages=tuple(messages[len(messages) - fit :]),
                 earlier=earlier + len(messages) - fit,
             )
+
+    def _with_links(self, message: Message) -> Message:
+        if self._links is None or self._links[0] != message.id:
+            return message
+        return replace(message, marks={**(message.marks or {}), "coref": self._links[1]})
 
     def tell_path(self, before: list[Kept], after: list[Kept]) -> None:
         """Tell everybody how the current branch has changed; by a `state` where that is shorter."""

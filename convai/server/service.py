@@ -20,6 +20,7 @@ from convai.persona_choice import PersonaDeck
 from convai.protocol import Limits
 from convai.server.access import Access
 from convai.server.limiter import Busy, Limiter
+from convai.server.marks import Marker, ReadCoref, ReadMood
 from convai.server.metrics import Metrics
 from convai.store import Store
 
@@ -37,13 +38,26 @@ class Service:
     Everything but `in_thread`'s functions runs in one event loop.
     """
 
-    def __init__(self, agent: Agent, engine: Engine, store: Store, config: ServerConfig) -> None:
-        """`engine` has been started. Raises SettingsError for tokens or an address that will not do."""
+    def __init__(
+        self,
+        agent: Agent,
+        engine: Engine,
+        store: Store,
+        config: ServerConfig,
+        *,
+        read_mood: ReadMood | None = None,
+        read_coref: ReadCoref | None = None,
+    ) -> None:
+        """`engine` has been started; `read_mood` and `read_coref` read along (see `convai.server.marks`).
+
+        Raises SettingsError for tokens or an address that will not do.
+        """
         self.agent, self.engine, self.store, self.config = agent, engine, store, config
         self.access = Access(config)
         self.limits = Limits()
         self.limiter = Limiter(config)
         self.metrics = Metrics(engine.stats, lambda: self.limiter.sockets)
+        self.marker = Marker(self.metrics, read_mood, read_coref)
         self.deck = PersonaDeck()
         self.draining = False
         self._threads = ThreadPoolExecutor(THREADS, "convai-store")
@@ -90,6 +104,7 @@ class Service:
 
     def close(self) -> None:
         """Close engine and store. Replies that are still being written break off."""
+        self.marker.close()
         self.engine.close()
         self._threads.shutdown()
         self.store.close()

@@ -7,6 +7,7 @@ not lead there; a draft whose writer has died is interrupted, and gone if it was
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import EllipsisType
 from typing import Any, Final, Literal
@@ -232,6 +233,22 @@ class Turns(Base):
             else:
                 connection.execute(_where(draft.id, delete(messages)))
         return row
+
+    def mark(self, owner: str, conversation: str, message: str, kind: str, found: Mapping[str, Any]) -> None:
+        """Keep what was found in a message as `details["marks"][kind]`; a reply in the making has none.
+
+        Nobody's order of conversations changes by it. Raises NotFound.
+        """
+        with self.database.write() as connection:
+            row = queries.owned(connection, owner, conversation, lock=True)
+            kept = queries.message_row(connection, row.id, message, self.writer)
+            if kept.status == STREAMING:
+                return
+            details = json.loads(kept.details)
+            marks = details.get("marks")
+            details["marks"] = {**(marks if isinstance(marks, dict) else {}), kind: dict(found)}
+            values = {"details": as_json(details, "details")}
+            connection.execute(_where(kept.id, update(messages)).values(**values))
 
     # -- branches ----------------------------------------------------------------------------------
 

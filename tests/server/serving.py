@@ -23,6 +23,7 @@ from convai.protocol.changes import Failed, FinishedReply, State, Stopped
 from convai.protocol.client import Hello
 from convai.protocol.values import Message, Resume
 from convai.server.app import App
+from convai.server.marks import ReadCoref, ReadMood
 from convai.server.run import Server, address, listen
 from convai.server.service import Service
 from convai.store import Store
@@ -62,14 +63,19 @@ class Running:
 
 @contextmanager
 def serving(
-    folder: Path, agent: Agent | None = None, engine: EngineConfig | None = None, **config: Any
+    folder: Path,
+    agent: Agent | None = None,
+    engine: EngineConfig | None = None,
+    read_mood: ReadMood | None = None,
+    read_coref: ReadCoref | None = None,
+    **config: Any,
 ) -> Iterator[Running]:
     """A server whose conversations are in `folder`."""
     agent = agent or tiny_agent()
     settings = ServerConfig(port=0, **{"drain": 0.0, **config})
     store = Store(folder / "conversations.db")
     with listen(settings) as listening, agent.engine(engine or EngineConfig(prefix_mib=8)).start() as running:
-        app = App(Service(agent, running, store, settings))
+        app = App(Service(agent, running, store, settings, read_mood=read_mood, read_coref=read_coref))
         server = Server(app)
         thread = threading.Thread(target=server.run, args=([listening],), name="server")
         thread.start()

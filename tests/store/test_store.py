@@ -151,6 +151,7 @@ def test_one_owner_never_reaches_anothers(store: Store) -> None:
             lambda: store.save_draft(owner, id, draft, "x"),
             lambda: store.finish_reply(owner, id, draft, "x"),
             lambda: store.drop_reply(owner, id, draft),
+            lambda: store.mark(owner, id, user, "emotion", {}),
         ]
 
     whole: list[Callable[[], object]] = [
