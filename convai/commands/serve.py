@@ -75,10 +75,13 @@ def run(args: argparse.Namespace) -> int:
 
     from convai.agent import load_agent
     from convai.server.app import App
-    from convai.server.run import Server, address, listen
+    from convai.server.logs import log_to_stderr
+    from convai.server.run import Server, address, allow_connections, listen
     from convai.server.service import Service
     from convai.store import Store
 
+    log_to_stderr()
+    allow_connections(config.connections)
     torch.set_num_threads(args.threads)
     agent = load_agent(args.model)
     read_mood = _mood(args.emotion_model)

@@ -9,13 +9,26 @@ from typing import Any, Final, cast
 
 from a2wsgi import WSGIMiddleware
 
-from convai.server.asgi import Receive, Scope, Send, answer_json
-from convai.server.completion_request import ApiError
+from convai.server.access import address_of
+from convai.server.asgi import (
+    CLOSE,
+    BodyTooLarge,
+    ClientGone,
+    Receive,
+    Scope,
+    Send,
+    answer_json,
+    read_body,
+    whole_answer,
+)
+from convai.server.completion_request import ApiError, too_slow
 from convai.server.completions import completions
 from convai.server.connection import Connection
+from convai.server.health import Health
+from convai.server.limiter import Busy
 from convai.server.room import Rooms
 from convai.server.service import Service, log_failure
-from convai.server.site import create_site
+from convai.server.site import MOST_BODY, create_site
 
 CHAT: Final = "/chat"
 COMPLETIONS: Final = "/v1/chat/completions"
@@ -46,7 +59,7 @@ class App:
         elif scope["path"] == COMPLETIONS:
             await self._guarded(completions(self.service, scope, receive, send), send)
         else:
-            await self._guarded(self._site(cast(Any, scope), cast(Any, receive), cast(Any, send)), send)
+            await self._guarded(self._plain(scope, receive, send), send)
 
     async def drain(self) -> None:
         """Let running replies finish, as long as the settings say, begin no new ones, close the sockets."""
@@ -90,6 +103,30 @@ class App:
         finally:
             self._connections.discard(connection)
 
+    async def _plain(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request for Flask, whose few threads wait for no client: bodies come and go whole."""
+        try:
+            if scope["method"] in ("GET", "HEAD"):
+                body = await read_body(receive, 0)
+            else:
+                with self.service.limiter.upload(address_of(scope.get("client"))):
+                    body = await read_body(receive, MOST_BODY)
+            answer = await whole_answer(cast(Any, self._site), scope, body)
+        except Busy as busy:
+            self.service.metrics.rejected.labels(busy.reason).inc()
+            error = ApiError(429, str(busy), code="overloaded", retry=busy.retry)
+        except BodyTooLarge:
+            error = ApiError(413, f"the body is too large; use at most {MOST_BODY:,} bytes")
+        except TimeoutError:
+            error = too_slow()
+        except ClientGone:
+            return
+        else:
+            for message in answer:
+                await send(message)
+            return
+        await answer_json(send, error.body(), error.status, [*error.headers(), CLOSE])
+
     async def _guarded(self, work: Coroutine[Any, Any, None], send: Send) -> None:
         """Do it; a defect is logged here, by its place alone, and not by uvicorn with all that it holds."""
         try:
@@ -101,7 +138,7 @@ class App:
             with suppress(Exception):  # an answer may have begun
                 await answer_json(send, ApiError(500, "the server failed; its log says where").body(), 500)
 
-    def _ask(self, question: Coroutine[Any, Any, bool]) -> bool:
+    def _ask(self, question: Coroutine[Any, Any, Health]) -> Health:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(question, self._loop).result()
 

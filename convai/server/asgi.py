@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+BODY_SECONDS: Final = 60.0
+"""Time for the body of a request."""
+CLOSE: Final = ("connection", "close")
+"""The header of an answer to a request whose body was not read."""
 
 
 class BodyTooLarge(Exception):
@@ -30,17 +38,33 @@ def header(scope: Scope, name: str) -> str | None:
 
 
 async def read_body(receive: Receive, most: int) -> bytes:
-    """The whole body. Raises BodyTooLarge and ClientGone."""
+    """The whole body. Raises BodyTooLarge, ClientGone, and TimeoutError where it takes too long."""
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > most:
-            raise BodyTooLarge
-        if not message.get("more_body", False):
-            return bytes(body)
+    async with asyncio.timeout(BODY_SECONDS):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body += message.get("body", b"")
+            if len(body) > most:
+                raise BodyTooLarge
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+async def whole_answer(app: App, scope: Scope, body: bytes) -> list[Message]:
+    """What an application answers to a request whose body is there, all of it."""
+    given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    answer: list[Message] = []
+
+    async def receive() -> Message:
+        return given.pop() if given else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    await app(scope, receive, send)
+    return answer
 
 
 async def begin(send: Send, status: int, media: str, headers: Iterable[tuple[str, str]] = ()) -> None:

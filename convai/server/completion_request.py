@@ -71,6 +71,11 @@ class ApiError(Exception):
         return [] if self.retry is None else [("retry-after", str(max(1, round(self.retry + 0.5))))]
 
 
+def too_slow() -> ApiError:
+    """What is told to a client whose request's body does not come."""
+    return ApiError(408, "the request's body did not come in time; send it again")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
     """A conversation, and how its next reply is wanted."""

@@ -19,6 +19,7 @@ from convai.errors import ConvaiError, SettingsError
 from convai.reply import Reply
 from convai.server.access import address_of
 from convai.server.asgi import (
+    CLOSE,
     BodyTooLarge,
     ClientGone,
     Receive,
@@ -29,7 +30,7 @@ from convai.server.asgi import (
     header,
     read_body,
 )
-from convai.server.completion_request import ApiError, CompletionRequest, parse
+from convai.server.completion_request import ApiError, CompletionRequest, parse, too_slow
 from convai.server.limiter import Busy
 from convai.server.metrics import Outcome, Pace
 from convai.server.service import Service, log_failure
@@ -60,7 +61,9 @@ async def completions(service: Service, scope: Scope, receive: Receive, send: Se
 
 
 async def _fail(send: Send, error: ApiError) -> None:
-    await answer_json(send, error.body(), error.status, error.headers())
+    # 400 comes after the body was read; what comes before ends the connection, with the rest of the body
+    closing = [] if error.status in (400, 404, 500) else [CLOSE]
+    await answer_json(send, error.body(), error.status, [*error.headers(), *closing])
 
 
 async def _admitted(service: Service, scope: Scope, receive: Receive) -> CompletionRequest:
@@ -75,6 +78,8 @@ async def _admitted(service: Service, scope: Scope, receive: Receive) -> Complet
     service.limiter.request(address_of(scope.get("client")))
     try:
         body = await read_body(receive, service.config.body_bytes)
+    except TimeoutError:
+        raise too_slow() from None
     except BodyTooLarge:
         raise ApiError(
             413, f"the body is too large; use at most {service.config.body_bytes:,} bytes"

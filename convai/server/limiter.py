@@ -14,6 +14,9 @@ from convai.errors import ConvaiError
 Reason = Literal["queue", "rate", "connections", "draining"]
 _KNOWN: Final = 10_000
 """Addresses whose rate is remembered; the one that was silent longest is forgotten first."""
+UPLOADS: Final = 16
+UPLOADS_PER_ADDRESS: Final = 4
+"""Bodies of requests that are received at once."""
 RETRY: Final = 1.0
 """Seconds after which a place may have become free, where nothing better is known."""
 
@@ -40,6 +43,7 @@ class Limiter:
         self._config, self._clock = config, clock
         self._sockets: Counter[str] = Counter()
         self._replies: Counter[str] = Counter()
+        self._uploads: Counter[str] = Counter()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     @property
@@ -59,6 +63,17 @@ class Limiter:
             yield
         finally:
             _less(self._sockets, address)
+
+    @contextmanager
+    def upload(self, address: str) -> Iterator[None]:
+        """The body of a request on its way. Raises Busy."""
+        if self._uploads[address] >= UPLOADS_PER_ADDRESS or self._uploads.total() >= UPLOADS:
+            raise Busy("connections", RETRY, "too many uploads at once")
+        self._uploads[address] += 1
+        try:
+            yield
+        finally:
+            _less(self._uploads, address)
 
     def begin_reply(self, address: str) -> Callable[[], None]:
         """A reply that is being written, until what is returned is called (once or more). Raises Busy."""

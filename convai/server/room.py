@@ -13,6 +13,7 @@ from convai.protocol import Change, Frame, ReplayBuffer, newest_that_fit
 from convai.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
 from convai.protocol.values import Message, Resume
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
+from convai.server.drafts import Drafts
 from convai.server.readers import Reader
 from convai.server.service import Service
 from convai.server.writing import Writing
@@ -33,8 +34,8 @@ class Room:
     `lock` is held by whatever changes the tree, so that readers are told of changes in their order.
     """
 
-    def __init__(self, service: Service, owner: str, id: str) -> None:
-        self.service, self.owner, self.id = service, owner, id
+    def __init__(self, service: Service, drafts: Drafts, owner: str, id: str) -> None:
+        self.service, self.drafts, self.owner, self.id = service, drafts, owner, id
         self.buffer = ReplayBuffer(secrets.token_hex(8))
         self.lock = asyncio.Lock()
         self.writing: Writing | None = None
@@ -197,6 +198,7 @@ class Rooms:
 
     def __init__(self, service: Service, left: int = _LEFT) -> None:
         self._service, self._most = service, left
+        self._drafts = Drafts(service)
         self._rooms: OrderedDict[tuple[str, str], Room] = OrderedDict()
 
     def known(self, owner: str, id: str) -> Room | None:
@@ -207,7 +209,7 @@ class Rooms:
         """A conversation's room. Whether there is such a conversation is asked before."""
         room = self._rooms.get((owner, id))
         if room is None or room.deleted:
-            room = self._rooms[owner, id] = Room(self._service, owner, id)
+            room = self._rooms[owner, id] = Room(self._service, self._drafts, owner, id)
         self._rooms.move_to_end((owner, id))
         self._forget()
         return room

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from types import FrameType
@@ -12,7 +13,11 @@ import uvicorn
 from convai.config import ServerConfig
 from convai.errors import SettingsError
 from convai.server.app import App
+from convai.server.transports import HttpProtocol, SocketProtocol
 
+logger = logging.getLogger("convai.server")
+_FILES: Final = 256
+"""Open files beside the sockets."""
 _GRACE: Final = 3
 """Seconds in which connections close after their last word."""
 
@@ -28,7 +33,8 @@ class Server(uvicorn.Server):
                 app,
                 host=config.host,
                 port=config.port,
-                ws="websockets-sansio",
+                http=HttpProtocol,
+                ws=SocketProtocol,
                 ws_max_size=app.service.limits.frame_bytes,
                 ws_per_message_deflate=config.compression,
                 proxy_headers=config.proxy,
@@ -53,6 +59,27 @@ class Server(uvicorn.Server):
             if sig == signal.SIGINT:
                 self.force_exit = True
         super().handle_exit(sig, frame)
+
+
+def allow_connections(count: int) -> None:
+    """Raise the process' limit of open files, as far as that is allowed, to have room for `count` sockets."""
+    try:
+        import resource
+    except ImportError:  # no such limit on this system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        logger.warning(
+            "only %d files may be open here, which is not enough for --connections %d; "
+            "raise the limit (ulimit -n) or lower the option",
+            most,
+            count,
+        )
 
 
 def listen(config: ServerConfig) -> socket.socket:

@@ -19,6 +19,7 @@ from convai.engine import Request as EngineRequest
 from convai.persona_choice import PersonaDeck
 from convai.protocol import Limits
 from convai.server.access import Access
+from convai.server.health import Checker
 from convai.server.limiter import Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
 from convai.server.metrics import Metrics
@@ -58,6 +59,7 @@ class Service:
         self.limiter = Limiter(config)
         self.metrics = Metrics(engine.stats, lambda: self.limiter.sockets)
         self.marker = Marker(self.metrics, read_mood, read_coref)
+        self.health = Checker(self)
         self.deck = PersonaDeck()
         self.draining = False
         self._threads = ThreadPoolExecutor(THREADS, "convai-store")

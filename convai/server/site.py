@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -12,31 +11,27 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
 from convai import resources
-from convai.config import DecodingConfig
-from convai.dialog import AGENT, Persona
-from convai.engine import Finished
-from convai.engine import Request as EngineRequest
 from convai.errors import ConvaiError, DataError
-from convai.reply import prompt_input
 from convai.server.access import address_of
 from convai.server.completion_request import ApiError
+from convai.server.health import Health
 from convai.server.limiter import Busy
 from convai.server.service import Service, log_failure
 from convai.store import NotFound
 
-HEALTH_SECONDS: Final = 5.0
-"""Time for the one token of `/healthz`."""
+MOST_BODY: Final = 32 * 2**20
+"""Bytes of a file that is imported."""
 _FREE: Final = frozenset({"healthz"})
 """Endpoints that need no token; the page's own are free, too: they show nothing of anybody's."""
 
-Ask = Callable[[Coroutine[Any, Any, bool]], bool]
+Ask = Callable[[Coroutine[Any, Any, Health]], Health]
 """Runs a coroutine in the server's event loop, from a thread of Flask's."""
 
 
 def create_site(service: Service, ask: Ask) -> Flask:
     """The WSGI application. Raises DataError where the installation has lost the page."""
     site = Flask("convai.server", static_folder=None)
-    site.config["MAX_CONTENT_LENGTH"] = max(service.config.body_bytes, 32 * 2**20)
+    site.config["MAX_CONTENT_LENGTH"] = MOST_BODY
     created = int(time.time())
 
     @site.before_request
@@ -71,14 +66,8 @@ def create_site(service: Service, ask: Ask) -> Flask:
 
     @site.get("/healthz")
     def healthz() -> tuple[Response, int]:
-        health = service.engine.health()
-        if service.draining:
-            return jsonify(status="draining"), 503
-        if health.status != "ok":
-            return jsonify(status=health.status, detail=health.detail), 503
-        if not ask(one_token(service)):
-            return jsonify(status="stuck", detail=f"no token within {HEALTH_SECONDS:.0f} seconds"), 503
-        return jsonify(status="ok"), 200
+        health = ask(service.health.check())
+        return jsonify(health._asdict()), 200 if health.status == "ok" else 503
 
     @site.get("/metrics")
     def metrics() -> Response:
@@ -153,15 +142,3 @@ def create_site(service: Service, ask: Ask) -> Flask:
         return told(ApiError(500, "the server failed; its log says where"))
 
     return site
-
-
-async def one_token(service: Service) -> bool:
-    """Whether the engine gives a token of a reply in time. A full queue is a sign of life as well."""
-    config = DecodingConfig(max_length=1, temperature=0.0)
-    source = prompt_input(service.agent, Persona(), (), AGENT, max_history=None, max_length=1)
-    try:
-        async with asyncio.timeout(HEALTH_SECONDS):
-            async with service.stream(EngineRequest(source.prompt, config)) as events:
-                return [event async for event in events if isinstance(event, Finished)] != []
-    except (TimeoutError, ConvaiError) as error:
-        return isinstance(error, Busy)

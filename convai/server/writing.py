@@ -18,13 +18,12 @@ from convai.server.convert import bounded, details_of, message_of
 from convai.server.limiter import Busy
 from convai.server.metrics import Outcome, Pace
 from convai.server.service import log_failure
+from convai.store import Draft
 from convai.store import Message as Kept
 
 if TYPE_CHECKING:
     from convai.server.room import Room
 
-SAVE_EVERY: Final = 1.0
-"""Seconds of a reply that a crash may cost."""
 By = Literal["client", "left", "shutdown"]
 _OUTCOMES: Final[dict[By | None, Outcome]] = {
     None: "finished",
@@ -76,6 +75,11 @@ class Writing:
         shown = replace(message_of(self._draft, request=self._request), candidates=(), chosen=None)
         return replace(shown, text=text, status="streaming")
 
+    def draft(self) -> Draft:
+        """The reply as far as it is to be saved."""
+        shown = self._plan.reply.shown
+        return Draft(owner=self.room.owner, conversation=self.room.id, message=self.id, text=shown)
+
     def start(self) -> None:
         """Tell the room, and go on in a task."""
         self.room.emit(Started(message=self.message()))
@@ -120,7 +124,7 @@ class Writing:
     async def _draw(self) -> None:
         plan, reply = self._plan, self._plan.reply
         pace = Pace(self.room.service.metrics, "socket", self._clock())
-        saved = self._clock()
+        drafts = self.room.drafts
         while self._by is None:
             async for event in plan.stream:
                 shown = reply.take(event)
@@ -129,9 +133,7 @@ class Writing:
                     pace.token(now)
                     if reply.live:
                         self.room.emit(self._token(shown))
-                        if now - saved >= SAVE_EVERY:
-                            saved = now
-                            await self._save(reply.shown)
+                        drafts.changed(self)
                 if self._by is not None:
                     return
             if self._by is not None:
@@ -149,13 +151,10 @@ class Writing:
             alternatives=tuple((text, bounded(number, 0.0)) for text, number in token.alternatives),
         )
 
-    async def _save(self, text: str) -> None:
-        store, room = self.room.service.store, self.room
-        await room.service.in_thread(store.save_draft, room.owner, room.id, self.id, text)
-
     async def _settle(self, failure: Exception | None, outcome: Outcome) -> Outcome:
         """Put the reply's end into the store, then tell the room."""
         room, reply = self.room, self._plan.reply
+        room.drafts.settled(self)
         store, call = room.service.store, room.service.in_thread
         whole = failure is None and self._by is None and reply.chosen is not None
         end = reply.finished[reply.chosen] if whole and reply.chosen is not None else None

@@ -6,12 +6,13 @@ them `queries` (reading), `records` (what comes out), `database` (opening, trans
 """
 
 from convai.store.errors import Conflict, NotFound, StoreError
-from convai.store.records import Conversation, Message, Page, Receipt, Summary
+from convai.store.records import Conversation, Draft, Message, Page, Receipt, Summary
 from convai.store.store import Store
 
 __all__ = [
     "Conflict",
     "Conversation",
+    "Draft",
     "Message",
     "NotFound",
     "Page",

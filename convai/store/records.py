@@ -76,6 +76,16 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A reply in the making, as far as it has come."""
+
+    owner: str
+    conversation: str
+    message: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What an operation did. It is on the disk.
 

@@ -8,18 +8,18 @@ not lead there; a draft whose writer has died is interrupted, and gone if it was
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import EllipsisType
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
 
 from convai.dialog import AGENT, USER, check_text
 from convai.store import queries
-from convai.store.base import Base, as_json
+from convai.store.base import Base, as_json, now
 from convai.store.errors import Conflict
-from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Receipt
-from convai.store.tables import messages
+from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Receipt
+from convai.store.tables import conversations, messages
 
 OPENING: Final = 80
 """Characters that a conversation without a title is called by."""
@@ -165,6 +165,44 @@ class Turns(Base):
         """
         if text.strip():
             self._settle(owner, conversation, message, text=check_text(text, "reply"))
+
+    def save_drafts(self, drafts: Sequence[Draft]) -> None:
+        """`save_draft` for many replies in one transaction; those that are no drafts any more stay as they are."""
+        rows = [
+            {
+                "of_owner": draft.owner,
+                "of_conversation": draft.conversation,
+                "of_message": draft.message,
+                "as_text": check_text(draft.text, "reply"),
+            }
+            for draft in drafts
+            if draft.text.strip()
+        ]
+        if not rows:
+            return
+        being_written = (
+            messages.c.id == bindparam("of_message"),
+            messages.c.conversation == bindparam("of_conversation"),
+            messages.c.status == STREAMING,
+            messages.c.writer == self.writer,
+        )
+        owned = (
+            conversations.c.id == bindparam("of_conversation"),
+            conversations.c.owner == bindparam("of_owner"),
+        )
+        with self.database.write() as connection:
+            connection.execute(
+                update(messages)
+                .where(*being_written, exists().where(*owned))
+                .values(text=bindparam("as_text")),
+                rows,
+            )
+            connection.execute(
+                update(conversations)
+                .where(*owned, exists().where(*being_written))
+                .values(leaf=bindparam("of_message"), updated=now()),
+                rows,
+            )
 
     def finish_reply(
         self,

@@ -11,7 +11,7 @@ import pytest
 
 from convai.dialog import Persona
 from convai.errors import ConvaiError, DataError
-from convai.store import NotFound, Store, StoreError
+from convai.store import Draft, NotFound, Store, StoreError
 from tests.store.helpers import ANN, BOB, Chat, made
 
 NURSE = Persona(("i am a nurse.", "i have two dogs."), "Ann")
@@ -172,6 +172,8 @@ def test_one_owner_never_reaches_anothers(store: Store) -> None:
         lambda: store.export_text(BOB, chat.id),
         lambda: store.find(BOB, after=chat.id),
     ]
+    mixed = {"conversation": chat.id, "message": draft, "text": "x"}
+    store.save_drafts([Draft(owner=BOB, **mixed), Draft(owner=BOB, **{**mixed, "conversation": own.id})])
     for attempt in [*whole, *attempts(BOB, chat.id), *attempts(BOB, own.id)[1:]]:
         with pytest.raises(NotFound, match=r"there is no (conversation|message)"):
             attempt()

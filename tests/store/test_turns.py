@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from convai.dialog import AGENT, USER
 from convai.errors import DataError
-from convai.store import Conflict, NotFound, Store
+from convai.store import Conflict, Draft, NotFound, Store
 from tests.store.helpers import ANN, Chat, made
 
 
@@ -41,6 +42,44 @@ def test_a_reply_is_whole_only_when_it_is_finished(chat: Chat) -> None:
     reply = chat.store.message(ANN, chat.id, draft)
     assert reply.details == {"candidates": [{"text": "hello", "score": 1.5}]}
     assert (reply.speaker, reply.status) == (AGENT, "complete")
+
+
+def test_drafts_are_saved_many_at_once(store: Store) -> None:
+    chats = [Chat(store) for _ in range(5)]
+    drafts = []
+    for number, chat in enumerate(chats):
+        chat.say("hi")
+        message = chat.draft()
+        drafts.append(Draft(owner=ANN, conversation=chat.id, message=message, text=f"reply {number}"))
+    store.finish_reply(ANN, chats[1].id, drafts[1].message, "whole")
+    store.drop_reply(ANN, chats[2].id, drafts[2].message)
+    store.delete(ANN, chats[3].id)
+    store.save_drafts([*drafts[:4], replace(drafts[4], text=" ")])
+    assert chats[0].shown() == ["hi", "-reply 0_"]
+    assert chats[1].shown() == ["hi", "-whole"]
+    assert chats[2].shown() == ["hi"]
+    assert chats[4].shown() == ["hi"], "nothing but blanks"
+    store.save_drafts([])
+    with pytest.raises(DataError):
+        store.save_drafts([replace(drafts[0], text="a\x00b")])
+
+
+def test_what_is_found_in_a_message_is_kept_with_it(chat: Chat) -> None:
+    said = chat.say("hi")
+    other = Chat(chat.store)
+    other.say("later")
+    order = [item.id for item in chat.store.find(ANN).items]
+    chat.store.mark(ANN, chat.id, said, "emotion", {"emoji": [["❤", 0.5]]})
+    chat.store.mark(ANN, chat.id, said, "other", {})
+    kept = chat.store.message(ANN, chat.id, said).details
+    assert kept == {"marks": {"emotion": {"emoji": [["❤", 0.5]]}, "other": {}}}
+    assert [item.id for item in chat.store.find(ANN).items] == order
+    draft = chat.draft()
+    chat.store.mark(ANN, chat.id, draft, "emotion", {})
+    chat.store.finish_reply(ANN, chat.id, draft, "hello", details={"reason": "stop"})
+    chat.store.mark(ANN, chat.id, draft, "emotion", {"emotions": {"joy": 1.0}})
+    kept = chat.store.message(ANN, chat.id, draft).details
+    assert kept == {"reason": "stop", "marks": {"emotion": {"emotions": {"joy": 1.0}}}}
 
 
 def test_a_stopped_reply_can_be_gone_on_with(chat: Chat) -> None:

@@ -1,0 +1,94 @@
+"""Whether replies are drawn: one real token, which all who ask at the same time share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from convai.config import DecodingConfig
+from convai.dialog import AGENT, Persona
+from convai.engine import Finished
+from convai.engine import Request as EngineRequest
+from convai.errors import ConvaiError
+from convai.reply import prompt_input
+from convai.server.limiter import Busy
+
+if TYPE_CHECKING:
+    from convai.server.service import Service
+
+SECONDS: Final = 5.0
+"""Time for the token."""
+FRESH: Final = 1.0
+"""Seconds for which an answer holds: asking often costs the chats nothing."""
+
+_LOOK: Final = 0.02
+"""Seconds between two looks at the engine's counters."""
+
+
+class Health(NamedTuple):
+    """`status` is ok, draining, stuck, or what the engine says of itself; `detail` is for a person."""
+
+    status: str
+    detail: str = ""
+
+
+class Checker:
+    """Asks the engine for a token, once for everybody who wants to know."""
+
+    def __init__(
+        self, service: Service, *, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._service, self._seconds, self._clock = service, seconds, clock
+        self._task: asyncio.Task[Health] | None = None
+        self._known = (float("-inf"), Health("unknown"))
+
+    async def check(self) -> Health:
+        """How the server is. Takes a second answer within FRESH from the first."""
+        if self._service.draining:
+            return Health("draining")
+        said = self._service.engine.health()
+        if said.status != "ok":
+            return Health(said.status, said.detail)
+        since, known = self._known
+        if self._clock() - since < FRESH:
+            return known
+        if self._task is None:
+            self._task = asyncio.create_task(self._draw(), name="convai-health")
+        return await asyncio.shield(self._task)
+
+    async def _draw(self) -> Health:
+        try:
+            health = await self._token()
+        finally:
+            self._task = None
+        self._known = (self._clock(), health)
+        return health
+
+    async def _token(self) -> Health:
+        service = self._service
+        config = DecodingConfig(max_length=1, temperature=0.0)
+        try:
+            source = prompt_input(service.agent, Persona(), (), AGENT, max_history=None, max_length=1)
+            async with asyncio.timeout(self._seconds):
+                async with service.stream(EngineRequest(source.prompt, config)) as events:
+                    ends = [event async for event in events if isinstance(event, Finished)]
+        except TimeoutError:
+            return Health("stuck", f"no token within {self._seconds:g} seconds")
+        except Busy:  # the queue is full: others' tokens will do
+            return await self._progress()
+        except ConvaiError as error:
+            return Health("failed", str(error))
+        return Health("ok") if ends else Health("failed", "a reply without an end")
+
+    async def _progress(self) -> Health:
+        engine = self._service.engine
+        before = engine.stats().steps
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                while engine.stats().steps == before:
+                    await asyncio.sleep(_LOOK)
+                return Health("ok")
+        return Health("stuck", f"the queue is full, and no step in {self._seconds:g} seconds")
