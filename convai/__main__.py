@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "evaluate": "convai.commands.evaluate",
     "data": "convai.commands.data",
     "emotion": "convai.commands.emotion",
+    "coref": "convai.commands.coref",
     "models": "convai.commands.models",
     "persona": "convai.commands.persona",
     "bench": "convai.commands.bench",

@@ -1,0 +1,144 @@
+"""Parsing documents: tags, dependencies and entities of every sentence; and documents from plain text.
+
+Each sentence (or turn) is parsed by itself, so that a conversation parsed turn by turn gives what parsing it
+as a whole gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from convai.coref.document import Document, Sentence
+from convai.coref.parsing.universal import is_clear, to_universal
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc, Span
+
+_TOGETHER: Final = 256
+"""Sentences that are parsed together."""
+LONGEST_PIECE: Final = 1000
+"""Words of a sentence that are parsed together; a longer one, which no person writes, is cut."""
+
+
+def parse_documents(nlp: Language, documents: Iterable[Document]) -> None:
+    """Fill tags, heads, deps, entities and (where the pipeline has them) lemmas of all sentences, in place.
+
+    A sentence may get several roots.
+    """
+    sentences = (sentence for document in documents for sentence in document.sentences)
+    parse_sentences(nlp, sentences)
+
+
+def parse_sentences(nlp: Language, sentences: Iterable[Sentence]) -> None:
+    """As `parse_documents`, for sentences by themselves."""
+    from spacy.tokens import Doc
+
+    def pieces() -> Iterator[tuple[Doc, tuple[Sentence, int]]]:
+        for sentence in sentences:
+            for start in range(0, len(sentence.words), LONGEST_PIECE):
+                words = sentence.words[start : start + LONGEST_PIECE]
+                yield Doc(nlp.vocab, words=words), (sentence, start)
+
+    for doc, (sentence, start) in nlp.pipe(pieces(), as_tuples=True, batch_size=_TOGETHER):
+        if start == 0:
+            sentence.tags, sentence.heads, sentence.deps = [], [], []
+            sentence.entities, sentence.lemmas = [], []
+        _fill(sentence, doc[:], start)
+
+
+def _fill(sentence: Sentence, span: Span, start: int) -> None:
+    """Add the annotation of `span`, whose first token is word `start` of the sentence."""
+    first = span.start
+    heads = [token.head.i - first for token in span]
+    # a head beyond the span (a turn that ends within a sentence of the parser's) makes a root
+    heads = [head if 0 <= head < len(heads) else i for i, head in enumerate(heads)]
+    deps = [
+        "root" if head == i else token.dep_ for i, (head, token) in enumerate(zip(heads, span, strict=True))
+    ]
+    tags = [token.tag_ for token in span]
+    if is_clear(deps):
+        heads, deps = to_universal([token.text for token in span], tags, heads, deps)
+    sentence.tags += tags
+    sentence.heads += [start + head for head in heads]
+    sentence.deps += deps
+    before = ""
+    for token in span:
+        mark = token.ent_iob_ if token.ent_type_ else ""
+        if mark == "I" and token.ent_type_ != before:
+            mark = "B"
+        sentence.entities.append(f"{mark}-{token.ent_type_}" if mark else "")
+        before = token.ent_type_
+    if span.doc.has_annotation("LEMMA"):
+        sentence.lemmas += [token.lemma_ for token in span]
+
+
+def document_of_turns(
+    nlp: Language, turns: Sequence[tuple[str | None, str]], name: str = "text"
+) -> tuple[Document, list[tuple[int, int, int]]]:
+    """A parsed document of `turns` (speaker, text), and the place of each word: (turn, start, end).
+
+    Start and end are characters of the turn. Each turn is cut into sentences by the parser; what comes of
+    it does not depend on other turns. White space is no word; a turn without words adds no sentence.
+    """
+    sentences: list[Sentence] = []
+    places: list[tuple[int, int, int]] = []
+    docs = nlp.pipe((text for _, text in turns), batch_size=_TOGETHER)
+    for number, ((speaker, _), doc) in enumerate(zip(turns, docs, strict=True)):
+        for span in doc.sents:
+            kept = sentence_of_span(span, speaker)
+            if kept is None:
+                continue
+            sentence, tokens = kept
+            sentences.append(sentence)
+            places += [(number, t.idx, t.idx + len(t)) for t in (span.doc[i] for i in tokens)]
+    return Document(name, 0, sentences), places
+
+
+def sentence_of_span(span: Span, speaker: str | None) -> tuple[Sentence, list[int]] | None:
+    """A parsed span as a sentence, and the index in the doc of each of its words; None where it has no words.
+
+    White space, which is a token of spaCy's, is left out; what depends on it becomes a root.
+    """
+    tokens = [token.i for token in span if not token.is_space]
+    if not tokens:
+        return None
+    sentence = Sentence([token.text for token in span], speaker)
+    _fill(sentence, span, 0)
+    if len(tokens) == len(span):
+        return sentence, tokens
+    new = {token - span.start: i for i, token in enumerate(tokens)}
+    kept = sorted(new)
+    heads = [new.get(sentence.heads[old], new[old]) for old in kept]
+    whole = Sentence([sentence.words[old] for old in kept], speaker)
+    whole.heads = heads
+    whole.tags = [sentence.tags[old] for old in kept]
+    whole.deps = [sentence.deps[old] if heads[i] != i else "root" for i, old in enumerate(kept)]
+    whole.entities = [sentence.entities[old] for old in kept]
+    whole.lemmas = [sentence.lemmas[old] for old in kept] if sentence.lemmas else []
+    return whole, tokens
+
+
+def document_of_doc(doc: Doc, speakers: Sequence[str | None] | None = None) -> tuple[Document, list[int]]:
+    """A parsed spaCy Doc as a document, and the index in `doc` of each word.
+
+    `speakers`: one a token of `doc`; where it changes a sentence ends. Raises ValueError for another number.
+    """
+    if speakers is not None and len(speakers) != len(doc):
+        raise ValueError(f"{len(speakers)} speakers for {len(doc)} tokens; give one a token")
+    sentences: list[Sentence] = []
+    tokens: list[int] = []
+    for span in doc.sents:
+        start = span.start
+        while start < span.end:
+            speaker = speakers[start] if speakers else None
+            end = start + 1
+            while end < span.end and (speakers is None or speakers[end] == speaker):
+                end += 1
+            kept = sentence_of_span(doc[start:end], speaker)
+            if kept is not None:
+                sentences.append(kept[0])
+                tokens += kept[1]
+            start = end
+    return Document("doc", 0, sentences), tokens

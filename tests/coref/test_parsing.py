@@ -1,0 +1,169 @@
+"""The parser: trained by the command, loaded, applied to documents, turns and spaCy's docs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from convai.__main__ import main
+from convai.coref.document import Document, Sentence
+from convai.coref.parsing.load import load_parser
+from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse_documents
+from convai.coref.parsing.universal import is_clear, to_universal
+from convai.errors import CheckpointError
+from tests.coref.treebanks import write_treebank
+
+spacy = pytest.importorskip("spacy")
+
+WORDS = "Anna likes her dog . He sleeps in Paris .".split()
+
+
+@pytest.fixture(scope="module")
+def nlp(parser_folder: Path):
+    return load_parser(parser_folder)
+
+
+def test_a_parser_learns_its_treebank_and_scores_say_so(
+    parser_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    treebank, entities = write_treebank(tmp_path, copies=2)
+    argv = [
+        "coref",
+        "parser",
+        "score",
+        str(treebank),
+        "--entities",
+        str(entities),
+        "--model",
+        str(parser_folder),
+    ]
+    for more in ([], ["--own-words"]):
+        capsys.readouterr()
+        assert main([*argv, "--json", *more]) == 0
+        [scores] = json.loads(capsys.readouterr().out).values()
+        assert scores.keys() == {"tag", "uas", "las", "sents", "ner"}
+        assert min(scores.values()) > 0.9
+    assert main(argv) == 0
+    assert capsys.readouterr().out.startswith("made_up.conllu  tag ")
+
+
+def test_the_parser_s_folder_holds_no_words_of_the_treebank(parser_folder: Path) -> None:
+    assert "Paris" not in (parser_folder / "vocab" / "strings.json").read_text()
+
+
+def test_documents_are_parsed_in_place(nlp) -> None:
+    document = Document("a", 0, [Sentence(WORDS[:5], "x"), Sentence(WORDS[5:])])
+    parse_documents(nlp, [document])
+    first, second = document.sentences
+    assert first.tags == ["NNP", "VBZ", "PRP$", "NN", "."]
+    assert first.heads == [1, 1, 3, 1, 1]
+    assert first.deps == ["nsubj", "root", "nmod:poss", "obj", "punct"]
+    assert first.entities == ["B-PER", "", "", "", ""]
+    assert second.entities == ["", "", "", "B-LOC", ""]
+    assert (first.parsed, first.speaker) == (True, "x")
+    again = Document("a", 0, [Sentence(WORDS[:5])])
+    for _ in range(2):
+        parse_documents(nlp, [again])
+    assert again.sentences[0].tags == first.tags
+
+
+def test_a_very_long_sentence_is_parsed_in_pieces(nlp) -> None:
+    document = Document("a", 0, [Sentence(WORDS * 250)])
+    parse_documents(nlp, [document])
+    [sentence] = document.sentences
+    assert len(sentence.tags) == len(sentence.heads) == len(sentence.deps) == len(sentence.entities) == 2500
+    assert all(0 <= head < 2500 for head in sentence.heads)
+    assert any(head > 2000 for head in sentence.heads)
+
+
+def test_turns_give_the_same_alone_and_together_and_know_their_places(nlp) -> None:
+    turns = [("ann", "Anna likes her dog.  He sleeps in Paris."), ("bob", " "), (None, "\nI do see a cat.\n")]
+    whole, places = document_of_turns(nlp, turns)
+    assert [turns[turn][1][start:end] for turn, start, end in places] == whole.words()
+    assert {turn for turn, _, _ in places} == {0, 2}
+    alone = [s for turn in turns for s in document_of_turns(nlp, [turn])[0].sentences]
+    assert whole.sentences == alone
+    assert [s.speaker for s in whole.sentences][-1] is None
+    assert whole.sentences[0].speaker == "ann"
+    assert all(s.parsed for s in whole.sentences)
+
+
+def test_a_doc_becomes_a_document_whose_sentences_end_with_the_speaker(nlp) -> None:
+    doc = nlp(" ".join(WORDS))
+    document, tokens = document_of_doc(doc)
+    assert tokens == list(range(10))
+    assert document.words() == WORDS
+    document, _ = document_of_doc(doc, ["a"] * 2 + ["b"] * 8)
+    assert [s.speaker for s in document.sentences][:2] == ["a", "b"]
+    assert document.sentences[0].words == ["Anna", "likes"]
+    assert all(0 <= head < len(s.words) for s in document.sentences for head in s.heads)
+    with pytest.raises(ValueError, match="1 speakers for 10 tokens"):
+        document_of_doc(doc, ["a"])
+
+
+def test_a_pipeline_without_a_parser_is_named(tmp_path: Path, nlp) -> None:
+    with pytest.raises(CheckpointError, match="no spaCy pipeline"):
+        load_parser(tmp_path)
+    spacy.blank("en").to_disk(tmp_path / "blank")
+    with pytest.raises(CheckpointError, match=r"no tagger \(it has nothing\)"):
+        load_parser(tmp_path / "blank")
+    tagger_only = spacy.blank("en")
+    tagger_only.add_pipe("tok2vec", source=nlp)
+    tagger_only.add_pipe("tagger", source=nlp)
+    tagger_only.to_disk(tmp_path / "tagger")
+    with pytest.raises(CheckpointError, match="this pipeline has no parser"):
+        load_parser(tmp_path / "tagger")
+
+
+def test_training_does_not_overwrite_other_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    treebank, _ = write_treebank(tmp_path, copies=1)
+    assert main(["coref", "parser", "train", str(treebank), "--out", str(tmp_path)]) == 2
+    assert "holds something else than a parser" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "clear", "universal"),
+    [
+        (
+            "He sat on the mat",
+            "PRP VBD IN DT NN",
+            "1:nsubj 1:ROOT 1:prep 4:det 2:pobj",
+            "1:nsubj 1:root 4:case 4:det 1:obl",
+        ),
+        (
+            "friend of the boss",
+            "NN IN DT NN",
+            "0:ROOT 0:prep 3:det 1:pobj",
+            "0:root 3:case 3:det 0:nmod",
+        ),
+        (
+            "She is a nurse .",
+            "PRP VBZ DT NN .",
+            "1:nsubj 1:ROOT 3:det 1:attr 1:punct",
+            "3:nsubj 3:cop 3:det 3:root 3:punct",
+        ),
+        (
+            "It was seen by us",
+            "PRP VBD VBN IN PRP",
+            "2:nsubjpass 2:auxpass 2:ROOT 2:agent 3:pobj",
+            "2:nsubj:pass 2:aux:pass 2:root 4:case 2:obl:agent",
+        ),
+        (
+            "his cats , dogs and birds",
+            "PRP$ NNS , NNS CC NNS",
+            "1:poss 1:ROOT 1:punct 1:conj 3:cc 3:conj",
+            "1:nmod:poss 1:root 1:punct 1:conj 5:cc 1:conj",
+        ),
+    ],
+)
+def test_clear_nlp_s_labels_become_universal(words: str, tags: str, clear: str, universal: str) -> None:
+    pairs = [pair.split(":", 1) for pair in clear.split()]
+    deps = ["root" if dep == "ROOT" else dep for _, dep in pairs]
+    assert is_clear(deps)
+    heads, found = to_universal(words.split(), tags.split(), [int(head) for head, _ in pairs], deps)
+    assert [f"{head}:{dep}" for head, dep in zip(heads, found, strict=True)] == universal.split()
+    assert not is_clear(found)
