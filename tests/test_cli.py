@@ -27,6 +27,8 @@ HELPERS = (
     "bench_finetune",
     "bench_inference",
     "bench_memory",
+    "coref_parser",
+    "coref_score",
     "emotion_train",
 )
 """Modules in convai/commands that are no commands."""
