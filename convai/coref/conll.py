@@ -28,9 +28,10 @@ _SPEAKER: Final = 9
 _NOBODY: Final = ("-", "")
 _BEGIN: Final = re.compile(r"#begin document \((?P<name>.*)\);(?:\s*part\s*(?P<part>\d+))?\s*$")
 _BRACKETS: Final = re.compile(r"\((?P<begin>[^()|]+)|\((?P<single>[^()|]+)\)|(?P<end>[^()|]+)\)")
+_BETWEEN: Final = re.compile(r"\||(?<=\))(?!\|)(?=.)|(?<=[^(|])(?=\()")
 
 Repeated = Literal["refuse", "drop"]
-"""What to do with a span that is marked twice: say where, or keep the first as the reference scorer does."""
+"""What to do with a span that is marked twice: say where, or keep it in one chain (the reference scorer)."""
 Crossing = Literal["keep", "refuse"]
 """Spans of two chains that cross: corpora have a few (OntoGUM 4), so that reading keeps them."""
 
@@ -45,12 +46,14 @@ class _Chains:
 
     def read(self, cell: str, token: int, place: str, repeated: Repeated) -> None:
         """Take in the brackets of one word. Raises DataError beginning with `place`."""
-        for part in cell.split("|"):
+        # the reference scorer does without the bars
+        for part in cell.split("|") if repeated == "refuse" else _BETWEEN.split(cell):
             match = _BRACKETS.fullmatch(part)
             if match is None:
                 raise DataError(
                     f"{place}: {part[:40]!r} marks no chain; write (3 or 3) or (3), with | between"
                 )
+            self.clusters.setdefault(match["begin"] or match["single"] or match["end"], [])
             if (chain := match["begin"]) is not None:
                 self.opened.setdefault(chain, []).append((token, place))
                 continue
@@ -66,14 +69,12 @@ class _Chains:
             self._add(chain, (start, token + 1), place, repeated)
 
     def _add(self, chain: str, span: Span, place: str, repeated: Repeated) -> None:
-        if span in self.seen:
-            if repeated == "drop":
-                return
+        if span in self.seen and repeated == "refuse":
             raise DataError(
                 f"{place}: one span is marked twice (chains {self.seen[span]} and {chain}); leave one of them"
             )
         self.seen[span] = chain
-        self.clusters.setdefault(chain, []).append(span)
+        self.clusters[chain].append(span)
 
     def close(self, what: str) -> None:
         """Raises DataError where a bracket is still open at the end of the `what`."""
@@ -84,7 +85,15 @@ class _Chains:
                 )
 
     def ordered(self) -> list[Cluster]:
-        return sorted(sorted(cluster) for cluster in self.clusters.values())
+        """Chains in the order of the text; a repeated span stays in the chain that began first."""
+        kept: set[Span] = set()
+        found = []
+        for cluster in self.clusters.values():
+            spans = sorted(set(cluster) - kept)
+            kept.update(spans)
+            if spans:
+                found.append(spans)
+        return sorted(found)
 
 
 @dataclass(slots=True)
@@ -129,21 +138,30 @@ def read_conll(path: Path | str, *, crossing: Crossing = "keep") -> list[Documen
     return found
 
 
-def read_chains(path: Path | str) -> dict[tuple[str, int], list[Cluster]]:
-    """What a scorer needs of a file, whatever columns come before the last: document and part → clusters.
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """What a scorer needs of a document: its clusters and its number of words."""
 
-    Repeated spans are dropped but for the first, and mentions may go over the end of a sentence, as in the
-    reference scorer. Raises DataError as `read_conll` does for brackets.
+    clusters: list[Cluster]
+    tokens: int
+
+
+def read_chains(path: Path | str) -> dict[tuple[str, int], Chains]:
+    """What a scorer needs of a file, whatever columns come before the last, by document and part.
+
+    Repeated spans are dropped but for the first, mentions may go over the end of a sentence, and brackets
+    may stand without | between them, as in the reference scorer. Raises DataError as `read_conll` does for
+    brackets.
     """
     path = Path(path)
-    found: dict[tuple[str, int], list[Cluster]] = {}
+    found: dict[tuple[str, int], Chains] = {}
     for document in _documents(path, 1, "drop"):
         key = (document.name, document.part)
         if key in found:
             raise DataError(
                 f"{path}:{document.line}: document {key[0]} part {key[1]} is there twice; leave one"
             )
-        found[key] = document.chains.ordered()
+        found[key] = Chains(document.chains.ordered(), len(document.places))
     if not found:
         raise DataError(f"{path}: no document; each begins with a line #begin document (name); part 000")
     return found

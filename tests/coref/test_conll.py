@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.coref.conll import read_chains, read_conll, write_conll
+from convai.coref.conll import Chains, read_chains, read_conll, write_conll
 from convai.coref.document import Document, Sentence, Span, crossing_spans
 from convai.errors import DataError
 
@@ -101,7 +101,7 @@ def test_the_scorer_s_reading_takes_few_columns_and_drops_repeated_spans(tmp_pat
     path.write_text(
         "#begin document (x);\nd\t(0\nd\t0)|(2)|(3)\n\nd\t(2)|(0\nd\t-\n\nd\t0)\t\n#end document\n"
     )
-    assert read_chains(path) == {("x", 0): [[(0, 2), (2, 5)], [(1, 2), (2, 3)]]}
+    assert read_chains(path) == {("x", 0): Chains([[(0, 2), (2, 5)], [(1, 2), (2, 3)]], 5)}
 
 
 spans = st.tuples(st.integers(0, 11), st.integers(1, 4)).map(lambda pair: (pair[0], pair[0] + pair[1]))
