@@ -1,0 +1,111 @@
+"""The two networks: how well a pair fits together, and how well a mention stands alone.
+
+After Clark & Manning 2016, "Deep Reinforcement Learning for Mention-Ranking Coreference Models", §3: words as
+vectors, a hidden layer for the pair, a score for the pair and one for having no antecedent. What a mention
+contributes to a pair's first layer is computed once a mention, not once a pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from convai.coref.features import CATEGORIES, WORDS, MentionTable
+from convai.coref.pairs import CROSSES, FEATURES, SUMMARY, Window
+
+
+@dataclass(frozen=True)
+class CorefConfig:
+    """Sizes of the model and how far it looks back."""
+
+    words: int = 0
+    """Rows of the table of word vectors."""
+    vector: int = 64
+    """Length of a word vector."""
+    learnt: int = 3000
+    """The first rows, which have a learnt part as well."""
+    learnt_size: int = 24
+    mention: int = 192
+    pair: int = 160
+    second: int = 64
+    window: Window = field(default_factory=Window)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
+
+
+class CorefModel(nn.Module):
+    """Scores pairs of mentions and mentions alone."""
+
+    vectors: Tensor
+
+    def __init__(self, config: CorefConfig, vectors: Tensor, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.config = c = config
+        self.register_buffer("vectors", vectors)  # [words, vector], fixed
+        self.learnt = nn.Embedding(c.learnt, c.learnt_size)
+        size = c.vector + c.learnt_size
+        self.of_words = nn.Linear(WORDS * size, c.mention)
+        self.of_averages = nn.Linear(2 * size, c.mention, bias=False)
+        self.of_categories = nn.EmbeddingBag(sum(CATEGORIES.values()), c.mention, mode="sum")
+        self.mention = nn.Linear(c.mention, c.mention)
+        self.as_later = nn.Linear(c.mention, c.pair)
+        self.as_earlier = nn.Linear(c.mention, c.pair, bias=False)
+        self.of_pair = nn.Linear(len(FEATURES), c.pair, bias=False)
+        self.of_cross = nn.Embedding(CROSSES, c.pair)
+        self.second = nn.Linear(c.pair, c.second)
+        self.score = nn.Linear(c.second, 1)
+        self.alone = nn.Linear(c.mention + len(SUMMARY) + 1, c.pair)
+        self.alone_second = nn.Linear(c.pair, c.second)
+        self.alone_score = nn.Linear(c.second, 1)
+        self.drop = nn.Dropout(dropout)
+        offsets = np.cumsum([0, *list(CATEGORIES.values())[:-1]])
+        self.register_buffer("category_offsets", torch.from_numpy(offsets), persistent=False)
+        nn.init.normal_(self.learnt.weight, std=0.1)
+        nn.init.normal_(self.of_categories.weight, std=0.1)
+        nn.init.normal_(self.of_cross.weight, std=0.05)
+
+    def word_vectors(self, rows: Tensor) -> Tensor:
+        """`[...]` rows → `[..., vector + learnt_size]`."""
+        frequent = torch.where(rows < self.config.learnt, rows, 1)
+        return torch.cat((self.vectors[rows], self.learnt(frequent)), dim=-1)
+
+    def encode(self, words: Tensor, spans: Tensor, categories: Tensor, tokens: Tensor) -> Tensor:
+        """Mentions `[n, mention]` from their columns (see MentionTable) and the tokens `[t]` that spans point to."""
+        n = len(words)
+        sums = torch.zeros(len(tokens) + 1, self.config.vector + self.config.learnt_size)
+        sums = torch.cat((sums[:1], self.word_vectors(tokens).cumsum(0)))
+        lengths = (spans[:, 1::2] - spans[:, ::2]).unsqueeze(2)
+        averages = (sums[spans[:, 1::2]] - sums[spans[:, ::2]]) / lengths  # [n, 2, size]
+        hidden = self.of_words(self.drop(self.word_vectors(words).view(n, -1)))
+        hidden = hidden + self.of_averages(self.drop(averages.reshape(n, -1)))
+        hidden = hidden + self.of_categories(categories + self.category_offsets)
+        hidden = self.drop(hidden.relu())
+        return self.drop(self.mention(hidden).relu())
+
+    def score_pairs(
+        self, later: Tensor, earlier: Tensor, i: Tensor, j: Tensor, dense: Tensor, cross: Tensor
+    ) -> Tensor:
+        """Scores `[pairs]`; `later` and `earlier` `[n, pair]` are `as_later` and `as_earlier` of the mentions."""
+        hidden = later[i] + earlier[j] + self.of_cross(cross) + dense.T @ self.of_pair.weight.T
+        hidden = self.drop(hidden.relu())
+        return self.score(self.drop(self.second(hidden).relu())).squeeze(-1)
+
+    def score_alone(self, mentions: Tensor, summary: Tensor) -> Tensor:
+        """Scores `[n]` of having no antecedent."""
+        hidden = self.drop(self.alone(torch.cat((mentions, summary), dim=1)).relu())
+        return self.alone_score(self.drop(self.alone_second(hidden).relu())).squeeze(-1)
+
+
+_COLUMNS: Final = ("words", "span", "categories")
+
+
+def tensors(table: MentionTable) -> tuple[Tensor, Tensor, Tensor]:
+    """The columns that `encode` takes, as they come."""
+    words, span, categories = (torch.from_numpy(getattr(table, name)).long() for name in _COLUMNS)
+    return words, span, categories
