@@ -253,7 +253,7 @@ def test_the_rules_are_able_to_refuse() -> None:
     refused = {line.split(":")[0] for line in upward("convai.emotion.text", imports_of(tree))}
     assert refused == {"line 2", "line 3", "line 4"}
     assert [name for _, name in top_imports_of(tree)] == [
-        "convai.coref",
+        "convai.coref.resolver",
         "convai.nowhere",
         "convai.segments",
         "torch",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from convai.commands import coref_parser, coref_score
+from convai.commands import coref_model, coref_parser, coref_score
 
 HELP: Final = "coreference: who is meant by which words; train, predict, score"
 
-_PARTS: Final = (coref_parser, coref_score)
+_PARTS: Final = (coref_model, coref_parser, coref_score)
 """Modules that bring actions: `add_actions(actions)` and `ACTIONS`, name → function of the arguments."""
 
 

@@ -18,19 +18,18 @@ from convai.coref.mentions import Shape
 Ints = NDArray[np.int32]
 Keys = NDArray[np.int64]
 
-TAGS: Final = (
-    "NN NNS NNP NNPS PRP PRP$ DT CD JJ VB VBD VBG VBN VBP VBZ IN RB WP WDT EX UH FW MD".split()
-)
+TAGS: Final = "NN NNS NNP NNPS PRP PRP$ DT CD JJ VB VBD VBG VBN VBP VBZ IN RB WP WDT EX UH FW MD".split()
 DEPS: Final = (
-    "nsubj nsubj:pass obj iobj obl nmod nmod:poss conj appos root vocative compound flat xcomp ccomp advcl acl:relcl "
-    "acl parataxis obl:unmarked nmod:unmarked obl:agent dislocated list det advmod".split()
+    "nsubj nsubj:pass obj iobj obl nmod nmod:poss conj appos root vocative compound flat xcomp ccomp advcl "
+    "acl:relcl acl parataxis obl:unmarked nmod:unmarked obl:agent dislocated list det advmod".split()
 )
 TAG_ID: Final = {tag: i + 1 for i, tag in enumerate(TAGS)}
 DEP_ID: Final = {dep: i + 1 for i, dep in enumerate(DEPS)}
 RENAMED: Final = {
     "dobj": "obj", "pobj": "obl", "dative": "iobj", "poss": "nmod:poss", "nsubjpass": "nsubj:pass",
     "relcl": "acl:relcl", "attr": "root", "ROOT": "root", "npadvmod": "obl:unmarked", "nn": "compound",
-    "obl:npmod": "obl:unmarked", "obl:tmod": "obl:unmarked", "nmod:npmod": "nmod:unmarked", "nmod:tmod": "nmod:unmarked",
+    "obl:npmod": "obl:unmarked", "obl:tmod": "obl:unmarked", "nmod:npmod": "nmod:unmarked",
+    "nmod:tmod": "nmod:unmarked",
     "oprd": "xcomp",
 }  # fmt: skip
 """Labels of spaCy's English pipelines and of older Universal Dependencies → ours."""
@@ -38,11 +37,12 @@ SUBJECTS: Final = (DEP_ID["nsubj"], DEP_ID["nsubj:pass"])
 OBJECTS: Final = (DEP_ID["obj"], DEP_ID["iobj"])
 
 WORDS: Final = 9
-"""Word slots of a mention: head, first, last, two before, two after, the word it depends on, the sentence's root."""
+"""Word slots of a mention: head, first, last, two before, two after, its governor, the sentence's root."""
 CATEGORIES: Final = {
     "kind": len(Kind), "shape": len(Shape), "head tag": len(TAGS) + 1, "head relation": len(DEPS) + 1,
-    "governor tag": len(TAGS) + 1, "governor relation": len(DEPS) + 1, "gender": 4, "number": 3, "life": 5, "entity": 6,
-    "length": 8, "place": 4, "quoted": 2, "inside": 3, "holds": 3, "reflexive": 3, "speaker": 2, "sentence": 6,
+    "governor tag": len(TAGS) + 1, "governor relation": len(DEPS) + 1, "gender": 4, "number": 3, "life": 5,
+    "entity": 6, "length": 8, "place": 4, "quoted": 2, "inside": 3, "holds": 3, "reflexive": 3, "speaker": 2,
+    "sentence": 6,
 }  # fmt: skip
 """Categorical features of a mention and how many values each has."""
 CONTENT: Final = 5

@@ -104,15 +104,14 @@ PRONOUNS: Final = _pronouns()
 REFLEXIVES: Final = frozenset(
     "myself yourself yourselves himself herself itself ourselves themselves themself".split()
 )
-POSSESSIVES: Final = frozenset(
-    "my your his her its our their mine yours hers ours theirs thy thine".split()
-)
+POSSESSIVES: Final = frozenset("my your his her its our their mine yours hers ours theirs thy thine".split())
 DETERMINERS: Final = {
     **dict.fromkeys(("the",), Kind.DEFINITE),
     **dict.fromkeys(("this", "that", "these", "those"), Kind.POINTED),
     **dict.fromkeys(("a", "an", "another"), Kind.INDEFINITE),
     **dict.fromkeys(
-        "some any no every each all both many most few several much more other either neither half what which".split(),
+        "some any no every each all both many most few several much more other either neither half what "
+        "which".split(),
         Kind.QUANTIFIED,
     ),
 }

@@ -59,9 +59,9 @@ _BEFORE: Final = frozenset(
 """Relations of dependents before a noun that belong to its phrase."""
 _AFTER: Final = frozenset(
     {
-        "nmod", "nmod:npmod", "nmod:desc", "nmod:unmarked", "nmod:tmod", "nmod:poss", "flat", "compound", "goeswith",
-        "amod", "nummod", "det", "fixed", "case", "acl", "acl:relcl", "appos", "advmod", "obl", "obl:npmod", "dep",
-        "obl:unmarked", "name", "orphan",
+        "nmod", "nmod:npmod", "nmod:desc", "nmod:unmarked", "nmod:tmod", "nmod:poss", "flat", "compound",
+        "goeswith", "amod", "nummod", "det", "fixed", "case", "acl", "acl:relcl", "appos", "advmod", "obl",
+        "obl:npmod", "dep", "obl:unmarked", "name", "orphan",
     }
 )  # fmt: skip
 """Relations of dependents after a noun that belong to its phrase."""
@@ -121,7 +121,11 @@ def candidates(sentence: Sentence) -> list[Candidate]:
         conjuncts = [c for c in children[i] if deps[c] == "conj" and c > i and tags[c][:2] in ("NN", "PR")]
         if conjuncts:
             last = conjuncts[-1]
-            end = last + 1 if tags[last] in PERSONAL_TAGS else _phrase(last, words, tags, deps, children, low, high)[1]
+            end = (
+                last + 1
+                if tags[last] in PERSONAL_TAGS
+                else _phrase(last, words, tags, deps, children, low, high)[1]
+            )
             add(start, end, i, Shape.JOINED)
     for start, end in entity_spans(sentence.entities):
         add(start, end, _head_of(start, end, heads), Shape.ENTITY)
@@ -137,9 +141,11 @@ def _stands_alone(i: int, tags: list[str], deps: list[str]) -> bool:
 
 def _stands_for_noun(i: int, tag: str, dep: str) -> bool:
     if tag in NOUN_TAGS:
-        return dep not in ("compound", "flat", "goeswith", "fixed") or tag in ("NNP", "NNPS") and dep == "compound"
+        return dep not in ("compound", "flat", "goeswith", "fixed") or (
+            tag in ("NNP", "NNPS") and dep == "compound"
+        )
     if tag in ("CD", "DT", "JJ", "JJS", "JJR", "PDT", "RBS"):
-        return dep in _ARGUMENTS and tag != "JJ" or dep in ("nsubj", "obj") and tag == "JJ"
+        return (dep in _ARGUMENTS and tag != "JJ") or (dep in ("nsubj", "obj") and tag == "JJ")
     return tag in ("FW", "ADD", "VBG") and dep in ("nsubj", "obj", "nmod", "obl")
 
 
@@ -157,11 +163,17 @@ def _extents(heads: list[int], children: list[list[int]]) -> tuple[list[int], li
 
 
 def _is_possessive(words: list[str], tags: list[str], i: int) -> bool:
-    return tags[i] == "POS" or words[i].lower() in _POSSESSIVE and len(words[i]) > 1
+    return tags[i] == "POS" or (words[i].lower() in _POSSESSIVE and len(words[i]) > 1)
 
 
 def _phrase(
-    i: int, words: list[str], tags: list[str], deps: list[str], children: list[list[int]], low: list[int], high: list[int]
+    i: int,
+    words: list[str],
+    tags: list[str],
+    deps: list[str],
+    children: list[list[int]],
+    low: list[int],
+    high: list[int],
 ) -> tuple[int, int, int]:
     """Start of the noun phrase of word `i`, its end, and the end of its core."""
     start = i
@@ -178,7 +190,7 @@ def _phrase(
     for c in children[i]:
         if c < i or deps[c] == "punct":
             continue
-        if deps[c] not in _AFTER or deps[c] == "case" and not _is_possessive(words, tags, c):
+        if deps[c] not in _AFTER or (deps[c] == "case" and not _is_possessive(words, tags, c)):
             break
         trailing = trailing or deps[c] in _TRAILING
         end = high[c] + 1

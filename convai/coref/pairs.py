@@ -1,8 +1,8 @@
 """Pairs of a mention and one before it: which are looked at, and what the model knows of each, in bulk.
 
-A mention is compared with the last `window` mentions and, further back, with the nearest ones that have the same
-head word (of "I" and "you": the same speaker). All pairs of a stretch of text are made and described together, by
-operations on whole arrays; `benchmarks/plain_coref.py` computes the same pair by pair.
+A mention is compared with the last `window` mentions and, further back, with the nearest ones that have the
+same head word (of "I" and "you": the same speaker). All pairs of a stretch of text are made and described
+together, by operations on whole arrays; `benchmarks/plain_coref.py` computes the same pair by pair.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convai.coref.features import OBJECTS, SUBJECTS, Ints, MentionTable
-from convai.coref.lexicon import Gender, Kind, Life, Number
+from convai.coref.lexicon import Kind
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -28,14 +28,15 @@ RANKS: Final = (1, 2, 3, 5, 9)
 FEATURES: Final = (
     *(f"sentences >= {t}" for t in SENTENCES), *(f"mentions >= {t}" for t in MENTIONS),
     *(f"turns >= {t}" for t in TURNS), *(f"agreeing between >= {t}" for t in RANKS),
-    "same text", "same head", "same lemma", "head in the other", "other head in this", "all words in the other",
-    "all other words in this", "words in common", "names differ", "inside", "around", "same head token",
+    "same text", "same head", "same lemma", "head in the other", "other head in this",
+    "all words in the other", "all other words in this", "words in common", "names differ",
+    "inside", "around", "same head token",
     "same speaker", "other speaker", "partner speaks", "speaker is partner", "same partner",
     "speaker is named", "names speaker", "partner is named", "names partner",
     "same gender", "other gender", "gender only here", "gender only there", "same number", "other number",
-    "same life", "other life", "same entity type", "other entity type", "same quotation", "both quoted", "one quoted",
-    "same governor", "same governor word", "both subjects", "both objects", "subject there", "clause mates",
-    "similar heads",
+    "same life", "other life", "same entity type", "other entity type", "same quotation",
+    "both quoted", "one quoted", "same governor", "same governor word", "both subjects",
+    "both objects", "subject there", "clause mates", "similar heads",
 )  # fmt: skip
 """Dense features of a pair, in their order; "this" is the later mention, "the other" the earlier."""
 NUMBER_OF: Final = {name: i for i, name in enumerate(FEATURES)}
@@ -87,7 +88,9 @@ def make_pairs(table: MentionTable, first: int, window: Window) -> Pairs:
     )
 
 
-def _same_head_further_back(table: MentionTable, rows: NDArray[np.int64], window: Window) -> NDArray[np.int64]:
+def _same_head_further_back(
+    table: MentionTable, rows: NDArray[np.int64], window: Window
+) -> NDArray[np.int64]:
     """`[rows, matching]`: rows beyond the window with the same lemma, nearest first; -1 for none."""
     keys = table.lemma_key
     order = np.argsort(keys, kind="stable")
@@ -114,7 +117,9 @@ def describe(table: MentionTable, pairs: Pairs, vectors: Floats) -> tuple[Floats
     at = _Writer(x)
     kind_i, kind_j = table.kind[i], table.kind[j]
     _distances(table, i, j, at)
-    gender, number, life = (_agreement(column[i], column[j]) for column in (table.gender, table.number, table.life))
+    gender, number, life = (
+        _agreement(column[i], column[j]) for column in (table.gender, table.number, table.life)
+    )
     agrees = ~(gender[1] | number[1] | life[1]) & (kind_j > Kind.YOU)
     at.steps(_agreeing_between(agrees, pairs.offsets), RANKS)
     _matches(table, i, j, kind_i, kind_j, at)
@@ -123,7 +128,9 @@ def describe(table: MentionTable, pairs: Pairs, vectors: Floats) -> tuple[Floats
     at.write(gender[0], gender[1], (gender_i > 0) & (gender_j == 0), (gender_i == 0) & (gender_j > 0))
     at.write(*number, *life, *_agreement(table.entity[i], table.entity[j]))
     quote_i, quote_j = table.quote[i], table.quote[j]
-    at.write((quote_i == quote_j) & (quote_i > 0), (quote_i > 0) & (quote_j > 0), (quote_i > 0) != (quote_j > 0))
+    at.write(
+        (quote_i == quote_j) & (quote_i > 0), (quote_i > 0) & (quote_j > 0), (quote_i > 0) != (quote_j > 0)
+    )
     _grammar(table, i, j, at)
     first = int(pairs.later[0]) if len(i) else 0
     similar = vectors[first:] @ vectors.T
@@ -164,9 +171,10 @@ def _agreement(a: Ints, b: Ints) -> tuple[Bools, Bools]:
 
 def _agreeing_between(agrees: Bools, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each pair, how many nearer ones of the same later mention agree with it."""
-    total = np.cumsum(agrees)
+    total = np.cumsum(agrees, dtype=np.int64)
     before = np.concatenate((np.zeros(1, np.int64), total))
-    return before[:-1] - np.repeat(before[offsets[:-1]], np.diff(offsets))
+    starts: NDArray[np.int64] = np.repeat(before[offsets[:-1]], np.diff(offsets))
+    return np.asarray(before[:-1] - starts, np.int64)
 
 
 def _matches(
@@ -233,9 +241,19 @@ def _grammar(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], at
     object_j = (relation_j == OBJECTS[0]) | (relation_j == OBJECTS[1])
     governor = table.governor[i] == table.governor[j]
     mates = governor & subject_j & ~subject_i & (table.reflexive[i] == 0)
-    at.write(governor, table.governor_key[i] == table.governor_key[j], subject_i & subject_j, object_i & object_j)
+    at.write(
+        governor, table.governor_key[i] == table.governor_key[j], subject_i & subject_j, object_i & object_j
+    )
     at.write(subject_j, mates)
 
 
-__all__ = ["CROSSES", "FEATURES", "SUMMARY", "Pairs", "Window", "describe", "make_pairs"]
-_ = (Gender, Life, Number)
+def summary(dense: Floats, pairs: Pairs) -> Floats:
+    """`[mentions, len(SUMMARY) + 1]`: what the best of a mention's pairs has, and the number of pairs."""
+    counts = np.diff(pairs.offsets)
+    out = np.zeros((len(counts), len(SUMMARY) + 1), np.float32)
+    some = np.flatnonzero(counts)
+    if len(some):
+        for column, name in enumerate(SUMMARY):
+            out[some, column] = np.maximum.reduceat(dense[NUMBER_OF[name]], pairs.offsets[some])
+    out[:, -1] = np.log1p(counts) / 4
+    return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -38,7 +38,7 @@ _EMPTY_KEYS: Final = (0, 0, 0)
 
 
 class FeatureReader:
-    """Reads sentences in the order of the text and makes their mentions into rows; keeps what later ones need."""
+    """Reads sentences in the order of the text, makes rows of their mentions, keeps what later ones need."""
 
     def __init__(self, words: WordIds, said: Mapping[str, Says] | None = None) -> None:
         """`said`: what words say that are defined on the fly, before the lists of the lexicon."""
@@ -116,7 +116,9 @@ class _SentenceReader:
         self.offset = offset
         self.lower = [normal(word) for word in sentence.words]
         self.root = next((i for i, head in enumerate(sentence.heads) if head == i), 0)
-        self.entity = [_ENTITIES.get(label[2:], 5) if label else 0 for label in sentence.entities] or [0] * len(ids)
+        self.entity = [_ENTITIES.get(label[2:], 5) if label else 0 for label in sentence.entities] or [
+            0
+        ] * len(ids)
         self.deps = [RENAMED.get(dep, dep) for dep in sentence.deps]
         self.tag_ids = [TAG_ID.get(tag, 0) for tag in sentence.tags]
         self.dep_ids = [DEP_ID.get(dep, 0) or DEP_ID.get(dep.partition(":")[0], 0) for dep in self.deps]
@@ -147,8 +149,9 @@ class _SentenceReader:
             head_key = lemma_key = text_key
         content = self._content(c, kind, lemma_key)
         categories = (
-            kind, shape, tag_ids[head], dep_ids[head], tag_ids[governor], dep_ids[governor], gender, number, life, entity,
-            _LENGTHS[min(end - start, 9)], 0 if start == 0 else 1 if start < 3 else 2 if end < n - 1 else 3,
+            kind, shape, tag_ids[head], dep_ids[head], tag_ids[governor], dep_ids[governor], gender, number,
+            life, entity, _LENGTHS[min(end - start, 9)],
+            0 if start == 0 else 1 if start < 3 else 2 if end < n - 1 else 3,
             1 if self.quotes[head] else 0, inside, holds, reflexive, 1 if reader._speaker else 0,
             min(5, n // 8),
         )  # fmt: skip
@@ -160,14 +163,15 @@ class _SentenceReader:
         )  # fmt: skip
         base, offset = reader._tokens, self.offset
         return (
-            base + start, base + end, base + head, reader._sentences, reader._turns, reader._speaker, reader._partner,
-            reader._speaker_keys, reader._partner_keys, self.quotes[head], kind, gender, number, life, entity,
-            dep_ids[head], reflexive, base + governor, key(self.lower[governor]), head_key, lemma_key, text_key, content,
-            words, (offset + start, offset + end, offset, offset + n), categories,
+            base + start, base + end, base + head, reader._sentences, reader._turns, reader._speaker,
+            reader._partner, reader._speaker_keys, reader._partner_keys, self.quotes[head],
+            kind, gender, number, life, entity, dep_ids[head], reflexive, base + governor,
+            key(self.lower[governor]), head_key, lemma_key, text_key, content, words,
+            (offset + start, offset + end, offset, offset + n), categories,
         )  # fmt: skip
 
     def _governor(self, head: int) -> int:
-        """The word that `head` depends on; where that is a preposition (spaCy's scheme), the one before it."""
+        """The word that `head` depends on; where that is a preposition (spaCy's scheme), its own."""
         heads = self.sentence.heads
         governor = heads[head]
         if self.sentence.deps[head] == "pobj":
@@ -244,7 +248,7 @@ class _SentenceReader:
 
 
 def _nesting(found: list[Candidate]) -> tuple[list[int], list[int]]:
-    """For each candidate, in their order, whether one holds it (2: with the same head), and whether it holds one."""
+    """Of each candidate whether one holds it (2: with the same head), and whether it holds one."""
     inside, holds = [0] * len(found), [0] * len(found)
     open_: list[int] = []
     for i, c in enumerate(found):
@@ -259,13 +263,14 @@ def _nesting(found: list[Candidate]) -> tuple[list[int], list[int]]:
 
 
 _WIDTHS: Final = {
-    "speaker_keys": 3, "partner_keys": 3, "content": CONTENT, "words": WORDS, "span": 4, "categories": len(CATEGORIES),
+    "speaker_keys": 3, "partner_keys": 3, "content": CONTENT, "words": WORDS, "span": 4,
+    "categories": len(CATEGORIES),
 }  # fmt: skip
 
 
 def _table(rows: list[tuple[object, ...]]) -> MentionTable:
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(fields(MentionTable))
-    arrays = []
+    arrays: list[Any] = []
     for field, column in zip(fields(MentionTable), columns, strict=True):
         dtype = np.int64 if field.name.endswith(("_key", "_keys")) else np.int32
         array = np.array(column, dtype)

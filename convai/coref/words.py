@@ -61,7 +61,7 @@ def normal(word: str) -> str:
 
 
 def key(text: str) -> int:
-    """A number for a text, the same in every process; equal texts have equal numbers. 0 for the empty text."""
+    """A number for a text, the same in every process; equal texts have equal numbers."""
     data = text.encode("utf-8", "replace")
     return crc32(data) | (len(data) & 0x7FFFFFF) << 32
 

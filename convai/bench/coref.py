@@ -1,0 +1,218 @@
+"""`convai bench coref`: words a second after parsing, against pair by pair, and memory as documents grow.
+
+Both sides start from parsed documents. The plain side (`benchmarks/plain_coref.py`) gets the mentions and
+scores their pairs one by one; it is measured on a part of the documents, by turns with ours on the same part.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from convai import resources
+from convai.coref.document import Document, Sentence
+from convai.coref.features import CATEGORIES, OBJECTS, SUBJECTS, MentionTable
+from convai.coref.lexicon import Kind
+from convai.coref.linking import Clusters
+from convai.coref.model import CorefModel
+from convai.coref.pairs import MENTIONS, NUMBER_OF, RANKS, RELATIONS, SENTENCES, SUMMARY, TURNS, Pairs
+from convai.coref.reading import FeatureReader
+from convai.coref.resolver import CorefResolver
+from convai.errors import DataError
+
+_ROUNDS: Final = 3
+"""Fewest rounds, however slow the machine."""
+_PLAIN_WORDS: Final = 1500
+"""Words that the plain side is measured on."""
+GROWTH: Final = (20_000, 200_000)
+"""Words of the documents whose memory is compared."""
+
+
+def plain_module() -> ModuleType:
+    """`benchmarks/plain_coref.py`. Raises DataError when the installation has lost it."""
+    path = resources.benchmarks_dir() / "plain_coref.py"
+    spec = importlib.util.spec_from_file_location("plain_coref", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise DataError(f"{path}: missing; install convai again")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+class Plain:
+    """The plain side for one model."""
+
+    def __init__(self, resolver: CorefResolver) -> None:
+        self.module = plain_module()
+        self.resolver = resolver
+        model = resolver.model
+        self.weights = {name: p.detach().numpy() for name, p in model.state_dict().items()}
+        window = resolver.window
+        self.window = (window.window, window.matching, window.reach)
+        self.names = self.module.Words(
+            i=int(Kind.I), you=int(Kind.YOU), other_pronoun=int(Kind.OTHER_PRONOUN), name=int(Kind.NAME),
+            kinds=len(Kind), relations=RELATIONS, subjects=SUBJECTS, objects=OBJECTS, sentences=SENTENCES,
+            mentions=MENTIONS, turns=TURNS, ranks=RANKS,
+        )  # fmt: skip
+        self.summary = [NUMBER_OF[name] for name in SUMMARY]
+
+    def read(self, document: Document) -> tuple[MentionTable, list[Any]]:
+        """The mentions of a document, as rows and as objects."""
+        table, tokens = FeatureReader(self.resolver.words, self.resolver.said).read(document.sentences)
+        vectors = self._vectors(self.resolver.model, tokens)
+        columns = {f.name: getattr(table, f.name) for f in fields(table)}
+        offsets = np.cumsum([0, *list(CATEGORIES.values())[:-1]])
+        words = self._vectors(self.resolver.model, table.words.ravel()).reshape(len(table), -1)
+        mentions = []
+        for i in range(len(table)):
+            row: dict[str, Any] = {
+                name: column[i].tolist() if column.ndim > 1 else int(column[i])
+                for name, column in columns.items()
+            }
+            start, end, first, last = row["span"]
+            row["inputs"] = words[i]
+            row["averages"] = np.concatenate(
+                (vectors[start:end].mean(axis=0), vectors[first:last].mean(axis=0))
+            )
+            row["category_rows"] = [
+                value + int(at) for value, at in zip(row["categories"], offsets, strict=True)
+            ]
+            mentions.append(self.module.Mention(row, self.resolver.unit[row["words"][0]]))
+        return table, mentions
+
+    @staticmethod
+    def _vectors(model: CorefModel, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        with torch.inference_mode():
+            return model.word_vectors(torch.from_numpy(rows).long()).numpy()
+
+    def score(self, mentions: list[Any]) -> tuple[list[list[tuple[int, float]]], list[float]]:
+        """Antecedents with scores of each mention, and the score of having none."""
+        found: tuple[list[list[tuple[int, float]]], list[float]] = self.module.score_document(
+            mentions, self.weights, self.names, self.window, self.summary
+        )
+        return found
+
+    def resolve(self, document: Document) -> Sequence[Any]:
+        """The clusters, by the plain way from mentions on."""
+        table, mentions = self.read(document)
+        scores, alone = self.score(mentions)
+        pairs = Pairs(
+            later=np.repeat(np.arange(len(table)), [len(own) for own in scores]),
+            earlier=np.array([j for own in scores for j, _ in own], np.int64),
+            offsets=np.cumsum([0, *(len(own) for own in scores)]),
+        )
+        clusters = Clusters()
+        flat = np.array([score for own in scores for _, score in own], np.float32)
+        clusters.add(table, 0, pairs, flat, np.array(alone, np.float32))
+        return sorted(sorted(cluster) for cluster in clusters.found)
+
+
+def measure(resolver: CorefResolver, documents: Sequence[Document], seconds: float = 20.0) -> dict[str, Any]:
+    """Words a second of ours over all documents, and the ratio to the plain side over a part of them."""
+    plain = Plain(resolver)
+    part = _part(documents, _PLAIN_WORDS)
+    same = all(plain.resolve(document) == resolver.resolve(document) for document in part)
+    times = _medians(
+        {
+            "all": lambda: [resolver.resolve(document) for document in documents],
+            "ours": lambda: [resolver.resolve(document) for document in part],
+            "plain": lambda: [plain.resolve(document) for document in part],
+        },
+        seconds,
+    )
+    words, part_words = (sum(len(d) for d in some) for some in (documents, part))
+    mentions = sum(len(plain.read(document)[0]) for document in part)
+    return {
+        "words": words,
+        "documents": len(documents),
+        "words_per_s": words / times["all"],
+        "plain_words_per_s": part_words / times["plain"],
+        "part_words": part_words,
+        "part_mentions": mentions,
+        "ratio": times["plain"] / times["ours"],
+        "same_clusters": same,
+    }
+
+
+def memory(resolver: CorefResolver, documents: Sequence[Document]) -> dict[str, Any]:
+    """Peak bytes a word that resolving takes, for documents of the sizes of GROWTH."""
+    found = {}
+    for words in GROWTH:
+        document = long_document(documents, words)
+        tracemalloc.start()
+        resolver.resolve(document)
+        found[str(words)] = tracemalloc.get_traced_memory()[1] / len(document)
+        tracemalloc.stop()
+    return found
+
+
+def long_document(documents: Sequence[Document], words: int) -> Document:
+    """One document of at least so many words: the sentences of the given ones, again and again."""
+    pool = [sentence for document in documents for sentence in document.sentences]
+    sentences: list[Sentence] = []
+    size = 0
+    while size < words:
+        sentence = pool[len(sentences) % len(pool)]
+        sentences.append(replace(sentence))
+        size += len(sentence.words)
+    return Document("long", 0, sentences)
+
+
+def _part(documents: Sequence[Document], words: int) -> list[Document]:
+    """The first documents, of at least so many words together; a long one is cut."""
+    found: list[Document] = []
+    size = 0
+    for document in documents:
+        sentences = []
+        for sentence in document.sentences:
+            if size >= words:
+                break
+            sentences.append(sentence)
+            size += len(sentence.words)
+        if sentences:
+            found.append(Document(document.name, document.part, sentences))
+    return found
+
+
+def _medians(contenders: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Median seconds of each, all run in turn for about `seconds`."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    contenders["ours"]()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or len(times["ours"]) < _ROUNDS:
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def read_documents(paths: Sequence[Path], parser: str | None) -> list[Document]:
+    """Parsed documents of column files; without any, of the sample dialogues that travel with convai."""
+    from convai.coref.conll import read_conll
+    from convai.coref.parsing.load import load_parser
+    from convai.coref.parsing.parse import document_of_turns, parse_documents
+    from convai.corpora.reading import read
+
+    nlp = load_parser(parser)
+    if paths:
+        documents = [document for path in paths for document in read_conll(path)]
+        parse_documents(nlp, documents)
+        return documents
+    sample = resources.data_dir() / "sample_dialogues.jsonl"
+    return [
+        document_of_turns(nlp, [(str(turn.speaker), turn.text) for turn in dialog.turns])[0]
+        for dialog in read(sample)
+    ]

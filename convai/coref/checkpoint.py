@@ -1,0 +1,116 @@
+"""Folders of coreference models: coref.json (sizes, window), vocabulary.txt and model.safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from convai import resources
+from convai.atomic import atomic_write
+from convai.checkpoint import read_json, write_json
+from convai.coref.model import CorefConfig, CorefModel
+from convai.coref.pairs import Window
+from convai.coref.resolver import CorefResolver, ResolveSettings
+from convai.coref.words import WordIds
+from convai.errors import CheckpointError
+
+CONFIG: Final = "coref.json"
+WEIGHTS: Final = "model.safetensors"
+VOCABULARY: Final = "vocabulary.txt"
+EMBEDDED: Final = "coref-mini"
+"""The coreference model that travels with convai."""
+
+
+def save_coref_model(
+    model: CorefModel, words: WordIds, folder: Path, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write the folder, weights as `dtype`. Raises OSError, when the disk is full for example."""
+    state = {name: p.detach().to("cpu", dtype).contiguous() for name, p in model.state_dict().items()}
+    try:
+        atomic_write(folder / WEIGHTS, lambda part: save_file(state, part, metadata={"format": "pt"}))
+    except SafetensorError as error:  # how it reports a full disk
+        raise OSError(f"{folder / WEIGHTS}: {error}") from error
+    text = "\n".join(words.words) + "\n"
+    atomic_write(folder / VOCABULARY, lambda part: part.write_text(text, encoding="utf-8"))
+    write_json(folder / CONFIG, model.config.to_json())
+
+
+def load_coref_model(folder: Path | str | None = None) -> tuple[CorefModel, WordIds]:
+    """The model in `folder` (None: the embedded one), ready for use, and its words.
+
+    Raises CheckpointError for a folder or file that is missing, damaged, or does not fit the others.
+    """
+    folder = _folder(folder)
+    config = _config(read_json(folder / CONFIG), folder / CONFIG)
+    try:
+        text = (folder / VOCABULARY).read_text(encoding="utf-8")
+        state = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: missing or damaged ({error}); copy the whole model folder"
+        ) from None
+    words = WordIds(text.split("\n")[:-1])
+    if len(words) != config.words:
+        raise CheckpointError(
+            f"{folder / VOCABULARY}: makes {len(words)} rows, {CONFIG} asks for {config.words}; "
+            "take both files from the same place"
+        )
+    model = CorefModel(config, torch.zeros(config.words, config.vector))
+    try:
+        model.load_state_dict({name: p.float() for name, p in state.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: does not fit {CONFIG} ({reason}); take both files from the same place"
+        ) from None
+    return model.eval(), words
+
+
+def load_resolver(
+    folder: Path | str | None = None,
+    settings: ResolveSettings | None = None,
+    conv_dict: Mapping[str, Sequence[str]] | None = None,
+) -> CorefResolver:
+    """A resolver with the model in `folder` (None: the embedded one).
+
+    Raises CheckpointError as `load_coref_model`, SettingsError for a `conv_dict` of unknown words.
+    """
+    model, words = load_coref_model(folder)
+    return CorefResolver(model, words, settings, conv_dict, source=None if folder is None else Path(folder))
+
+
+def _folder(folder: Path | str | None) -> Path:
+    if folder is None:
+        path = resources.models_dir() / EMBEDDED
+        if not (path / CONFIG).is_file():
+            raise CheckpointError(
+                "this installation has no embedded coreference model; name one with --model DIR, or "
+                "train one with 'convai coref train'"
+            )
+        return path
+    path = Path(folder)
+    if not (path / CONFIG).is_file():
+        raise CheckpointError(f"{path}: no coreference model here; give the folder that holds {CONFIG}")
+    return path
+
+
+def _config(values: Mapping[str, Any], source: Path) -> CorefConfig:
+    """The sizes in a read coref.json. Raises CheckpointError for a value missing, unknown or no number."""
+    names = {f.name for f in fields(CorefConfig)}
+    window = values.get("window")
+    if (
+        set(values) != names
+        or not isinstance(window, dict)
+        or set(window) != {f.name for f in fields(Window)}
+    ):
+        raise CheckpointError(f"{source}: not the sizes of a coreference model; copy the file again")
+    numbers = [*(value for name, value in values.items() if name != "window"), *window.values()]
+    if any(not isinstance(value, int) or isinstance(value, bool) or value < 1 for value in numbers):
+        raise CheckpointError(f"{source}: sizes are whole numbers above 0; copy the file again")
+    return CorefConfig(**{**values, "window": Window(**window)})

@@ -1,0 +1,135 @@
+"""From scores to clusters, mention by mention in the order of the text; what is decided stays decided.
+
+A mention joins the cluster of its best-scored antecedent when that scores above having none, unless the
+cluster already holds what it cannot be: somebody of the other gender, or another speaker's "I".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convai.coref.document import Cluster, Span
+from convai.coref.features import MentionTable
+from convai.coref.lexicon import Gender, Kind
+from convai.coref.pairs import Floats, Pairs
+
+_TRIES: Final = 8
+"""Antecedents of one mention that are tried when the better ones contradict it."""
+NOBODY: Final = 0
+
+
+@dataclass(slots=True)
+class Profile:
+    """What is certain of a cluster."""
+
+    gender: int = Gender.UNKNOWN
+    speaker: int = NOBODY
+    """Whose "I" is in it."""
+    strangers: set[int] = field(default_factory=set)
+    """Speakers whose "you" is in it: it is none of them."""
+
+    def allows(self, gender: int, speaker: int, stranger: int) -> bool:
+        """Whether a mention that says so much can be the same."""
+        if gender and self.gender and gender != self.gender:
+            return False
+        if speaker and (self.speaker not in (NOBODY, speaker) or speaker in self.strangers):
+            return False
+        return not (stranger and stranger == self.speaker)
+
+    def add(self, gender: int, speaker: int, stranger: int) -> None:
+        """Take in what a mention says."""
+        self.gender = self.gender or gender
+        self.speaker = self.speaker or speaker
+        if stranger:
+            self.strangers.add(stranger)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A mention and the earlier one that it was found to be the same as."""
+
+    mention: Span
+    antecedent: Span
+
+
+class Clusters:
+    """The clusters so far, for mentions that are numbered in the order of the text."""
+
+    def __init__(self) -> None:
+        self.found: list[Cluster] = []
+        self._of: list[int] = []
+        self._profiles: list[Profile] = []
+
+    def add(self, table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats) -> list[Link]:
+        """Decide for the mentions from row `first` of the table on; its last row is the last mention of all.
+
+        `scores` `[pairs]` and `alone` `[new mentions]`; a pair scored -inf is never linked.
+        """
+        offset = len(self._of) - first
+        self._of.extend([-1] * (len(table) - first))
+        links = []
+        begins = pairs.offsets[:-1]
+        counts = np.diff(pairs.offsets)
+        best = np.full(len(counts), -np.inf, np.float32)
+        some = counts > 0
+        if some.any():
+            best[some] = np.maximum.reduceat(scores, begins[some])
+        for i in np.flatnonzero(best > alone).tolist():
+            begin, end = int(begins[i]), int(begins[i] + counts[i])
+            row = first + i
+            chosen = self._choose(
+                table, row, pairs.earlier[begin:end], scores[begin:end], float(alone[i]), offset
+            )
+            if chosen >= 0:
+                links.append(self._join(table, row, chosen, offset))
+        return links
+
+    def _choose(
+        self,
+        table: MentionTable,
+        row: int,
+        earlier: NDArray[np.int64],
+        scores: Floats,
+        alone: float,
+        offset: int,
+    ) -> int:
+        says = _says(table, row)
+        order = np.argsort(-scores, kind="stable")[:_TRIES]
+        for k in order.tolist():
+            if scores[k] <= alone:
+                break
+            candidate = int(earlier[k])
+            cluster = self._of[candidate + offset]
+            profile = self._profiles[cluster] if cluster >= 0 else _profile(table, candidate)
+            if profile.allows(*says):
+                return candidate
+        return -1
+
+    def _join(self, table: MentionTable, row: int, antecedent: int, offset: int) -> Link:
+        cluster = self._of[antecedent + offset]
+        before = (int(table.start[antecedent]), int(table.end[antecedent]))
+        if cluster < 0:
+            cluster = self._of[antecedent + offset] = len(self.found)
+            self.found.append([before])
+            self._profiles.append(_profile(table, antecedent))
+        now = (int(table.start[row]), int(table.end[row]))
+        self._of[row + offset] = cluster
+        self.found[cluster].append(now)
+        self._profiles[cluster].add(*_says(table, row))
+        return Link(now, before)
+
+
+def _says(table: MentionTable, row: int) -> tuple[int, int, int]:
+    """Gender, the speaker where it is "I", and the speaker where it is "you"; 0 for none."""
+    gender, kind, speaker = int(table.gender[row]), int(table.kind[row]), int(table.speaker[row])
+    return gender, speaker if kind == Kind.I else NOBODY, speaker if kind == Kind.YOU else NOBODY
+
+
+def _profile(table: MentionTable, row: int) -> Profile:
+    profile = Profile()
+    profile.add(*_says(table, row))
+    return profile

@@ -1,0 +1,319 @@
+"""`convai coref train`: phase after phase, each ending when the development score stops rising; resumable.
+
+OUT holds run.json (settings, data), log.jsonl (a line an epoch), training.pt (weights, optimizer, the best so
+far), and from the first epoch on the model itself, which every epoch that scores better replaces. An epoch's
+order and noise depend on its number alone, so a run that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from convai.atomic import atomic_write
+from convai.checkpoint import read_json, write_json
+from convai.config_values import laid_over
+from convai.coref.checkpoint import load_coref_model, save_coref_model
+from convai.coref.document import Document
+from convai.coref.examples import Example, examples, packed
+from convai.coref.losses import LOSSES
+from convai.coref.model import CorefConfig, CorefModel
+from convai.coref.pairs import Floats, Window
+from convai.coref.resolver import CorefResolver
+from convai.coref.scorer.metrics import conll_f1, score
+from convai.coref.settings import CorefTrainSettings
+from convai.coref.words import SPECIAL, WordIds
+from convai.errors import CheckpointError, SettingsError, TrainingError
+
+RUN: Final = "run.json"
+LOG: Final = "log.jsonl"
+STATE: Final = "training.pt"
+
+Report = Callable[[dict[str, Any]], None]
+Read = Callable[[Path], list[Document]]
+"""Reads a file to parsed documents."""
+
+
+@dataclasses.dataclass(slots=True)
+class Data:
+    """What a run learns from and what it is judged by: name → documents."""
+
+    train: list[Document]
+    dev: dict[str, list[Document]]
+    words: list[str]
+    vectors: Floats
+    """`[words, d]`"""
+
+
+def new_run(
+    train: Sequence[Path],
+    dev: Sequence[Path],
+    vectors: Path | None,
+    settings: CorefTrainSettings,
+    out: Path,
+    read: Read,
+    *,
+    parser: str | None = None,
+    skip: Sequence[str] = (),
+    report: Report = lambda record: None,
+) -> None:
+    """Start a run in `out` and finish it. `skip`: training documents with one of these in their names.
+
+    Raises DataError, SettingsError, TrainingError; TrainingError also when `out` holds a run already.
+    """
+    if (out / RUN).exists():
+        raise TrainingError(f"{out}: holds a run already; go on with --resume {out}, or choose another --out")
+    described = {
+        "settings": dataclasses.asdict(settings),
+        "train": [str(path.resolve()) for path in train],
+        "dev": [str(path.resolve()) for path in dev],
+        "vectors": str(vectors.resolve()) if vectors else None,
+        "parser": parser,
+        "skip": list(skip),
+    }
+    data = _read(described, read, settings)
+    write_json(out / RUN, described)
+    Run(out, data, settings, report).go()
+
+
+def resume_run(
+    out: Path, reader: Callable[[str | None], Read], *, report: Report = lambda record: None
+) -> None:
+    """Go on with the run in `out`; `reader` makes, from the name of the parser, what reads its files.
+
+    Raises CheckpointError when there is none, or it is damaged.
+    """
+    if not (out / RUN).exists():
+        raise CheckpointError(f"{out}: no training run here ({RUN} is missing); give the --out folder of one")
+    described = read_json(out / RUN)
+    settings = laid_over(CorefTrainSettings(), described["settings"])
+    Run(out, _read(described, reader(described["parser"]), settings), settings, report).go()
+
+
+def _read(described: dict[str, Any], read: Read, settings: CorefTrainSettings) -> Data:
+    if not described["train"]:
+        raise SettingsError("DATA is missing: name the column files to learn from")
+    words, vectors = read_vectors(described["vectors"])
+    train = [document for path in described["train"] for document in read(Path(path))]
+    train = [d for d in train if not any(part in d.name for part in described["skip"])]
+    dev = {Path(path).name.split(".")[0]: read(Path(path)) for path in described["dev"]}
+    if not dev:
+        every = max(2, round(1 / settings.held_out)) if settings.held_out else 0
+        if not every or len(train) < 2:
+            raise SettingsError("--dev is missing: name a column file that tells when to stop")
+        dev = {"held_out": train[::every]}
+        train = [d for i, d in enumerate(train) if i % every]
+    if not any(len(cluster) > 1 for d in train for cluster in d.clusters):
+        raise SettingsError("no training document has a chain of two mentions; there is nothing to learn")
+    return Data(train, dev, words, vectors)
+
+
+def read_vectors(path: Path | str | None) -> tuple[list[str], Floats]:
+    """The words and vectors `[words, d]` of an .npz file with those two arrays; None: the embedded model's.
+
+    Raises CheckpointError where the file is no such thing.
+    """
+    if path is None:
+        model, ids = load_coref_model()
+        return ids.words, model.vectors[SPECIAL:].numpy()
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            words, vectors = [str(word) for word in arrays["words"]], arrays["vectors"].astype(np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: no word vectors ({error}); make some: convai coref vectors") from None
+    if vectors.ndim != 2 or len(words) != len(vectors) or not len(words):
+        raise CheckpointError(f"{path}: {len(words)} words and vectors of shape {vectors.shape} do not fit")
+    return words, vectors
+
+
+def new_model(
+    words: Sequence[str], vectors: Floats, settings: CorefTrainSettings
+) -> tuple[CorefModel, WordIds]:
+    """A model with random weights, and its words."""
+    ids = WordIds(words)
+    table = np.concatenate((np.zeros((SPECIAL, vectors.shape[1]), np.float32), vectors))
+    config = CorefConfig(
+        words=len(ids),
+        vector=vectors.shape[1],
+        learnt=min(settings.learnt, len(ids)),
+        learnt_size=settings.learnt_size,
+        mention=settings.mention_size,
+        pair=settings.pair_size,
+        second=settings.second_size,
+        window=Window(settings.window, settings.matching, settings.reach),
+    )
+    torch.manual_seed(settings.seed)
+    return CorefModel(config, torch.from_numpy(table), settings.dropout), ids
+
+
+class Run:
+    """A run in its folder, from the epoch that its state says."""
+
+    def __init__(self, out: Path, data: Data, settings: CorefTrainSettings, report: Report) -> None:
+        self.out, self.settings, self.report, self.dev = out, settings, report, data.dev
+        self.model, self.words = new_model(data.words, data.vectors, settings)
+        resolver = CorefResolver(self.model, self.words)
+        self.examples = list(
+            tqdm(
+                examples(data.train, self.words, resolver.unit, resolver.window),
+                desc="reading",
+                total=len(data.train),
+                leave=False,
+                dynamic_ncols=True,
+            )
+        )
+        self.optim = self._optimizer()
+        self.averaged = copy.deepcopy(self.model).requires_grad_(False)
+        self.best_state = {
+            name: p.clone() for name, p in self.model.state_dict().items() if name != "vectors"
+        }
+        self.done, self.phase, self.in_phase, self.waited, self.steps, self.best = 0, 0, 0, 0, 0, -1.0
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        s = self.settings
+        return torch.optim.AdamW(self.model.parameters(), lr=s.lr, weight_decay=s.weight_decay)
+
+    def go(self) -> None:
+        """Train until the last phase is over."""
+        self._load()
+        phases = self.settings.phases()
+        while self.phase < len(phases):
+            name, most = phases[self.phase]
+            start = time.monotonic()
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.done)
+            loss = self._epoch(name, most)
+            scores = self._judge()
+            reached = sum(scores.values()) / len(scores)
+            self.done, self.in_phase = self.done + 1, self.in_phase + 1
+            better = reached > self.best
+            self.waited = 0 if better else self.waited + 1
+            if better:
+                self.best = reached
+                self.best_state = {
+                    k: p.clone() for k, p in self.averaged.state_dict().items() if k != "vectors"
+                }
+                save_coref_model(self.averaged, self.words, self.out)
+            if self.waited >= self.settings.patience or self.in_phase >= most:
+                self.phase, self.in_phase, self.waited = self.phase + 1, 0, 0
+                self.model.load_state_dict(self.best_state, strict=False)
+                self.averaged.load_state_dict(self.best_state, strict=False)
+                self.optim = self._optimizer()
+            self._save()
+            record = {
+                "epoch": self.done,
+                "phase": name,
+                "loss": round(loss, 5),
+                "f1": {key: round(value, 4) for key, value in scores.items()},
+                "mean": round(reached, 4),
+                "seconds": round(time.monotonic() - start, 1),
+            }
+            self._log(record)
+            self.report(record)
+
+    def _epoch(self, name: str, most: int) -> float:
+        """One pass over the examples; returns the mean loss of a mention."""
+        s = self.settings
+        self.model.train()
+        for group in self.optim.param_groups:
+            group["lr"] = s.lr * (1 - 0.8 * self.in_phase / max(1, most - 1))
+        order = list(range(len(self.examples)))
+        random.Random(s.seed * 1_000_003 + self.done).shuffle(order)
+        total = mentions = 0.0
+        batches = list(packed(self.examples, order, s.batch_pairs))
+        for batch in tqdm(batches, desc=f"epoch {self.done + 1} ({name})", leave=False, dynamic_ncols=True):
+            size = sum(example.mentions for example in batch)
+            value = sum(self._backward(example, name, size) for example in batch)
+            if not math.isfinite(value):
+                raise TrainingError(f"the loss became {value}; use a lower learning rate")
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.max_norm)
+            self.optim.step()
+            self.optim.zero_grad(set_to_none=True)
+            self._average()
+            total += value
+            mentions += size
+        return total / max(1.0, mentions)
+
+    def _average(self) -> None:
+        """Move the averaged weights, which are judged and saved, towards those of this step."""
+        steady = min(self.settings.average, (1 + self.steps) / (10 + self.steps))  # the first weights fade
+        self.steps += 1
+        for average, weight in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+            average.lerp_(weight.detach(), 1 - steady)
+
+    def _backward(self, example: Example, name: str, size: int) -> float:
+        loss = LOSSES[name](*scored(self.model, example), example)
+        (loss / size).backward()
+        return float(loss.detach())
+
+    def _judge(self) -> dict[str, float]:
+        """The development files' mean F1 of MUC, B-cubed and CEAF-e, clusters of one mention left out."""
+        resolver = CorefResolver(self.averaged, self.words)
+        found = {}
+        for name, documents in self.dev.items():
+            totals = score(((d.clusters, resolver.resolve(d)) for d in documents), singletons=False)
+            found[name] = conll_f1(totals)
+        return found
+
+    def _save(self) -> None:
+        weights = {k: p.detach() for k, p in self.model.state_dict().items() if k != "vectors"}
+        averaged = {k: p for k, p in self.averaged.state_dict().items() if k != "vectors"}
+        state = {
+            **{
+                name: getattr(self, name) for name in ("done", "phase", "in_phase", "waited", "steps", "best")
+            },
+            "model": weights,
+            "averaged": averaged,
+            "best_state": self.best_state,
+            "optimizer": self.optim.state_dict(),
+        }
+        atomic_write(self.out / STATE, lambda path: torch.save(state, path))
+
+    def _load(self) -> None:
+        path = self.out / STATE
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(state["model"], strict=False)
+            self.averaged.load_state_dict(state["averaged"], strict=False)
+            self.optim.load_state_dict(state["optimizer"])
+            self.best_state = state["best_state"]
+            self.done, self.phase, self.in_phase = state["done"], state["phase"], state["in_phase"]
+            self.waited, self.steps, self.best = state["waited"], state["steps"], state["best"]
+        except Exception as error:  # torch raises many kinds here, all of them a bad file
+            raise CheckpointError(
+                f"{path}: damaged, or of other data ({type(error).__name__}); start the run again"
+            ) from None
+        self._rewind()
+
+    def _log(self, record: dict[str, Any]) -> None:
+        with (self.out / LOG).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+
+    def _rewind(self) -> None:
+        """Drop what was logged after the epoch that the state is of."""
+        path = self.out / LOG
+        logged = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = "".join(line + "\n" for line in logged[: self.done])
+        atomic_write(path, lambda part: part.write_text(kept, encoding="utf-8"))
+
+
+def scored(model: CorefModel, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of an example's pairs and of its mentions alone."""
+    mentions = model.encode(example.words, example.span, example.categories, example.tokens)
+    later, earlier = model.as_later(mentions), model.as_earlier(mentions)
+    scores = model.score_pairs(
+        later, earlier, example.later, example.earlier, example.features(), example.cross
+    )
+    return scores, model.score_alone(mentions, example.summary)

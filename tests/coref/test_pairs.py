@@ -1,0 +1,91 @@
+"""Features and scores in bulk equal those computed pair by pair in plain Python; the shape of pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from convai.bench.coref import Plain
+from convai.coref.model import tensors
+from convai.coref.pairs import FEATURES, Window, describe, make_pairs, summary
+from convai.coref.reading import FeatureReader
+from tests.coref.made_up import random_document, tiny_resolver
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_features_and_scores_equal_those_of_plain_python(seed: int) -> None:
+    resolver = tiny_resolver()
+    plain = Plain(resolver)
+    document = random_document(seed, sentences=14)
+    table, mentions = plain.read(document)
+    pairs = make_pairs(table, 0, resolver.window)
+    dense, cross = describe(table, pairs, resolver.unit[table.words[:, 0]])
+    assert dense.shape == (len(FEATURES), len(pairs.later))
+
+    words, tokens = plain.names, FeatureReader(resolver.words).read(document.sentences)[1]
+    at = 0
+    for i in range(len(table)):
+        between = 0
+        expected = [
+            *plain.module.antecedents(mentions, i, *plain.window),
+            *plain.module.further(mentions, i, *plain.window, words),
+        ]
+        assert pairs.earlier[pairs.offsets[i] : pairs.offsets[i + 1]].tolist() == expected
+        for j in expected:
+            features, crossed = plain.module.compare(mentions[i], mentions[j], i - j, between, words)
+            between += plain.module.agrees(mentions[i], mentions[j], words)
+            wrong = [
+                name for name, a, b in zip(FEATURES, features, dense[:, at], strict=True) if abs(a - b) > 1e-6
+            ]
+            assert wrong == []
+            assert crossed == cross[at]
+            at += 1
+    assert at == len(pairs.later) > 50
+
+    model = resolver.model
+    with torch.inference_mode():
+        encoded = model.encode(*tensors(table), torch.from_numpy(tokens).long())
+        scores = model.score_pairs(
+            model.as_later(encoded),
+            model.as_earlier(encoded),
+            torch.from_numpy(pairs.later),
+            torch.from_numpy(pairs.earlier),
+            torch.from_numpy(dense),
+            torch.from_numpy(cross).long(),
+        )
+        alone = model.score_alone(encoded, torch.from_numpy(summary(dense, pairs)))
+    plain_scores, plain_alone = plain.score(mentions)
+    flat = [score for own in plain_scores for _, score in own]
+    np.testing.assert_allclose(scores.numpy(), flat, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(alone.numpy(), plain_alone, rtol=1e-4, atol=1e-4)
+    assert plain.resolve(document) == resolver.resolve(document)
+
+
+def test_pairs_look_back_over_the_window_and_to_the_same_head_beyond() -> None:
+    table, _ = FeatureReader(tiny_resolver().words).read(random_document(3, sentences=40).sentences)
+    window = Window(window=5, matching=2, reach=20)
+    pairs = make_pairs(table, 0, window)
+    distance = pairs.later - pairs.earlier
+    assert distance.min() == 1
+    beyond = distance > 5
+    assert beyond.any()
+    assert distance.max() <= 20
+    same = table.lemma_key[pairs.later] == table.lemma_key[pairs.earlier]
+    assert same[beyond].all()
+    assert not same[~beyond].all()
+    assert (np.diff(pairs.offsets) <= 7).all()
+
+
+def test_rows_from_the_middle_on_have_the_pairs_that_they_have_in_the_whole() -> None:
+    resolver = tiny_resolver()
+    table, _ = FeatureReader(resolver.words).read(random_document(5, sentences=30).sentences)
+    whole = make_pairs(table, 0, resolver.window)
+    later = make_pairs(table, 40, resolver.window)
+    begin = whole.offsets[40]
+    assert later.later.tolist() == whole.later[begin:].tolist()
+    assert later.earlier.tolist() == whole.earlier[begin:].tolist()
+    vectors = resolver.unit[table.words[:, 0]]
+    one, other = describe(table, whole, vectors), describe(table, later, vectors)
+    np.testing.assert_allclose(one[0][:, begin:], other[0], atol=1e-6)
+    assert one[1][begin:].tolist() == other[1].tolist()

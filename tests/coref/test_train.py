@@ -1,0 +1,225 @@
+"""Phases and their end, a run resumed as if uninterrupted, model folders, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convai.coref.checkpoint import (
+    CONFIG,
+    VOCABULARY,
+    WEIGHTS,
+    load_coref_model,
+    load_resolver,
+    save_coref_model,
+)
+from convai.coref.document import Document
+from convai.coref.examples import examples, packed
+from convai.coref.losses import LOSSES
+from convai.coref.reading import FeatureReader
+from convai.coref.resolver import CorefResolver
+from convai.coref.settings import CorefTrainSettings
+from convai.coref.train import LOG, STATE, Data, Run, new_run, read_vectors, resume_run, scored
+from convai.errors import CheckpointError, SettingsError, TrainingError
+from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, tiny_resolver, vectors
+
+
+def annotated(seed: int) -> Document:
+    """A document where mentions with the same head are the same."""
+    document = random_document(seed, sentences=12)
+    table, _ = FeatureReader(tiny_resolver().words).read(document.sentences)
+    same: dict[int, list[tuple[int, int]]] = {}
+    for start, end, key in zip(
+        table.start.tolist(), table.end.tolist(), table.lemma_key.tolist(), strict=True
+    ):
+        same.setdefault(key, []).append((start, end))
+    document.clusters = sorted(sorted(c) for c in same.values() if len(c) > 1)
+    return document
+
+
+@pytest.fixture
+def data() -> Data:
+    return Data([annotated(i) for i in range(8)], {"dev": [annotated(20)]}, WORDS, vectors())
+
+
+def test_the_phases_follow_each_other_and_teach(tmp_path: Path, data: Data) -> None:
+    settings = replace(SMALL, all_pairs=1, top_pairs=1, ranking=2, likelihood=4, patience=9)
+    records: list[dict[str, object]] = []
+    Run(tmp_path, data, settings, records.append).go()
+    assert [r["phase"] for r in records] == (
+        ["all-pairs"] + ["top-pairs"] + ["ranking"] * 2 + ["likelihood"] * 4
+    )
+    assert max(r["mean"] for r in records) > 0.5
+    assert [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()] == records
+    model, words = load_coref_model(tmp_path)
+    assert words.words == WORDS
+    document = data.dev["dev"][0]
+    assert CorefResolver(model, words).resolve(document)
+
+
+def test_a_phase_ends_when_the_score_stops_rising(tmp_path: Path, data: Data) -> None:
+    records: list[dict[str, object]] = []
+    settings = replace(SMALL, all_pairs=40, top_pairs=0, ranking=0, likelihood=1, patience=1, lr=1e-9)
+    Run(tmp_path, data, settings, records.append).go()
+    phases = [r["phase"] for r in records]
+    assert phases == ["all-pairs", "all-pairs", "likelihood"]
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Data) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    Run(whole, data, SMALL, lambda record: None).go()
+
+    class Stop(Exception):
+        pass
+
+    def stop(record: dict[str, object]) -> None:
+        raise Stop
+
+    for _ in range(4):
+        with pytest.raises(Stop):
+            Run(parts, data, SMALL, stop).go()
+    Run(parts, data, SMALL, lambda record: None).go()
+
+    def log(folder: Path) -> list[dict[str, object]]:
+        return [{**json.loads(line), "seconds": 0} for line in (folder / LOG).read_text().splitlines()]
+
+    assert log(parts) == log(whole)
+    one, other = (torch.load(folder / STATE, weights_only=True) for folder in (whole, parts))
+    for name, weights in one["model"].items():
+        assert torch.equal(weights, other["model"][name]), name
+
+
+def test_files_are_read_once_and_resumed_from_the_run(tmp_path: Path) -> None:
+    documents = {"a.conll": [annotated(i) for i in range(6)], "dev.conll": [annotated(9)]}
+    np.savez(tmp_path / "v.npz", words=np.array(WORDS), vectors=vectors())
+
+    def read(path: Path) -> list[Document]:
+        return documents[path.name]
+
+    settings = replace(SMALL, all_pairs=0, top_pairs=0, ranking=0, likelihood=1)
+    train, dev, out = [Path("a.conll")], [Path("dev.conll")], tmp_path / "out"
+    new_run(train, dev, tmp_path / "v.npz", settings, out, read, skip=["made_3"])
+    described = json.loads((out / "run.json").read_text())
+    assert described["skip"] == ["made_3"]
+    with pytest.raises(TrainingError, match="holds a run already"):
+        new_run(train, dev, tmp_path / "v.npz", settings, out, read)
+    before = (out / LOG).read_text()
+    resume_run(out, lambda parser: read)
+    assert (out / LOG).read_text() == before
+    (out / STATE).write_bytes(b"broken")
+    with pytest.raises(CheckpointError, match="damaged"):
+        resume_run(out, lambda parser: read)
+    with pytest.raises(CheckpointError, match="no training run"):
+        resume_run(tmp_path / "nowhere", lambda parser: read)
+    with pytest.raises(SettingsError, match="DATA is missing"):
+        new_run([], dev, tmp_path / "v.npz", settings, tmp_path / "x", read)
+    with pytest.raises(SettingsError, match="nothing to learn"):
+        new_run(train, dev, tmp_path / "v.npz", settings, tmp_path / "x", read, skip=["made"])
+
+
+def test_without_a_development_file_documents_are_held_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", words=np.array(WORDS), vectors=vectors())
+    settings = replace(SMALL, all_pairs=0, top_pairs=0, ranking=0, likelihood=1)
+    records: list[dict[str, object]] = []
+
+    def read(path: Path) -> list[Document]:
+        return [annotated(i) for i in range(6)]
+
+    new_run([Path("a")], [], tmp_path / "v.npz", settings, tmp_path / "out", read, report=records.append)
+    assert list(records[0]["f1"]) == ["held_out"]  # type: ignore[call-overload]
+
+
+def test_every_loss_falls_on_what_it_is_trained_on() -> None:
+    for name, loss in LOSSES.items():
+        model, words = tiny_model()
+        unit = CorefResolver(model, words).unit
+        [example] = examples([annotated(3)], words, unit, model.config.window)
+        optim = torch.optim.Adam(model.parameters(), lr=0.01)
+        values = []
+        for _ in range(30):
+            value = loss(*scored(model, example), example)
+            values.append(float(value.detach()))
+            optim.zero_grad()
+            value.backward()
+            optim.step()
+        assert values[-1] < 0.5 * values[0], name
+
+
+def test_where_single_mentions_are_marked_others_teach_nothing() -> None:
+    model, words = tiny_model()
+    document = annotated(3)
+    unit = CorefResolver(model, words).unit
+    [full] = examples([document], words, unit, model.config.window)
+    assert full.taught.all()
+    alone = next(
+        (c, c + 1) for c in range(len(document)) if not any((c, c + 1) in k for k in document.clusters)
+    )
+    document.clusters.append([alone])
+    [partial] = examples([document], words, unit, model.config.window)
+    marked = sum(map(len, document.clusters))
+    assert 0 < int(partial.taught.sum()) <= marked < full.mentions
+    scores, single = scored(model, partial)
+    for loss in LOSSES.values():
+        changed = torch.where(partial.taught, single, single + 3)
+        assert torch.allclose(loss(scores, single, partial), loss(scores, changed, partial))
+
+
+def test_batches_are_packed_by_pairs() -> None:
+    model, words = tiny_model()
+    found = list(
+        examples(
+            [annotated(i) for i in range(6)], words, CorefResolver(model, words).unit, model.config.window
+        )
+    )
+    batches = list(packed(found, [5, 4, 3, 2, 1, 0], found[5].pairs + 1))
+    assert [id(e) for batch in batches for e in batch] == [id(e) for e in reversed(found)]
+    assert len(batches[0]) == 2
+    assert all(sum(e.pairs for e in batch) > found[5].pairs for batch in batches[:-1])
+
+
+def test_a_folder_gives_the_same_answers(tmp_path: Path) -> None:
+    model, words = tiny_model()
+    save_coref_model(model, words, tmp_path, torch.float32)
+    document = random_document(1, sentences=30)
+    assert load_resolver(tmp_path).resolve(document) == CorefResolver(model, words).resolve(document)
+
+
+def test_damaged_folders_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no coreference model here"):
+        load_coref_model(tmp_path)
+    for broken in (CONFIG, VOCABULARY, WEIGHTS, "size"):
+        save_coref_model(*tiny_model(), tmp_path)
+        if broken == "size":
+            config = json.loads((tmp_path / CONFIG).read_text())
+            (tmp_path / CONFIG).write_text(json.dumps({**config, "pair": 11}))
+        else:
+            (tmp_path / broken).write_text("{}" if broken == CONFIG else "xx\n")
+        with pytest.raises(CheckpointError) as told:
+            load_coref_model(tmp_path)
+        assert "\n" not in str(told.value)
+
+
+def test_vectors_that_are_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "v.npz"
+    with pytest.raises(CheckpointError, match="no word vectors"):
+        read_vectors(path)
+    np.savez(path, words=np.array(["a"]), vectors=np.zeros((2, 3)))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        read_vectors(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lr": 0.0}, {"dropout": 1.0}, {"window": 0}, {"reach": 3}, {"all_pairs": -1}, {"weight_decay": -1.0},
+        {"all_pairs": 0, "top_pairs": 0, "ranking": 0, "likelihood": 0},
+    ],
+)  # fmt: skip
+def test_settings_are_checked(wrong: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match=f"^{next(iter(wrong))}="):
+        CorefTrainSettings(**wrong)  # type: ignore[arg-type]
