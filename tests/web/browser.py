@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
 T = TypeVar("T")
-WAIT = 15.0
+WAIT = 60.0
 """Seconds until a test gives up; what is waited for takes some hundredths."""
 DESKTOP, PHONE = (1280, 800), (390, 780)
 
@@ -80,8 +85,13 @@ class Page:
     def act(self, message: int, name: str) -> None:
         """Click an action of a message; -1 is the last."""
         row = self.all(".message")[message]
-        ActionChains(self.chrome).move_to_element(row).perform()
+        row.find_element(By.CSS_SELECTOR, ".text").click()  # as a finger does; a pointer need not
         row.find_element(By.CSS_SELECTOR, f'[data-act="{name}"]').click()
+
+    def hurry(self) -> None:
+        """Try to connect now, unless that is being done."""
+        with suppress(ElementNotInteractableException):
+            self.find("#banner-now").click()
 
     def keys(self, *keys: str) -> None:
         """Press keys, the last one with the others held down."""

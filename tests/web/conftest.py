@@ -48,20 +48,13 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> RunNode:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chrome]:
     """One headless Chromium for all tests."""
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("chromium and chromium-driver are not installed: the page is not tested in a browser")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
+    from tests.web import chrome
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "lang=en"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started: Chrome = webdriver.Chrome(options=options, service=Service(driver))
-    yield started
-    started.quit()
+    if not chrome.installed():
+        pytest.skip("chromium and chromium-driver are not installed: the page is not tested in a browser")
+    pytest.importorskip("selenium.webdriver")
+    with chrome.chromium() as started:
+        yield started
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from convai.protocol.changes import (
     DecodingSet,
     Deleted,
     FinishedReply,
+    Marks,
     PersonaSet,
     Started,
     Stopped,
@@ -38,7 +39,16 @@ from convai.protocol.changes import (
 )
 from convai.protocol.values import Message, Suggestion
 from convai.resources import web_package
-from tests.web.world import SAMPLE, Conversation, World, candidates_of, reply_tokens, rows_of
+from tests.web.world import (
+    SAMPLE,
+    Conversation,
+    World,
+    candidates_of,
+    links_of,
+    mood_of,
+    reply_tokens,
+    rows_of,
+)
 
 ASGI = Callable[..., Awaitable[Any]]
 
@@ -194,9 +204,10 @@ class Door:
             case c.Edit():
                 self._say_and_reply(event, there, there.tree[event.message].parent)
             case c.Regenerate():
-                reply = there.tree[event.message or there.leaf or ""]
+                named = there.tree[event.message or there.leaf or ""]
                 self._ok(event.request)
-                self._reply(there, reply.parent or "", event.request)
+                said = named.id if named.role == "user" else named.parent or ""
+                self._reply(there, said, event.request)
             case c.Continue():
                 self._ok(event.request)
                 self._reply(there, "", event.request, event.message or there.leaf)
@@ -293,6 +304,10 @@ class Door:
         there.tree[id] = reply
         there.writing = None
         there.tell(FinishedReply(message=there.shown(reply), reason="stop"))
+        if self.world.reads:
+            for one in there.branch(id)[-2:]:
+                there.tell(Marks(message=one.id, kind="emotion", data=mood_of(one.text)))
+            there.tell(Marks(message=id, kind="coref", data=links_of(there.branch(id))))
 
     def _stop(self, there: Conversation, by: Any) -> None:
         if there.writing is None:

@@ -11,10 +11,12 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: the page is not tested in a browser")
 
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from convai.cards import card_png, parse_card
+from tests.web.axe import issues
 from tests.web.browser import PHONE, Page
 from tests.web.fake_server import FakeServer
 from tests.web.world import World, reply_tokens
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 pytestmark = pytest.mark.slow
-AXE = Path(__file__).parent / "vendor/axe.min.js"
 
 
 def reply(text: str) -> str:
@@ -255,7 +256,7 @@ def test_inspect_shows_input_probabilities_and_candidates(page: Page) -> None:
     page.keys(Keys.ARROW_RIGHT)
     assert page.js("return document.activeElement === document.querySelectorAll('.token')[1]")
     drawn = page.find(".about-token .drawn").text.split("\n")
-    assert drawn[0] == "·said"
+    assert drawn[0] == "said"
     assert drawn[1].endswith("%")
     assert [row.text for row in page.all(".candidates .badge")] == ["chosen"]
     scores = [float(cell.text) for cell in page.all(".candidates .score")]
@@ -263,9 +264,97 @@ def test_inspect_shows_input_probabilities_and_candidates(page: Page) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_moods_are_marked_quietly_and_told_in_full(page: Page, world: World) -> None:
+    world.reads = True
+    page.say("i love my garden")
+    page.until(lambda: len(page.all(".mark.emotion")) == 2)
+    mark = page.all(".mark.emotion")[0]
+    assert mark.text == "❤"
+    assert mark.get_attribute("aria-label") == "Mood: love 62 %, joy 20 %, ❤ 41 %, 🐶 20 %"
+    assert not page.shown("#tip")
+    ActionChains(page.chrome).move_to_element(mark).perform()
+    page.until(lambda: page.shown("#tip"))
+    assert [row.text for row in page.all("#tip .bars li")] == [
+        "love\n62 %",
+        "joy\n20 %",
+        "neutral\n10 %",
+        "anger\n1 %",
+    ]
+    assert [word.text for word in page.all("#tip .attended span")] == ["i", "love", "my", "garden"]
+    shades = page.js(
+        "return [...document.querySelectorAll('#tip .attended span')].map((e) => e.style.cssText)"
+    )
+    assert shades[3] == "--p: 1;"  # the most looked at
+    page.keys(Keys.ESCAPE)
+    page.until(lambda: not page.shown("#tip"))
+    page.js("arguments[0].focus()", page.all(".mark.emotion")[1])
+    page.until(lambda: page.shown("#tip"))
+    page.keys(Keys.TAB)
+    page.until(lambda: not page.shown("#tip"))
+
+
+def test_who_is_meant_is_underlined_and_said(page: Page, world: World) -> None:
+    world.reads = True
+    page.say("🙂 my sister's dog loves my sister")
+    page.say("she feeds him, and he is happy")
+    page.until(lambda: len(page.all(".message.user .mention")) == 5)
+    assert page.texts()[0] == "🙂 my sister's dog loves my sister"
+    found = [(one.text, one.get_attribute("data-main")) for one in page.all(".message.user .mention")]
+    assert found == [
+        ("my sister", "my sister"),
+        ("'s dog", "my sister's dog"),
+        ("my sister", "my sister"),
+        ("she", "my sister"),
+        ("he", "my sister's dog"),
+    ]
+    colours = page.js(
+        "return [...document.querySelectorAll('.message.user .mention')]"
+        ".map((e) => getComputedStyle(e).textDecorationColor)"
+    )
+    assert colours[0] == colours[2] == colours[3] != colours[1] == colours[4]
+    ActionChains(page.chrome).move_to_element(page.all(".message.user .mention")[3]).perform()
+    page.until(lambda: page.shown("#tip") and page.find("#tip").text == "my sister")
+    lit = "return [...document.querySelectorAll('.message.user .looked-at')].map((e) => e.textContent)"
+    assert page.js(lit) == ["my sister", "my sister", "she"]
+    mark = page.all(".message.user .mark.meant")[-1]
+    assert mark.get_attribute("aria-label") == "Who is meant: she: my sister; he: my sister's dog"
+    page.js("arguments[0].focus()", mark)
+    page.until(lambda: "he means my sister's dog" in page.find("#tip").text.split("\n"))
+
+
+def test_marks_can_be_switched_off(page: Page, world: World) -> None:
+    world.reads = True
+    page.say("my sister bakes")
+    page.say("she is good at it")
+    page.until(lambda: page.all(".mark.emotion") and page.all(".mention"))
+    page.click('[data-panel="settings"]')
+    page.click("#show-emotion")
+    page.until(lambda: not page.all(".mark.emotion") and page.all(".mention"))
+    page.click("#show-coref")
+    page.until(lambda: not page.all(".mention") and not page.all(".mark"))
+    assert page.texts()[2] == "she is good at it"
+    page.chrome.refresh()
+    page.until(lambda: page.texts()[2:3] == ["she is good at it"])
+    assert not page.find("#show-emotion").is_selected()
+
+
+def test_a_message_without_a_reply_can_ask_for_one(page: Page, world: World) -> None:
+    page.say("hi")
+    (conversation,) = world.conversations.values()
+    id = conversation.leaf or ""
+    conversation.leaf = conversation.tree.pop(id).parent
+    page.chrome.refresh()
+    page.until(lambda: page.texts() == ["hi"])
+    assert page.find(".message.last .tags").text == "no reply"
+    page.act(-1, "answer")
+    page.until(lambda: page.texts() == ["hi", reply("hi")])
+    assert not page.shown(".message.user .tags")
+
+
 def test_the_list_searches_opens_renames_and_deletes(page: Page, world: World) -> None:
     page.say("about dogs")
     page.click("#new-chat")
+    page.until(lambda: page.shown("#welcome"))
     page.say("about cats")
     page.until(lambda: len(page.all("#conversations li")) == 2)
     page.find("#search").send_keys("dogs")
@@ -318,7 +407,7 @@ def test_a_server_that_dies_and_comes_back(page: Page, world: World, server: Fak
     world.gate.open()
     page.until(lambda: page.shown("#banner"))
     server.start()
-    page.click("#banner-now")
+    page.hurry()
     page.until(lambda: not page.shown("#banner"))
     page.until(lambda: page.find(".message.last .tags").text == "stopped")
     assert page.texts() == ["hi", reply("hi"), "go on", begun("go on")]
@@ -508,34 +597,20 @@ def test_axe_finds_no_serious_issue(page: Page, scheme: str, width: str) -> None
     page.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
     if width == "phone":
         page.resize(*PHONE)
-    page.js(AXE.read_text(encoding="utf-8"))
-    found = audit(page, "welcome")
+    found = issues(page.chrome, "welcome")
     page.say("hi")
     page.act(-1, "regenerate")
     page.until(lambda: page.shown(".branch") and page.idle() and page.shown("#chips"))
-    found += audit(page, "chat")
+    found += issues(page.chrome, "chat")
     for name, part in (("persona", "#keep"), ("settings", "#presets"), ("inspect", ".columns")):
         page.click(f'[data-panel="{name}"]')
         page.until(lambda part=part: page.shown(part))  # type: ignore[misc]  # bound now, not at the call
-        found += audit(page, name)
+        found += issues(page.chrome, name)
         page.click("#close-panel")
     page.act(0, "edit")
-    found += audit(page, "edit")
+    found += issues(page.chrome, "edit")
     page.find(".edit-field").send_keys(Keys.ESCAPE)
     page.keys("x")
     page.js("document.getElementById('shortcuts').showModal()")
-    found += audit(page, "shortcuts")
+    found += issues(page.chrome, "shortcuts")
     assert found == []
-
-
-def audit(page: Page, state: str) -> list[tuple[str, str, str, str]]:
-    """Issues of the page as it is: state, rule, impact, where."""
-    run = "axe.run().then(arguments[0], (error) => arguments[0]({violations: [{id: String(error)}]}))"
-    result = page.chrome.execute_async_script(run)
-    assert len(result["passes"]) > 15  # it has looked
-    issues = result["violations"]
-    return [
-        (state, issue["id"], str(issue.get("impact")), node["html"][:200])
-        for issue in issues
-        for node in issue.get("nodes", [{"html": ""}])
-    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -128,6 +129,8 @@ class World:
         self.sends: list[str] = []
         """Every `send` frame's request, repeated ones too."""
         self.tokens_computed = 0
+        self.reads = False
+        """Whether moods and links between words are told behind a reply."""
         self._ids = itertools.count(1)
 
     def new_id(self, letter: str) -> str:
@@ -178,6 +181,35 @@ def rows_of(conversation: Conversation, reply: Message) -> Iterator[InputRow]:
         segment = "<speaker1>" if message.role == "user" else "<speaker2>"
         yield from rows("history", i, segment, [segment, *(f" {word}" for word in message.text.split())])
     yield from rows("reply", 0, "<speaker2>", ["<speaker2>", *(f" {word}" for word in reply.text.split())])
+
+
+def mood_of(text: str) -> dict[str, Any]:
+    """Marks of the kind `emotion`: the longest word got the most attention."""
+    words = text.split()
+    total = sum(len(word) for word in words)
+    return {
+        "emoji": [["❤", 0.41], ["🐶", 0.2], ["😀", 0.1]],
+        "emotions": {"neutral": 0.1, "love": 0.62, "joy": 0.2, "anger": 0.01, "fear": 0.005},
+        "words": words,
+        "attention": [round(len(word) / total, 4) for word in words],
+    }
+
+
+def links_of(branch: tuple[Message, ...]) -> dict[str, Any]:
+    """Marks of the kind `coref`: "my sister" and "she" are one, "my sister's dog" and "he"."""
+    clusters = []
+    for main, words in (
+        ("my sister", r"my sister|\bshe\b|\bher\b"),
+        ("my sister's dog", r"my sister's dog|\bhe\b"),
+    ):
+        spans = {
+            one.id: found
+            for one in branch
+            if (found := [[m.start(), m.end()] for m in re.finditer(words, one.text)])
+        }
+        if sum(map(len, spans.values())) > 1:
+            clusters.append({"main": main, "spans": spans})
+    return {"clusters": clusters}
 
 
 def candidates_of(text: str, count: int) -> tuple[Candidate, ...]:

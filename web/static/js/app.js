@@ -80,7 +80,7 @@ store.subscribe(({ view, draft, server, opening }, before) => {
   const who = chat.persona;
   const title = fresh ? "New chat" : view.title || view.messages[0]?.text || "New chat";
   setText(byId("title"), title);
-  setText(byId("subtitle"), [who.name, server?.model].filter(Boolean).join(" · "));
+  setText(byId("subtitle"), [who.name || who.sentences[0], server?.model].filter(Boolean).join(" · "));
   document.title = fresh ? "convai" : `${title} – convai`;
   byId("open-menu").hidden = fresh;
   const welcome = byId("welcome");

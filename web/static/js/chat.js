@@ -18,6 +18,7 @@ export const INITIAL = Object.freeze({
   list: { items: [], more: false, search: "", loaded: false },
   opening: null, // the conversation that was asked for
   suggesting: false,
+  marks: { emotion: true, coref: true }, // kinds that are shown
 });
 
 export class Chat {
@@ -240,6 +241,17 @@ export class Chat {
     if (this.view.conversation === null)
       this.store.set({ draft: { ...draft, settings: { ...draft.settings, ...settings } } });
     else await this.connection.request("set_decoding", { settings });
+  }
+
+  /** Into the clipboard; false, and told, where this browser does not let the page do that. */
+  async copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      this.notify("This browser does not let the page copy: mark the text and copy it yourself.", "error");
+      return false;
+    }
   }
 
   /** The exact input of a reply. Rejects with the server's line. */

@@ -85,8 +85,8 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
       if (given !== null) await chat.do("set_title", { title: given.replace(/\s+/gu, " ").trim() });
     },
     remove: () => {
-      const { conversation, title } = chat.view;
-      if (conversation !== null) return remove({ id: conversation, title });
+      const { conversation, title, messages } = chat.view;
+      if (conversation !== null) return remove({ id: conversation, title, preview: messages[0]?.text });
     },
     exportAs: async (format) => {
       const { conversation, title } = chat.view;
@@ -108,12 +108,13 @@ function entry(summary, current, { chat, remove, opened }) {
     chat.open(summary.id);
     opened();
   };
-  const about = [summary.persona, when(summary.updated)].filter(Boolean).join(" · ");
+  const about = [summary.persona, summary.preview].filter(Boolean).join(" · ");
   const button = el(
     "button",
     { type: "button", class: "open", "aria-current": current ? "true" : null, on: { click: open } },
     el("span", { class: "name", dir: "auto", text: named(summary) }),
-    el("span", { class: "about", text: about }),
+    el("span", { class: "when", text: when(summary.updated) }),
+    el("span", { class: "about", dir: "auto", text: about }),
   );
   const bin = iconButton("trash", `Delete “${named(summary)}”`, () => remove(summary));
   return el("li", {}, button, bin);

@@ -44,9 +44,9 @@ export async function exportConversation(id, format) {
 
 /** A new conversation from a file that was exported; its id. */
 export async function importConversation(file) {
-  const type = file.name.toLowerCase().endsWith(".json") ? "application/json" : "text/plain";
-  const headers = { "content-type": type };
-  const answer = await ask("api/conversations/import", { method: "POST", headers, body: file });
+  const format = file.name.toLowerCase().endsWith(".txt") ? "text" : "json";
+  const headers = { "content-type": format === "json" ? "application/json" : "text/plain" };
+  const answer = await ask(`api/conversations/import?format=${format}`, { method: "POST", headers, body: file });
   return (await answer.json()).conversation;
 }
 

@@ -132,7 +132,7 @@ function tokenList(rows) {
     const show = () => aboutToken(about, row, p, buttons[i], buttons);
     return el("button", {
       type: "button",
-      class: "token",
+      class: i > 0 && /^\S/.test(row.text) ? "token joined" : "token", // a piece of the word before it
       text: row.text.trim() || "␣",
       tabindex: i === 0 ? "0" : "-1",
       "aria-label": `${row.text.trim() || "blank"}${p === null ? "" : `, ${percent(p)}`}`,
@@ -161,20 +161,26 @@ function tokenList(rows) {
 
 function aboutToken(box, row, p, button, buttons) {
   for (const other of buttons) other.classList.toggle("looked-at", other === button);
-  const listed = row.alternatives ?? [];
-  const has = listed.some(([text]) => text === row.text);
-  const all = has || row.logprob == null ? listed : [...listed, [row.text, row.logprob]];
-  const bars = all.map(([text, logprob]) =>
+  const listed = (row.alternatives ?? []).map(([text, logprob]) => ({ text, logprob, drawn: false }));
+  const drawn = row.logprob == null ? null : listed.find((one) => isDrawn(row, one));
+  if (drawn) drawn.drawn = true;
+  else if (row.logprob != null) listed.push({ text: row.text, logprob: row.logprob, drawn: true });
+  const bars = listed.map(({ text, logprob, drawn }) =>
     el(
       "li",
-      { class: text === row.text ? "drawn" : null, vars: { "--p": Math.exp(logprob).toFixed(3) } },
-      el("span", { class: "word", text: visible(text) }),
+      { class: drawn ? "drawn" : null, vars: { "--p": Math.exp(logprob).toFixed(3) } },
+      el("span", { class: "word", text: visible(text.trim()) || "␣" }),
       el("span", { class: "p", text: percent(Math.exp(logprob)) }),
     ),
   );
   if (!bars.length) bars.push(el("li", { text: p === null ? "no probability is known" : percent(p) }));
-  box.replaceChildren(el("ul", {}, ...bars));
+  box.replaceChildren(el("ul", { class: "bars" }, ...bars));
 }
+
+/** Whether an alternative is the token that was drawn: it may have lost the blank in front of a word, and its
+ * probability comes from another sum. */
+const isDrawn = (row, { text, logprob }) =>
+  text.trim() === row.text.trim() && Math.abs(logprob - row.logprob) < 0.05;
 
 function candidateList(candidates, chosen) {
   const order = candidates.map((one, i) => ({ ...one, i })).sort((a, b) => b.score - a.score);
@@ -184,8 +190,12 @@ function candidateList(candidates, chosen) {
       { class: i === chosen ? "chosen" : null },
       el("span", { class: "score", text: score.toFixed(2), title: "score of the next-sentence head" }),
       el("span", { class: "words", dir: "auto", text }),
-      i === chosen ? el("span", { class: "badge", text: "chosen" }) : null,
-      typeof logprob === "number" ? el("span", { class: "quiet", text: `log p ${logprob.toFixed(1)}` }) : null,
+      el(
+        "span",
+        { class: "more" },
+        i === chosen ? el("span", { class: "badge", text: "chosen" }) : null,
+        typeof logprob === "number" ? el("span", { class: "quiet", text: `log p ${logprob.toFixed(1)}` }) : null,
+      ),
     ),
   );
   return el("ol", { class: "candidates" }, ...items);

@@ -5,7 +5,6 @@ import { byId, el } from "./dom.js";
 const NOTICE = 6000; // ms
 const PANES = ["persona", "settings", "inspect"];
 const phone = matchMedia("(max-width: 760px)");
-const narrow = matchMedia("(max-width: 1100px)");
 
 export function setUpSidebar() {
   const sidebar = byId("sidebar");
@@ -13,8 +12,8 @@ export function setUpSidebar() {
   const backdrop = byId("backdrop");
 
   function set(open) {
-    const was = sidebar.classList.contains("open");
-    sidebar.classList.toggle("open", open);
+    const was = sidebar.classList.contains("drawn");
+    sidebar.classList.toggle("drawn", open);
     opener.setAttribute("aria-expanded", String(open));
     backdrop.hidden = !(open && phone.matches);
     sidebar.inert = phone.matches && !open;
@@ -28,7 +27,7 @@ export function setUpSidebar() {
   backdrop.addEventListener("click", () => set(false));
   phone.addEventListener("change", () => set(false));
   set(false);
-  return { open: () => set(true), close: () => set(false), isOpen: () => sidebar.classList.contains("open") };
+  return { open: () => set(true), close: () => set(false), isOpen: () => sidebar.classList.contains("drawn") };
 }
 
 /** The panel on the right with its tabs; `shown(name)` is called when a pane comes to be seen. */
@@ -75,7 +74,6 @@ export function setUpPanel(shown) {
     toggle: (name) => set(current === name ? null : name),
     close: () => set(null),
     current: () => current,
-    covers: () => narrow.matches,
   };
 }
 

@@ -54,6 +54,16 @@ export function setUpSettings({ store, chat }) {
   const auto = byId("auto-suggest");
   auto.checked = remembered("suggest", true) === true;
   auto.addEventListener("change", () => remember("suggest", auto.checked));
+  for (const kind of Object.keys(store.get().marks)) {
+    const box = byId(`show-${kind}`);
+    const set = () => store.set({ marks: { ...store.get().marks, [kind]: box.checked } });
+    box.checked = remembered(`marks.${kind}`, true) === true;
+    box.addEventListener("change", () => {
+      remember(`marks.${kind}`, box.checked);
+      set();
+    });
+    set();
+  }
   return { autoSuggest: () => auto.checked };
 }
 

@@ -62,7 +62,7 @@ const CHANGES = {
   path: (view, { keep, messages }) => {
     const kept = upTo(view, keep);
     const added = messages.map(message);
-    return { ...kept, messages: [...kept.messages, ...added] };
+    return { ...kept, messages: [...kept.messages, ...added], marks: { ...view.marks, ...marksOf(added) } };
   },
   started: (view, frame) => {
     const begun = message(frame.message);

@@ -1,0 +1,121 @@
+"""The pictures in docs/images, taken anew: `python -m tests.web.screenshots [FOLDER]`.
+
+The replies are the embedded model's own, drawn with the seed below on `convai serve`; the font is Inter where
+the machine has it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.web.browser import DESKTOP, Page
+from tests.web.chrome import chromium
+from tests.web.conftest import ROOT
+from tests.web.real_server import RealServer
+
+SEED = 1
+CANDIDATES = 4
+PHONE, TALL = (390, 780), (1280, 1040)
+SENTENCES = ("i am a nurse.", "i have two dogs.", "i love to cook italian food.")
+SAID = ("hi", "what do you do for a living?", "do you have any pets?")
+MOST = 150_000
+"""Bytes of a picture."""
+
+
+def main(folder: Path) -> None:
+    """Talk, and take the four pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as store, chromium("--hide-scrollbars") as chrome:
+        server = RealServer(Path(store))
+        server.start()
+        try:
+            page = Page(chrome, server.url, DESKTOP)
+            page.media(prefers_color_scheme="light", prefers_reduced_motion="reduce")
+            dress(page)
+            become_somebody(page)
+            talk(page)
+            take(page, folder / "desktop.png")
+            page.resize(*PHONE)
+            page.js("document.activeElement.blur()")
+            take(page, folder / "phone.png")
+            page.resize(*TALL)
+            page.click('[data-panel="settings"]')
+            set_number(page, "candidates", CANDIDATES)
+            page.act(-1, "regenerate")
+            page.until(lambda: page.shown(".branch") and page.idle() and page.shown("#chips button"))
+            page.act(-1, "inspect")
+            page.until(lambda: page.all(".candidates .chosen") and page.all(".group.reply"))
+            take(page, folder / "inspect.png")
+            page.resize(*DESKTOP)
+            page.media(prefers_color_scheme="dark", prefers_reduced_motion="reduce")
+            page.click('[data-tab="persona"]')
+            take(page, folder / "dark.png")
+        finally:
+            server.stop()
+
+
+def dress(page: Page) -> None:
+    """What a container's `system-ui` is looks like no desktop."""
+    stack = "Inter, system-ui, sans-serif"
+    page.js("document.documentElement.style.setProperty('--font', arguments[0])", stack)
+
+
+def become_somebody(page: Page) -> None:
+    """A persona and a seed."""
+    page.click('[data-panel="persona"]')
+    for field, text in (("name", "Ann"), ("sentences", "\n".join(SENTENCES))):
+        page.find(f"#persona-{field}").send_keys(Keys.CONTROL + "a" + Keys.NULL)
+        page.find(f"#persona-{field}").send_keys(text)
+    page.click("#persona-save")
+    page.click('[data-tab="settings"]')
+    set_number(page, "seed", SEED)
+    page.click("#close-panel")
+
+
+def set_number(page: Page, name: str, value: int) -> None:
+    """A decoding setting; the settings are open."""
+    page.find(f"#set-{name}").send_keys(Keys.CONTROL + "a" + Keys.NULL)
+    page.find(f"#set-{name}").send_keys(f"{value}{Keys.ENTER}")
+
+
+def talk(page: Page) -> None:
+    """Say everything, wait for the last suggestions."""
+    for text in SAID:
+        page.say(text)
+    page.until(lambda: page.shown("#chips button"))
+    page.until(lambda: len(page.all("#conversations li")) == 1)
+
+
+def take(page: Page, file: Path) -> None:
+    """What is to be seen now. Raises ValueError where the picture is too large."""
+    ActionChains(page.chrome).move_by_offset(0, 0).perform()
+    page.js("document.getElementById('toasts').replaceChildren()")
+    painted = "document.fonts.ready.then(() => requestAnimationFrame(() => setTimeout(arguments[0])))"
+    page.chrome.execute_async_script(painted)
+    picture = base64.b64decode(
+        page.chrome.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False})[
+            "data"
+        ]
+    )
+    out = io.BytesIO()
+    colours = Image.open(io.BytesIO(picture)).convert("RGB")
+    # by coverage: the few dots of a legend keep their colours, too
+    few = colours.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(out, "PNG", optimize=True)
+    size = len(out.getvalue())
+    if size > MOST:
+        raise ValueError(f"{file}: {size} bytes; at most {MOST}")
+    file.write_bytes(out.getvalue())
+    print(f"{file}: {size} bytes; {page.texts()}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/images")

@@ -1,0 +1,187 @@
+// One message of the log: its text with the words that mean somebody, its marks, and what one can do with it.
+
+import { byId, el, icon, iconButton, setChildren, setText } from "./dom.js";
+import { markElements } from "./marks.js";
+import { pieces } from "./mentions.js";
+
+/** What had the focus is gone: to the field, or where that would open a keyboard on the screen, to the log. */
+export function focusAway() {
+  byId(matchMedia("(pointer: coarse)").matches ? "log" : "message").focus();
+}
+
+export class Row {
+  #message = null;
+  #context = {};
+  #written = ""; // what the text's nodes were made of
+  #key = null;
+  #editing = false;
+
+  constructor(id, chat, inspect) {
+    Object.assign(this, { id, chat, inspect });
+    this.face = el("span", { class: "avatar face", "aria-hidden": "true" });
+    this.who = el("p", { class: "who" });
+    this.text = el("p", { class: "text", dir: "auto" });
+    this.tags = el("p", { class: "tags" });
+    this.marks = el("div", { class: "marks" });
+    this.actions = el("div", { class: "actions", role: "group" });
+    this.under = el("div", { class: "under" }, this.tags, this.marks, this.actions);
+    this.body = el("div", { class: "body" }, this.who, this.text, this.under);
+    this.element = el("article", { class: "message", data: { id } }, this.face, this.body);
+  }
+
+  /** `context`: the persona's name, whether it is the last message, was cut, a reply is being written (busy), its
+   * marks by kind and its mentions. */
+  show(message, context) {
+    const was = this.#context;
+    if (message === this.#message && Object.keys(context).every((name) => context[name] === was[name])) return;
+    this.#message = message;
+    this.#context = context;
+    const user = message.role === "user";
+    const { classList } = this.element;
+    classList.toggle("user", user);
+    classList.toggle("agent", !user);
+    classList.toggle("last", context.last);
+    classList.toggle("writing", message.status === "streaming");
+    if (!user && context.name !== was.name)
+      this.face.replaceChildren(context.name ? [...context.name][0].toUpperCase() : icon("logo"));
+    setText(this.who, user ? "You" : context.name || "Bot");
+    this.who.classList.toggle("hidden", user || !context.name);
+    if (!this.#editing) this.#showText();
+    const tag = tagOf(message, context);
+    setText(this.tags, tag);
+    this.tags.hidden = !tag;
+    if (context.marks !== was.marks || context.mentions !== was.mentions)
+      setChildren(this.marks, markElements(context.marks, message, context.mentions));
+    const { siblings, status } = message;
+    const key = JSON.stringify([siblings, status, context.last, context.cut, context.busy]);
+    if (key !== this.#key) {
+      this.#key = key;
+      this.#showActions(message, context);
+    }
+  }
+
+  #showText() {
+    const { text, status } = this.#message;
+    const mentions = status === "streaming" ? [] : this.#context.mentions;
+    const key = mentions.length ? JSON.stringify([text, mentions]) : text;
+    if (key === this.#written) return;
+    this.#written = key;
+    this.text.replaceChildren(...pieces(text, mentions).map(piece));
+  }
+
+  #showActions(message, { last, cut, busy }) {
+    const focused = this.actions.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+    const { siblings, role, status } = message;
+    const parts = [];
+    if (siblings.count > 1) {
+      const go = (to) => () => this.chat.do("switch", { message: to });
+      const at = `${siblings.index + 1}/${siblings.count}`;
+      parts.push(
+        el(
+          "span",
+          { class: "branch", role: "group", "aria-label": `Version ${siblings.index + 1} of ${siblings.count}` },
+          act("previous", "left", "Previous version", go(siblings.previous), busy || !siblings.previous),
+          el("span", { text: at, "aria-hidden": "true" }),
+          act("next", "right", "Next version", go(siblings.next), busy || !siblings.next),
+        ),
+      );
+    }
+    if (status !== "streaming") {
+      if (unanswered(message, { last, busy })) {
+        const ask = () => this.chat.do("regenerate", { message: message.id });
+        parts.push(act("answer", "refresh", "Ask for a reply", ask));
+      }
+      if (role === "agent") {
+        const again = () => this.chat.do("regenerate", { message: message.id });
+        parts.push(act("regenerate", "refresh", "Regenerate", again, busy));
+        if (last && (status === "interrupted" || cut)) {
+          const on = () => this.chat.do("continue", { message: message.id });
+          parts.push(act("continue", "play", "Continue", on, busy));
+        }
+      }
+      parts.push(act("edit", "pencil", "Edit", () => this.edit(), busy));
+      parts.push(act("copy", "copy", "Copy", () => this.#copy()));
+      if (role === "agent") parts.push(act("inspect", "layers", "Inspect", () => this.inspect(message.id)));
+    }
+    this.actions.setAttribute("aria-label", role === "agent" ? "This reply" : "Your message");
+    this.actions.replaceChildren(...parts);
+    if (!focused) return;
+    const same = this.actions.querySelector(`[data-act="${focused}"]:not(:disabled)`);
+    if (same) same.focus();
+    else focusAway();
+  }
+
+  /** Into the clipboard, which pages have only over HTTPS or from this machine; the tick says that it is there. */
+  async #copy() {
+    const done = await this.chat.copy(this.#message.text);
+    const button = this.actions.querySelector('[data-act="copy"]');
+    if (!done || !button) return;
+    button.replaceChildren(icon("check"));
+    setTimeout(() => button.replaceChildren(icon("copy")), 1500);
+  }
+
+  edit() {
+    if (this.#editing || !this.#message) return;
+    this.#editing = true;
+    const field = el("textarea", { class: "edit-field", rows: "2", "aria-label": "Edit the message", dir: "auto" });
+    field.value = this.#message.text;
+    const done = (focus = true) => {
+      this.#editing = false;
+      form.remove();
+      this.text.hidden = this.under.hidden = false;
+      this.#showText();
+      this.element.classList.remove("editing");
+      if (focus) byId("message").focus();
+    };
+    const save = async () => {
+      const text = field.value.replace(/\s+/gu, " ").trim();
+      if (!text || text === this.#message.text) return done();
+      if (await this.chat.do("edit", { message: this.id, text })) done();
+    };
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        save();
+      } else if (event.key === "Escape") {
+        event.stopPropagation();
+        done();
+      }
+    });
+    const form = el(
+      "div",
+      { class: "edit" },
+      field,
+      el(
+        "div",
+        { class: "row end" },
+        el("button", { type: "button", class: "soft", text: "Cancel", on: { click: () => done() } }),
+        el("button", { type: "button", class: "primary", text: "Save as new version", on: { click: save } }),
+      ),
+    );
+    this.text.hidden = this.under.hidden = true;
+    this.element.classList.add("editing");
+    this.text.after(form);
+    field.focus();
+    field.setSelectionRange(field.value.length, field.value.length);
+  }
+}
+
+/** A message that nothing follows: the server ended, or its reply was stopped, before there was a word. */
+const unanswered = ({ role }, { last, busy }) => role === "user" && last && !busy;
+
+function tagOf(message, context) {
+  if (message.status === "interrupted") return "stopped";
+  if (context.cut) return "cut at its greatest length";
+  return unanswered(message, context) ? "no reply" : "";
+}
+
+function act(name, picture, label, click, disabled = false) {
+  return iconButton(picture, label, click, { data: { act: name }, disabled });
+}
+
+/** A piece of a text; one that means somebody is underlined in the colour of its cluster. */
+function piece({ text, mention }) {
+  if (!mention) return text;
+  const props = { class: `mention colour-${mention.cluster % 6}`, text };
+  return el("span", { ...props, data: { cluster: String(mention.cluster), main: mention.main } });
+}
