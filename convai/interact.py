@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Final, Protocol, TextIO
 
 import convai
-from convai.dialog import AGENT, MAX_UTTERANCE_CHARS
+from convai.dialog import AGENT, MAX_UTTERANCE_CHARS, Turn
 from convai.engine import Event, Finished
 from convai.errors import ConvaiError, DataError, SettingsError
-from convai.mood import MoodReader
+from convai.links import LinkReader
+from convai.mood import MoodReader, tell
 from convai.persona_choice import PersonaDeck
 from convai.safe_text import one_line, visible
 from convai.session import Session
@@ -33,11 +35,16 @@ class LineReader(Protocol):
 
 
 def interact(
-    session: Session, deck: PersonaDeck, source: TextIO, out: TextIO, mood: MoodReader | None = None
+    session: Session,
+    deck: PersonaDeck,
+    source: TextIO,
+    out: TextIO,
+    mood: MoodReader | None = None,
+    links: LinkReader | None = None,
 ) -> None:
     """Talk until the user leaves: with prompts where both ends are a terminal, else line by line.
 
-    `mood` reads along, for /mood. Raises ConvaiError as `answer_lines` does.
+    `mood` and `links` read along, for /mood and /coref. Raises ConvaiError as `answer_lines` does.
     """
     if not (source.isatty() and out.isatty()):
         answer_lines(session, source, out)
@@ -46,12 +53,19 @@ def interact(
     keyboard = Keyboard(screen, slash.complete, history_path())
     try:
         with quiet_interrupts(source):
-            session.on_turn = mood
-            Chat(session, deck, screen, keyboard, mood).run()
+            session.on_turn = partial(_tell_all, [mood, links])
+            Chat(session, deck, screen, keyboard, mood, links).run()
     finally:
         keyboard.close()
-        if mood is not None:
-            mood.close()
+        for reader in (mood, links):
+            if reader is not None:
+                reader.close()
+
+
+def _tell_all(listeners: Sequence[Callable[[Turn], None] | None], turn: Turn) -> None:
+    """Every listener hears of the turn, also when another fails."""
+    for listener in listeners:
+        tell(listener, turn)
 
 
 def answer_lines(session: Session, source: TextIO, out: TextIO) -> None:
@@ -90,9 +104,11 @@ class Chat:
         screen: Screen,
         keyboard: LineReader,
         mood: MoodReader | None = None,
+        links: LinkReader | None = None,
     ) -> None:
         self.session = session
         self.mood = mood
+        self.links = links
         self.deck = deck
         self.screen = screen
         self.over = False

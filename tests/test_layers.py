@@ -79,6 +79,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "reply",
         "session",
         "mood",
+        "links",
         "explain",
         "store",
         "convert",

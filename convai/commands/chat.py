@@ -61,6 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="what reads the mood of the chat, for /mood (default: the embedded emotion model)",
     )
+    parser.add_argument(
+        "--coref-model",
+        metavar="DIR",
+        help="what finds who is meant, for /coref (default: the embedded coreference model)",
+    )
+    parser.add_argument(
+        "--coref-parser",
+        metavar="DIR|NAME",
+        help="the spaCy pipeline under it, such as en_core_web_sm (default: the embedded parser)",
+    )
     add_config_arguments(
         parser, DecodingConfig, title="decoding (a model's own settings come before these defaults)"
     )
@@ -93,8 +103,10 @@ def run(args: argparse.Namespace) -> int:
     import torch  # only now: a wrong option or file is told at once
 
     from convai.agent import load_agent
+    from convai.coref.chat import load_chat_reader
     from convai.emotion.classifier import EmotionClassifier
     from convai.interact import interact
+    from convai.links import LinkReader
     from convai.mood import MoodReader
     from convai.session import Session
 
@@ -110,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
     session.decoding = config_from_args(DecodingConfig, args, base=session.decoding)
     session.max_history = getattr(args, "max_history", session.max_history)
     mood = MoodReader(lambda: EmotionClassifier.load(args.emotion_model, "int8"))
+    links = LinkReader(lambda: load_chat_reader(args.coref_model, args.coref_parser))
     with open(os.devnull, "w") as nowhere:
-        interact(session, deck, sys.stdin, sys.stdout or nowhere, mood)  # None where the caller closed it
+        # stdout is None where the caller closed it
+        interact(session, deck, sys.stdin, sys.stdout or nowhere, mood, links)
     return 0

@@ -106,7 +106,8 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _line(scores: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.2%}" for name, value in scores.items()) or "nothing to score"
+    shares = [f"{name} {value:.2%}" for name, value in scores.items() if value <= 1]
+    return "  ".join([*shares, *(f"{name} {value:,}" for name, value in scores.items() if value > 1)])
 
 
 ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {"parser": _parser}

@@ -1,18 +1,21 @@
-"""`convai coref score`: chains against a key, GAP and WinoBias."""
+"""`convai coref score | check`: chains against a key, GAP and WinoBias; column files in order or not."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from convai.errors import SettingsError
 
 if TYPE_CHECKING:
+    from convai.coref.document import Document
+
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
+Item = TypeVar("Item")
 _TITLES: Final = {
     "mentions": "mentions",
     "muc": "MUC",
@@ -23,7 +26,9 @@ _TITLES: Final = {
 
 
 def add_actions(actions: Actions) -> None:
-    """The action score."""
+    """The actions score and check."""
+    check = actions.add_parser("check", help="say what is wrong in column files", allow_abbrev=False)
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="column files of CoNLL-2012")
     score = actions.add_parser(
         "score",
         help="MUC, B-cubed, CEAF-e, their mean and LEA of two column files; GAP; WinoBias",
@@ -37,9 +42,47 @@ def add_actions(actions: Actions) -> None:
         default=True,
         help="count clusters of one mention (default: on)",
     )
+    score.add_argument("--gap", type=Path, metavar="FILE.tsv", help="the model on ambiguous pronouns (GAP)")
+    score.add_argument(
+        "--winobias", type=Path, metavar="DIR", help="the model with and against stereotypes (WinoBias)"
+    )
+    score.add_argument(
+        "--model",
+        metavar="DIR",
+        help="a coreference model (default: the embedded one); for --gap, --winobias",
+    )
+    score.add_argument(
+        "--parser", metavar="DIR|NAME", help="the spaCy pipeline under it (default: the embedded parser)"
+    )
+
+
+def _check(args: argparse.Namespace) -> int:
+    from convai.coref.conll import read_conll
+
+    for path in args.files:
+        documents = read_conll(path, crossing="refuse")
+        words = sum(len(document) for document in documents)
+        clusters = [cluster for document in documents for cluster in document.clusters]
+        print(
+            f"{path}: {len(documents):,} documents, {words:,} words, {len(clusters):,} clusters, "
+            f"{sum(map(len, clusters)):,} mentions"
+        )
+    return 0
 
 
 def _score(args: argparse.Namespace) -> int:
+    if (args.gap or args.winobias) and args.files:
+        raise SettingsError("--gap and --winobias score a model, not two files; ask for one thing at a time")
+    if args.gap and args.winobias:
+        raise SettingsError("--gap and --winobias: ask for one thing at a time")
+    if args.gap:
+        return _score_gap(args)
+    if args.winobias:
+        return _score_winobias(args)
+    return _score_files(args)
+
+
+def _score_files(args: argparse.Namespace) -> int:
     from convai.coref.scorer.files import score_files
     from convai.coref.scorer.metrics import conll_f1
 
@@ -54,12 +97,76 @@ def _score(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result))
         return 0
-    print(f"{'':<10}{'recall':>10}{'precision':>11}{'F1':>9}")
-    for name, title in _TITLES.items():
-        sides = [100 * result[name][side] for side in ("recall", "precision", "f1")]
-        print(f"{title:<10}{sides[0]:>10.2f}{sides[1]:>11.2f}{sides[2]:>9.2f}")
+    _table({title: result[name] for name, title in _TITLES.items()})
     print(f"CoNLL's mean of the F1 of MUC, B-cubed and CEAF-e: {100 * result['conll_f1']:.2f}")
     return 0
 
 
-ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {"score": _score}
+def _score_gap(args: argparse.Namespace) -> int:
+    from convai.coref.checkpoint import load_resolver
+    from convai.coref.parsing.load import load_parser
+    from convai.coref.parsing.parse import document_of_turns
+    from convai.coref.scorer.gap import read_gap, score_gap
+
+    examples = read_gap(args.gap)
+    nlp, resolver = load_parser(args.parser), load_resolver(args.model)
+
+    def read(text: str) -> tuple[Document, list[tuple[int, int]]]:
+        document, places = document_of_turns(nlp, [(None, text)])
+        return document, [(start, end) for _, start, end in places]
+
+    tallies = score_gap(_shown(examples), read, resolver)
+    result: dict[str, Any] = {
+        name: {side: round(getattr(tally, side), 6) for side in ("recall", "precision", "f1")}
+        for name, tally in tallies.items()
+    }
+    masculine = result["masculine"]["f1"]
+    result["feminine_to_masculine"] = round(result["feminine"]["f1"] / masculine, 6) if masculine else 0.0
+    if args.json:
+        print(json.dumps(result))
+        return 0
+    _table({name: result[name] for name in tallies})
+    print(f"F1 of feminine pronouns to that of masculine ones: {result['feminine_to_masculine']:.3f}")
+    return 0
+
+
+def _score_winobias(args: argparse.Namespace) -> int:
+    from convai.coref.checkpoint import load_resolver
+    from convai.coref.parsing.load import load_parser
+    from convai.coref.parsing.parse import parse_documents
+    from convai.coref.scorer.winobias import find_winobias, read_winobias, score_winobias
+
+    files = {key: read_winobias(path) for key, path in find_winobias(args.winobias).items()}
+    nlp, resolver = load_parser(args.parser), load_resolver(args.model)
+    result: dict[str, Any] = {}
+    for (kind, side), documents in sorted(files.items()):
+        parse_documents(nlp, documents)
+        bias = score_winobias(_shown(documents), resolver)
+        result[f"type{kind}_{side}"] = {"f1": round(bias.f1, 6), "accuracy": round(bias.accuracy, 6)}
+    for kind in "12":
+        for name in ("f1", "accuracy"):
+            gap = result[f"type{kind}_pro"][name] - result[f"type{kind}_anti"][name]
+            result.setdefault(f"type{kind}_gap", {})[name] = round(gap, 6)
+    if args.json:
+        print(json.dumps(result))
+        return 0
+    print(f"{'':<12}{'CoNLL F1':>10}{'accuracy':>10}")
+    for name, sides in sorted(result.items()):
+        print(f"{name:<12}{100 * sides['f1']:>10.2f}{100 * sides['accuracy']:>10.2f}")
+    return 0
+
+
+def _shown(items: list[Item]) -> Iterable[Item]:
+    from tqdm import tqdm
+
+    return cast(Iterable[Item], tqdm(items, disable=None, leave=False))
+
+
+def _table(rows: dict[str, dict[str, float]]) -> None:
+    print(f"{'':<10}{'recall':>10}{'precision':>11}{'F1':>9}")
+    for title, row in rows.items():
+        sides = [100 * row[side] for side in ("recall", "precision", "f1")]
+        print(f"{title:<10}{sides[0]:>10.2f}{sides[1]:>11.2f}{sides[2]:>9.2f}")
+
+
+ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {"score": _score, "check": _check}

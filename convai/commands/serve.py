@@ -13,6 +13,7 @@ from convai.config import EngineConfig, ServerConfig
 
 if TYPE_CHECKING:
     from convai.emotion.classifier import Prediction
+    from convai.server.marks import ReadCoref
 
 HELP: Final = "serve the chat in the browser, the chat socket and an OpenAI-compatible REST API"
 
@@ -31,6 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--emotion-model",
         metavar="DIR|none",
         help="what reads the mood of messages (default: the embedded emotion model, where there is one)",
+    )
+    parser.add_argument(
+        "--coref-model",
+        metavar="DIR|embedded",
+        help="a coreference model that finds who is meant, for the page to draw (default: none)",
+    )
+    parser.add_argument(
+        "--coref-parser",
+        metavar="DIR|NAME",
+        help="the spaCy pipeline under it, such as en_core_web_sm (default: the embedded parser)",
     )
     add_config_arguments(parser, ServerConfig, title="server")
     add_config_arguments(parser, EngineConfig, title="engine")
@@ -54,6 +65,15 @@ def _mood(folder: str | None) -> Callable[[str], Prediction] | None:
     classifier = EmotionClassifier.load(folder, "int8")
     reader = MoodReader(lambda: classifier)
     return reader.of
+
+
+def _coref(folder: str | None, parser: str | None) -> ReadCoref | None:
+    """What reads who is meant. Raises ConvaiError where a model was asked for and cannot be loaded."""
+    from convai.coref.chat import load_chat_reader
+
+    if folder is None:
+        return None
+    return load_chat_reader(None if folder == "embedded" else folder, parser)
 
 
 def default_store() -> Path:
@@ -85,9 +105,10 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     agent = load_agent(args.model)
     read_mood = _mood(args.emotion_model)
+    read_coref = _coref(args.coref_model, args.coref_parser)
     where = config.store or default_store()
     with listen(config) as listening, Store(where) as store, agent.engine(engine_config).start() as engine:
-        app = App(Service(agent, engine, store, config, read_mood=read_mood))
+        app = App(Service(agent, engine, store, config, read_mood=read_mood, read_coref=read_coref))
         print(
             f"convai serves {agent.name} on {address(listening)} (Ctrl-C ends it); conversations: {where}",
             flush=True,

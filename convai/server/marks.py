@@ -12,9 +12,9 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from convai.coref.chat import Linked
 from convai.dialog import Turn
 from convai.protocol.values import Message
 from convai.server.metrics import Metrics
@@ -52,14 +52,6 @@ class Mood(Protocol):
     @property
     def emotions(self) -> Mapping[str, float]:
         """Label → probability."""
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """Words that mean one person or thing. `mentions` are (index of the turn, start, end) in characters."""
-
-    main: str
-    mentions: tuple[tuple[int, int, int], ...]
 
 
 ReadMood = Callable[[str], Mood]

@@ -282,6 +282,24 @@ def _show_mood(chat: Chat) -> None:
                 chat.screen.line(shown, prefix=f"     {what:<9} ")
 
 
+def _coref(chat: Chat, _text: str) -> None:
+    """Each person or thing that was named more than once, with its mentions and who said them."""
+    if chat.links is None:
+        raise ConvaiError("coreference is read in 'convai chat' only")
+    turns = chat.session.turns
+    if not turns:
+        raise ConvaiError("nothing was said yet")
+    found = chat.links.of(turns)
+    for link in found:
+        said = (
+            f"{'you' if turns[turn].speaker == USER else 'bot'}{_TIE}{turn + 1}:{_TIE}{turns[turn].text[a:b]}"
+            for turn, a, b in link.mentions
+        )
+        chat.screen.line(", ".join(said), prefix=f"{link.main}  ")
+    if not found:
+        chat.screen.note("nobody and nothing was named twice")
+
+
 def _help(chat: Chat, _text: str) -> None:
     for command in COMMANDS.values():
         for usage, text in command.usages:
@@ -318,6 +336,7 @@ COMMANDS: Final[dict[str, Command]] = {
         ),
         takes_text=True,
     ),
+    "coref": Command(_coref, (("/coref", "who and what is meant by which words of the conversation"),)),
     "settings": Command(
         _settings,
         (

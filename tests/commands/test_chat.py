@@ -39,7 +39,13 @@ class Door:
     deck: PersonaDeck
 
     def __call__(
-        self, session: Session, deck: PersonaDeck, source: object, out: object, mood: object = None
+        self,
+        session: Session,
+        deck: PersonaDeck,
+        source: object,
+        out: object,
+        mood: object = None,
+        links: object = None,
     ) -> None:
         self.session, self.deck = session, deck
 

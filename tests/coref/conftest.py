@@ -12,7 +12,6 @@ from tests.coref.treebanks import write_treebank
 
 @pytest.fixture(scope="session")
 def parser_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("spacy")
     folder = tmp_path_factory.mktemp("parser")
     treebank, entities = write_treebank(folder, copies=40)
     options = "--epochs 5 --width 16 --depth 2 --rows 200 50 50 50 --hidden 16 --batch-words 80 --lower 0.1"

@@ -177,6 +177,17 @@ def test_the_command_scores_two_files(tmp_path: Path, capsys: pytest.CaptureFixt
     assert re.search(r"^MUC +40\.00 +40\.00 +40\.00$", shown, re.MULTILINE)
 
 
+def test_check_counts_or_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key, response = files(tmp_path)
+    assert main(["coref", "check", key]) == 0
+    assert capsys.readouterr().out == f"{key}: 1 documents, 9 words, 2 clusters, 7 mentions\n"
+    crossing = [[(0, 3)], [(1, 5)]]
+    write_conll([Document("d", 0, [Sentence(list("abcdefghi"))], crossing)], response)
+    assert main(["coref", "check", key, response]) == 2
+    assert f"{response}:3: mentions of chains 0 and 1 cross" in capsys.readouterr().err
+    assert main(["coref", "score", key, response]) == 0
+
+
 def test_files_of_other_documents_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key, response = files(tmp_path)
     write_conll([Document("other", 0, [Sentence(["a"])])], response)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import spacy
 
 from convai.__main__ import main
 from convai.coref.document import Document, Sentence
@@ -14,8 +15,6 @@ from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse
 from convai.coref.parsing.universal import is_clear, to_universal
 from convai.errors import CheckpointError
 from tests.coref.treebanks import write_treebank
-
-spacy = pytest.importorskip("spacy")
 
 WORDS = "Anna likes her dog . He sleeps in Paris .".split()
 
@@ -43,6 +42,7 @@ def test_a_parser_learns_its_treebank_and_scores_say_so(
         capsys.readouterr()
         assert main([*argv, "--json", *more]) == 0
         [scores] = json.loads(capsys.readouterr().out).values()
+        assert scores.pop("words_per_s") > 0
         assert scores.keys() == {"tag", "uas", "las", "sents", "ner"}
         assert min(scores.values()) > 0.9
     assert main(argv) == 0
@@ -139,6 +139,12 @@ def test_training_does_not_overwrite_other_folders(
             "NN IN DT NN",
             "0:ROOT 0:prep 3:det 1:pobj",
             "0:root 3:case 3:det 0:nmod",
+        ),
+        (
+            "ran out of the house",
+            "VBD IN IN DT NN",
+            "0:ROOT 0:prep 1:prep 4:det 2:pobj",
+            "0:root 4:case 4:case 4:det 0:obl",
         ),
         (
             "She is a nurse .",

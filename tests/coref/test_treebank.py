@@ -77,3 +77,7 @@ def test_entities_are_laid_over_the_sentences_with_the_same_words(tmp_path: Path
     assert [s.entities for s in found[6:]] == [["B-PER"]]
     assert found[6].tags is None
     assert len(gather([treebank], [other], add=False)) == 6
+    blocks = entities.read_text().strip().split("\n\n")
+    entities.write_text("\n\n".join(reversed(blocks)) + "\n")
+    again = gather([treebank], [entities])
+    assert [s.entities for s in again] == [s.entities for s in found[:6]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,19 +147,19 @@ def _blocks(path: Path) -> Iterator[tuple[int, list[tuple[str, str]]]]:
 
 
 def add_entities(sentences: list[Annotated], entities: list[Annotated]) -> int:
-    """Lay entities over parsed sentences with the same words, in the same order; how many sentences got them.
+    """Lay entities over parsed sentences with the same words; how many sentences got them.
 
-    Sentences that one of the two files lacks are passed over.
+    Equal sentences get them in the order of the file, whose documents may come in another order.
     """
-    count = at = 0
+    waiting: dict[tuple[str, ...], deque[Annotated]] = {}
+    for marked in entities:
+        waiting.setdefault(tuple(marked.words), deque()).append(marked)
+    count = 0
     for sentence in sentences:
-        if sentence.entities is not None:
-            continue
-        for ahead in range(at, min(at + 50, len(entities))):
-            if entities[ahead].words == sentence.words:
-                sentence.entities = entities[ahead].entities
-                count, at = count + 1, ahead + 1
-                break
+        same = waiting.get(tuple(sentence.words))
+        if same and sentence.entities is None:
+            sentence.entities = same.popleft().entities
+            count += 1
     return count
 
 

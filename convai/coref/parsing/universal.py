@@ -58,9 +58,10 @@ def to_universal(
 ) -> tuple[list[int], list[str]]:
     """Heads and labels of one sentence in Universal Dependencies. `heads`: a root's is its own index."""
     head, dep = list(heads), list(deps)
-    for i in range(len(head)):
+    lifted: set[int] = set()
+    for i in reversed(range(len(head))):  # "out of the house": the inner one first
         if dep[i] in ("prep", "agent", "dative"):
-            _lift_object(i, tags, head, dep)
+            _lift_object(i, tags, head, dep, lifted)
     for i in range(len(head)):
         if dep[i] in ("attr", "acomp") and head[i] != i and words[head[i]].lower() in _BE:
             _lift_attribute(i, head, dep)
@@ -68,11 +69,16 @@ def to_universal(
     return head, [_SAME.get(label, label) for label in dep]
 
 
-def _lift_object(i: int, tags: Sequence[str], head: list[int], dep: list[str]) -> None:
-    """prep(sat, on), pobj(on, mat) → obl(sat, mat), case(mat, on). The same for nouns: nmod."""
-    inner = next((c for c, h in enumerate(head) if h == i and dep[c] in ("pobj", "pcomp")), None)
+def _lift_object(i: int, tags: Sequence[str], head: list[int], dep: list[str], lifted: set[int]) -> None:
+    """prep(sat, on), pobj(on, mat) → obl(sat, mat), case(mat, on). The same for nouns: nmod.
+
+    `lifted`: the objects that were lifted before, which a preposition around theirs lifts once more.
+    """
+    inside = (c for c, h in enumerate(head) if h == i and (dep[c] in ("pobj", "pcomp") or c in lifted))
+    inner = next(inside, None)
     if inner is None:
         return
+    lifted.add(inner)
     outer = head[i]
     if dep[inner] == "pcomp":
         label, mark = "advcl", "mark"
