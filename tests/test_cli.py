@@ -23,10 +23,12 @@ ROOT = Path(__file__).parent.parent
 HELPERS = (
     "__init__",
     "common",
+    "bench_coref",
     "bench_emotion",
     "bench_finetune",
     "bench_inference",
     "bench_memory",
+    "coref_model",
     "coref_parser",
     "coref_score",
     "emotion_train",
