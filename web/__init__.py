@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from flask import Blueprint, Response, jsonify, render_template, request
@@ -48,6 +49,7 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 """On every answer. Nothing inline, nothing from elsewhere, no text that becomes markup (trusted types)."""
 
+_NOT_MODULES: Final = ("theme-first.js",)
 _CARD_FORMATS: Final = ("json", "png")
 
 
@@ -75,7 +77,7 @@ def create_blueprint(name: str = "web") -> Blueprint:
 
 def index() -> str:
     """The page itself."""
-    return render_template("convai/index.html", version=convai.__version__)
+    return render_template("convai/index.html", version=convai.__version__, modules=_modules())
 
 
 def personas() -> Response:
@@ -113,6 +115,13 @@ def write() -> Response:
         response = Response(card_png(card, image=picture), mimetype="image/png")
     response.headers["Content-Disposition"] = f"attachment; filename=persona.{format}"
     return response
+
+
+@cache
+def _modules() -> tuple[str, ...]:
+    """The ES modules, told in the page itself: found one by one, each would cost a round trip."""
+    found = sorted(path.name for path in (Path(__file__).parent / "static" / "js").glob("*.js"))
+    return tuple(name for name in found if name not in _NOT_MODULES)
 
 
 @cache

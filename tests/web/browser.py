@@ -25,6 +25,11 @@ WAIT = 60.0
 """Seconds until a test gives up; what is waited for takes some hundredths."""
 DESKTOP, PHONE = (1280, 800), (390, 780)
 
+_LOOK = """
+const all = [...document.querySelectorAll(arguments[0])];
+const visible = (e) => Boolean(e?.checkVisibility({ visibilityProperty: true }) && e.getClientRects().length);
+"""
+
 
 class Page:
     """One tab with the page in it."""
@@ -34,6 +39,12 @@ class Page:
         self.resize(*size)
         chrome.get(url)
         self.until(lambda: self.shown("#welcome, .message"))
+
+    def leave(self) -> None:
+        """Go away, and leave nothing behind for the next one."""
+        self.js("localStorage.clear(); sessionStorage.clear()")
+        self.media(prefers_color_scheme="light")
+        self.chrome.get("about:blank")
 
     def resize(self, width: int, height: int) -> None:
         """The size of the page itself; windows have a least width."""
@@ -48,7 +59,7 @@ class Page:
     def until(self, condition: Callable[[], T]) -> T:
         """Wait for something true; what is not there yet, or no longer, is not true."""
         wait: WebDriverWait[Chrome] = WebDriverWait(
-            self.chrome, WAIT, 0.02, (NoSuchElementException, StaleElementReferenceException)
+            self.chrome, WAIT, 0.03, (NoSuchElementException, StaleElementReferenceException)
         )
         return wait.until(lambda _: condition())
 
@@ -59,10 +70,10 @@ class Page:
         return self.chrome.find_elements(By.CSS_SELECTOR, selector)
 
     def shown(self, selector: str) -> bool:
-        return any(element.is_displayed() for element in self.all(selector))
+        return bool(self.js(f"{_LOOK} return all.some(visible)", selector))
 
     def click(self, selector: str) -> None:
-        self.until(lambda: self.find(selector).is_displayed() and self.find(selector).is_enabled())
+        self.until(lambda: self.js(f"{_LOOK} return visible(all[0]) && !all[0].disabled", selector))
         self.find(selector).click()
 
     def texts(self) -> list[str]:
@@ -80,7 +91,10 @@ class Page:
         self.until(lambda: len(self.texts()) == before + 2 and self.idle())
 
     def idle(self) -> bool:
-        return self.find("#log").get_attribute("aria-busy") == "false" and not self.all(".ghosted")
+        script = (
+            "return document.querySelector('#log[aria-busy=false]') && !document.querySelector('.ghosted')"
+        )
+        return bool(self.js(script))
 
     def act(self, message: int, name: str) -> None:
         """Click an action of a message; -1 is the last."""

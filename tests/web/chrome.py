@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+_ALWAYS = (
+    "headless=new",
+    "no-sandbox",
+    "disable-dev-shm-usage",
+    "disable-gpu",
+    "lang=en",
+    "force-prefers-reduced-motion",  # frames of a caret that blinks cost more than all the rest
+)
+
 
 def installed() -> bool:
     """Whether there is one on this machine, with its driver."""
@@ -24,7 +33,7 @@ def chromium(*arguments: str) -> Iterator[Chrome]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
-    for name in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "lang=en"):
+    for name in _ALWAYS:
         options.add_argument(f"--{name}")
     for argument in arguments:
         options.add_argument(argument)

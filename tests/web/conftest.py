@@ -65,13 +65,22 @@ def world() -> World:
     return World()
 
 
-@pytest.fixture
-def server(world: World) -> Iterator[FakeServer]:
-    """A server that shows `world`."""
+@pytest.fixture(scope="session")
+def fake_server() -> Iterator[FakeServer]:
+    """One scripted server for all tests."""
     from tests.web.fake_server import FakeServer
 
-    made = FakeServer(world)
-    made.start()
+    made = FakeServer()
     yield made
+    if made.up:
+        made.kill()
+
+
+@pytest.fixture
+def server(fake_server: FakeServer, world: World) -> Iterator[FakeServer]:
+    """The server, up, with `world` behind it."""
+    fake_server.world = world
+    if not fake_server.up:
+        fake_server.start()
+    yield fake_server
     world.gate.open()
-    made.kill()

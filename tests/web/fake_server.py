@@ -323,20 +323,22 @@ def limits_of(limits: Limits) -> dict[str, int]:
     return {name: getattr(limits, name) for name in Limits.__dataclass_fields__}
 
 
-def flask_app(world: World) -> Flask:
+def flask_app(server: FakeServer) -> Flask:
     """The page, and the two routes that belong to a server with a store."""
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(web_package().create_blueprint())
 
     @app.get("/api/conversations/<id>/export")
     def export(id: str) -> Response:
-        texts = [message.text for message in world.conversations[id].branch(world.conversations[id].leaf)]
+        there = server.world.conversations[id]
+        texts = [message.text for message in there.branch(there.leaf)]
         if request.args["format"] == "json":
             return jsonify(format="convai.conversation", version=1, messages=texts)
         return Response("\n".join(texts), mimetype="text/plain")
 
     @app.post("/api/conversations/import")
     def import_() -> tuple[Response, int]:
+        world = server.world
         made = Conversation(world.new_id("c"), SAMPLE, world.settings())
         parent = None
         for i, text in enumerate(json.loads(request.get_data())["messages"]):
@@ -351,15 +353,18 @@ def flask_app(world: World) -> Flask:
 
 
 class FakeServer:
-    """A server that shows a World, on a port of its own that stays the same after `kill` and `start`."""
+    """A server that shows a World, on a port of its own that stays the same after `kill` and `start`.
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    Another `world` may be put in while nobody is connected.
+    """
+
+    def __init__(self) -> None:
+        self.world = World()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
-        self._pages = WSGIMiddleware(flask_app(world))  # type: ignore[arg-type]  # its own idea of WSGI's types
+        self._pages = WSGIMiddleware(flask_app(self))  # type: ignore[arg-type]  # its own idea of WSGI's types
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -369,6 +374,11 @@ class FakeServer:
                 await Door(self.world, receive, send).serve()
         elif scope["type"] == "http":
             await self._pages(scope, receive, send)
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
         config = uvicorn.Config(

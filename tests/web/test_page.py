@@ -41,11 +41,10 @@ def page(chromium: Chrome, server: FakeServer) -> Iterator[Page]:
     """The page, just opened. At the end nothing may have gone wrong in it."""
     chromium.get_log("browser")  # type: ignore[no-untyped-call]
     opened = Page(chromium, server.url)
-    opened.js("localStorage.clear(); sessionStorage.clear()")
     yield opened
-    assert list(opened.problems()) == []
-    opened.media(prefers_color_scheme="light")
-    chromium.get("about:blank")
+    problems = list(opened.problems())
+    opened.leave()
+    assert problems == []
 
 
 def test_a_chat(page: Page, world: World) -> None:
@@ -451,7 +450,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(
     page.chrome.refresh()
     page.say("hi")
     assert page.texts() == ["hi", reply("hi")]
-    page.js("sessionStorage.clear()")
+    page.leave()
 
 
 def test_two_windows_show_the_same(page: Page, server: FakeServer, world: World) -> None:
@@ -590,8 +589,7 @@ def test_focus_stays_when_what_had_it_goes(page: Page) -> None:
     assert page.focused() == "message"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", ["desktop", "phone"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", "desktop"), ("dark", "phone")])
 def test_axe_finds_no_serious_issue(page: Page, scheme: str, width: str) -> None:
     """axe-core on the page in every state that shows something new."""
     page.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")

@@ -40,12 +40,11 @@ def page(chromium: Chrome, server: RealServer) -> Iterator[Page]:
     """A new chat. At the end nothing may have gone wrong in the page."""
     chromium.get_log("browser")  # type: ignore[no-untyped-call]
     opened = Page(chromium, server.url)
-    opened.js("localStorage.clear(); sessionStorage.clear()")
     opened.until(lambda: opened.all("#welcome-sentences li"))
     yield opened
-    assert list(opened.problems()) == []
-    opened.media(prefers_color_scheme="light")
-    chromium.get("about:blank")
+    problems = list(opened.problems())
+    opened.leave()
+    assert problems == []
 
 
 def set_number(page: Page, name: str, value: int) -> None:
