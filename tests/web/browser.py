@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from selenium.common.exceptions import (
-    ElementNotInteractableException,
     NoSuchElementException,
     StaleElementReferenceException,
 )
@@ -100,12 +98,12 @@ class Page:
         """Click an action of a message; -1 is the last."""
         row = self.all(".message")[message]
         row.find_element(By.CSS_SELECTOR, ".text").click()  # as a finger does; a pointer need not
+        self.until(lambda: row.find_element(By.CSS_SELECTOR, f'[data-act="{name}"]').is_displayed())
         row.find_element(By.CSS_SELECTOR, f'[data-act="{name}"]').click()
 
     def hurry(self) -> None:
         """Try to connect now, unless that is being done."""
-        with suppress(ElementNotInteractableException):
-            self.find("#banner-now").click()
+        self.js("const now = document.getElementById('banner-now'); if (!now.hidden) now.click()")
 
     def keys(self, *keys: str) -> None:
         """Press keys, the last one with the others held down."""

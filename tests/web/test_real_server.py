@@ -193,18 +193,6 @@ def test_a_killed_server_loses_nothing(page: Page, server: RealServer) -> None:
     assert len(page.texts()) == 6
 
 
-def test_what_is_said_while_the_server_is_away_arrives_once(page: Page, server: RealServer) -> None:
-    page.say("hi!")
-    server.kill()
-    page.until(lambda: page.shown("#banner"))
-    page.type("are you there?" + Keys.ENTER)
-    page.until(lambda: page.shown(".ghosted"))
-    server.start()
-    page.hurry()
-    page.until(lambda: not page.shown("#banner") and len(page.texts()) == 4 and page.idle())
-    assert page.texts()[2] == "are you there?"
-
-
 def test_by_the_keyboard_alone(page: Page) -> None:
     assert page.focused() == "message"
     page.keys("h")

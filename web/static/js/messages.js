@@ -14,6 +14,16 @@ export function setUpMessages({ store, chat, inspect }) {
   const list = byId("messages");
   const toEnd = byId("to-end");
   const rows = new Map(); // message → Row
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        seen.unobserve(target);
+        rows.get(target.dataset.id)?.near();
+      }
+    },
+    { root: log, rootMargin: "400px" },
+  );
   let following = true;
 
   log.addEventListener("scroll", () => {
@@ -60,7 +70,11 @@ export function setUpMessages({ store, chat, inspect }) {
     const busy = writing(view) !== null;
     const mentions = mentionsOf(view);
     const shown = view.messages.map((message) => {
-      if (!rows.has(message.id)) rows.set(message.id, new Row(message.id, chat, inspect));
+      if (!rows.has(message.id)) {
+        const made = new Row(message.id, chat, inspect);
+        rows.set(message.id, made);
+        seen.observe(made.element);
+      }
       const row = rows.get(message.id);
       row.show(message, {
         name: view.persona.name,

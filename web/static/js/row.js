@@ -14,6 +14,7 @@ export class Row {
   #context = {};
   #written = ""; // what the text's nodes were made of
   #key = null;
+  #near = false;
   #editing = false;
 
   constructor(id, chat, inspect) {
@@ -50,14 +51,23 @@ export class Row {
     const tag = tagOf(message, context);
     setText(this.tags, tag);
     this.tags.hidden = !tag;
+    classList.toggle("tagged", Boolean(tag));
+    classList.toggle("versions", message.siblings.count > 1);
     if (context.marks !== was.marks || context.mentions !== was.mentions)
-      setChildren(this.marks, markElements(context.marks, message, context.mentions));
-    const { siblings, status } = message;
-    const key = JSON.stringify([siblings, status, context.last, context.cut, context.busy]);
-    if (key !== this.#key) {
-      this.#key = key;
-      this.#showActions(message, context);
-    }
+      this.#showMarks();
+    this.#showActions();
+  }
+
+  /** It is, or may soon be, seen: before that nobody needs its buttons, and a thousand messages have many. */
+  near() {
+    this.#near = true;
+    this.#showActions();
+  }
+
+  #showMarks() {
+    const elements = markElements(this.#context.marks, this.#message, this.#context.mentions);
+    setChildren(this.marks, elements);
+    this.element.classList.toggle("marked", elements.length > 0);
   }
 
   #showText() {
@@ -69,46 +79,53 @@ export class Row {
     this.text.replaceChildren(...pieces(text, mentions).map(piece));
   }
 
-  #showActions(message, { last, cut, busy }) {
-    const focused = this.actions.contains(document.activeElement) ? document.activeElement.dataset.act : null;
-    const { siblings, role, status } = message;
-    const parts = [];
-    if (siblings.count > 1) {
-      const go = (to) => () => this.chat.do("switch", { message: to });
-      const at = `${siblings.index + 1}/${siblings.count}`;
-      parts.push(
-        el(
-          "span",
-          { class: "branch", role: "group", "aria-label": `Version ${siblings.index + 1} of ${siblings.count}` },
-          act("previous", "left", "Previous version", go(siblings.previous), busy || !siblings.previous),
-          el("span", { text: at, "aria-hidden": "true" }),
-          act("next", "right", "Next version", go(siblings.next), busy || !siblings.next),
-        ),
-      );
+  #showActions() {
+    const message = this.#message;
+    const { last, cut, busy } = this.#context;
+    const { siblings, status } = message;
+    if (!this.#near && !last && siblings.count === 1) return;
+    const held = this.actions.contains(document.activeElement) ? document.activeElement : null;
+    const key = JSON.stringify([siblings, status, last, cut, unanswered(message, this.#context)]);
+    if (key !== this.#key) {
+      this.#key = key;
+      this.actions.setAttribute("aria-label", message.role === "agent" ? "This reply" : "Your message");
+      this.actions.replaceChildren(...this.#buttons(message, this.#context));
     }
-    if (status !== "streaming") {
-      if (unanswered(message, { last, busy })) {
-        const ask = () => this.chat.do("regenerate", { message: message.id });
-        parts.push(act("answer", "refresh", "Ask for a reply", ask));
-      }
-      if (role === "agent") {
-        const again = () => this.chat.do("regenerate", { message: message.id });
-        parts.push(act("regenerate", "refresh", "Regenerate", again, busy));
-        if (last && (status === "interrupted" || cut)) {
-          const on = () => this.chat.do("continue", { message: message.id });
-          parts.push(act("continue", "play", "Continue", on, busy));
-        }
-      }
-      parts.push(act("edit", "pencil", "Edit", () => this.edit(), busy));
-      parts.push(act("copy", "copy", "Copy", () => this.#copy()));
-      if (role === "agent") parts.push(act("inspect", "layers", "Inspect", () => this.inspect(message.id)));
-    }
-    this.actions.setAttribute("aria-label", role === "agent" ? "This reply" : "Your message");
-    this.actions.replaceChildren(...parts);
-    if (!focused) return;
-    const same = this.actions.querySelector(`[data-act="${focused}"]:not(:disabled)`);
+    for (const button of this.actions.querySelectorAll("[data-waits]")) button.disabled = busy;
+    if (!held || (held.isConnected && !held.disabled)) return;
+    const same = this.actions.querySelector(`[data-act="${held.dataset.act}"]:not(:disabled)`);
     if (same) same.focus();
     else focusAway();
+  }
+
+  /** What one can do with it; what would disturb a reply that is being written waits for its end. */
+  #buttons(message, context) {
+    const { siblings, role, status, id } = message;
+    const parts = siblings.count > 1 ? [this.#branch(siblings)] : [];
+    if (status === "streaming") return parts;
+    const ask = (type) => () => this.chat.do(type, { message: id });
+    if (unanswered(message, context)) parts.push(act("answer", "refresh", "Ask for a reply", ask("regenerate")));
+    if (role === "agent") {
+      parts.push(act("regenerate", "refresh", "Regenerate", ask("regenerate"), WAITS));
+      if (context.last && (status === "interrupted" || context.cut))
+        parts.push(act("continue", "play", "Continue", ask("continue"), WAITS));
+    }
+    parts.push(act("edit", "pencil", "Edit", () => this.edit(), WAITS));
+    parts.push(act("copy", "copy", "Copy", () => this.#copy()));
+    if (role === "agent") parts.push(act("inspect", "layers", "Inspect", () => this.inspect(id)));
+    return parts;
+  }
+
+  #branch({ index, count, previous, next }) {
+    const to = (message) => (message ? WAITS : { disabled: true });
+    const go = (message) => () => this.chat.do("switch", { message });
+    return el(
+      "span",
+      { class: "branch", role: "group", "aria-label": `Version ${index + 1} of ${count}` },
+      act("previous", "left", "Previous version", go(previous), to(previous)),
+      el("span", { text: `${index + 1}/${count}`, "aria-hidden": "true" }),
+      act("next", "right", "Next version", go(next), to(next)),
+    );
   }
 
   /** Into the clipboard, which pages have only over HTTPS or from this machine; the tick says that it is there. */
@@ -175,8 +192,10 @@ function tagOf(message, context) {
   return unanswered(message, context) ? "no reply" : "";
 }
 
-function act(name, picture, label, click, disabled = false) {
-  return iconButton(picture, label, click, { data: { act: name }, disabled });
+const WAITS = Object.freeze({ "data-waits": true });
+
+function act(name, picture, label, click, props = {}) {
+  return iconButton(picture, label, click, { data: { act: name }, ...props });
 }
 
 /** A piece of a text; one that means somebody is underlined in the colour of its cluster. */
