@@ -1,4 +1,4 @@
-"""`convai emotion train | finetune | evaluate | export`: models of one's own, and what they are worth."""
+"""`convai emotion train | vectors | finetune | evaluate | export`: models of one's own, and their worth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DTYPES: Final = ("float16", "bfloat16", "float32")
 
 
 def add_actions(actions: Actions) -> None:
-    """The actions train, finetune, evaluate and export."""
+    """The actions train, vectors, finetune, evaluate and export."""
     from convai.emotion.settings import FinetuneSettings, TrainSettings
 
     train = actions.add_parser("train", help="a network from nothing, on label sets", allow_abbrev=False)
@@ -37,6 +37,25 @@ def add_actions(actions: Actions) -> None:
     )
     train.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
     add_config_arguments(train, TrainSettings, title="training")
+
+    words = actions.add_parser("vectors", help="word vectors from plain text", allow_abbrev=False)
+    words.add_argument(
+        "data", nargs="+", type=Path, metavar="DATA", help="label sets, whose frequent words get a vector"
+    )
+    words.add_argument(
+        "--texts",
+        nargs="+",
+        default=[],
+        metavar="FILE[@K]",
+        help="more to read: text files, dialogues (.jsonl), label sets; @K takes every K-th line",
+    )
+    words.add_argument("--beside", type=Path, metavar="FILE.npz", help="vectors to put before these")
+    words.add_argument("--size", type=int, default=128, metavar="N", help="numbers a word (default: 128)")
+    words.add_argument(
+        "--vocab-size", type=int, default=20000, metavar="N", help="most words (default: %(default)s)"
+    )
+    words.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
+    words.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
 
     tune = actions.add_parser("finetune", help="teach a model labels of one's own", allow_abbrev=False)
     tune.add_argument(
@@ -117,6 +136,32 @@ def _train(args: argparse.Namespace) -> int:
     print(
         f"{args.resume or args.out}: done; try it: convai emotion predict --model {args.resume or args.out}"
     )
+    return 0
+
+
+def _vectors(args: argparse.Namespace) -> int:
+    from convai.emotion.labelled import TRAIN
+    from convai.emotion.readers import read_labelled
+
+    if args.size < 1:
+        raise SettingsError(f"--size={args.size}: use 1 or more")
+    if args.out.suffix != ".npz":
+        raise SettingsError(f"--out={args.out}: end the name in .npz, which it will be")
+    sets = [read_labelled(path).split(TRAIN).texts for path in args.data]
+    _threads(args.threads)
+    from convai.emotion.cooccurrence import beside, learn_vectors
+    from convai.emotion.settings import TrainSettings
+    from convai.emotion.vectors import read_vectors, write_vectors
+    from convai.emotion.vocabulary import Vocabulary
+
+    others = read_vectors(args.beside) if args.beside else {}
+    vocabulary = Vocabulary.build(
+        (text for texts in sets for text in texts), size=args.vocab_size, min_count=TrainSettings().min_count
+    )
+    sources = [*map(str, args.data), *args.texts]
+    vectors = beside(vocabulary, learn_vectors(vocabulary, sources, args.size), others)
+    write_vectors(args.out, vocabulary.words, vectors)
+    print(f"{args.out}: {len(vectors):,} words, {vectors.shape[1]} numbers each")
     return 0
 
 
@@ -242,6 +287,7 @@ def _export(args: argparse.Namespace) -> int:
 
 ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "train": _train,
+    "vectors": _vectors,
     "finetune": _finetune,
     "evaluate": _evaluate,
     "export": _export,

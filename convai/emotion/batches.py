@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convai.emotion.config import Head
 from convai.emotion.labelled import Target, Texts
-from convai.emotion.vocabulary import PAD_ID, Vocabulary
+from convai.emotion.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 
 _WINDOW = 50
 """Batches whose texts are sorted by length together: little padding, yet another mixture every time."""
@@ -114,6 +114,12 @@ def epoch(
         rng.shuffle(cuts)
         for cut in cuts:
             yield collate(near[cut : cut + batch_size])
+
+
+def with_unknown(batch: Batch, share: float) -> Batch:
+    """The batch with a `share` of its words, drawn by torch's generator, unknown to the network."""
+    gone = (torch.rand(batch.ids.shape) < share) & (batch.ids != PAD_ID)
+    return Batch(batch.ids.masked_fill(gone, UNKNOWN_ID), batch.lengths, batch.parts)
 
 
 def in_order(task: Task, batch_size: int) -> Iterator[tuple[list[int], Batch]]:

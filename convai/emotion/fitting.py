@@ -143,6 +143,27 @@ def snapshot(model: EmotionModel) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.state_dict().items()}
 
 
+class RunningMean:
+    """The weights of a model averaged over its steps, newer ones more: what decays is the old, by `decay`.
+
+    Early on the mean is shorter, so that the first weights do not linger.
+    """
+
+    def __init__(self, model: EmotionModel, decay: float) -> None:
+        self.weights = snapshot(model)
+        self.steps = 0
+        self._decay = decay
+        self._model = model
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the model's present weights in."""
+        self.steps += 1
+        new = self._model.state_dict()
+        keep = min(self._decay, self.steps / (9 + self.steps))
+        torch._foreach_lerp_(list(self.weights.values()), [new[name] for name in self.weights], 1 - keep)
+
+
 def falling(step: int, total: int, warmup: int) -> float:
     """The learning rate's factor: up from 0 over `warmup` steps, then down to 0 at `total`."""
     rise = min(1.0, (step + 1) / max(1, warmup))

@@ -52,6 +52,16 @@ class TrainSettings:
     """Gradients are clipped to this norm."""
     balanced: bool = False
     """Draw every label equally often instead of every text."""
+    vectors: str = ""
+    """A .npz file of words and vectors, with which the first channels of the embedding begin."""
+    vector_scale: float = 0.4
+    """Root mean square of the numbers of those vectors in the embedding."""
+    word_dropout: float = 0.0
+    """Share of words that are unknown to the network, in training."""
+    average: float = 0.0
+    """Decay a step of the weights' running mean, which becomes the model; 0 takes the weights themselves."""
+    level: bool = False
+    """Give rare labels of single-label sets the bias that is best for macro-F1 on the held-out texts."""
     held_out: float = 0.05
     """Share of the training texts that choose the best epoch and the thresholds."""
     patience: int = 6
@@ -64,8 +74,9 @@ class TrainSettings:
             _check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
         _check(self.vocab_size >= 10, "vocab_size", self.vocab_size, "use 10 or more")
         _check(self.min_count >= 1, "min_count", self.min_count, "use 1 or more")
-        for name in ("embed_dropout", "final_dropout"):
+        for name in ("embed_dropout", "final_dropout", "word_dropout", "average"):
             _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "use 0 up to 1")
+        _check(self.vector_scale > 0, "vector_scale", self.vector_scale, "use a number above 0")
         _check(self.lr > 0, "lr", self.lr, "use a number above 0")
         _check(self.embed_l2 >= 0, "embed_l2", self.embed_l2, "use 0 or more")
         _check(self.max_norm > 0, "max_norm", self.max_norm, "use a number above 0")

@@ -1,8 +1,8 @@
 """`convai emotion train`: one network from nothing on several label sets at once, resumable between epochs.
 
-OUT holds run.json (settings, data), log.jsonl (a line an epoch), training.pt (weights, optimizer, the best so
-far), and from the first good epoch on the model itself, which every epoch that is better replaces. An epoch's
-batches depend on its number alone, so a run that was stopped goes on as if it had not been.
+OUT holds run.json (settings, data), log.jsonl (a line an epoch), training.pt (weights, mean, optimizer, the
+best so far), and from the first good epoch on the model itself, which every better epoch replaces.
+An epoch's batches depend on its number alone, so a run that was stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ from tqdm import tqdm
 from convai.atomic import atomic_write
 from convai.checkpoint import read_json, write_json
 from convai.config_values import laid_over
-from convai.emotion.batches import Task, epoch
+from convai.emotion.batches import Batch, Task, epoch, with_unknown
 from convai.emotion.checkpoint import save_emotion_model
 from convai.emotion.config import EmotionConfig
 from convai.emotion.fitting import (
+    RunningMean,
     falling,
     judged,
     optimizer,
@@ -34,10 +35,12 @@ from convai.emotion.fitting import (
     with_thresholds,
 )
 from convai.emotion.labelled import TRAIN, VALID, LabelSet
+from convai.emotion.levelling import best_strength, level
 from convai.emotion.model import EmotionModel
 from convai.emotion.readers import read_labelled
 from convai.emotion.settings import LAYERS, TrainSettings
 from convai.emotion.tables import with_validation
+from convai.emotion.vectors import begin_with, read_vectors
 from convai.emotion.vocabulary import Vocabulary
 from convai.errors import CheckpointError, SettingsError, TrainingError
 
@@ -68,6 +71,9 @@ def new_run(
         raise SettingsError(f"--weights: {len(weights)} numbers for {len(paths)} data sets; give one each")
     if any(weight <= 0 for weight in weights):
         raise SettingsError("--weights: use numbers above 0")
+    if settings.vectors:
+        read_vectors(Path(settings.vectors))  # before anything is written
+        settings = dataclasses.replace(settings, vectors=str(Path(settings.vectors).resolve()))
     data = _read(paths, rows, settings)
     write_json(
         out / RUN,
@@ -136,6 +142,9 @@ class _Run:
                 heads=tuple(labelled.head() for labelled in data),
             )
         )
+        if settings.vectors:
+            begin_with(self.model.embed, self.vocabulary, Path(settings.vectors), settings.vector_scale)
+        self.counts = {one.name: one.splits[TRAIN].counts(len(one.labels)) for one in data}
         self.train, self.valid = (
             [
                 Task.encode(
@@ -147,6 +156,8 @@ class _Run:
         )
         self.rates = dict.fromkeys(LAYERS, settings.lr)
         self.optim = optimizer(self.model, self.rates, settings.embed_l2)
+        self.mean = RunningMean(self.model, settings.average)
+        self.shown = EmotionModel(self.model.config)  # what is measured and saved
         self.done, self.best, self.waited = 0, -1.0, 0
 
     def go(self) -> None:
@@ -178,22 +189,37 @@ class _Run:
             seed=s.seed,
         )
 
-        def set_rate(step: int) -> None:
+        def each_step(step: int) -> None:
+            if step:
+                self.mean.update()
             factor = falling(self.done * steps + step, s.epochs * steps, warmup=steps)
             for group in self.optim.param_groups:
                 group["lr"] = factor * self.rates[group["name"]]
 
         shown = tqdm(batches, total=steps, desc=f"epoch {self.done + 1}", leave=False, dynamic_ncols=True)
-        return train_epoch(self.model, self.optim, shown, s.max_norm, set_rate)
+        loss = train_epoch(self.model, self.optim, self._seen(shown), s.max_norm, each_step)
+        self.mean.update()
+        return loss
+
+    def _seen(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches as the network is to see them."""
+        for batch in batches:
+            yield with_unknown(batch, self.settings.word_dropout) if self.settings.word_dropout else batch
 
     def _validate(self) -> dict[str, Any]:
-        """Macro-F1 of every set's held-out texts; multi-label sets with their best thresholds."""
+        """Macro-F1 of every set's held-out texts, with the thresholds and levelling that are best there."""
+        self.shown.load_state_dict(self.mean.weights)
         found = {}
         for task in self.valid:
-            _, chances = judged(self.model, task)
+            name = task.head.name
+            _, chances = judged(self.shown, task)
+            if self.settings.level and not task.head.multi:
+                strength = best_strength(chances, task.targets, self.counts[name])
+                level(self.shown, name, self.counts[name], strength)
+                _, chances = judged(self.shown, task)
             head = with_thresholds(task.head, chances, task.targets)
-            replace_heads(self.model, [head])
-            found[task.head.name] = round(float(str(score(head, chances, task.targets)["macro_f1"])), 4)
+            replace_heads(self.shown, [head])
+            found[name] = round(float(str(score(head, chances, task.targets)["macro_f1"])), 4)
         return {"macro_f1": found, "score": sum(found.values()) / len(found)}
 
     def _keep(self, reached: float) -> None:
@@ -201,12 +227,13 @@ class _Run:
         better = reached > self.best
         self.best, self.waited = (reached, 0) if better else (self.best, self.waited + 1)
         if better:
-            save_emotion_model(self.model, self.vocabulary, self.out)
+            save_emotion_model(self.shown, self.vocabulary, self.out)
         state = {
             "epoch": self.done,
             "best": self.best,
             "waited": self.waited,
             "model": snapshot(self.model),
+            "mean": {"steps": self.mean.steps, "weights": self.mean.weights},
             "optimizer": self.optim.state_dict(),
         }
         atomic_write(self.out / STATE, lambda path: torch.save(state, path))
@@ -218,6 +245,8 @@ class _Run:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self.model.load_state_dict(state["model"])
+            self.shown.load_state_dict(state["mean"]["weights"])  # complains of other shapes
+            self.mean.weights, self.mean.steps = state["mean"]["weights"], state["mean"]["steps"]
             self.optim.load_state_dict(state["optimizer"])
             self.done, self.best, self.waited = state["epoch"], state["best"], state["waited"]
         except Exception as error:  # torch raises many kinds here, all of them a bad file

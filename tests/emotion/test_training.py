@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from convai.emotion import scores
-from convai.emotion.batches import Task, collate, draw, epoch
+from convai.emotion.batches import Task, collate, draw, epoch, with_unknown
 from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.config import Head
 from convai.emotion.evaluate import evaluate
 from convai.emotion.finetune import class_average, finetune, prepared, stages
-from convai.emotion.fitting import batch_loss, falling, judged
+from convai.emotion.fitting import RunningMean, batch_loss, falling, judged
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
+from convai.emotion.levelling import best_strength, level
 from convai.emotion.model import with_heads
 from convai.emotion.settings import LAYERS, METHODS, FinetuneSettings, TrainSettings
 from convai.emotion.train import LOG, STATE, new_run, resume_run
+from convai.emotion.vectors import write_vectors
 from convai.errors import CheckpointError, DataError, SettingsError, TrainingError
 from tests.emotion.models import HEADS, VOCABULARY, tiny_model
 
@@ -121,6 +125,48 @@ def test_scores() -> None:
     assert thresholds == [0.2]
     assert scores.above([[0.3], [0.2], [0.1]], thresholds) == [(0,), (0,), ()]
     assert scores.best_thresholds([[0.3]], [()], 1) == [0.5]
+
+
+def test_unknown_words_are_drawn_and_padding_stays() -> None:
+    task = Task.encode(HEADS[0], made_up(200), VOCABULARY, 40)
+    batch = collate([(task, i) for i in range(200)])
+    torch.manual_seed(0)
+    seen = with_unknown(batch, 0.25)
+    words = batch.ids != 0
+    assert torch.equal(seen.ids != 0, words)
+    changed = seen.ids != batch.ids
+    assert bool((seen.ids[changed] == 1).all())
+    assert float(changed[words & (batch.ids != 1)].float().mean()) == pytest.approx(0.25, abs=0.05)
+    assert torch.equal(with_unknown(batch, 0.0).ids, batch.ids)
+
+
+def test_the_running_mean_of_weights() -> None:
+    model = tiny_model()
+    mean, last = RunningMean(model, 0.75), RunningMean(model, 0.0)
+    expected = model.embed.weight.detach().clone()
+    for step in range(1, 8):
+        torch.nn.init.constant_(model.embed.weight, float(step))
+        mean.update()
+        last.update()
+        keep = min(0.75, step / (9 + step))
+        expected = keep * expected + (1 - keep) * step
+    assert torch.allclose(mean.weights["embed.weight"], expected)
+    assert torch.equal(last.weights["embed.weight"], model.embed.weight)
+
+
+def test_levelling_names_rare_labels_as_often_as_is_best() -> None:
+    """Two labels that look alike, one nine times as frequent: its bias hides the rare one until levelled."""
+    counts = [899, 99]
+    rows = [[0.85, 0.15]] * 9 + [[0.95, 0.05]] * 9
+    truth: list[tuple[int, ...]] = [(1,)] * 9 + [(0,)] * 9
+    strength = best_strength(rows, truth, counts)
+    assert strength == 0.8  # 0.15 / 0.85 * 9^0.8 > 1; 0.05 / 0.95 * 9^0.8 < 1
+    assert best_strength(rows, [(0,)] * 18, counts) == 0.0
+    model = tiny_model((Head(name="one", labels=("a", "b")),))
+    before = model.heads["one"].bias.detach().clone()  # type: ignore[union-attr, operator]
+    level(model, "one", counts, strength)
+    shift = model.heads["one"].bias.detach() - before  # type: ignore[union-attr, operator]
+    assert float(shift[1] - shift[0]) == pytest.approx(0.8 * math.log(9))
 
 
 def test_the_rate_rises_and_falls() -> None:
@@ -260,8 +306,11 @@ SMALL = {
 }  # fmt: skip
 
 
-def test_a_run_learns_several_sets_and_resumes_exactly(tmp_path: Path, sets: list[Path]) -> None:
-    settings = TrainSettings(**SMALL)  # type: ignore[arg-type]
+@pytest.mark.parametrize("options", [{}, {"average": 0.9, "level": True, "word_dropout": 0.1}])
+def test_a_run_learns_several_sets_and_resumes_exactly(
+    tmp_path: Path, sets: list[Path], options: dict[str, object]
+) -> None:
+    settings = TrainSettings(**(SMALL | options))  # type: ignore[arg-type]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     new_run(sets, [2.0, 1.0], settings, whole)
     model, words = load_emotion_model(whole)
@@ -284,11 +333,31 @@ def test_a_run_learns_several_sets_and_resumes_exactly(tmp_path: Path, sets: lis
     assert a["epoch"] == b["epoch"] == 4
     for name, p in a["model"].items():
         assert torch.equal(p, b["model"][name]), name
+        assert torch.equal(a["mean"]["weights"][name], b["mean"]["weights"][name]), name
+        assert torch.equal(p, a["mean"]["weights"][name]) == ("average" not in options), name
+    assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
     logs = [[json.loads(line) for line in (run / LOG).read_text().splitlines()] for run in (whole, cut)]
     assert [r["loss"] for r in logs[0]] == [r["loss"] for r in logs[1]]
     assert logs[0][-1]["loss"] < logs[0][0]["loss"]
     resume_run(cut)
     assert len((cut / LOG).read_text().splitlines()) == 4
+
+
+def test_a_run_begins_with_word_vectors(
+    tmp_path: Path, sets: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_vectors(tmp_path / "v.npz", ["happy"], np.array([[3.0, -3.0]], np.float32))
+    monkeypatch.chdir(tmp_path)
+    options = {"vectors": "v.npz", "vector_scale": 0.5, "lr": 1e-9, "epochs": 1}
+    new_run(sets, [1.0, 1.0], TrainSettings(**(SMALL | options)), tmp_path / "out")  # type: ignore[arg-type]
+    model, words = load_emotion_model(tmp_path / "out")
+    assert model.embed.weight[words.ids(["happy"])[0], :2].tolist() == pytest.approx([0.5, -0.5], abs=1e-5)
+    assert json.loads((tmp_path / "out/run.json").read_text())["settings"]["vectors"] == str(
+        tmp_path / "v.npz"
+    )
+    with pytest.raises(DataError, match="no such file"):
+        new_run(sets, [1.0, 1.0], TrainSettings(vectors="none.npz"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_runs_that_cannot_be(tmp_path: Path, sets: list[Path]) -> None:
