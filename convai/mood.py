@@ -47,7 +47,7 @@ class MoodReader:
         self._start(turn.text)
 
     def of(self, text: str) -> Prediction:
-        """The reading of `text`, waited for at most some seconds.
+        """The reading of `text`, waited for at most some seconds; its emoji are `faces.with_faces`'.
 
         Raises ConvaiError, with the reason, where there is none: no model, a failure, too slow.
         """
@@ -80,10 +80,14 @@ class MoodReader:
             return found
 
     def _predict(self, text: str) -> Prediction:
+        from convai.emotion.faces import with_faces
+
         if self._classifier is None:
             self._classifier = self._load()
         [prediction] = self._classifier.predict([text])
-        return prediction
+        head = self._classifier.config.head("emotions")
+        thresholds = dict(zip(head.labels, head.thresholds, strict=False)) if head else {}
+        return with_faces(prediction, thresholds)
 
     def _tell(self, done: Future[Prediction]) -> None:
         error = None if done.cancelled() else done.exception()

@@ -94,9 +94,9 @@ def _as_json(prediction: Prediction) -> str:
 
 
 def _as_text(prediction: Prediction) -> str:
-    """One line: the emoji with their shares, the strongest emotions, then other heads' best labels."""
+    """One line: the emoji with their shares, and the strongest emotions, or labels where there are none."""
     parts = ["  ".join(f"{emoji} {p:.0%}" for emoji, p in prediction.emoji)]
-    for chances in (prediction.emotions, *prediction.labels.values()):
+    for chances in [prediction.emotions] if prediction.emotions else prediction.labels.values():
         best = sorted(chances.items(), key=lambda pair: -pair[1])[:3]
         parts.append(", ".join(f"{label} {p:.0%}" for label, p in best))
     return "   ".join(part for part in parts if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -113,8 +114,12 @@ def _train(args: argparse.Namespace) -> int:
     from convai.emotion.settings import TrainSettings
 
     settings = config_from_args(TrainSettings, args)
-    if args.resume is not None and (args.data or args.out or args.weights or args.rows):
-        raise SettingsError("--resume takes everything from the run itself; leave the other options out")
+    names = {field.name for field in dataclasses.fields(TrainSettings)} - {"epochs"}
+    given = any(hasattr(args, name) for name in names)
+    if args.resume is not None and (args.data or args.out or args.weights or args.rows or given):
+        raise SettingsError(
+            "--resume takes all but --epochs from the run itself; leave the other options out"
+        )
     if args.resume is None and args.out is None:
         raise SettingsError("--out DIR is missing: say where the run and its model go")
     _threads(args.threads)
@@ -129,7 +134,7 @@ def _train(args: argparse.Namespace) -> int:
         )
 
     if args.resume is not None:
-        resume_run(args.resume, report=report)
+        resume_run(args.resume, epochs=getattr(args, "epochs", None), report=report)
     else:
         weights = args.weights or [1.0] * len(args.data)
         new_run(args.data, weights, settings, args.out, rows=args.rows, report=report)

@@ -112,7 +112,9 @@ class Neighbours:
         kept = information > 0
         places = torch.from_numpy(np.stack([rows[kept], columns[kept]]))
         values = torch.from_numpy(information[kept].astype(np.float32))
-        return torch.sparse_coo_tensor(places, values, (self.words, self.words), check_invariants=True).coalesce()
+        return torch.sparse_coo_tensor(
+            places, values, (self.words, self.words), check_invariants=True
+        ).coalesce()
 
 
 def word_vectors(near: torch.Tensor, size: int) -> Array:

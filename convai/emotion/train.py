@@ -87,12 +87,19 @@ def new_run(
     _Run(out, data, list(weights), settings, report).go()
 
 
-def resume_run(out: Path, *, report: Report = lambda record: None) -> None:
-    """Go on with the run in `out`. Raises CheckpointError when there is none, or it is damaged."""
+def resume_run(out: Path, *, epochs: int | None = None, report: Report = lambda record: None) -> None:
+    """Go on with the run in `out`; with `epochs` it ends sooner or later than was said, and remembers it.
+
+    Raises CheckpointError when there is no run, or it is damaged.
+    """
     if not (out / RUN).exists():
         raise CheckpointError(f"{out}: no training run here ({RUN} is missing); give the --out folder of one")
     described = read_json(out / RUN)
     settings = laid_over(TrainSettings(), described["settings"])
+    if epochs is not None:
+        settings = dataclasses.replace(settings, epochs=epochs)
+        described["settings"]["epochs"] = epochs
+        write_json(out / RUN, described)
     paths = [Path(path) for path in described["data"]]
     _Run(out, _read(paths, described["rows"], settings), described["weights"], settings, report).go()
 

@@ -158,7 +158,8 @@ def test_what_finetuning_refuses(model: str, capsys: pytest.CaptureFixture[str],
     assert "no such file" in problem(capsys, "finetune", str(tmp_path / "no.csv"))
     assert "saves none" in problem(capsys, "finetune", data, "--class-average", "--out", "x")
     assert "--out DIR is missing" in problem(capsys, "train", data)
-    assert "takes everything from the run" in problem(capsys, "train", data, "--resume", "x")
+    assert "takes all but --epochs from the run" in problem(capsys, "train", data, "--resume", "x")
+    assert "takes all but --epochs" in problem(capsys, "train", "--resume", "x", "--lr", "0.1")
 
 
 def test_training_evaluating_and_exporting(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

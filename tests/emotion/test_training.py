@@ -341,6 +341,9 @@ def test_a_run_learns_several_sets_and_resumes_exactly(
     assert logs[0][-1]["loss"] < logs[0][0]["loss"]
     resume_run(cut)
     assert len((cut / LOG).read_text().splitlines()) == 4
+    resume_run(cut, epochs=5)
+    resume_run(cut)
+    assert len((cut / LOG).read_text().splitlines()) == 5
 
 
 def test_a_run_begins_with_word_vectors(
