@@ -41,16 +41,19 @@ def with_faces(prediction: Prediction, thresholds: Mapping[str, float]) -> Predi
     """`prediction` with the emoji of the emotions that are present put among its emoji, best first.
 
     An emotion is present when its probability reaches its threshold (0.5 for those that have none). Its
-    share is its odds set against those of the threshold; together they take the largest of these shares, and
-    leave the rest to the emoji that were there. As many emoji come out as went in, and at least one.
+    share is its odds set against those of the threshold, for "neutral" what the best emoji leaves of that (a
+    greeting at Christmas has its tree). Together they take the largest of these shares, and leave the rest to
+    the emoji that were there. As many emoji come out as went in, and at least one.
     """
     shares: dict[str, float] = {}
+    sure = max((p for _, p in prediction.emoji), default=0.0)
     for label, p in prediction.emotions.items():
         threshold = min(max(thresholds.get(label, 0.5), _EDGE), 1 - _EDGE)
         if label in FACES and p >= threshold:
             p = min(p, 1 - _EDGE)
             odds, least = p / (1 - p), threshold / (1 - threshold)
-            shares[FACES[label]] = shares.get(FACES[label], 0.0) + odds / (odds + least)
+            share = odds / (odds + least) * (1 - sure if label == "neutral" else 1.0)
+            shares[FACES[label]] = shares.get(FACES[label], 0.0) + share
     if not shares:
         return prediction
     taken = min(1.0, max(shares.values()))

@@ -38,6 +38,13 @@ def test_a_low_threshold_counts_for_rare_emotions() -> None:
     assert with_faces(prediction(grief=0.1), {}).emoji == HEAD
 
 
+def test_a_neutral_face_yields_to_a_sure_emoji() -> None:
+    tree = Prediction(("so",), (1.0,), (("🎄", 0.9), ("❤", 0.1)), {"neutral": 0.5})
+    assert with_faces(tree, {}).emoji[0] == ("🎄", pytest.approx(0.95 * 0.9))
+    unsure = Prediction(("so",), (1.0,), (("❤", 0.1), ("😊", 0.1)), {"neutral": 0.9})
+    assert with_faces(unsure, {}).emoji[0] == (FACES["neutral"], pytest.approx(0.81))
+
+
 def test_what_has_an_emoji_already_changes_nothing() -> None:
     assert with_faces(prediction(joy=0.99, amusement=0.9), {}) == prediction(joy=0.99, amusement=0.9)
     assert with_faces(Prediction((), ()), {}) == Prediction((), ())
