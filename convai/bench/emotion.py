@@ -1,8 +1,9 @@
 """`convai bench emotion`: encoding at torchMoji's sizes against its own way, and one message's answer.
 
 The sentences are random words, 5 to 25 of them (15 when there is one sentence), the weights Keras'
-initialisation. Contenders take turns, so that a busy machine slows them all. The features' error is the root
-mean square difference to float32, divided by the features' standard deviation.
+initialisation. Contenders take turns, so that a busy machine slows them all; each runs once before it is
+timed, so that none pays for what another left in the processor's caches. The features' error is the root mean
+square difference to float32, divided by the features' standard deviation.
 """
 
 from __future__ import annotations
@@ -54,13 +55,14 @@ def in_batches(encoder: Encoder, ids: Tensor, lengths: Tensor) -> Encoded:
 
 
 def medians(contenders: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Median seconds of each, all run in turn for about `seconds`."""
+    """Median seconds of each, all run in turn for about `seconds`; of two runs in a row the second counts."""
     for run in contenders.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in contenders}
     end = time.monotonic() + seconds
     while time.monotonic() < end or len(next(iter(times.values()))) < _ROUNDS:
         for name, run in contenders.items():
+            run()
             start = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - start)
