@@ -9,11 +9,12 @@ import pytest
 import spacy
 
 from convai.__main__ import main
+from convai.coref.chat import load_chat_reader
 from convai.coref.document import Document, Sentence
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse_documents
 from convai.coref.parsing.universal import is_clear, to_universal
-from convai.errors import CheckpointError
+from convai.errors import CheckpointError, ConvaiError
 from tests.coref.treebanks import write_treebank
 
 WORDS = "Anna likes her dog . He sleeps in Paris .".split()
@@ -173,3 +174,19 @@ def test_clear_nlp_s_labels_become_universal(words: str, tags: str, clear: str, 
     heads, found = to_universal(words.split(), tags.split(), [int(head) for head, _ in pairs], deps)
     assert [f"{head}:{dep}" for head, dep in zip(heads, found, strict=True)] == universal.split()
     assert not is_clear(found)
+
+
+def test_without_spacy_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConvaiError, match=r"not installed; pip install 'convai\[coref\]'"):
+        load_chat_reader()
+
+
+def test_the_embedded_parser_reads_a_chat() -> None:
+    document, _ = document_of_turns(
+        load_parser(), [("a", "my sister has two dogs."), ("b", "Does she walk them?")]
+    )
+    first, second = document.sentences
+    assert first.tags == ["PRP$", "NN", "VBZ", "CD", "NNS", "."]
+    assert (first.deps[0], first.deps[1], first.heads[4]) == ("nmod:poss", "nsubj", 2)
+    assert second.tags[1] == "PRP"
