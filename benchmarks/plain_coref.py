@@ -9,7 +9,7 @@ are equal to convai's to rounding, which a test holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -48,28 +48,26 @@ class Mention:
         raise AttributeError(name)
 
 
-def antecedents(mentions: Sequence[Mention], i: int, window: int, matching: int, reach: int) -> Iterator[int]:
-    """Those before mention `i` that it is compared with, the nearest first."""
+def antecedents(
+    heads: Sequence[tuple[int, int]], i: int, window: int, matching: int, reach: int, words: Words
+) -> Iterable[int]:
+    """Those before mention `i` that it is compared with, the nearest first.
+
+    `heads`: of each mention its kind and lemma. They are the `window` before it and, of the `matching`
+    nearest with the same head, those beyond.
+    """
     yield from range(i - 1, max(-1, i - window - 1), -1)
-
-
-def further(
-    mentions: Sequence[Mention], i: int, window: int, matching: int, reach: int, words: Words
-) -> list[int]:
-    """Of the `matching` nearest with the same head, those beyond the window."""
-    kind = mentions[i].kind
+    kind, lemma = heads[i]
     if words.you < kind <= words.other_pronoun:
-        return []
-    found = []
+        return
     seen = 0
     for j in range(i - 1, max(-1, i - reach - 1), -1):
-        if mentions[j].lemma_key == mentions[i].lemma_key:
+        if heads[j][1] == lemma:
             seen += 1
             if seen > matching:
                 break
             if i - j > window:
-                found.append(j)
-    return found
+                yield j
 
 
 def agreement(a: int, b: int) -> tuple[bool, bool]:
@@ -201,28 +199,28 @@ def score_alone(
 
 
 def score_document(
-    mentions: Sequence[Mention],
+    mention: Callable[[int], Mention],
+    heads: Sequence[tuple[int, int]],
     weights: Mapping[str, Array],
     words: Words,
     window: tuple[int, int, int],
     summary: Sequence[int],
-    first: int = 0,
 ) -> tuple[list[list[tuple[int, float]]], list[float]]:
-    """For each mention from `first` on its antecedents with their scores, and the score of having none.
+    """For each mention its antecedents with their scores, and the score of having none.
 
-    `window`: the mentions looked back, those with the same head beyond, and how far these may be.
+    `mention`: makes the mention of a number; `heads`: of each its kind and lemma; `window`: the
+    mentions looked back, those with the same head beyond, and how far these may be.
     """
     scores, alone = [], []
-    for i in range(first, len(mentions)):
-        a = mentions[i]
+    for i in range(len(heads)):
         own, described = [], []
         between = 0
-        for j in (*antecedents(mentions, i, *window), *further(mentions, i, *window, words)):
-            b = mentions[j]
+        for j in antecedents(heads, i, *window, words):
+            a, b = mention(i), mention(j)
             features, cross = compare(a, b, i - j, between, words)
             between += agrees(a, b, words)
             described.append(features)
             own.append((j, score_pair(weights, a, b, features, cross)))
         scores.append(own)
-        alone.append(score_alone(weights, a, described, summary))
+        alone.append(score_alone(weights, mention(i), described, summary))
     return scores, alone

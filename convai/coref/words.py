@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 NOTHING: Final = 0
@@ -15,6 +15,19 @@ FIGURE: Final = 3
 SPECIAL: Final = 4
 """Rows before the first word's."""
 _LONGEST: Final = 40
+_REMEMBERED: Final = 100_000
+"""Words whose forms are kept: a cache, not a collection of all that was ever read."""
+
+
+class Forms(NamedTuple):
+    """A word as it is compared with others."""
+
+    row: int
+    """Its row of the table of word vectors."""
+    normal: str
+    key: int
+    lemma_key: int
+    """The key of the word without a plural ending."""
 
 
 class WordIds:
@@ -24,7 +37,7 @@ class WordIds:
         """`words` in the order of their rows, the first in row SPECIAL."""
         self.words = list(words)
         self._rows = {word: i + SPECIAL for i, word in enumerate(self.words)}
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, Forms] = {}
 
     def __len__(self) -> int:
         return len(self.words) + SPECIAL
@@ -34,14 +47,20 @@ class WordIds:
 
     def row(self, word: str) -> int:
         """The row of a word as it is written."""
+        return self.forms(word).row
+
+    def forms(self, word: str) -> Forms:
+        """All forms of a word as it is written."""
         found = self._seen.get(word)
         if found is None:
-            found = self._rows.get(normal(word), -1)
-            if found < 0:
-                found = FIGURE if any(c.isdigit() for c in word) else UNKNOWN
-                if found == UNKNOWN and word[:1].isupper():
-                    found = UNKNOWN_NAME
-            if len(self._seen) < 200_000:  # a cache, not a collection of all that was ever read
+            lower = normal(word)
+            row = self._rows.get(lower, -1)
+            if row < 0:
+                row = FIGURE if any(c.isdigit() for c in word) else UNKNOWN
+                if row == UNKNOWN and word[:1].isupper():
+                    row = UNKNOWN_NAME
+            found = Forms(row, lower, key(lower), key(singular(lower)))
+            if len(self._seen) < _REMEMBERED:
                 self._seen[word] = found
         return found
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from convai.bench.coref import Plain
+from convai.bench.coref import Plain, heads_of
 from convai.coref.model import tensors
 from convai.coref.pairs import FEATURES, Window, describe, make_pairs, summary
 from convai.coref.reading import FeatureReader
@@ -18,7 +18,8 @@ def test_features_and_scores_equal_those_of_plain_python(seed: int) -> None:
     resolver = tiny_resolver()
     plain = Plain(resolver)
     document = random_document(seed, sentences=14)
-    table, mentions = plain.read(document)
+    table, makers = plain.read(document)
+    mentions = [make() for make in makers]
     pairs = make_pairs(table, 0, resolver.window)
     dense, cross = describe(table, pairs, resolver.unit[table.words[:, 0]])
     assert dense.shape == (len(FEATURES), len(pairs.later))
@@ -27,10 +28,7 @@ def test_features_and_scores_equal_those_of_plain_python(seed: int) -> None:
     at = 0
     for i in range(len(table)):
         between = 0
-        expected = [
-            *plain.module.antecedents(mentions, i, *plain.window),
-            *plain.module.further(mentions, i, *plain.window, words),
-        ]
+        expected = list(plain.module.antecedents(heads_of(table), i, *plain.window, words))
         assert pairs.earlier[pairs.offsets[i] : pairs.offsets[i + 1]].tolist() == expected
         for j in expected:
             features, crossed = plain.module.compare(mentions[i], mentions[j], i - j, between, words)
@@ -55,10 +53,11 @@ def test_features_and_scores_equal_those_of_plain_python(seed: int) -> None:
             torch.from_numpy(cross).long(),
         )
         alone = model.score_alone(encoded, torch.from_numpy(summary(dense, pairs)))
-    plain_scores, plain_alone = plain.score(mentions)
+    plain_scores, plain_alone = plain.score(table, makers)
     flat = [score for own in plain_scores for _, score in own]
     np.testing.assert_allclose(scores.numpy(), flat, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(alone.numpy(), plain_alone, rtol=1e-4, atol=1e-4)
+    assert plain.score(table, makers, kept=True) == (plain_scores, plain_alone)
     assert plain.resolve(document) == resolver.resolve(document)
 
 

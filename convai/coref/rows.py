@@ -1,0 +1,210 @@
+"""One sentence's candidates as rows of `features.MentionTable`: what the words around and within them say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from convai.coref.document import Sentence
+from convai.coref.features import CONTENT, DEP_ID, RENAMED, TAG_ID
+from convai.coref.lexicon import (
+    DETERMINERS,
+    POSSESSIVES,
+    PRONOUNS,
+    REFLEXIVES,
+    Gender,
+    Kind,
+    Life,
+    Number,
+    Says,
+    titles,
+)
+from convai.coref.mentions import Candidate, Shape
+from convai.coref.words import NOTHING, WordIds, key
+
+_ENTITIES: Final = {"PER": 1, "PERSON": 1, "person": 1, "LOC": 2, "GPE": 2, "location": 2, "FAC": 2, "ORG": 3,
+                    "corporation": 3, "group": 3, "NORP": 3, "PRODUCT": 4, "product": 4}  # fmt: skip
+_LENGTHS: Final = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6)
+
+
+class Vocabulary(NamedTuple):
+    """Words as rows, and what they say."""
+
+    words: WordIds
+    nouns: Mapping[str, Says]
+    names: Mapping[str, Says]
+
+
+class Place(NamedTuple):
+    """Where a sentence stands: among the tokens of its stretch, and in the document."""
+
+    offset: int
+    token: int
+    sentence: int
+    turn: int
+    speaker: int
+    partner: int
+    speaker_keys: tuple[int, int, int]
+    partner_keys: tuple[int, int, int]
+
+
+class SentenceRows:
+    """One sentence's words in the forms that its mentions share."""
+
+    def __init__(self, vocabulary: Vocabulary, sentence: Sentence, quotes: list[int], place: Place) -> None:
+        self.vocabulary = vocabulary
+        self.sentence = sentence
+        self.quotes = quotes
+        self.place = place
+        forms = [vocabulary.words.forms(word) for word in sentence.words]
+        self.ids = [form.row for form in forms]
+        self.lower = [form.normal for form in forms]
+        self.forms = forms
+        self.root = next((i for i, head in enumerate(sentence.heads) if head == i), 0)
+        self.entity = [_ENTITIES.get(label[2:], 5) if label else 0 for label in sentence.entities] or [
+            0
+        ] * len(forms)
+        self.deps = [RENAMED.get(dep, dep) for dep in sentence.deps]
+        self.tag_ids = [TAG_ID.get(tag, 0) for tag in sentence.tags]
+        self.dep_ids = [DEP_ID.get(dep, 0) or DEP_ID.get(dep.partition(":")[0], 0) for dep in self.deps]
+
+    def rows(self, found: list[Candidate]) -> list[tuple[object, ...]]:
+        """A row for each candidate, its values in the order of MentionTable's arrays."""
+        inside, holds = nesting(found)
+        return [self.row(c, inside[i], holds[i]) for i, c in enumerate(found)]
+
+    def row(self, c: Candidate, inside: int, holds: int) -> tuple[object, ...]:
+        """The values of one candidate; whether another holds it, and it another (see `nesting`)."""
+        place, ids, n = self.place, self.ids, len(self.ids)
+        start, end, head, shape = c
+        tag_ids, dep_ids = self.tag_ids, self.dep_ids
+        kind, gender, number, life = self._says(c)
+        governor = self._governor(head)
+        word = self.lower[head]
+        reflexive = 1 if word in REFLEXIVES else 2 if word in POSSESSIVES else 0
+        entity = self.entity[head]
+        text = self.lower[start:end]
+        if len(text) > 1:
+            if text[0] in ("the", "a", "an"):
+                text = text[1:]
+            if len(text) > 1 and text[-1] in ("'s", "'"):
+                text = text[:-1]
+        form = self.forms[head]
+        head_key, lemma_key = form.key, form.lemma_key
+        text_key = form.key if len(text) == 1 and end - start == 1 else key(" ".join(text))
+        if kind <= Kind.YOU:  # "I" of one speaker is the same again, that of another is not
+            text_key = key(f"{int(kind)} {place.speaker}")
+            head_key = lemma_key = text_key
+        content = self._content(c, kind, lemma_key)
+        categories = (
+            kind, shape, tag_ids[head], dep_ids[head], tag_ids[governor], dep_ids[governor], gender, number,
+            life, entity, _LENGTHS[min(end - start, 9)],
+            0 if start == 0 else 1 if start < 3 else 2 if end < n - 1 else 3,
+            1 if self.quotes[head] else 0, inside, holds, reflexive, 1 if place.speaker else 0,
+            min(5, n // 8),
+        )  # fmt: skip
+        words = (
+            ids[head], ids[start], ids[end - 1],
+            ids[start - 1] if start else NOTHING, ids[start - 2] if start > 1 else NOTHING,
+            ids[end] if end < n else NOTHING, ids[end + 1] if end + 1 < n else NOTHING,
+            ids[governor] if governor != head else NOTHING, ids[self.root],
+        )  # fmt: skip
+        base, offset = place.token, place.offset
+        return (
+            base + start, base + end, base + head, place.sentence, place.turn, place.speaker,
+            place.partner, place.speaker_keys, place.partner_keys, self.quotes[head],
+            kind, gender, number, life, entity, dep_ids[head], reflexive, base + governor,
+            self.forms[governor].key, head_key, lemma_key, text_key, content, words,
+            (offset + start, offset + end, offset, offset + n), categories,
+        )  # fmt: skip
+
+    def _governor(self, head: int) -> int:
+        """The word that `head` depends on; where that is a preposition (spaCy's scheme), its own."""
+        heads = self.sentence.heads
+        governor = heads[head]
+        if self.sentence.deps[head] == "pobj":
+            governor = heads[governor]
+        return governor
+
+    def _content(self, c: Candidate, kind: Kind, lemma_key: int) -> tuple[int, ...]:
+        """Numbers of the words that tell this mention from others, its head first; pronouns have none."""
+        if kind <= Kind.OTHER_PRONOUN:
+            return (0,) * CONTENT
+        found = [lemma_key & 0x7FFFFFFF]
+        tags = self.sentence.tags
+        for i in range(c.start, c.end):
+            if tags[i][0] in "NJC" and i != c.head and len(found) < CONTENT and tags[i] != "CC":
+                found.append(self.forms[i].lemma_key & 0x7FFFFFFF)
+        return (*found, *(0,) * (CONTENT - len(found)))
+
+    def _says(self, c: Candidate) -> tuple[Kind, Gender, Number, Life]:
+        """Kind, gender, number and life of the one that is named."""
+        word, tag = self.lower[c.head], self.sentence.tags[c.head]
+        if c.shape == Shape.PRONOUN:
+            return PRONOUNS.get(word, (Kind.OTHER_PRONOUN, Gender.UNKNOWN, Number.UNKNOWN, Life.UNKNOWN))
+        if c.shape == Shape.JOINED:
+            says = self.vocabulary.nouns.get(word) or self.vocabulary.names.get(word) or Says()
+            return Kind.JOINED, Gender.UNKNOWN, Number.MANY, says.life
+        if tag in ("NNP", "NNPS"):
+            return self._says_name(c, tag)
+        says = self.vocabulary.nouns.get(word) or Says()
+        number = Number.MANY if tag == "NNS" else Number.ONE if tag == "NN" else Number.UNKNOWN
+        if says.life == Life.GROUP:
+            number = Number.UNKNOWN
+        return self._kind(c, tag), says.gender, number, says.life
+
+    def _says_name(self, c: Candidate, tag: str) -> tuple[Kind, Gender, Number, Life]:
+        vocabulary, lower = self.vocabulary, self.lower
+        number = Number.MANY if tag == "NNPS" else Number.ONE
+        entity = self.entity[c.head]
+        start = c.start + (lower[c.start] == "the" and c.end - c.start > 1)
+        first = lower[start]
+        says = Says()
+        if entity != 2 and entity != 3:
+            if first in titles() and c.end - start > 1:
+                says = vocabulary.nouns.get(first) or Says()
+                name = vocabulary.names.get(lower[start + 1])
+                says = Says(says.gender or (name.gender if name else Gender.UNKNOWN), Life.PERSON)
+            else:
+                says = vocabulary.names.get(first) or vocabulary.nouns.get(lower[c.head]) or Says()
+        life = says.life
+        if not life and entity:
+            life = (Life.UNKNOWN, Life.PERSON, Life.THING, Life.GROUP, Life.THING, Life.UNKNOWN)[entity]
+        gender = says.gender
+        if not gender and life in (Life.GROUP, Life.THING):
+            gender = Gender.NEUTER
+        if life == Life.GROUP:
+            number = Number.UNKNOWN
+        kind = Kind.NAME if first not in POSSESSIVES else Kind.POSSESSED
+        return kind, gender, number, life
+
+    def _kind(self, c: Candidate, tag: str) -> Kind:
+        first = self.lower[c.start]
+        if first in POSSESSIVES and c.end - c.start > 1:
+            return Kind.POSSESSED
+        kind = DETERMINERS.get(first)
+        if kind is not None:
+            return kind
+        tags = self.sentence.tags
+        if "POS" in tags[c.start : c.head]:
+            return Kind.POSSESSED
+        if tags[c.start] == "CD":
+            return Kind.QUANTIFIED
+        if tag == "NN":
+            return Kind.BARE_ONE
+        return Kind.BARE_MANY if tag == "NNS" else Kind.OTHER_PRONOUN
+
+
+def nesting(found: list[Candidate]) -> tuple[list[int], list[int]]:
+    """Of each candidate whether one holds it (2: with the same head), and whether it holds one."""
+    inside, holds = [0] * len(found), [0] * len(found)
+    open_: list[int] = []
+    for i, c in enumerate(found):
+        open_ = [j for j in open_ if found[j].end > c.start]
+        for j in open_:
+            if found[j].end >= c.end:
+                same = 2 if found[j].head == c.head else 1
+                inside[i] = max(inside[i], same)
+                holds[j] = max(holds[j], same)
+        open_.append(i)
+    return inside, holds
