@@ -31,7 +31,7 @@ class CorefTrainSettings:
     """Of AdamW."""
     dropout: float = 0.3
     """Share of activations that training drops."""
-    batch_pairs: int = 50000
+    batch_pairs: int = 12000
     """Pairs of a step: documents are put together until there are so many."""
     max_norm: float = 5.0
     """Longest gradient of a step."""

@@ -1,8 +1,9 @@
 """`convai coref train`: phase after phase, each ending when the development score stops rising; resumable.
 
 OUT holds run.json (settings, data), log.jsonl (a line an epoch), training.pt (weights, optimizer, the best so
-far), and from the first epoch on the model itself, which every epoch that scores better replaces. An epoch's
-order and noise depend on its number alone, so a run that was stopped goes on as if it had not been.
+far), and from the first epoch on the model itself, which every epoch that scores better replaces; at the end
+its threshold is set. An epoch's order and noise depend on its number alone, so a run that was stopped goes on
+as if it had not been.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from tqdm import tqdm
 from convai.atomic import atomic_write
 from convai.checkpoint import read_json, write_json
 from convai.config_values import laid_over
-from convai.coref.checkpoint import load_coref_model, save_coref_model
-from convai.coref.document import Document
+from convai.coref.checkpoint import save_coref_model
+from convai.coref.data import Data, Read, read_data
 from convai.coref.examples import Example, examples, packed
 from convai.coref.losses import LOSSES
 from convai.coref.model import CorefConfig, CorefModel
@@ -34,26 +35,15 @@ from convai.coref.resolver import CorefResolver
 from convai.coref.scorer.metrics import conll_f1, score
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL, WordIds
-from convai.errors import CheckpointError, SettingsError, TrainingError
+from convai.errors import CheckpointError, TrainingError
 
 RUN: Final = "run.json"
 LOG: Final = "log.jsonl"
 STATE: Final = "training.pt"
+SHIFTS: Final = (0.0, -0.3, -0.6, -0.9, 0.3)
+"""What is tried, at the end of a run, to be added to the score of having no antecedent."""
 
 Report = Callable[[dict[str, Any]], None]
-Read = Callable[[Path], list[Document]]
-"""Reads a file to parsed documents."""
-
-
-@dataclasses.dataclass(slots=True)
-class Data:
-    """What a run learns from and what it is judged by: name → documents."""
-
-    train: list[Document]
-    dev: dict[str, list[Document]]
-    words: list[str]
-    vectors: Floats
-    """`[words, d]`"""
 
 
 def new_run(
@@ -82,7 +72,7 @@ def new_run(
         "parser": parser,
         "skip": list(skip),
     }
-    data = _read(described, read, settings)
+    data = read_data(described, read, settings)
     write_json(out / RUN, described)
     Run(out, data, settings, report).go()
 
@@ -98,43 +88,7 @@ def resume_run(
         raise CheckpointError(f"{out}: no training run here ({RUN} is missing); give the --out folder of one")
     described = read_json(out / RUN)
     settings = laid_over(CorefTrainSettings(), described["settings"])
-    Run(out, _read(described, reader(described["parser"]), settings), settings, report).go()
-
-
-def _read(described: dict[str, Any], read: Read, settings: CorefTrainSettings) -> Data:
-    if not described["train"]:
-        raise SettingsError("DATA is missing: name the column files to learn from")
-    words, vectors = read_vectors(described["vectors"])
-    train = [document for path in described["train"] for document in read(Path(path))]
-    train = [d for d in train if not any(part in d.name for part in described["skip"])]
-    dev = {Path(path).name.split(".")[0]: read(Path(path)) for path in described["dev"]}
-    if not dev:
-        every = max(2, round(1 / settings.held_out)) if settings.held_out else 0
-        if not every or len(train) < 2:
-            raise SettingsError("--dev is missing: name a column file that tells when to stop")
-        dev = {"held_out": train[::every]}
-        train = [d for i, d in enumerate(train) if i % every]
-    if not any(len(cluster) > 1 for d in train for cluster in d.clusters):
-        raise SettingsError("no training document has a chain of two mentions; there is nothing to learn")
-    return Data(train, dev, words, vectors)
-
-
-def read_vectors(path: Path | str | None) -> tuple[list[str], Floats]:
-    """The words and vectors `[words, d]` of an .npz file with those two arrays; None: the embedded model's.
-
-    Raises CheckpointError where the file is no such thing.
-    """
-    if path is None:
-        model, ids = load_coref_model()
-        return ids.words, model.vectors[SPECIAL:].numpy()
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            words, vectors = [str(word) for word in arrays["words"]], arrays["vectors"].astype(np.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: no word vectors ({error}); make some: convai coref vectors") from None
-    if vectors.ndim != 2 or len(words) != len(vectors) or not len(words):
-        raise CheckpointError(f"{path}: {len(words)} words and vectors of shape {vectors.shape} do not fit")
-    return words, vectors
+    Run(out, read_data(described, reader(described["parser"]), settings), settings, report).go()
 
 
 def new_model(
@@ -179,6 +133,7 @@ class Run:
             name: p.clone() for name, p in self.model.state_dict().items() if name != "vectors"
         }
         self.done, self.phase, self.in_phase, self.waited, self.steps, self.best = 0, 0, 0, 0, 0, -1.0
+        self.calibrated = False
 
     def _optimizer(self) -> torch.optim.AdamW:
         s = self.settings
@@ -220,6 +175,23 @@ class Run:
             }
             self._log(record)
             self.report(record)
+        if not self.calibrated:
+            self._calibrate()
+
+    def _calibrate(self) -> None:
+        """Shift the best model's score of having no antecedent to what is best on the development files."""
+        self.averaged.load_state_dict(self.best_state, strict=False)
+        bias = self.averaged.alone_score.bias
+        found, start = {}, bias.clone()
+        for shift in SHIFTS:
+            bias.copy_(start + shift)
+            scores = self._judge()
+            found[shift] = sum(scores.values()) / len(scores)
+        best = max(SHIFTS, key=lambda shift: (found[shift], -abs(shift)))
+        bias.copy_(start + best)
+        save_coref_model(self.averaged, self.words, self.out)
+        self.calibrated = True
+        self._save()
 
     def _epoch(self, name: str, most: int) -> float:
         """One pass over the examples; returns the mean loss of a mention."""
@@ -270,7 +242,8 @@ class Run:
         averaged = {k: p for k, p in self.averaged.state_dict().items() if k != "vectors"}
         state = {
             **{
-                name: getattr(self, name) for name in ("done", "phase", "in_phase", "waited", "steps", "best")
+                name: getattr(self, name)
+                for name in ("done", "phase", "in_phase", "waited", "steps", "best", "calibrated")
             },
             "model": weights,
             "averaged": averaged,
@@ -291,6 +264,7 @@ class Run:
             self.best_state = state["best_state"]
             self.done, self.phase, self.in_phase = state["done"], state["phase"], state["in_phase"]
             self.waited, self.steps, self.best = state["waited"], state["steps"], state["best"]
+            self.calibrated = state["calibrated"]
         except Exception as error:  # torch raises many kinds here, all of them a bad file
             raise CheckpointError(
                 f"{path}: damaged, or of other data ({type(error).__name__}); start the run again"

@@ -165,10 +165,10 @@ def test_bad_input_is_one_clear_line(
 
 
 def test_the_embedded_models_vectors_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convai.coref import train
+    from convai.coref import data
 
     model, words = tiny_model()
-    monkeypatch.setattr(train, "load_coref_model", lambda: (model, words))
-    found, table = train.read_vectors(None)
+    monkeypatch.setattr(data, "load_coref_model", lambda: (model, words))
+    found, table = data.read_vectors(None)
     assert found == WORDS
     np.testing.assert_allclose(table, vectors(), rtol=1e-6)

@@ -24,7 +24,8 @@ from convai.coref.losses import LOSSES
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
 from convai.coref.settings import CorefTrainSettings
-from convai.coref.train import LOG, STATE, Data, Run, new_run, read_vectors, resume_run, scored
+from convai.coref.data import Data, read_vectors
+from convai.coref.train import LOG, STATE, Run, new_run, resume_run, scored
 from convai.errors import CheckpointError, SettingsError, TrainingError
 from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, tiny_resolver, vectors
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convai.coref.train import read_vectors
+from convai.coref.data import read_vectors
 from convai.coref.vectors import read_texts, save_vectors, train_vectors
 from convai.errors import DataError, SettingsError
 

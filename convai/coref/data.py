@@ -1,0 +1,68 @@
+"""What a training run learns from: parsed column files, development files or a held-out share, vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convai.coref.checkpoint import load_coref_model
+from convai.coref.document import Document
+from convai.coref.pairs import Floats
+from convai.coref.settings import CorefTrainSettings
+from convai.coref.words import SPECIAL
+from convai.errors import CheckpointError, SettingsError
+
+Read = Callable[[Path], list[Document]]
+"""Reads a file to parsed documents."""
+
+
+@dataclasses.dataclass(slots=True)
+class Data:
+    """What a run learns from and what it is judged by: name → documents."""
+
+    train: list[Document]
+    dev: dict[str, list[Document]]
+    words: list[str]
+    vectors: Floats
+    """`[words, d]`"""
+
+
+def read_data(described: dict[str, Any], read: Read, settings: CorefTrainSettings) -> Data:
+    """What run.json describes. Raises DataError for its files, SettingsError where there is too little."""
+    if not described["train"]:
+        raise SettingsError("DATA is missing: name the column files to learn from")
+    words, vectors = read_vectors(described["vectors"])
+    train = [document for path in described["train"] for document in read(Path(path))]
+    train = [d for d in train if not any(part in d.name for part in described["skip"])]
+    dev = {Path(path).name.split(".")[0]: read(Path(path)) for path in described["dev"]}
+    if not dev:
+        every = max(2, round(1 / settings.held_out)) if settings.held_out else 0
+        if not every or len(train) < 2:
+            raise SettingsError("--dev is missing: name a column file that tells when to stop")
+        dev = {"held_out": train[::every]}
+        train = [d for i, d in enumerate(train) if i % every]
+    if not any(len(cluster) > 1 for d in train for cluster in d.clusters):
+        raise SettingsError("no training document has a chain of two mentions; there is nothing to learn")
+    return Data(train, dev, words, vectors)
+
+
+def read_vectors(path: Path | str | None) -> tuple[list[str], Floats]:
+    """The words and vectors `[words, d]` of an .npz file with those two arrays; None: the embedded model's.
+
+    Raises CheckpointError where the file is no such thing.
+    """
+    if path is None:
+        model, ids = load_coref_model()
+        return ids.words, model.vectors[SPECIAL:].numpy()
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            words, vectors = [str(word) for word in arrays["words"]], arrays["vectors"].astype(np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: no word vectors ({error}); make some: convai coref vectors") from None
+    if vectors.ndim != 2 or len(words) != len(vectors) or not len(words):
+        raise CheckpointError(f"{path}: {len(words)} words and vectors of shape {vectors.shape} do not fit")
+    return words, vectors
