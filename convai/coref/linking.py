@@ -1,7 +1,8 @@
 """From scores to clusters, mention by mention in the order of the text; what is decided stays decided.
 
 A mention joins the cluster of its best-scored antecedent when that scores above having none, unless the
-cluster already holds what it cannot be: somebody of the other gender, or another speaker's "I".
+cluster already holds what it cannot be: somebody of the other gender, or another speaker's "I". The "I" of
+a speaker who is known is linked to a noun only where that is the speaker's name, "you" where the partner's.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Clusters:
             candidate = int(earlier[k])
             cluster = self._of[candidate + offset]
             profile = self._profiles[cluster] if cluster >= 0 else _profile(table, candidate)
-            if profile.allows(*says):
+            if profile.allows(*says) and _may_be_speaker(table, row, candidate):
                 return candidate
         return -1
 
@@ -121,6 +122,18 @@ class Clusters:
         self.found[cluster].append(now)
         self._profiles[cluster].add(*_says(table, row))
         return Link(now, before)
+
+
+def _may_be_speaker(table: MentionTable, row: int, other: int) -> bool:
+    """Whether a known speaker's "I" or "you" is not linked to somebody who is spoken of by another name."""
+    for one, its in ((row, other), (other, row)):
+        kind = table.kind[one]
+        if kind not in (Kind.I, Kind.YOU) or not table.speaker[one] or table.kind[its] <= Kind.YOU:
+            continue
+        keys = table.speaker_keys[one] if kind == Kind.I else table.partner_keys[one]
+        if not keys[0] or not (table.text_key[its] in keys[:2] or table.head_key[its] == keys[2]):
+            return False
+    return True
 
 
 def _says(table: MentionTable, row: int) -> tuple[int, int, int]:

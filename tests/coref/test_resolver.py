@@ -83,6 +83,7 @@ def test_a_cluster_takes_nobody_of_the_other_gender_and_no_other_speakers_i() ->
             sentence("he sees her", tags, "2 0 2", deps, "a"),
             sentence("i likes you", tags, "2 0 2", deps, "a"),
             sentence("i likes you", tags, "2 0 2", deps, "b"),
+            sentence("he sees her", tags, "2 0 2", deps, "a"),
         ],
     )
     table, _ = FeatureReader(tiny_resolver().words).read(document.sentences)
@@ -91,9 +92,30 @@ def test_a_cluster_takes_nobody_of_the_other_gender_and_no_other_speakers_i() ->
     clusters.add(table, 0, pairs, np.ones(len(pairs.later), np.float32), np.zeros(len(table), np.float32))
     of = {span: k for k, cluster in enumerate(clusters.found) for span in cluster}
     he, her, my_i, your_you, your_i = (0, 1), (2, 3), (3, 4), (5, 6), (6, 7)
-    assert of.get(he) != of.get(her)
+    assert of[he] == of[9, 10] != of[her] == of[11, 12]
     assert of.get(my_i) != of.get(your_i)
     assert of.get(my_i) != of.get(your_you)
+
+
+def test_i_is_nobody_who_is_spoken_of_but_the_speaker_by_name() -> None:
+    tags, deps = "NNP VBZ NNP", "nsubj root obj"
+    made = [
+        sentence("anna sees john", tags, "2 0 2", deps, "john"),
+        sentence("i likes you", "PRP VBZ PRP", "2 0 2", deps, "anna"),
+    ]
+    table, _ = FeatureReader(tiny_resolver().words).read(made)
+    pairs = make_pairs(table, 0, tiny_resolver().window)
+    for antecedent, linked in ((0, True), (1, False)):
+        clusters = Clusters()
+        right = (pairs.later == 2) & (pairs.earlier == antecedent)
+        scores = np.where(right, 1, -1).astype(np.float32)
+        clusters.add(table, 0, pairs, scores, np.zeros(len(table), np.float32))
+        assert bool(clusters.found) == linked
+    # "you" of anna is john, who spoke before her
+    clusters = Clusters()
+    scores = np.where((pairs.later == 3) & (pairs.earlier == 1), 1, -1).astype(np.float32)
+    clusters.add(table, 0, pairs, scores, np.zeros(len(table), np.float32))
+    assert clusters.found == [[(2, 3), (5, 6)]]
 
 
 def test_greedyness_decides_how_many_are_linked() -> None:

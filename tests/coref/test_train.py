@@ -18,13 +18,13 @@ from convai.coref.checkpoint import (
     load_resolver,
     save_coref_model,
 )
+from convai.coref.data import Data, read_vectors
 from convai.coref.document import Document
 from convai.coref.examples import examples, packed
 from convai.coref.losses import LOSSES
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
 from convai.coref.settings import CorefTrainSettings
-from convai.coref.data import Data, read_vectors
 from convai.coref.train import LOG, STATE, Run, new_run, resume_run, scored
 from convai.errors import CheckpointError, SettingsError, TrainingError
 from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, tiny_resolver, vectors
