@@ -387,11 +387,9 @@ def test_a_conversation_goes_out_and_comes_in(page: Page, world: World, tmp_path
     for kind in ("json", "text"):
         page.click("#open-menu")
         page.click(f'[data-do="export-{kind}"]')
-    page.until(
-        lambda: {path.name for path in tmp_path.iterdir()} == {"conversation.json", "conversation.txt"}
-    )
-    assert (tmp_path / "conversation.txt").read_text().startswith("hi\n")
-    page.find("#import-file").send_keys(str(tmp_path / "conversation.json"))
+    page.until(lambda: {path.name for path in tmp_path.iterdir()} == {"hi.json", "hi.txt"})
+    assert (tmp_path / "hi.txt").read_text().startswith("hi\n")
+    page.find("#import-file").send_keys(str(tmp_path / "hi.json"))
     page.until(lambda: len(world.conversations) == 2)
     page.until(lambda: page.texts() == ["hi", reply("hi")] and len(page.all("#conversations li")) == 2)
 

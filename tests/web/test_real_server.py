@@ -168,6 +168,21 @@ def test_inspect_shows_what_the_model_read_and_might_have_said(page: Page) -> No
     assert sum(shares) <= 101
 
 
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_a_conversation_goes_out_and_comes_in(page: Page, tmp_path: Path, kind: str) -> None:
+    page.say("hi there!")
+    told, address = page.texts(), page.chrome.current_url
+    page.chrome.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
+    page.click("#open-menu")
+    page.click(f'[data-do="export-{kind}"]')
+    file = tmp_path / f"hi-there.{'json' if kind == 'json' else 'txt'}"
+    page.until(file.exists)
+    page.find("#import-file").send_keys(str(file))
+    page.until(lambda: page.chrome.current_url != address and page.texts() == told)
+
+
 def test_a_killed_server_loses_nothing(page: Page, server: RealServer) -> None:
     """kill -9 in mid-reply: what was acknowledged is there afterwards, and nothing comes twice."""
     page.say("hi!")

@@ -89,11 +89,12 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
       if (conversation !== null) return remove({ id: conversation, title, preview: messages[0]?.text });
     },
     exportAs: async (format) => {
-      const { conversation, title } = chat.view;
+      const { conversation, title, messages } = chat.view;
       if (conversation === null) return;
+      const name = fileName(title || messages[0]?.text || "", "conversation");
       try {
         const blob = await exportConversation(conversation, format);
-        save(blob, `${fileName(title, "conversation")}.${format === "json" ? "json" : "txt"}`);
+        save(blob, `${name}.${format === "json" ? "json" : "txt"}`);
       } catch (error) {
         notify(error.message, "error");
       }
