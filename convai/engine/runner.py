@@ -78,6 +78,7 @@ class Runner:
     ) -> None:
         """`source` is what `model` was made from; its match head, if any, is used as it is."""
         self.model, self.pool, self._source = model, pool, source
+        self._plain_draw = model.plain_draw
         self._tokenizer = tokenizer
         self._eos_id = tokenizer.eos_id
         hidden = set(tokenizer.hidden_ids) | set(range(tokenizer.vocab_size, model.config.vocab_size))
@@ -165,6 +166,7 @@ class Runner:
             eos_id=self._eos_id,
             forbidden=self.forbidden,
             banned=[row.bans.banned() for row in rows],
+            plain_draw=self._plain_draw,
         )
         return [
             Drawn(row, token, logprob, named.get(i, ()))

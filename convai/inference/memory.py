@@ -1,4 +1,4 @@
-"""Large buffers in large pages, where the system has them."""
+"""Buffers in pages that suit them: large ones for what is read as a whole, small ones for what fills slowly."""
 
 from __future__ import annotations
 
@@ -14,15 +14,29 @@ LARGE: Final = 1 << 22
 
 
 def zeros(size: int) -> Tensor:
-    """`size` bytes of 0, uint8, on the CPU.
+    """`size` bytes of 0, uint8, on the CPU, of which all will be used.
 
     A step reads all weights once, in order: with pages of 2 MB instead of 4 kB a core reads an eighth more a
     second (docs/log.md).
     """
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux has it
-    if size < LARGE or advice is None:
+    if size < LARGE:
         return torch.zeros(size, dtype=torch.uint8)
+    return _mapped(size, getattr(mmap, "MADV_HUGEPAGE", None))  # Linux has it
+
+
+def sparse_zeros(size: int) -> Tensor:
+    """`size` bytes of 0, uint8, on the CPU; a page of 4 kB takes memory once something is stored there.
+
+    Where large pages are given to whoever allocates much, the first token of a new sequence would wait for
+    megabytes of zeros in each layer (docs/log.md).
+    """
+    return _mapped(size, getattr(mmap, "MADV_NOHUGEPAGE", None))
+
+
+def _mapped(size: int, advice: int | None) -> Tensor:
+    """Anonymous pages; `advice` (madvise) is followed where the system knows it."""
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # a kernel built without them
-        pages.madvise(advice)
+    if advice is not None:
+        with contextlib.suppress(OSError):  # a kernel built without them
+            pages.madvise(advice)
     return torch.frombuffer(pages, dtype=torch.uint8)

@@ -14,6 +14,7 @@ from convai.inference.pool import KVPool, Span
 from convai.inference.precision import Requested, chosen
 from convai.inference.torch_backend import TorchBackend
 from convai.model import DoubleHeadsModel
+from convai.sampling.draw import PlainDraw
 
 
 class _Backend(Protocol):
@@ -96,6 +97,12 @@ class InferenceModel:
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits `[M, V]`, float32, of hidden states `[M, D]`."""
         return self._backend.lm_logits(hidden)
+
+    @property
+    def plain_draw(self) -> PlainDraw | None:
+        """How tokens are drawn by temperature and nucleus from this model's logits; None: by torch."""
+        backend = self._backend
+        return backend.draw if isinstance(backend, native_backend.NativeBackend) else None
 
     @torch.inference_mode()
     def mc_logits(self, hidden: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -53,13 +54,22 @@ class NativeBackend:
         self._logits = library.convai_logits
         self._logits.argtypes = (model_type, pointer, integer, pointer, integer, pointer)
         self._logits.restype = None
+        self._draw_size = library.convai_draw_workspace
+        self._draw_size.argtypes = (integer, integer, integer)
+        self._draw_size.restype = ctypes.c_long
+        self._draw = library.convai_draw
+        self._draw.argtypes = (
+            *(pointer, integer, integer, pointer, pointer, pointer),
+            *(pointer, integer, pointer, pointer, integer, pointer, integer, pointer, pointer),
+        )
+        self._draw.restype = None
 
     def forward(
         self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[Span], pool: KVPool
     ) -> Tensor:
         """As InferenceModel.forward, the spans checked already. Raises IndexError for an unknown id."""
         rows = words.shape[0]
-        threads = self._threads or torch.get_num_threads()
+        threads = self._team()
         flat: list[int] = []
         first = places = 0
         for span in spans:
@@ -77,7 +87,7 @@ class NativeBackend:
             len(spans),
             ctypes.byref(_Pool(pool.data.data_ptr(), pool.slots, pool.capacity)),
             places,
-            self._memory(rows, places, threads),
+            self._memory(self._size(self._model, rows, places, threads)),
             threads,
             out.data_ptr(),
         )
@@ -89,17 +99,53 @@ class NativeBackend:
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """As InferenceModel.lm_logits."""
         hidden = hidden.to(torch.float32).contiguous()
-        rows = hidden.shape[0]
-        threads = self._threads or torch.get_num_threads()
+        rows, threads = hidden.shape[0], self._team()
         out = torch.empty(rows, self._vocabulary)
-        memory = self._memory(rows, 1, threads)
+        memory = self._memory(self._size(self._model, rows, 1, threads))
         self._logits(self._model, hidden.data_ptr(), rows, memory, threads, out.data_ptr())
         return out
 
-    def _memory(self, rows: int, places: int, threads: int) -> int:
+    def draw(
+        self,
+        logits: Tensor,
+        temperatures: Sequence[float],
+        masses: Sequence[float],
+        draws: Sequence[float],
+        banned: Sequence[Sequence[int]],
+        forbidden: Tensor,
+    ) -> tuple[list[int], list[float]]:
+        """As convai.sampling.draw.PlainDraw: a row is read a few times, and nothing is sorted."""
+        rows, width = logits.shape
+        flat = [token for tokens in banned for token in tokens]
+        ends = list(itertools.accumulate(map(len, banned)))
+        most = len(forbidden) + max(map(len, banned))
+        threads = min(self._team(), rows)
+        tokens, log_probs = (ctypes.c_int32 * rows)(), (ctypes.c_float * rows)()
+        self._draw(
+            logits.data_ptr(),
+            rows,
+            width,
+            (ctypes.c_float * rows)(*temperatures),
+            (ctypes.c_double * rows)(*masses),
+            (ctypes.c_double * rows)(*draws),
+            forbidden.data_ptr(),
+            len(forbidden),
+            (ctypes.c_int64 * len(flat))(*flat),
+            (ctypes.c_int32 * rows)(*ends),
+            most,
+            self._memory(self._draw_size(width, most, threads)),
+            threads,
+            tokens,
+            log_probs,
+        )
+        return list(tokens), list(log_probs)
+
+    def _team(self) -> int:
+        return self._threads or torch.get_num_threads()
+
+    def _memory(self, size: int) -> int:
         """The workspace, aligned to 64 bytes; it grows to the largest batch seen."""
-        size = self._size(self._model, rows, places, threads) + 64
-        if self._workspace.numel() < size:
-            self._workspace = torch.empty(size, dtype=torch.uint8)
+        if self._workspace.numel() < size + 64:
+            self._workspace = torch.empty(size + 64, dtype=torch.uint8)
         address = self._workspace.data_ptr()
         return address + -address % 64

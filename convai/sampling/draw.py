@@ -3,6 +3,7 @@
 Most replies are drawn with a temperature and a nucleus alone. For such rows the whole vocabulary is read a
 few times and never sorted or copied: the nucleus is found among the 64 best tokens, then among the 256 best,
 and only where it is larger in all of them. The tokens are those of `convai.decoding.next_tokens`, exactly.
+A PlainDraw can take the place of that: the same up to rounding, where it takes no torch call to draw a token.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -23,8 +24,29 @@ from convai.sampling.processors import HEADS, nucleus
 BROKEN: Final = -1
 """Stands for the token of a row whose logits are not numbers."""
 
+EMPTY: Final = -2
+"""Stands for the token of a row whose bans leave none."""
+
 _GROUPS: Final = 16
 """Tokens a group: the best tokens are looked for in the groups whose best token is among the best ones."""
+
+
+class PlainDraw(Protocol):
+    """Draws rows with temperature and nucleus alone."""
+
+    def __call__(
+        self,
+        logits: Tensor,
+        temperatures: Sequence[float],
+        masses: Sequence[float],
+        draws: Sequence[float],
+        banned: Sequence[Sequence[int]],
+        forbidden: Tensor,
+    ) -> tuple[list[int], list[float]]:
+        """Tokens (or BROKEN, or EMPTY) and log-probabilities of the rows of `logits` `[B, V]`.
+
+        `logits` are float32 on the CPU, row after row, and are left as they were; the rest as in `draw_tokens`.
+        """
 
 
 def is_plain(config: DecodingConfig) -> bool:
@@ -49,6 +71,7 @@ def draw_tokens(
     eos_id: int,
     forbidden: Tensor,
     banned: Sequence[Sequence[int]],
+    plain_draw: PlainDraw | None = None,
 ) -> tuple[list[int], list[float]]:
     """The next token of each row of `logits` `[B, V]` (float32, overwritten), and its log-probability.
 
@@ -56,11 +79,31 @@ def draw_tokens(
     row has a logit that is not a number or plus infinity. The log-probability is the model's own, before
     any setting. `forbidden` are ids `[F]` on the device of the logits; the rest as in `process`.
     """
-    log_total = logits.logsumexp(-1)
-    sound = [row for row, ok in enumerate(log_total.isfinite().tolist()) if ok]
-    plain = [row for row in sound if is_plain(configs[row])]
-    others = [row for row in sound if not is_plain(configs[row])]
+    plain = [row for row, config in enumerate(configs) if is_plain(config)]
+    others = [row for row, config in enumerate(configs) if not is_plain(config)]
     tokens, log_probs = [BROKEN] * len(configs), [math.nan] * len(configs)
+
+    def ends(row: int) -> Sequence[int]:
+        early = len(replies[row]) < configs[row].min_length
+        return (*banned[row], eos_id) if early else banned[row]
+
+    def wished(rows: Sequence[int]) -> tuple[list[float], list[float], list[float], list[Sequence[int]]]:
+        heat, mass = [configs[row].temperature for row in rows], [configs[row].top_p for row in rows]
+        return heat, mass, [draws[row] for row in rows], [ends(row) for row in rows]
+
+    if plain and plain_draw is not None:
+        picked = logits if not others else logits[plain]
+        for row, token, value in zip(plain, *plain_draw(picked, *wished(plain), forbidden), strict=True):
+            if token == EMPTY:
+                others.append(row)
+            else:
+                tokens[row], log_probs[row] = token, value
+        plain = []
+    if not (plain or others):
+        return tokens, log_probs
+    log_total = logits.logsumexp(-1)
+    sound = log_total.isfinite().tolist()
+    plain, others = [row for row in plain if sound[row]], [row for row in others if sound[row]]
 
     def settle(rows: Sequence[int], found: Tensor, values: Tensor) -> None:
         own = log_total if len(rows) == len(configs) else log_total[rows]
@@ -68,23 +111,8 @@ def draw_tokens(
             tokens[row], log_probs[row] = token, value
 
     if plain:
-        whole = len(plain) == len(configs)
-        picked = logits if whole else logits[plain]
-        ends = [
-            (*banned[row], eos_id) if len(replies[row]) < configs[row].min_length else banned[row]
-            for row in plain
-        ]
-        settle(
-            plain,
-            *_draw_plain(
-                picked,
-                [configs[row].temperature for row in plain],
-                [configs[row].top_p for row in plain],
-                [draws[row] for row in plain],
-                ends,
-                forbidden,
-            ),
-        )
+        picked = logits if len(plain) == len(configs) else logits[plain]
+        settle(plain, *_draw_plain(picked, *wished(plain), forbidden))
         # where nothing is left, the processors know what to do
         others += [row for row in plain if tokens[row] == BROKEN]
     if others:

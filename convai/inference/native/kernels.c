@@ -24,6 +24,7 @@ int convai_supported(void) {
 #endif
 
 #include "attention.h"
+#include "draw.h"
 #include "product.h"
 
 typedef struct {
@@ -184,6 +185,47 @@ void convai_logits(const Model *m, const float *hidden, int rows, char *memory, 
     {
         quantise(hidden, rows, m->width, w.narrow);
         product(&m->output, w.narrow, rows, logits, m->vocabulary, STORE);
+    }
+}
+
+/* Memory of a thread that draws from a vocabulary of n with up to `masked` ids masked. */
+static Candidates candidates(char *base, int n, int masked, long *used, float **kept) {
+    Candidates c;
+    c.weights = take(base, used, 4L * n);
+    c.best = take(base, used, 4L * n);
+    c.sorted = take(base, used, 4L * n);
+    c.ids = take(base, used, 4L * n);
+    *kept = take(base, used, 4L * masked);
+    return c;
+}
+
+/* Bytes of workspace for drawing. */
+long convai_draw_workspace(int vocabulary, int masked, int threads) {
+    long used = 0;
+    float *kept;
+    candidates((char *)0, vocabulary, masked, &used, &kept);
+    return used * threads;
+}
+
+/* tokens[rows] (BROKEN, EMPTY) and their log-probabilities, of logits[rows][vocabulary], which stay as they are.
+   `forbidden` ids are masked in every row, banned[ends[r - 1] .. ends[r]) in row r (from 0 on in row 0). `masked`: the most
+   ids that are masked in one row. */
+void convai_draw(float *logits, int rows, int vocabulary, const float *heat, const double *mass, const double *numbers,
+                 const int64_t *forbidden, int n_forbidden, const int64_t *banned, const int32_t *ends, int masked, char *memory,
+                 int threads, int32_t *tokens, float *logprobs) {
+    const long each = convai_draw_workspace(vocabulary, masked, 1);
+#pragma omp parallel num_threads(threads) if (threads > 1 && rows > 1)
+    {
+        long used = 0;
+        Wish wish;
+        Candidates c = candidates(memory + thread_number() * each, vocabulary, masked, &used, &wish.kept);
+#pragma omp for schedule(dynamic)
+        for (int r = 0; r < rows; r++) {
+            int first = r ? ends[r - 1] : 0;
+            wish = (Wish){heat[r], mass[r], numbers[r], {forbidden, banned + first}, {n_forbidden, ends[r] - first}, wish.kept};
+            logprobs[r] = NAN;
+            tokens[r] = draw_row(logits + (long)r * vocabulary, vocabulary, &wish, c, logprobs + r);
+        }
     }
 }
 
