@@ -35,12 +35,13 @@ class Agent:
     training: dict[str, Any] = field(default_factory=dict)
     """TrainConfig fields that suit tuning this model: `convai train --model` begins with them."""
 
-    def engine(self, config: EngineConfig | None = None, *, autocast: torch.dtype | None = None) -> Engine:
-        """An engine of this model; with `autocast` it computes in bfloat16, whatever `config` says."""
-        config = config or EngineConfig()
-        if autocast is not None:
-            config = dataclasses.replace(config, precision="bf16")
+    def engine(self, config: EngineConfig | None = None) -> Engine:
+        """An engine of this model."""
         return Engine(self.model, self.tokenizer, config)
+
+    def exact_engine(self, autocast: torch.dtype | None) -> Engine:
+        """One for scores that others are to find again: float32, or bfloat16 where `autocast` says so."""
+        return self.engine(EngineConfig(precision="float32" if autocast is None else "bf16"))
 
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         """Write model, tokenizer and settings; `dtype` converts the weights. Raises OSError."""

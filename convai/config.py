@@ -89,14 +89,15 @@ class EngineConfig:
     """Requests that may wait for a slot; one more is refused at once."""
     step_tokens: int = 256
     """Tokens a step, of prompts and replies together; fewer let replies in progress go on more evenly while
-    prompts come in, more read prompts faster."""
+    prompts come in, more read long prompts faster."""
     prefix_mib: int = 512
     """MiB in which conversations wait for their next turn without being computed again; the one that was
     silent longest goes first."""
     deadline: float | None = None
     """Seconds after which a reply ends as it is; none: never."""
-    precision: Literal["auto", "float32", "bf16", "int8"] = "float32"
-    """What the model computes in: float32 is exact; auto is fast where it is run."""
+    precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
+    """What the model computes in: float32 is exact; auto is int8 on a processor with kernels for it, bf16 on
+    CUDA, else float32."""
     device: str | None = None
     """Where it computes (cpu, cuda, mps); none: where the model is."""
 

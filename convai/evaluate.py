@@ -229,7 +229,7 @@ def draw_replies(
         for window in windows
     )
     finished = []
-    with agent.engine(autocast=autocast) as engine:
+    with agent.exact_engine(autocast) as engine:
         for reply in engine.map(requests):
             finished.append(reply)
             progress("replies", len(finished), len(windows))

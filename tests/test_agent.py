@@ -13,7 +13,7 @@ import convai
 from convai import resources
 from convai.agent import DEFAULT_HISTORY, Agent, load_agent, model_folder
 from convai.checkpoint import save_model
-from convai.config import DecodingConfig
+from convai.config import DecodingConfig, EngineConfig
 from convai.engine import Engine, Finished, Request
 from convai.errors import CheckpointError
 from convai.segments import EncodedTurn, build_prompt
@@ -90,10 +90,17 @@ def test_a_folder_is_a_hugging_face_model(tmp_path: Path) -> None:
 
 def test_an_engine_of_the_agent() -> None:
     one = agent()
-    run = one.engine(autocast=torch.bfloat16)
+    run = one.engine(EngineConfig(slots=3))
     assert isinstance(run, Engine)
+    assert run.config.slots == 3
     assert run.model is one.model
     assert run.tokenizer is one.tokenizer
+
+
+def test_an_engine_for_scores_computes_in_what_was_asked_for() -> None:
+    one = agent()
+    assert one.exact_engine(None).config.precision == "float32"
+    assert one.exact_engine(torch.bfloat16).config.precision == "bf16"
 
 
 def test_a_folder_without_settings_has_the_defaults(tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convai.bench.contenders.base import Setup, Timing
+from convai.bench.contenders.base import Setup, Timing, one_after_another
 from convai.bench.contenders.registry import Kind
 from convai.bench.worker import Worker, WorkerError
 from convai.bench.workload import Chat, chats
 from convai.errors import ConvaiError
 
 SEQUENTIAL_CHATS = 4
-"""Chats a round for those who answer one after another: more would take longer and change no rate."""
+"""Chats a round, of a single chat at a time and of those who always answer one after another: more would take
+longer and change no rate, and a single one would measure how a process wakes up.
+"""
 
 
 @dataclass(slots=True)
@@ -56,20 +58,25 @@ def running(kinds: Sequence[Kind], setup: Setup) -> Iterator[Field]:
 def alternate(
     field: Field, setup: Setup, vocab_size: int, count: int, rounds: int, seed: int = 0
 ) -> dict[str, list[Timing]]:
-    """`rounds` timings of each contender on `count` chats, after one round to warm up.
+    """`rounds` timings of each contender on `count` chats at a time, after one round to warm up.
 
     Every round has chats of its own, the same ones for all, and begins with another contender. One that
     fails is dropped and named in `field.missing`.
     """
     timings: dict[str, list[Timing]] = {name: [] for name in field.workers}
     for number in range(rounds + 1):
-        asked = chats(setup.work, vocab_size, count, seed=1000 * seed + number)
+        asked = chats(setup.work, vocab_size, max(count, SEQUENTIAL_CHATS), seed=1000 * seed + number)
         names = list(field.workers)
         start = number % len(names) if names else 0
         for name in names[start:] + names[:start]:
-            mine = asked[:SEQUENTIAL_CHATS] if field.workers[name].kind.sequential else asked
+            worker = field.workers[name]
             try:
-                timing = one(field.workers[name], mine, setup.work.reply, number)
+                if count == 1:
+                    turns = [one(worker, [chat], setup.work.reply, number) for chat in asked]
+                    timing = one_after_another(turns)
+                else:
+                    mine = asked[:SEQUENTIAL_CHATS] if worker.kind.sequential else asked[:count]
+                    timing = one(worker, mine, setup.work.reply, number)
             except WorkerError as error:
                 field.drop(name, str(error))
                 timings.pop(name)

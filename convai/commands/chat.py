@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.config import DecodingConfig
+from convai.config import DecodingConfig, EngineConfig
 from convai.errors import ConvaiError
 
 HELP: Final = "talk with a persona; with piped input one line in, one line out"
@@ -46,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--load", type=Path, metavar="FILE", help="go on with a conversation saved by /save")
     parser.add_argument(
         "--precision",
-        choices=("auto", "float32", "bf16"),
+        choices=("auto", "float32", "bf16", "int8"),
         default="auto",
-        help="what the model computes in; auto is float32 on a processor (default: %(default)s)",
+        help="what the model computes in; auto is the fastest that keeps its quality (default: %(default)s)",
     )
     parser.add_argument(
         "--threads",
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     agent = load_agent(args.model)
     if args.threads or (agent.model.num_parameters() <= _SMALL and "OMP_NUM_THREADS" not in os.environ):
         torch.set_num_threads(args.threads or 1)
-    engine = agent.engine(autocast=torch.bfloat16 if args.precision == "bf16" else None)
+    engine = agent.engine(EngineConfig(precision=args.precision))
     session = Session(agent, engine)
     if args.load:
         session.load(args.load)

@@ -1,9 +1,10 @@
 """Which requests are computed in the next step, and how much of each. Pure Python: no model, no clock.
 
 A request waits in the queue until there are slots for all of its replies, then its prompt is computed in
-chunks, then its replies grow by a token a step. Every step computes the next token of every running reply,
-and with what is left of its budget of tokens the prompts, first come, first served: replies in progress go on
-whatever arrives.
+chunks, then its replies grow by a token a step. While there are prompts to compute, replies go on in every
+second step: a new chat's first token does not wait for theirs, and they go on whatever arrives. With what a
+step's budget of tokens leaves come the prompts, first come, first served: those that end in this step, or one
+chunk of a long one.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Scheduler(Generic[T]):
         self._begin = begin
         self._waiting: deque[T] = deque()
         self._running: dict[T, None] = {}
+        self._went_on = False
         self._interval = math.nan
         self._last_end = math.nan
 
@@ -162,30 +164,31 @@ class Scheduler(Generic[T]):
             task.state, task.admitted = State.PREFILL, now
             self.free -= task.width
             self._running[task] = None
-        tokens = 0
-        for task in self._running:
-            if task.state is State.DECODE:
-                plan.decodes.append(task)
-                tokens += task.pending
+        gone = set(plan.expired)
+        decodes = [task for task in self._running if task.state is State.DECODE and task not in gone]
+        tokens = sum(task.pending for task in decodes)
+        turn = not self._went_on  # of the replies, should there be prompts to compute
         # a full house of replies must not keep new ones out for ever
-        room = max(self.step_tokens - tokens, self.step_tokens // 4, 1)
+        room = max(self.step_tokens - turn * tokens, self.step_tokens // 4, 1)
         for task in self._running:
             if room <= 0:
                 break
-            if task.state is not State.PREFILL:
+            if task.state is not State.PREFILL or task in gone:
                 continue
             if not task.begun:
                 reused = self._begin(task)
                 if reused is None:
                     continue
                 task.begun, task.computed = True, reused
-            count = min(room, task.prompt - task.computed)
+            left = task.prompt - task.computed
+            if plan.prefills and left > room:
+                break  # a part of it would make those before it wait, and bring it no nearer to its end
+            count = min(room, left)
             plan.prefills.append((task, count))
             room -= count
-        if plan.expired:
-            gone = set(plan.expired)
-            plan.decodes = [task for task in plan.decodes if task not in gone]
-            plan.prefills = [(task, count) for task, count in plan.prefills if task not in gone]
+        if turn or not plan.prefills:
+            plan.decodes = decodes
+        self._went_on = bool(plan.decodes)
         return plan
 
     def computed(self, task: T, count: int) -> bool:

@@ -136,7 +136,7 @@ def self_chats(
     Personas, opener and sampling of a conversation follow from `seed` and its number: a longer run begins
     with the conversations of a shorter one. The two personas differ where there are two.
     """
-    with agent.engine(autocast=autocast) as engine:
+    with agent.exact_engine(autocast) as engine:
         for first in range(0, count, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, count))
             tables = [_Table(agent, personas, number, seed, max_history) for number in numbers]

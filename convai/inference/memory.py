@@ -1,4 +1,4 @@
-"""Buffers in pages that suit them: large ones for what is read as a whole, small ones for what fills slowly."""
+"""Buffers in pages that suit them: large ones for what is read whole, small ones for what fills slowly."""
 
 from __future__ import annotations
 

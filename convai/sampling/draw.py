@@ -45,7 +45,8 @@ class PlainDraw(Protocol):
     ) -> tuple[list[int], list[float]]:
         """Tokens (or BROKEN, or EMPTY) and log-probabilities of the rows of `logits` `[B, V]`.
 
-        `logits` are float32 on the CPU, row after row, and are left as they were; the rest as in `draw_tokens`.
+        `logits` are float32 on the CPU, row after row, and are left as they were. The rest is as in
+        `draw_tokens`.
         """
 
 

@@ -175,7 +175,7 @@ def test_small_models_take_one_thread_unless_told_otherwise(
         (["--top-p", "hot"], "argument --top-p: 'hot' is not a number; see 'convai chat --help'"),
         (["--max-history", "-1"], "argument --max-history: '-1' is not a number of exchanges"),
         (["--threads", "0"], "argument --threads: '0' is not a number of threads, 1 or more"),
-        (["--precision", "int8"], "argument --precision: invalid choice"),
+        (["--precision", "int4"], "argument --precision: invalid choice"),
         (["--max-len", "3"], "unrecognized arguments: --max-len 3"),
     ],
 )

@@ -123,13 +123,13 @@ def test_replies_go_on_while_a_long_prompt_is_read() -> None:
     next(running)
     before = run.stats().steps
     long = run.stream(Request(prompt("x" * 300, persona=()), settings_of()))
-    for _ in range(15):
+    for _ in range(8):
         next(running)
-    assert run.stats().steps == before + 15
+    assert before + 15 <= run.stats().steps <= before + 16, "a token in every second step"
     assert run.stats().running == 2
-    assert run.stats().tokens_drawn == 16, "the long prompt is not through yet"
+    assert run.stats().tokens_drawn == 9, "the long prompt is not through yet"
     next(long)
-    assert run.stats().steps == before + 303 // 15 + 1
+    assert run.stats().steps == before + 20, "303 tokens, 16 and 15 by turns"
     running.close()
     long.close()
     assert run.stats().slots_in_use == 0

@@ -76,6 +76,7 @@ def test_every_request_is_served_in_order_and_within_bounds(
     everyone = [job for _, job in arrivals]
     leaving = {when: everyone[who % len(everyone)] for who, when in leave}
     admitted: list[Job] = []
+    paused = False
     for now in range(6000):
         for when, job in arrivals:
             if when == now:
@@ -87,8 +88,16 @@ def test_every_request_is_served_in_order_and_within_bounds(
         admitted += [job for job in everyone if job.admitted == now]
         running = [job for job in of.tasks() if job.state is not State.WAITING]
         assert of.free == slots - sum(job.width for job in running) >= 0
-        assert set(plan.decodes) == before.keys(), "every running reply goes on in every step"
+        if plan.decodes or not before:
+            assert set(plan.decodes) == before.keys(), "all running replies go on together"
+            paused = False
+        else:
+            assert plan.prefills, "they wait for nothing but prompts"
+            assert not paused, "and for no more than a step"
+            paused = True
         read = sum(count for _, count in plan.prefills)
+        *whole, _last = plan.prefills or [(everyone[0], 0)]
+        assert all(count == job.prompt - job.computed for job, count in whole)
         decoded = sum(job.pending for job in plan.decodes)
         assert read <= max(step_tokens - decoded, step_tokens // 4, 1)
         assert all(0 < count <= job.prompt - job.computed for job, count in plan.prefills)
@@ -111,13 +120,24 @@ def test_a_prompt_is_read_in_chunks_beside_the_replies() -> None:
     of.submit(talking)
     work(of.plan(0.0), of, 0.0)
     of.submit(long)
-    chunks = []
+    steps = []
     while long.state is not State.DECODE:
         plan = of.plan(0.0)
-        assert plan.decodes == [talking]
-        chunks += [count for _, count in plan.prefills]
+        steps.append((bool(plan.decodes), [count for _, count in plan.prefills]))
         work(plan, of, 0.0)
-    assert chunks == [14, 14, 12]
+    assert steps == [(True, [14]), (False, [16]), (True, [10])]
+
+
+def test_prompts_that_end_share_a_step_and_no_other_begins_behind_them() -> None:
+    of = scheduler(step_tokens=16)
+    for length in (5, 9, 4, 30):
+        of.submit(Job(width=1, prompt=length))
+    chunks = []
+    for _ in range(4):
+        plan = of.plan(0.0)
+        chunks.append([count for _, count in plan.prefills])
+        work(plan, of, 0.0)
+    assert chunks == [[5, 9], [4], [16], [13]]  # beside 0, 2, 0 and 3 replies
 
 
 def test_a_full_house_still_reads_new_prompts() -> None:
@@ -128,7 +148,8 @@ def test_a_full_house_still_reads_new_prompts() -> None:
         work(of.plan(0.0), of, 0.0)
     assert len(of.plan(0.0).decodes) == 18
     of.submit(Job(width=1, prompt=40))
-    assert [count for _, count in of.plan(0.0).prefills] == [4]
+    plans = [of.plan(0.0) for _ in range(4)]
+    assert [(len(plan.decodes), plan.prefills[0][1]) for plan in plans] == [(0, 16), (18, 4)] * 2
 
 
 def test_what_is_known_of_a_prompt_is_not_read() -> None:
@@ -183,6 +204,7 @@ def test_deadlines_are_found_once_wherever_a_request_is() -> None:
     assert not plan.decodes
     assert not plan.prefills
     assert not plan
+    of.remove(reading)
     plan = of.plan(4.0)
     assert plan.expired == []
     assert plan.decodes == [talking], "whoever planned may let it end in order"
