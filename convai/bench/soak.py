@@ -71,7 +71,7 @@ def measure(plan: SoakPlan, show: Callable[[str], None]) -> dict[str, Any]:
     )  # fmt: skip
     shape = SIZES[plan.size]
     with Engine(random_model(shape, plan.seed), made_up_tokenizer(shape.vocab_size), config) as engine:
-        run = _Run(engine.start(), plan)
+        run = _Run(engine.start(reserve=True), plan)
         asyncio.run(run.go())
         told = run.told()
     for name, (good, text) in run.checks().items():

@@ -90,6 +90,10 @@ class Core:
                 cache_bytes=self._pool.bytes,
             )
 
+    def reserve(self) -> None:
+        """Take the memory of the whole cache now, and not as it fills; not during a step."""
+        self._pool.reserve()
+
     @property
     def idle(self) -> bool:
         """Whether there is nothing to compute."""

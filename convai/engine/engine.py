@@ -140,8 +140,11 @@ class Engine:
 
     # -- living ------------------------------------------------------------------------------------
 
-    def start(self) -> Self:
+    def start(self, *, reserve: bool = False) -> Self:
         """Compute in a thread from now on. Returns the engine.
+
+        The cache's memory is taken page by page as conversations come, up to its bound; with `reserve` all of
+        it is taken now.
 
         Raises EngineError when it has been started, or another one on the same model; EngineClosed.
         """
@@ -151,6 +154,8 @@ class Engine:
             raise EngineError("the engine has been started already")
         owners.claim(self.model, self._inbox)
         with self._stepping:  # a reader's step comes to its end first
+            if reserve:
+                self._core.reserve()
             self._thread = threading.Thread(
                 target=_serve, args=(self._core, self._inbox), name="convai-engine", daemon=True
             )

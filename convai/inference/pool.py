@@ -61,6 +61,10 @@ class KVPool:
         if source != target and length:
             self.data[:, target, ..., :length, :] = self.data[:, source, ..., :length, :]
 
+    def reserve(self) -> None:
+        """Take the memory of all slots now, and not as they are filled; what they hold stays."""
+        self.data.add_(0)
+
     def layers(self) -> list[Tensor]:
         """The layers' buffers, `[slots, 2, heads, capacity, D / heads]` each."""
         return list(self.data)

@@ -85,13 +85,16 @@ def test_coroutines_read_side_by_side(model: DoubleHeadsModel, started: Engine) 
         assert [t.id for t in tokens if t.candidate == 0] == list(expected[0].ids)
 
 
-def test_a_stream_can_be_begun_by_a_reader_and_ended_by_the_thread(model: DoubleHeadsModel) -> None:
+@pytest.mark.parametrize("reserve", [False, True])
+def test_a_stream_can_be_begun_by_a_reader_and_ended_by_the_thread(
+    model: DoubleHeadsModel, reserve: bool
+) -> None:
     request = asked(1, max_length=30, min_length=30)
     whole = engine(model).best(request)
     run = engine(model)
     stream = run.stream(request)
     first = [next(stream) for _ in range(3)]
-    with run.start():
+    with run.start(reserve=reserve):
         assert finished([*first, *stream])[0].ids == whole.ids
 
 

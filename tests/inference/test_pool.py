@@ -43,3 +43,11 @@ def test_a_copy_outside_is_refused(source: int, target: int, length: int) -> Non
 def test_an_empty_pool_is_refused(slots: int, capacity: int) -> None:
     with pytest.raises(ValueError, match="above 0"):
         KVPool(tiny_config(), slots, capacity, torch.float32, torch.device("cpu"))
+
+
+def test_reserving_changes_nothing() -> None:
+    p = pool(torch.float16)
+    p.data.copy_(torch.randn(p.data.shape))
+    before = p.data.clone()
+    p.reserve()
+    assert torch.equal(p.data, before)
