@@ -180,7 +180,7 @@ class Reply:
         piece = line.push(event)
         if self.live:
             self.shown += piece
-        return replace(event, text=piece)
+        return event if piece == event.text else replace(event, text=piece)
 
     def explain(self) -> Explanation:
         """The exact input, and what the reply was chosen from."""

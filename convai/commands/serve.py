@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from convai.agent import load_agent
     from convai.server.app import App
     from convai.server.logs import log_to_stderr
-    from convai.server.run import Server, address, allow_connections, listen
+    from convai.server.run import Server, address, allow_connections, listen, prefer_latency
     from convai.server.service import Service
     from convai.store import Store
 
@@ -113,5 +113,6 @@ def run(args: argparse.Namespace) -> int:
             f"convai serves {agent.name} on {address(listening)} (Ctrl-C ends it); conversations: {where}",
             flush=True,
         )
+        prefer_latency()
         Server(app).run([listening])
     return 0

@@ -96,8 +96,8 @@ class App:
             if self.service.draining:
                 connection.go_away("shutdown")
             await connection.serve()
-        except OSError:
-            pass  # the client is gone
+        except (OSError, asyncio.CancelledError):
+            pass  # the client is gone, or the server is
         except Exception as error:
             log_failure("a socket failed", error)
         finally:

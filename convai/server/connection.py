@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import asdict
 from typing import Final
@@ -33,6 +34,9 @@ from convai.store import Conflict, NotFound
 
 _MOST_BAD: Final = 20
 """Frames that cannot be read before the socket is closed."""
+_FRAMES_A_SECOND: Final = 50
+_BURST: Final = 200
+"""Frames that are read from a socket without a pause; then so many a second."""
 _MOST_ANSWERS: Final = 32
 """Answers that wait for a slow reader before nothing more is read from it."""
 
@@ -47,6 +51,7 @@ class Connection:
         self._owner = ""
         self._receiver = Receiver(service.limits)
         self._bad = 0
+        self._frames, self._frames_at = float(_BURST), time.monotonic()
         self._room: Room | None = None
         self._sent: int | None = None
         self._answers: deque[str] = deque()
@@ -113,12 +118,21 @@ class Connection:
                 continue
             if message["type"] == "websocket.disconnect":
                 return
+            await self._pace()
             await self._take(message.get("text"))
             if self._receiver.hello is not None:
                 wait = config.idle
             while len(self._answers) > _MOST_ANSWERS:  # a reader that asks and does not read waits, not we
                 self._taken.clear()
                 await self._taken.wait()
+
+    async def _pace(self) -> None:
+        """Let a client that sends too many frames wait, so that reading them keeps nobody else waiting."""
+        now = time.monotonic()
+        self._frames = min(self._frames + (now - self._frames_at) * _FRAMES_A_SECOND, _BURST) - 1
+        self._frames_at = now
+        if self._frames < 0:
+            await asyncio.sleep(-self._frames / _FRAMES_A_SECOND)
 
     def go_away(self, reason: str, retry: float = COME_BACK) -> None:
         """Say that the server closes, and close."""

@@ -1,4 +1,4 @@
-"""Replies in the making, saved now and then, all together: the disk is asked once a second, not once a reply."""
+"""Replies in the making, saved now and then, all together: the disk is asked once a second at most."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from convai.server.service import Service, log_failure
 if TYPE_CHECKING:
     from convai.server.writing import Writing
 
-SAVE_EVERY: Final = 1.0
+SAVE_EVERY: Final = 2.0
 """Seconds of a reply that a crash may cost."""
+_TOGETHER: Final = 50
+"""Replies in one transaction: more of them would keep the event loop from its work for too long."""
 
 
 class Drafts:
@@ -28,19 +30,20 @@ class Drafts:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="convai-drafts")
 
-    def settled(self, writing: Writing) -> None:
-        """This reply is at its end: whoever ends it puts it into the store."""
-        self._changed.discard(writing)
+    async def _save(self, writings: list[Writing]) -> None:
+        drafts = [writing.draft() for writing in writings if not writing.settled]
+        try:
+            await self._service.in_thread(self._service.store.save_drafts, drafts)
+        except Exception as error:  # the replies go on; their ends are saved, or fail, by themselves
+            log_failure("replies in the making could not be saved", error)
 
     async def _run(self) -> None:
         try:
             while self._changed:
-                await asyncio.sleep(self._every)
-                drafts = [writing.draft() for writing in self._changed]
-                self._changed.clear()
-                try:
-                    await self._service.in_thread(self._service.store.save_drafts, drafts)
-                except Exception as error:  # the replies go on; their ends are saved, or fail, by themselves
-                    log_failure("replies in the making could not be saved", error)
+                await asyncio.sleep(self._every / 2)
+                waiting, self._changed = list(self._changed), set()
+                for start in range(0, len(waiting), _TOGETHER):
+                    await self._save(waiting[start : start + _TOGETHER])
+                    await asyncio.sleep(self._every / 2 * _TOGETHER / len(waiting))
         finally:
             self._task = None

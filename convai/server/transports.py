@@ -22,6 +22,8 @@ UNREAD_SECONDS: Final = 30.0
 """Time that a peer has to take what is being sent."""
 FAREWELL_SECONDS: Final = 5.0
 """Time that it has once its connection is closed."""
+RECEIVED_BYTES: Final = 16_384
+"""Bytes that are taken from a connection at a time: thousands of tiny frames would keep everybody waiting."""
 UNSENT_BYTES: Final = 16_384
 """Bytes that wait for a slow reader before whoever sends waits, too."""
 FRAGMENTS: Final = 64
@@ -56,6 +58,8 @@ class HttpProtocol(_Patience, H11Protocol):
         """Begin, and begin to wait."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(UNSENT_BYTES)
+        if hasattr(transport, "max_size"):  # asyncio's own
+            transport.max_size = RECEIVED_BYTES
         self._wait()
 
     def data_received(self, data: bytes) -> None:

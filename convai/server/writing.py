@@ -55,6 +55,8 @@ class Writing:
     ) -> None:
         self.room = room
         self._plan, self._draft, self._request, self._release = plan, draft, request, release
+        self.settled = False
+        """Whether it has come to its end, and belongs into the store as it is then."""
         self._by: By | None = None
         self._task: asyncio.Task[None] | None = None
         self._clock = time.monotonic
@@ -154,7 +156,7 @@ class Writing:
     async def _settle(self, failure: Exception | None, outcome: Outcome) -> Outcome:
         """Put the reply's end into the store, then tell the room."""
         room, reply = self.room, self._plan.reply
-        room.drafts.settled(self)
+        self.settled = True
         store, call = room.service.store, room.service.in_thread
         whole = failure is None and self._by is None and reply.chosen is not None
         end = reply.finished[reply.chosen] if whole and reply.chosen is not None else None

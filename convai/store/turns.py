@@ -167,7 +167,7 @@ class Turns(Base):
             self._settle(owner, conversation, message, text=check_text(text, "reply"))
 
     def save_drafts(self, drafts: Sequence[Draft]) -> None:
-        """`save_draft` for many replies in one transaction; those that are no drafts any more stay as they are."""
+        """`save_draft` for many in one transaction; what is no draft any more stays as it is."""
         rows = [
             {
                 "of_owner": draft.owner,
@@ -199,7 +199,11 @@ class Turns(Base):
             )
             connection.execute(
                 update(conversations)
-                .where(*owned, exists().where(*being_written))
+                .where(
+                    *owned,
+                    conversations.c.leaf.is_distinct_from(bindparam("of_message")),
+                    exists().where(*being_written),
+                )
                 .values(leaf=bindparam("of_message"), updated=now()),
                 rows,
             )

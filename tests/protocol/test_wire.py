@@ -30,6 +30,7 @@ from convai.protocol import (
 from convai.protocol.answers import Error
 from convai.protocol.changes import Path, TokenDrawn
 from convai.protocol.client import Hello, Ping, Send, SetDecoding
+from convai.protocol.schema import as_object
 from convai.protocol.values import Message
 from tests.corpora.test_json_text import JSON
 from tests.protocol.strategies import events
@@ -287,3 +288,26 @@ def test_as_many_messages_as_fit_the_newest_first() -> None:
     assert 0 < count < 30
     assert len(encode(Path(n=1, messages=tuple(messages[-count:]))).encode()) <= 8_000
     assert len(encode(Path(n=1, messages=tuple(messages[-count - 1 :]))).encode()) > 8_000 - 200
+
+
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=20)
+LOGPROBS = st.none() | st.floats(-1e9, 0)
+
+
+@given(TEXTS, LOGPROBS, st.lists(st.tuples(TEXTS, st.floats(-1e9, 0)), max_size=3), st.integers(1, 2**40))
+def test_a_token_is_written_as_every_other_event_is(
+    text: str, logprob: float | None, alternatives: list[tuple[str, float]], n: int
+) -> None:
+    event = TokenDrawn(message="m1", text=text, logprob=logprob, alternatives=tuple(alternatives))
+    plainly = {"type": "token", **as_object(event), "n": n}
+    fast = encode(event, n)
+    assert json.loads(fast) == json.loads(json.dumps(plainly))
+    assert list(json.loads(fast)) == list(plainly)
+    fast.encode()
+    assert encode(TokenDrawn(message="m1", n=n, text=text)) == encode(TokenDrawn(message="m1", text=text), n)
+
+
+@pytest.mark.parametrize("logprob", [float("nan"), float("-inf")])
+def test_a_token_without_a_number_is_no_json(logprob: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode(TokenDrawn(message="m1", text="a", logprob=logprob), 1)
