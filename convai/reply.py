@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -129,7 +130,7 @@ class Reply:
         own = [turn.text for turn in turns if turn.speaker == AGENT]
         ids = agent.tokenizer.encode_batch([*own, *rejected, *([begun] if begun else [])])
         self.request = Request(self.source.prompt, decoding, ids, alternatives)
-        self.tokens: list[Token] = []
+        self.tokens = TokenLog()
         self.finished: list[Finished] = []
         self.chosen: int | None = None
         self.shown = begun
@@ -148,7 +149,7 @@ class Reply:
         for retry in range(TRIES if sampled and not self.begun else 1):
             drawn_with = replace(config, seed=reply_seed(self.seed, turn, attempt, retry))
             self.request = replace(self.request, config=drawn_with)
-            self.tokens, self.finished, self._lines = [], [], {}
+            self.tokens, self.finished, self._lines = TokenLog(), [], {}
             yield self.request
             with_text = [i for i, end in enumerate(self.finished) if end.text]
             if with_text:
@@ -193,6 +194,32 @@ class Reply:
         return Explanation(
             tuple(rows), tuple(self.finished), self.chosen, self.request.config, self.source.left_out
         )
+
+
+class TokenLog:
+    """The tokens of a reply so far, without their texts: a few bytes each, for thousands of them."""
+
+    def __init__(self) -> None:
+        self._candidates, self._ids, self._logprobs = array("H"), array("l"), array("d")
+        self._alternatives: list[tuple[tuple[str, float], ...]] | None = None
+
+    def append(self, token: Token) -> None:
+        """One more."""
+        if token.alternatives and self._alternatives is None:
+            self._alternatives = [()] * len(self._ids)
+        if self._alternatives is not None:
+            self._alternatives.append(token.alternatives)
+        self._candidates.append(token.candidate)
+        self._ids.append(token.id)
+        self._logprobs.append(token.logprob)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Token]:
+        for place, id in enumerate(self._ids):
+            others = () if self._alternatives is None else self._alternatives[place]
+            yield Token(self._candidates[place], id, "", self._logprobs[place], others)
 
 
 class _Line:

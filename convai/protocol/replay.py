@@ -15,7 +15,7 @@ from convai.protocol.changes import Change
 from convai.protocol.values import Resume
 from convai.protocol.wire import encode
 
-FRAMES: Final = 128
+FRAMES: Final = 64
 BYTES: Final = 16_384
 
 
@@ -42,32 +42,35 @@ class ReplayBuffer:
         self.stream = stream
         self.last = 0
         """The number of the newest change; 0 before there is one."""
-        self._kept: deque[Frame] = deque()
+        self._kept: deque[str] = deque()
         self._frames, self._room = frames, size
 
     def append(self, change: Change) -> Frame:
         """Number a change and keep it; the oldest make room."""
         self.last += 1
         text = encode(change, self.last)
-        frame = Frame(self.last, text, len(text) if text.isascii() else len(text.encode()))
-        self._kept.append(frame)
-        self._room -= frame.size
+        self._kept.append(text)
+        self._room -= _size(text)
         while self._kept and (self._room < 0 or len(self._kept) > self._frames):
-            self._room += self._kept.popleft().size
-        return frame
+            self._room += _size(self._kept.popleft())
+        return Frame(self.last, text, _size(text))
 
     @property
     def first(self) -> int:
         """The number of the oldest change that is kept; `last + 1` when none is."""
-        return self._kept[0].n if self._kept else self.last + 1
+        return self.last + 1 - len(self._kept)
 
     def after(self, last: int) -> list[Frame] | None:
         """The changes behind number `last`, oldest first; None where some are gone, or it never was."""
         if not self.first - 1 <= last <= self.last:
             return None
-        seen = last + 1 - self.first
-        return list(itertools.islice(self._kept, seen, None))
+        behind = itertools.islice(self._kept, last + 1 - self.first, None)
+        return [Frame(n, text, _size(text)) for n, text in enumerate(behind, last + 1)]
 
     def resume(self, resume: Resume) -> list[Frame] | None:
         """The changes that a returning client has not seen; None: it needs a `state`."""
         return self.after(resume.last) if resume.stream == self.stream else None
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

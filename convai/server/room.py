@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -24,6 +25,8 @@ LOOK_BACK: Final = 400
 """Messages of a branch that are read at most, from its end."""
 IN_VIEW: Final = 50
 """Messages from the end of a branch that every reader has; changes farther back are told by a `state`."""
+KEPT: Final = 120.0
+"""Seconds for which the latest changes are kept for those who come back."""
 _LEFT: Final = 1000
 """Conversations that nobody reads whose latest changes are kept for those who come back."""
 
@@ -41,6 +44,8 @@ class Room:
         self.writing: Writing | None = None
         self.suggesting: asyncio.Task[None] | None = None
         self.deleted = False
+        self.left = time.monotonic()
+        """When it was made, or the last reader left."""
         self._links: tuple[str, dict[str, Any]] | None = None
         self._readers: set[Reader] = set()
 
@@ -64,6 +69,7 @@ class Room:
         """Somebody is gone; with the last one the computing ends."""
         self._readers.discard(reader)
         if self.empty:
+            self.left = time.monotonic()
             self.stop_suggesting()
             if self.writing is not None:
                 await self.writing.stop("left")
@@ -200,6 +206,7 @@ class Rooms:
         self._service, self._most = service, left
         self._drafts = Drafts(service)
         self._rooms: OrderedDict[tuple[str, str], Room] = OrderedDict()
+        self._sweeping: asyncio.TimerHandle | None = None
 
     def known(self, owner: str, id: str) -> Room | None:
         """A conversation's room, if it is open or was a while ago."""
@@ -212,12 +219,22 @@ class Rooms:
             room = self._rooms[owner, id] = Room(self._service, self._drafts, owner, id)
         self._rooms.move_to_end((owner, id))
         self._forget()
+        if self._sweeping is None:
+            self._sweep()
         return room
 
     def forget(self, room: Room) -> None:
         """A conversation was deleted."""
         if self._rooms.get((room.owner, room.id)) is room:
             del self._rooms[room.owner, room.id]
+
+    def _sweep(self) -> None:
+        """Forget what nobody has come back to, now and from time to time."""
+        loop = asyncio.get_running_loop()
+        for key, room in list(self._rooms.items()):
+            if room.empty and room.writing is None and time.monotonic() - room.left > KEPT:
+                del self._rooms[key]
+        self._sweeping = loop.call_later(KEPT / 4, self._sweep) if self._rooms else None
 
     def _forget(self) -> None:
         spare = len(self._rooms) - self._most

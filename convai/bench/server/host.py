@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -189,4 +189,4 @@ async def _talk(
     return {"tokens_per_s": drawn / (loop.time() - end + seconds)}
 
 
-_COMMANDS = {"memory": _memory, "stats": _stats, "direct": _direct}
+_COMMANDS: dict[str, Callable[..., Any]] = {"memory": _memory, "stats": _stats, "direct": _direct}
