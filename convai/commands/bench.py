@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from convai.commands import bench_coref, bench_emotion, bench_finetune, bench_inference, bench_memory
+from convai.commands import (
+    bench_coref,
+    bench_emotion,
+    bench_finetune,
+    bench_inference,
+    bench_memory,
+    bench_server,
+)
 
 HELP = "measure speed against baselines in the same run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions train, memory, finetune, emotion and coref, and those of the engine."""
+    """The actions train, memory, finetune, emotion, coref and server, and those of the engine."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     train = actions.add_parser("train", help="training against the blog post's layout", allow_abbrev=False)
     train.add_argument(
@@ -28,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_inference.add_actions(actions)
     bench_emotion.add_action(actions)
     bench_coref.add_action(actions)
+    bench_server.add_action(actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         return bench_emotion.run(args)
     if args.action == "coref":
         return bench_coref.run(args)
+    if args.action == "server":
+        return bench_server.run(args)
     from convai.bench.report import json_line
     from convai.bench.train import measure
 
