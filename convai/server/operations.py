@@ -24,7 +24,7 @@ from convai.server.limiter import Busy
 from convai.server.room import Room
 from convai.server.service import Service
 from convai.server.writing import Plan, Writing
-from convai.store import Conflict, Receipt
+from convai.store import Conflict, Receipt, Said
 from convai.store import Message as Kept
 
 _MOST_SIBLINGS: Final = 16
@@ -43,8 +43,8 @@ async def send(room: Room, event: client.Send, address: str) -> Accepted:
         leaf = before[-1].id if before else None
         after = event.after if event.after is not None else leaf
 
-        def commit() -> Receipt:
-            return store.append_user(owner, room.id, event.text, after=after, request=event.request)
+        def commit() -> Said:
+            return store.say(owner, room.id, event.text, after=after, request=event.request)
 
         turns = [*turns_of(before), Turn(USER, event.text)]
         return await _say(room, event.request, address, before, turns, commit)
@@ -64,7 +64,7 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
 
         if old.speaker == USER:
             turns = [*turns_of(above), Turn(USER, event.text)]
-            return await _say(room, event.request, address, before, turns, commit)
+            return await _say(room, event.request, address, before, turns, lambda: Said(receipt=commit()))
         receipt = await service.in_thread(commit)
         if not receipt.again:
             await _tell(room, before)
@@ -211,20 +211,21 @@ async def _say(
     address: str,
     before: list[Kept],
     turns: Sequence[Turn],
-    commit: Callable[[], Receipt],
+    commit: Callable[[], Said],
 ) -> Accepted:
     """Commit what the user says, as the last of `turns`, and begin the reply to it."""
     service = room.service
     if room.writing is not None:  # a request that was done is answered again; another one is a conflict
-        receipt = await service.in_thread(commit)
+        receipt = (await service.in_thread(commit)).receipt
         return Accepted(request=request, message=receipt.message, again=receipt.again)
     with ExitStack() as undo_all:
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
         plan = await _plan(room, turns)
         undo_all.callback(plan.drop)
-        receipt = await service.in_thread(commit)
-        after, _ = await room.branch()
+        said = await service.in_thread(commit)
+        receipt, draft = said.receipt, said.draft
+        after = [*before, said.message] if said.message is not None else (await room.branch())[0]
         if receipt.again:
             plan.drop()
             if not after or after[-1].id != receipt.message:
@@ -232,7 +233,8 @@ async def _say(
             # it was done, but the server ended, or everybody left, before there was a reply
             plan = await _plan(room, turns_of(after))
             undo_all.callback(plan.drop)
-        draft = await service.in_thread(_draft, room, service.store.begin_reply)
+        if draft is None:
+            draft = await service.in_thread(_draft, room, service.store.begin_reply)
         undo_all.pop_all()
         _start(room, Writing(room, plan, draft, request, release), before, after)
     return Accepted(request=request, message=receipt.message, again=receipt.again)

@@ -163,7 +163,7 @@ class Writing:
         text = end.text if end is not None else (reply.shown if reply.live else "")
         kept: Message | None = None
         if text:
-            await call(
+            row = await call(
                 store.finish_reply,
                 room.owner,
                 room.id,
@@ -172,7 +172,6 @@ class Writing:
                 status="complete" if end is not None else "interrupted",
                 details={**details_of(reply, self._plan.max_history), "request": self._request},
             )
-            row = await call(store.message, room.owner, room.id, self.id)
             kept = message_of(row, request=self._request)
         else:
             await call(store.drop_reply, room.owner, room.id, self.id)

@@ -6,7 +6,7 @@ them `queries` (reading), `records` (what comes out), `database` (opening, trans
 """
 
 from convai.store.errors import Conflict, NotFound, StoreError
-from convai.store.records import Conversation, Draft, Message, Page, Receipt, Summary
+from convai.store.records import Conversation, Draft, Message, Page, Receipt, Said, Summary
 from convai.store.store import Store
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "NotFound",
     "Page",
     "Receipt",
+    "Said",
     "Store",
     "StoreError",
     "Summary",

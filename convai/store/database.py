@@ -44,6 +44,7 @@ class Database:
             _prepare_file(Path(self.name))
         # One writer at a time waits here, where waiting costs nothing, and not inside SQLite, which polls.
         self._turn = threading.Lock() if self.sqlite else nullcontext()
+        self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
         self.engine = self._engine(url)
         try:
             with self._reported():
@@ -68,10 +69,13 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is on the disk when the block ends, and undone if it raises."""
-        with self._reported(), self._turn, self.engine.connect() as connection:
-            connection.execution_options(convai_write=True)
-            with connection.begin():
-                yield connection
+        with self._reported():
+            with self._turn, self.engine.connect() as connection:
+                connection.execution_options(convai_write=True)
+                with connection.begin():
+                    yield connection
+            if self._disk is not None:
+                self._disk.sync()
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -80,6 +84,9 @@ class Database:
             yield
         except DBAPIError as error:
             reason = " ".join(str(error.orig).split())
+            raise StoreError(f"{self.name}: {reason}; {_mend(reason)}") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
             raise StoreError(f"{self.name}: {reason}; {_mend(reason)}") from error
 
     def _engine(self, url: URL) -> Engine:
@@ -125,6 +132,56 @@ class Database:
             migrate(connection, known)
 
 
+class Disk:
+    """SQLite's write-ahead log, on the disk: one wait for all the transactions that are committed by then.
+
+    SQLite itself would wait within each transaction (synchronous = FULL), and let all other writers wait
+    meanwhile. With NORMAL it writes the log, in order, and waits only before it takes the log into the
+    database (https://www.sqlite.org/pragma.html#pragma_synchronous); whoever committed waits here before
+    they say so.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._counting, self._syncing = threading.Lock(), threading.Lock()
+        self._asked = self._done = 0
+        self._made = -1
+
+    def sync(self) -> None:
+        """Return when all that was committed before the call is on the disk. Raises OSError."""
+        with self._counting:
+            self._asked += 1
+            mine = self._asked
+        with self._syncing:
+            if self._done >= mine:
+                return  # another one's wait began after our commit
+            with self._counting:
+                latest = self._asked
+            try:
+                file = os.open(self._log, os.O_RDONLY)
+            except FileNotFoundError:  # the last connection took it into the database, and waited for that
+                return
+            try:
+                os.fsync(file)
+                made = os.fstat(file).st_ino
+            finally:
+                os.close(file)
+            if made != self._made:
+                self._sync_folder()
+            self._made, self._done = made, latest
+
+    def _sync_folder(self) -> None:
+        """The log is a new file: its name has to be on the disk as well."""
+        try:
+            folder = os.open(self._log.parent, os.O_RDONLY)
+        except OSError:  # where folders cannot be opened, their names need no waiting for
+            return
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
 def _url(where: str | os.PathLike[str]) -> URL:
     if not isinstance(where, str) or "://" not in where:
         return URL.create("sqlite", database=os.fspath(where))
@@ -166,7 +223,7 @@ def _on_connect(connection: SqliteConnection, _record: object) -> None:
     cursor = connection.cursor()
     for pragma in (
         "foreign_keys = ON",
-        "synchronous = FULL",  # on the disk when committed, a power cut included
+        "synchronous = NORMAL",  # the log is written to the disk by Disk, for many at once
         "secure_delete = ON",  # what somebody deletes is gone
         "trusted_schema = OFF",
         "cell_size_check = ON",
@@ -191,6 +248,7 @@ def _mend(reason: str) -> str:
     for words, mend in (
         ("locked", "another process holds it; try again"),
         ("full", "free some space"),
+        ("no space", "free some space"),
         ("malformed", "it is damaged; restore a copy"),
         ("not a database", "name another file"),
         ("readonly", "choose a place that you may write to"),

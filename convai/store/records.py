@@ -86,6 +86,15 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What somebody said, and the draft of the reply to it; neither, where it had been said before."""
+
+    receipt: Receipt
+    message: Message | None = None
+    draft: Message | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What an operation did. It is on the disk.
 

@@ -18,7 +18,7 @@ from convai.dialog import AGENT, USER, check_text
 from convai.store import queries
 from convai.store.base import Base, as_json, now
 from convai.store.errors import Conflict
-from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Receipt
+from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Message, Receipt, Said
 from convai.store.tables import conversations, messages
 
 OPENING: Final = 80
@@ -48,16 +48,56 @@ class Turns(Base):
         Raises Conflict where `after` is given and is not that end (None: nothing has been said yet).
         """
         clean = check_text(text, "message")
+        return self._once(
+            owner,
+            request,
+            lambda connection: self._append(connection, owner, conversation, clean, after, request),
+        )
+
+    def say(
+        self,
+        owner: str,
+        conversation: str,
+        text: str,
+        *,
+        after: str | EllipsisType | None = ...,
+        request: str | None = None,
+    ) -> Said:
+        """`append_user`, then `begin_reply`, in one transaction."""
+        clean = check_text(text, "message")
+        made: list[Message] = []
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
-            if not isinstance(after, EllipsisType) and after != row.leaf:
-                raise Conflict("the conversation has moved on since; look at it and send again")
-            id = self._insert_message(connection, row, row.leaf, USER, clean, COMPLETE, request=request)
-            self._change(connection, row.id, leaf=id, opening=row.opening or clean[:OPENING])
-            return Receipt(conversation=row.id, message=id)
+            receipt = self._append(connection, owner, conversation, clean, after, request)
+            row = queries.owned(connection, owner, conversation)
+            draft = self._draft(connection, row, receipt.message, None)
+            rows = [
+                queries.message_row(connection, row.id, str(one.message), self.writer)
+                for one in (receipt, draft)
+            ]
+            made[:] = queries.with_siblings(connection, row.id, rows, self.writer)
+            return receipt
 
-        return self._once(owner, request, do)
+        receipt = self._once(owner, request, do)
+        if receipt.again:
+            return Said(receipt=receipt)
+        return Said(receipt=receipt, message=made[0], draft=made[1])
+
+    def _append(
+        self,
+        connection: Connection,
+        owner: str,
+        conversation: str,
+        clean: str,
+        after: str | EllipsisType | None,
+        request: str | None,
+    ) -> Receipt:
+        row = self._idle(connection, owner, conversation)
+        if not isinstance(after, EllipsisType) and after != row.leaf:
+            raise Conflict("the conversation has moved on since; look at it and send again")
+        id = self._insert_message(connection, row, row.leaf, USER, clean, COMPLETE, request=request)
+        self._change(connection, row.id, leaf=id, opening=row.opening or clean[:OPENING])
+        return Receipt(conversation=row.id, message=id)
 
     def edit(
         self, owner: str, conversation: str, message: str, text: str, *, request: str | None = None
@@ -217,12 +257,12 @@ class Turns(Base):
         *,
         status: Literal["complete", "interrupted"] = COMPLETE,
         details: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> Message:
         """The reply's last word: all of its text. The current branch ends with it."""
         values: dict[str, object] = {"status": status, "writer": None, "text": check_text(text, "reply")}
         if details is not None:
             values["details"] = as_json(dict(details), "details")
-        self._settle(owner, conversation, message, **values)
+        return self._settle(owner, conversation, message, **values)
 
     def drop_reply(self, owner: str, conversation: str, message: str) -> str | None:
         """Give a draft up: it is gone, or interrupted if some of it has been saved.
@@ -246,12 +286,14 @@ class Turns(Base):
         )
         return Receipt(conversation=row.id, message=id)
 
-    def _settle(self, owner: str, conversation: str, message: str, **values: object) -> None:
+    def _settle(self, owner: str, conversation: str, message: str, **values: object) -> Message:
         with self.database.write() as connection:
             row = queries.owned(connection, owner, conversation, lock=True)
             draft = self._own_draft(connection, row, message)
             connection.execute(_where(draft.id, update(messages)).values(**values))
             self._change(connection, row.id, leaf=draft.id)
+            settled = queries.message_row(connection, row.id, draft.id, self.writer)
+            return queries.with_siblings(connection, row.id, [settled], self.writer)[0]
 
     def _own_draft(self, connection: Connection, row: Row[Any], message: str) -> Row[Any]:
         draft = queries.message_row(connection, row.id, message, self.writer)

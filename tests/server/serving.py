@@ -29,7 +29,7 @@ from convai.server.service import Service
 from convai.store import Store
 from tests.chatting import tiny_agent
 
-PATIENCE = 60
+PATIENCE = 30
 """Seconds after which a test that waits gives up; none waits that long unless something is broken."""
 
 

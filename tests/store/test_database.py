@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convai.store import Store, StoreError
-from convai.store.database import APPLICATION_ID, Database
+from convai.store.database import APPLICATION_ID, Database, Disk
 from convai.store.migrations import MIGRATIONS
 from tests.store.helpers import ANN
 
@@ -47,7 +47,7 @@ def test_a_new_file_is_ours_alone_and_durable(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with store.database.read() as connection:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
             assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
             assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 10_000
             assert connection.exec_driver_sql("PRAGMA application_id").scalar() == APPLICATION_ID
@@ -192,3 +192,56 @@ def test_a_reader_sees_one_moment(where: str) -> None:
     with database.read() as reading:
         assert reading.exec_driver_sql(count).scalar() == 1
     database.close()
+
+
+def test_what_is_acknowledged_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every operation ends with a wait for the log that it is in."""
+    waited: list[int] = []
+    real = os.fsync
+    with Store(tmp_path / "chats.db") as store:
+
+        def fsync(file: int) -> None:
+            waited.append(os.fstat(file).st_ino)
+            real(file)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        log = tmp_path / "chats.db-wal"
+        for _ in range(3):
+            before, size = len(waited), log.stat().st_size
+            store.say(ANN, store.create(ANN).conversation, "hi")
+            assert waited[before:].count(log.stat().st_ino) == 2
+            assert log.stat().st_size > size
+        full = OSError(28, "No space left on device")
+
+        def broken(file: int) -> None:
+            raise full
+
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(StoreError, match="No space left on device; free some space"):
+            store.create(ANN)
+
+
+def test_those_who_wait_for_the_disk_wait_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    log.write_text("x")
+    disk = Disk(log)
+    first, others = threading.Event(), threading.Event()
+    waits: list[int] = []
+
+    def fsync(file: int) -> None:
+        waits.append(file)
+        first.set()
+        assert others.wait(60)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    threads = [threading.Thread(target=disk.sync) for _ in range(10)]
+    threads[0].start()
+    assert first.wait(60)
+    for thread in threads[1:]:
+        thread.start()
+    while disk._asked < 10:  # all of them have committed, and wait
+        pass
+    others.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(waits) <= 3, "the first one's log, its folder, and once for all the others"

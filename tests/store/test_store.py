@@ -160,6 +160,7 @@ def test_one_owner_never_reaches_anothers(store: Store) -> None:
         lambda: store.personas(BOB, chat.id),
         lambda: store.append_user(BOB, chat.id, "x"),
         lambda: store.append_reply(BOB, chat.id, "x"),
+        lambda: store.say(BOB, chat.id, "x"),
         lambda: store.begin_reply(BOB, chat.id),
         lambda: store.regenerate(BOB, chat.id),
         lambda: store.continue_reply(BOB, chat.id),

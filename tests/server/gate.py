@@ -1,0 +1,51 @@
+"""A model that computes a step only when it is told to, so that tests know how far it has come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from convai.engine.runner import Runner
+from tests.server.serving import PATIENCE
+
+
+class Gate:
+    """Steps wait here. `allow(n)` lets n of them pass, `open` all."""
+
+    def __init__(self) -> None:
+        self._steps = threading.Semaphore(0)
+        self._open = False
+
+    def allow(self, steps: int = 1) -> None:
+        self._steps.release(steps)
+
+    def open(self) -> None:
+        self._open = True
+        self._steps.release()
+
+    def wait(self) -> None:
+        if not self._open:
+            assert self._steps.acquire(timeout=PATIENCE), "nobody let the model compute"
+        if self._open:
+            self._steps.release()
+
+
+@contextmanager
+def gated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """All models' steps wait at the gate."""
+    gate = Gate()
+    compute = Runner.compute
+
+    def wait_and_compute(self: Runner, *args: Any) -> Any:
+        gate.wait()
+        return compute(self, *args)
+
+    monkeypatch.setattr(Runner, "compute", wait_and_compute)
+    try:
+        yield gate
+    finally:
+        gate.open()

@@ -1,0 +1,67 @@
+"""Two hundred people at once, each with a secret word: nobody ever sees another's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import connect
+
+from tests.server.serving import serving
+
+PEOPLE = 200
+
+
+async def person(number: int, url: str, tokens: list[str]) -> tuple[str, list[str]]:
+    """Tell a secret twice, then list, search and open: all that is ever seen, and the conversation."""
+    seen: list[str] = []
+    secret = f"secret{number:03d}x"
+    async with connect(url, compression=None, max_size=2**21, open_timeout=60) as socket:
+
+        async def ask(type: str, **fields: Any) -> dict[str, Any]:
+            name = f"p{number}-{len(seen)}"
+            await socket.send(json.dumps({"type": type, "request": name, **fields}))
+            return await until(lambda frame: frame.get("request") == name)
+
+        async def until(wanted: Any) -> dict[str, Any]:
+            while True:
+                seen.append(str(await asyncio.wait_for(socket.recv(), 60)))
+                frame: dict[str, Any] = json.loads(seen[-1])
+                if wanted(frame):
+                    return frame
+
+        await socket.send(json.dumps({"type": "hello", "version": 1, "token": tokens[number]}))
+        await until(lambda frame: frame["type"] == "ready")
+        made = await ask("new", persona={"sentences": [f"my word is {secret}."]})
+        for turn in range(2):
+            await ask("send", text=f"{secret} number {turn}")
+            await until(lambda frame: frame["type"] == "finished")
+        listed = await ask("list", limit=100)
+        assert [item["id"] for item in listed["items"]] == [made["conversation"]]
+        assert (await ask("list", search="secret", limit=100))["items"] == listed["items"]
+    return str(made["conversation"]), seen
+
+
+def test_nobody_sees_anothers_words(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    tokens = [f"token-of-person-{number:04d}" for number in range(PEOPLE)]
+    file.write_text("\n".join(tokens))
+
+    async def everybody(url: str) -> list[tuple[str, list[str]]]:
+        return await asyncio.gather(*(person(number, url, tokens) for number in range(PEOPLE)))
+
+    limits = {"rate": 1_000_000, "connections_per_address": 1000, "generations": 1000}
+    with serving(tmp_path, tokens=file, **limits) as server:
+        found = asyncio.run(everybody(server.socket_url))
+        for number, (_, seen) in enumerate(found):
+            text = "\n".join(seen)
+            assert f"secret{number:03d}x" in text
+            words = {f"secret{other:03d}x" for other in range(PEOPLE) if other != number}
+            assert not any(word in text for word in words)
+        theirs = found[0][0]
+        with server.chat(token=tokens[1]) as chat:  # and asking for it is of no use
+            chat.ready()
+            assert chat.refused("open", conversation=theirs) == "not_found"
+            assert chat.refused("delete", conversation=theirs) == "not_found"
