@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
@@ -135,11 +134,7 @@ def test_a_client_of_the_api_that_leaves(
         if stream:
             with client.stream("POST", url, json=body) as answer:
                 begun(server, gate)
-                lines = (line for line in answer.iter_lines() if line)
-                told = 0
-                while told < 3:
-                    delta = json.loads(next(lines).removeprefix("data: "))["choices"][0]["delta"]
-                    told += bool(delta.get("content"))
+                assert next(answer.iter_lines()).startswith("data: {")
         else:
             request = client.build_request("POST", url, json=body)
             head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())

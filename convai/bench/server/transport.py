@@ -20,33 +20,38 @@ LONG: Final = {"max_length": 512, "min_length": 512, "seed": 1}
 LINES: Final = ("tell me a long story about the sea.",)
 _WARM: Final = 4
 """The part of the chats that is there before idle is measured: what is loaded and cached once is idle's."""
-_SETTLE: Final = 3.0
+SETTLE: Final = 3.0
+"""Seconds before memory is looked at."""
 _PATIENCE: Final = 120.0
 
 
-def measure(chats: int, seconds: float, interval: float = INTERVAL) -> dict[str, Any]:
+def measure(
+    chats: int, seconds: float, interval: float = INTERVAL, settle: float = SETTLE
+) -> dict[str, Any]:
     """The figures of `chats` chats that each get a token every `interval` seconds, for `seconds`."""
     with hosted(Kind(interval=interval)) as host:
-        return asyncio.run(_measure(host, chats, seconds, interval))
+        return asyncio.run(_measure(host, chats, seconds, interval, settle))
 
 
-async def _measure(host: Host, chats: int, seconds: float, interval: float) -> dict[str, Any]:
+async def _measure(
+    host: Host, chats: int, seconds: float, interval: float, settle: float
+) -> dict[str, Any]:
     warm = Crowd(host.url, max(chats // _WARM, 1), lines=LINES, settings=dict(LONG), stamped=True)
     await warm.enter()
     await warm.talk(_PATIENCE)
-    await warm.window(2.0)
+    await warm.window(settle)
     await warm.leave()
-    await asyncio.sleep(_SETTLE)
+    await asyncio.sleep(settle)
     idle = await asyncio.to_thread(host.memory)
     crowd = Crowd(host.url, chats, lines=LINES, settings=dict(LONG), stamped=True)
     await crowd.enter()
     await crowd.talk(_PATIENCE)
-    early = await crowd.window(2 * _SETTLE)
+    early = await crowd.window(2 * settle)
     notes = await crowd.window(seconds)
     loaded = await asyncio.to_thread(host.memory)
     stats = await asyncio.to_thread(host.call, "stats")
     await crowd.leave()
-    await asyncio.sleep(_SETTLE)
+    await asyncio.sleep(settle)
     after = await asyncio.to_thread(host.memory)
     delays = sorted(notes.delays)
     return {
