@@ -25,17 +25,13 @@ SETTLE: Final = 3.0
 _PATIENCE: Final = 120.0
 
 
-def measure(
-    chats: int, seconds: float, interval: float = INTERVAL, settle: float = SETTLE
-) -> dict[str, Any]:
+def measure(chats: int, seconds: float, interval: float = INTERVAL, settle: float = SETTLE) -> dict[str, Any]:
     """The figures of `chats` chats that each get a token every `interval` seconds, for `seconds`."""
     with hosted(Kind(interval=interval)) as host:
         return asyncio.run(_measure(host, chats, seconds, interval, settle))
 
 
-async def _measure(
-    host: Host, chats: int, seconds: float, interval: float, settle: float
-) -> dict[str, Any]:
+async def _measure(host: Host, chats: int, seconds: float, interval: float, settle: float) -> dict[str, Any]:
     warm = Crowd(host.url, max(chats // _WARM, 1), lines=LINES, settings=dict(LONG), stamped=True)
     await warm.enter()
     await warm.talk(_PATIENCE)
