@@ -80,9 +80,11 @@ def test_a_token_is_where_its_number_is_in_the_nucleus(
         kept = nucleus(logits[row], heat[row], mass[row], [*CONTROL, *banned[row]])
         near = nucleus(logits[row], heat[row], min(mass[row] + SLACK, 1.0), [*CONTROL, *banned[row]])
         assert near[token] > 0
-        below = kept.cumsum(0) / kept.sum()
-        end = float(below[token])
-        assert end - float(kept[token] / kept.sum()) - SLACK <= numbers[row] <= end + SLACK
+        shares = kept / kept.sum()
+        end = float(shares.cumsum(0)[token])
+        # where the edge is among tokens almost alike, rounding may take another one in, or leave one out
+        slack = SLACK + 3 * float(shares[shares > 0].min())
+        assert end - float(shares[token]) - slack <= numbers[row] <= end + slack
     assert log_probs == pytest.approx(log_prob_of(logits, torch.tensor(tokens)).tolist(), abs=1e-4)
 
 
