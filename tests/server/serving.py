@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ class Chat:
         self.socket: ClientConnection = self._open.enter_context(
             connect(url, max_size=2**21, ping_interval=None)
         )
-        self._names = 0
+        self._name, self._names = secrets.token_hex(6), 0
         self._send(encode(Hello(version=1, resume=resume, **hello)))
 
     def __enter__(self) -> Self:
@@ -139,7 +140,7 @@ class Chat:
     def post(self, type: str, request: str | None = None, **fields: Any) -> str:
         """Send a request and do not wait; returns its name."""
         self._names += 1
-        name = request or f"r{id(self):x}-{self._names}"
+        name = request or f"{self._name}-{self._names}"
         self._send(json.dumps({"type": type, "request": name, **fields}))
         return name
 

@@ -45,7 +45,7 @@ def test_the_socket_says_what_the_terminal_says(server: Running, chat: Chat) -> 
 def test_stop_keeps_what_was_shown_and_stops_the_engine(server: Running, chat: Chat) -> None:
     chat.new(settings=LONG)
     chat.done("send", text="tell me a long story")
-    chat.until(TokenDrawn)
+    chat.until(lambda event: isinstance(event, TokenDrawn) and event.text.strip() != "")
     before = server.stats
     chat.post("stop")
     reply = chat.reply()
