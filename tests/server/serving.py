@@ -99,7 +99,7 @@ class Chat:
         self.frames: list[ServerEvent] = []
         self._open = ExitStack()
         self.socket: ClientConnection = self._open.enter_context(
-            connect(url, max_size=2**21, ping_interval=None)
+            connect(url, max_size=2**21, max_queue=None, ping_interval=None)
         )
         self._name, self._names = secrets.token_hex(6), 0
         self._send(encode(Hello(version=1, resume=resume, **hello)))

@@ -1,0 +1,67 @@
+"""`convai bench server` measures what it says, on a small scale."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from convai import __main__ as cli
+from convai.bench.server import attacks, people, transport
+from convai.bench.server.host import Kind, hosted
+from tests.chatting import tiny_agent
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_transport() -> None:
+    found = transport.measure(4, 1.0, interval=0.05, settle=0.3)
+    assert found["errors"] == {}
+    assert found["sockets"] == 4
+    assert 0.5 < found["tokens_per_s"] / found["expected_tokens_per_s"] < 1.5
+    assert 0 < found["delay_ms"]["median"] <= found["delay_ms"]["p99"] <= found["delay_ms"]["most"]
+
+
+def test_people(tmp_path: Path) -> None:
+    tiny_agent().save(tmp_path)
+    found = people.measure(3, 0.5, str(tmp_path), "float32")
+    assert found["errors"] == {}
+    assert found["replies"] > 0
+    assert len(found["engine_tokens_per_s"]) == len(found["served_tokens_per_s"]) == 2
+    assert found["share"] > 0
+
+
+def test_attacks_are_made_and_the_server_outlives_them() -> None:
+    async def each() -> dict[str, int]:
+        names = ("slow_reader", "silent", "never_reads", "malformed", "broken_frames", "invalid_utf8")
+        return {name: await attacks.ATTACKS[name](host.url, begun() + 0.5) for name in names}
+
+    from time import monotonic as begun
+
+    with hosted(Kind(interval=0.05, compression=True)) as host:
+        done = asyncio.run(each())
+        assert all(done.values())
+        assert asyncio.run(attacks.ATTACKS["zip_bomb"](host.url, begun() + 0.5)) > 0
+        assert host.call("stats")["pid"] > 0
+
+
+def test_the_command_prints_a_json_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {
+        "chats": 2,
+        "tokens_per_s": 4.0,
+        "delay_ms": {"median": 1.0, "p99": 25.0, "most": 30.0},
+        "kb_per_connection": 30.0,
+        "errors": {},
+    }
+    monkeypatch.setattr(transport, "measure", lambda chats, seconds, interval: found)
+    assert cli.main(["bench", "server", "--parts", "transport", "--chats", "2"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    line = json.loads(last)
+    assert line["ratios"] == {"delay_within_50ms": 2.0, "connection_within_60kb": 2.0}
+    assert line["raw"] == {"transport": found}
+    assert cli.main(["bench", "server", "--chats", "0"]) == 2
+    assert "--chats=0: use a number above 0" in capsys.readouterr().err
