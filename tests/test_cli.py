@@ -28,6 +28,7 @@ HELPERS = (
     "bench_finetune",
     "bench_inference",
     "bench_memory",
+    "bench_server",
     "coref_model",
     "coref_parser",
     "coref_score",

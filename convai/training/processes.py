@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -236,9 +237,24 @@ def _first_word(text: str) -> str | None:
         return None
     try:
         found = _joined.store.compare_set(_WORD, "", text)
+        _let_others_hear(_joined.store)
     except RuntimeError:  # the store has gone with the process that held it
         return None
     return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def _let_others_hear(store: Any) -> None:
+    """Without a launcher the store ends with process 0, which gives the others time to ask it."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return
+    if not is_first():
+        store.set(f"{_WORD}, heard by {dist.get_rank()}", "")
+        return
+    others = [f"{_WORD}, heard by {rank}" for rank in range(1, dist.get_world_size())]
+    # not store.wait: it writes torch's own lines to stderr where the others are dead
+    until = time.monotonic() + GRACE
+    while not store.check(others) and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _explained(error: BaseException, timeout: float) -> BaseException:
