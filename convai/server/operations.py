@@ -24,7 +24,7 @@ from convai.server.limiter import Busy
 from convai.server.room import Room
 from convai.server.service import Service
 from convai.server.writing import Plan, Writing
-from convai.store import Conflict, Receipt, Said
+from convai.store import Conflict, Conversation, Receipt, Said
 from convai.store import Message as Kept
 
 _MOST_SIBLINGS: Final = 16
@@ -39,7 +39,7 @@ async def send(room: Room, event: client.Send, address: str) -> Accepted:
     """The user says something; a reply follows. Raises Busy, Conflict, SettingsError."""
     store, owner = room.service.store, room.owner
     async with room.lock:
-        before, _ = await room.branch()
+        conversation, before = await room.latest()
         leaf = before[-1].id if before else None
         after = event.after if event.after is not None else leaf
 
@@ -47,7 +47,7 @@ async def send(room: Room, event: client.Send, address: str) -> Accepted:
             return store.say(owner, room.id, event.text, after=after, request=event.request)
 
         turns = [*turns_of(before), Turn(USER, event.text)]
-        return await _say(room, event.request, address, before, turns, commit)
+        return await _say(room, event.request, address, before, turns, commit, conversation)
 
 
 async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
@@ -212,6 +212,7 @@ async def _say(
     before: list[Kept],
     turns: Sequence[Turn],
     commit: Callable[[], Said],
+    conversation: Conversation | None = None,
 ) -> Accepted:
     """Commit what the user says, as the last of `turns`, and begin the reply to it."""
     service = room.service
@@ -221,7 +222,7 @@ async def _say(
     with ExitStack() as undo_all:
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
-        plan = await _plan(room, turns)
+        plan = await _plan(room, turns, conversation)
         undo_all.callback(plan.drop)
         said = await service.in_thread(commit)
         receipt, draft = said.receipt, said.draft
@@ -275,6 +276,7 @@ async def _begin(
 def _start(room: Room, writing: Writing, before: list[Kept], after: list[Kept]) -> None:
     """Tell of the branch and of the reply, in one go: the answer to the request is sent before them."""
     room.stop_suggesting()
+    room.goes_on(after)
     room.tell_path(before, after)
     room.writing = writing
     writing.start()
@@ -289,22 +291,26 @@ def _draft(room: Room, begin: Callable[[str, str], Receipt]) -> Kept:
 async def _plan(
     room: Room,
     turns: Sequence[Turn],
+    conversation: Conversation | None = None,
     *,
     rejected: Sequence[str] = (),
     attempt: int = 0,
     begun: str = "",
 ) -> Plan:
-    """The reply after `turns`, asked of the engine already. Raises Busy, SettingsError."""
+    """The reply after `turns`, asked of the engine already. Raises Busy, SettingsError.
+
+    `conversation` is read where it is not given.
+    """
     service = room.service
     service.check_open()
     alternatives = room.alternatives
 
     def plan() -> Plan:
-        conversation = service.store.load(room.owner, room.id)
-        decoding = decoding_of(conversation, service.agent.decoding)
+        now = conversation or service.store.load(room.owner, room.id)
+        decoding = decoding_of(now, service.agent.decoding)
         reply = Reply(
             service.agent,
-            conversation.persona,
+            now.persona,
             turns,
             decoding,
             seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,

@@ -18,6 +18,7 @@ from convai.server.drafts import Drafts
 from convai.server.readers import Reader
 from convai.server.service import Service
 from convai.server.writing import Writing
+from convai.store import Conversation
 from convai.store import Message as Kept
 from convai.store import NotFound
 
@@ -47,6 +48,7 @@ class Room:
         self.left = time.monotonic()
         """When it was made, or the last reader left."""
         self._links: tuple[str, dict[str, Any]] | None = None
+        self._path: list[Kept] | None = None
         self._readers: set[Reader] = set()
 
     # -- readers -----------------------------------------------------------------------------------
@@ -70,6 +72,7 @@ class Room:
         self._readers.discard(reader)
         if self.empty:
             self.left = time.monotonic()
+            self._path = None
             self.stop_suggesting()
             if self.writing is not None:
                 await self.writing.stop("left")
@@ -123,6 +126,33 @@ class Room:
         """The current branch, or that up to `until`, and how many messages come before it."""
         call = self.service.store.branch
         return await self.service.in_thread(call, self.owner, self.id, until=until, limit=LOOK_BACK)
+
+    async def latest(self) -> tuple[Conversation, list[Kept]]:
+        """The conversation and its current branch, whose messages may lack their details and neighbours.
+
+        The branch is read anew only where its end is not the one that `goes_on` told of.
+        """
+        store, known = self.service.store, self._path
+
+        def read() -> tuple[Conversation, list[Kept]]:
+            conversation = store.load(self.owner, self.id)
+            if known is not None and conversation.leaf == (known[-1].id if known else None):
+                return conversation, known
+            return conversation, store.branch(self.owner, self.id, limit=LOOK_BACK)[0]
+
+        return await self.service.in_thread(read)
+
+    def goes_on(self, path: list[Kept]) -> None:
+        """Remember the branch up to what is said now, or was written last."""
+        self._path = [replace(kept, details={}) if kept.details else kept for kept in path[-LOOK_BACK:]]
+
+    def has_written(self, reply: Kept) -> None:
+        """Remember a reply behind the branch that is known; of another one nothing is known any more."""
+        path = self._path
+        if path is not None and reply.parent == (path[-1].id if path else None):
+            self.goes_on([*path, reply])
+        else:
+            self._path = None
 
     async def turns(self, most: int) -> tuple[list[Turn], list[str]]:
         """The last `most` messages of the branch, but for a reply that is being written, and their ids."""

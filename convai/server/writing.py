@@ -172,6 +172,7 @@ class Writing:
                 status="complete" if end is not None else "interrupted",
                 details={**details_of(reply, self._plan.max_history), "request": self._request},
             )
+            room.has_written(row)
             kept = message_of(row, request=self._request)
         else:
             await call(store.drop_reply, room.owner, room.id, self.id)

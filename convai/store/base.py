@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from convai.dialog import Persona
@@ -25,6 +25,16 @@ REQUEST_DAYS: Final = 7
 MAX_JSON: Final = 1_048_576
 """Bytes of a message's details, and of a conversation's settings."""
 _MAX_OWNER: Final = 200
+# Built once: building a statement takes longer than running it.
+_DONE: Final = select(requests).where(
+    requests.c.owner == bindparam("owner"), requests.c.name == bindparam("name")
+)
+_DO: Final = insert(requests)
+_LAST_NUMBER: Final = select(func.max(messages.c.number)).where(
+    messages.c.conversation == bindparam("conversation")
+)
+_INSERT_MESSAGE: Final = insert(messages)
+_CHANGE: Final = update(conversations).where(conversations.c.id == bindparam("of_conversation"))
 
 
 def now() -> int:
@@ -87,20 +97,20 @@ class Base:
     def _attempt(self, owner: str, request: str | None, do: Callable[[Connection], Receipt]) -> Receipt:
         with self.database.write() as connection:
             if request is not None:
-                mine = (requests.c.owner == owner, requests.c.name == request)
-                done = connection.execute(select(requests).where(*mine)).one_or_none()
+                done = connection.execute(_DONE, {"owner": owner, "name": request}).one_or_none()
                 if done is not None:
                     return Receipt(conversation=done.conversation, message=done.message, again=True)
             receipt = do(connection)
             if request is not None:
                 connection.execute(
-                    insert(requests).values(
-                        owner=owner,
-                        name=request,
-                        conversation=receipt.conversation,
-                        message=receipt.message,
-                        created=now(),
-                    )
+                    _DO,
+                    {
+                        "owner": owner,
+                        "name": request,
+                        "conversation": receipt.conversation,
+                        "message": receipt.message,
+                        "created": now(),
+                    },
                 )
         return receipt
 
@@ -118,34 +128,31 @@ class Base:
         text: str,
         status: Status,
         *,
-        persona: int | None = None,
+        number: int | None = None,
         writer: str | None = None,
         details: Mapping[str, Any] | None = None,
         request: str | None = None,
-        created: int | None = None,
-    ) -> str:
-        """A new row; returns its id."""
-        last = connection.execute(
-            select(func.max(messages.c.number)).where(messages.c.conversation == conversation.id)
-        ).scalar()
-        id = new_id()
-        connection.execute(
-            insert(messages).values(
-                id=id,
-                conversation=conversation.id,
-                parent=parent,
-                number=1 if last is None else last + 1,
-                speaker=speaker,
-                text=text,
-                status=status,
-                writer=writer,
-                persona=conversation.persona if persona is None else persona,
-                details=as_json(dict(details or {}), "details"),
-                request=request,
-                created=now() if created is None else created,
-            )
-        )
-        return id
+    ) -> dict[str, Any]:
+        """A new row, by default with the next `number`; returns its values."""
+        if number is None:
+            last = connection.execute(_LAST_NUMBER, {"conversation": conversation.id}).scalar()
+            number = 1 if last is None else last + 1
+        values = {
+            "id": new_id(),
+            "conversation": conversation.id,
+            "parent": parent,
+            "number": number,
+            "speaker": speaker,
+            "text": text,
+            "status": status,
+            "writer": writer,
+            "persona": conversation.persona,
+            "details": as_json(dict(details or {}), "details"),
+            "request": request,
+            "created": now(),
+        }
+        connection.execute(_INSERT_MESSAGE, values)
+        return values
 
     @staticmethod
     def _insert_persona(
@@ -164,6 +171,4 @@ class Base:
     @staticmethod
     def _change(connection: Connection, conversation: str, **values: object) -> None:
         """Set columns of a conversation; it is the latest of its owner's now."""
-        connection.execute(
-            update(conversations).where(conversations.c.id == conversation).values(updated=now(), **values)
-        )
+        connection.execute(_CHANGE, {"of_conversation": conversation, "updated": now(), **values})

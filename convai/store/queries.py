@@ -6,10 +6,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from convai.dialog import Persona
 from convai.store.errors import NotFound
@@ -22,15 +35,43 @@ IDENT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of conversations, messages and requests; no database is asked for anything else."""
 
 
+def shown(writer: str | BindParameter[str]) -> ColumnElement[bool]:
+    """Of messages, those that exist for a reader: not the empty draft of a writer that died."""
+    draft = and_(messages.c.status == STREAMING, messages.c.writer != writer, messages.c.text == "")
+    return ~draft
+
+
+# Built once: building a statement takes longer than running it.
+_OWNED: Final = select(conversations).where(
+    conversations.c.id == bindparam("id"), conversations.c.owner == bindparam("owner")
+)
+_OWNED_LOCKED: Final = _OWNED.with_for_update()
+_PERSONA: Final = select(personas).where(
+    personas.c.conversation == bindparam("conversation"), personas.c.version == bindparam("version")
+)
+_MESSAGE: Final = select(messages).where(
+    messages.c.id == bindparam("id"),
+    messages.c.conversation == bindparam("conversation"),
+    shown(bindparam("writer")),
+)
+_CHILDREN: Final = (
+    select(messages.c.parent, messages.c.id)
+    .where(messages.c.conversation == bindparam("conversation"), shown(bindparam("writer")))
+    .order_by(messages.c.number)
+)
+_FIRST: Final = _CHILDREN.where(messages.c.parent.is_(None))
+_CHILDREN_OF_ONE: Final = _CHILDREN.where(messages.c.parent == bindparam("parent"))
+_CHILDREN_OF_MANY: Final = _CHILDREN.where(messages.c.parent.in_(bindparam("parents", expanding=True)))
+
+
 def owned(connection: Connection, owner: str, id: str, *, lock: bool = False) -> Row[Any]:
     """The row of a conversation; `lock` keeps other writers out until the transaction ends.
 
     Raises NotFound for one that does not exist or is another owner's.
     """
-    wanted = select(conversations).where(conversations.c.id == id, conversations.c.owner == owner)
     row = None
     if IDENT.fullmatch(id) and owner.isprintable():
-        row = connection.execute(wanted.with_for_update() if lock else wanted).one_or_none()
+        row = connection.execute(_OWNED_LOCKED if lock else _OWNED, {"id": id, "owner": owner}).one_or_none()
     if row is None:
         raise NotFound(f"there is no conversation {id[:64]!r}")
     return row
@@ -54,26 +95,18 @@ def conversation(connection: Connection, owner: str, id: str) -> Conversation:
 
 def persona(connection: Connection, conversation: str, version: int) -> Persona:
     """One version of a conversation's persona. Raises NotFound."""
-    row = connection.execute(
-        select(personas).where(personas.c.conversation == conversation, personas.c.version == version)
-    ).one_or_none()
+    row = connection.execute(_PERSONA, {"conversation": conversation, "version": version}).one_or_none()
     if row is None:
         raise NotFound(f"there is no version {version} of the persona")
     return Persona(tuple(json.loads(row.sentences)), row.name)
-
-
-def shown(writer: str) -> ColumnElement[bool]:
-    """Of messages, those that exist for a reader: not the empty draft of a writer that died."""
-    draft = and_(messages.c.status == STREAMING, messages.c.writer != writer, messages.c.text == "")
-    return ~draft
 
 
 def message_row(connection: Connection, conversation: str, id: str, writer: str) -> Row[Any]:
     """One message's row. Raises NotFound."""
     row = None
     if IDENT.fullmatch(id):
-        wanted = (messages.c.id == id, messages.c.conversation == conversation, shown(writer))
-        row = connection.execute(select(messages).where(*wanted)).one_or_none()
+        found = connection.execute(_MESSAGE, {"id": id, "conversation": conversation, "writer": writer})
+        row = found.one_or_none()
     if row is None:
         raise NotFound(f"there is no message {id[:64]!r} in this conversation")
     return row
@@ -150,23 +183,40 @@ def with_siblings(
 ) -> list[Message]:
     """Messages from rows, each with its place among its siblings."""
     rows = list(rows)
-    groups: dict[str | None, list[str]] = {}
     parents = {row.parent for row in rows}
-    wanted = sorted(parent for parent in parents if parent is not None)
-    for start in range(0, len(wanted) + 1, 500):  # SQLite takes so many parameters and no more
-        some = messages.c.parent.in_(wanted[start : start + 500])
-        chosen = or_(some, messages.c.parent.is_(None)) if start == 0 and None in parents else some
-        for parent, id in connection.execute(
-            select(messages.c.parent, messages.c.id)
-            .where(messages.c.conversation == conversation, chosen, shown(writer))
-            .order_by(messages.c.number)
-        ):
+    known = {"conversation": conversation, "writer": writer}
+    groups: dict[str | None, list[str]] = {}
+
+    def collect(statement: Select[Any], **more: object) -> None:
+        for parent, id in connection.execute(statement, {**known, **more}):
             groups.setdefault(parent, []).append(id)
+
+    if None in parents:
+        collect(_FIRST)
+    wanted = sorted(parent for parent in parents if parent is not None)
+    if len(wanted) == 1:
+        collect(_CHILDREN_OF_ONE, parent=wanted[0])
+    else:
+        for start in range(0, len(wanted), 500):  # SQLite takes so many parameters and no more
+            collect(_CHILDREN_OF_MANY, parents=wanted[start : start + 500])
     places = {id: (i, group) for group in groups.values() for i, id in enumerate(group)}
     return [_message(row, *places[row.id], writer) for row in rows]
 
 
-def _message(row: Row[Any], index: int, group: list[str], writer: str) -> Message:
+def children(connection: Connection, conversation: str, parent: str | None, writer: str) -> list[str]:
+    """The ids of what follows a message (None: of the first messages), oldest first."""
+    known = {"conversation": conversation, "writer": writer}
+    if parent is None:
+        return [id for _, id in connection.execute(_FIRST, known)]
+    return [id for _, id in connection.execute(_CHILDREN_OF_ONE, {**known, "parent": parent})]
+
+
+def message_of(values: Mapping[str, Any], siblings: Sequence[str], writer: str) -> Message:
+    """A message from its row's values and all the ids beside it, its own among them."""
+    return _message(SimpleNamespace(**values), siblings.index(values["id"]), siblings, writer)
+
+
+def _message(row: Row[Any] | SimpleNamespace, index: int, group: Sequence[str], writer: str) -> Message:
     died = row.status == STREAMING and row.writer != writer
     return Message(
         id=row.id,

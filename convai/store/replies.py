@@ -1,0 +1,247 @@
+"""Replies in the making: drafts of this store's that are saved now and then, and become whole in one step.
+
+A reply begins with `begin_reply`, `regenerate` or `continue_reply` and ends with `finish_reply` or
+`drop_reply`. Until something of it is saved the current branch does not lead there; a draft whose writer has
+died is interrupted, and gone if it was empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
+
+from convai.dialog import AGENT, USER, check_text
+from convai.store import queries
+from convai.store.base import Base, as_json, now
+from convai.store.errors import Conflict
+from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Message, Receipt
+from convai.store.tables import conversations, messages
+
+# Built once: building a statement takes longer than running it.
+CHANGE_MESSAGE: Final = update(messages).where(messages.c.id == bindparam("of_message"))
+_DRAFTS: Final = select(messages.c.id, messages.c.writer, messages.c.text).where(
+    messages.c.conversation == bindparam("conversation"), messages.c.status == STREAMING
+)
+_BEING_WRITTEN: Final = (
+    messages.c.id == bindparam("of_message"),
+    messages.c.conversation == bindparam("of_conversation"),
+    messages.c.status == STREAMING,
+    messages.c.writer == bindparam("as_writer"),
+)
+_OWNED: Final = (
+    conversations.c.id == bindparam("of_conversation"),
+    conversations.c.owner == bindparam("of_owner"),
+)
+_SAVE_DRAFT: Final = (
+    update(messages).where(*_BEING_WRITTEN, exists().where(*_OWNED)).values(text=bindparam("as_text"))
+)
+_LEAD_TO_DRAFT: Final = (
+    update(conversations)
+    .where(
+        *_OWNED,
+        conversations.c.leaf.is_distinct_from(bindparam("of_message")),
+        exists().where(*_BEING_WRITTEN),
+    )
+    .values(leaf=bindparam("of_message"), updated=bindparam("at"))
+)
+
+
+class Replies(Base):
+    """Beginning, saving and ending replies.
+
+    All raise NotFound for a conversation or message that is not the owner's, Conflict where a reply is being
+    written, and DataError for text that is blank, too long or has control characters.
+    """
+
+    def append_reply(
+        self,
+        owner: str,
+        conversation: str,
+        text: str,
+        *,
+        status: Literal["complete", "interrupted"] = COMPLETE,
+        details: Mapping[str, Any] | None = None,
+        request: str | None = None,
+    ) -> Receipt:
+        """A reply that is there at once, at the end of the current branch."""
+        clean = check_text(text, "reply")
+
+        def do(connection: Connection) -> Receipt:
+            row = self._idle(connection, owner, conversation)
+            reply = self._insert_message(
+                connection, row, row.leaf, AGENT, clean, status, details=details, request=request
+            )
+            self._change(connection, row.id, leaf=reply["id"])
+            return Receipt(conversation=row.id, message=reply["id"])
+
+        return self._once(owner, request, do)
+
+    def begin_reply(self, owner: str, conversation: str, *, request: str | None = None) -> Receipt:
+        """A draft behind the end of the current branch. Raises Conflict where that is a reply already."""
+
+        def do(connection: Connection) -> Receipt:
+            row = self._idle(connection, owner, conversation)
+            if row.leaf is not None:
+                last = queries.message_row(connection, row.id, row.leaf, self.writer)
+                if last.speaker == AGENT:
+                    raise Conflict("the last message is a reply; draw it again, or say something")
+            return self._begun(connection, row, row.leaf, request)
+
+        return self._once(owner, request, do)
+
+    def regenerate(
+        self, owner: str, conversation: str, message: str | None = None, *, request: str | None = None
+    ) -> Receipt:
+        """A draft beside a reply (None: the last one), or behind a user's message that has none."""
+
+        def do(connection: Connection) -> Receipt:
+            row = self._idle(connection, owner, conversation)
+            id = message or row.leaf
+            if id is None:
+                raise Conflict("there is no reply to draw again; say something first")
+            old = queries.message_row(connection, row.id, id, self.writer)
+            return self._begun(connection, row, old.id if old.speaker == USER else old.parent, request)
+
+        return self._once(owner, request, do)
+
+    def continue_reply(
+        self, owner: str, conversation: str, message: str | None = None, *, request: str | None = None
+    ) -> Receipt:
+        """Make a reply (None: the last message) a draft again, to go on from the text it has.
+
+        Raises Conflict for a user's message, and for a reply that something follows.
+        """
+
+        def do(connection: Connection) -> Receipt:
+            row = self._idle(connection, owner, conversation)
+            id = message or row.leaf
+            if id is None:
+                raise Conflict("there is no reply to go on with; say something first")
+            old = queries.message_row(connection, row.id, id, self.writer)
+            if old.speaker != AGENT:
+                raise Conflict("only a reply can be gone on with")
+            follows = select(func.count()).where(
+                messages.c.conversation == row.id, messages.c.parent == old.id
+            )
+            if connection.execute(follows).scalar_one():
+                raise Conflict("something was said after this reply; draw another one instead")
+            writing = {"of_message": old.id, "status": STREAMING, "writer": self.writer}
+            connection.execute(CHANGE_MESSAGE, writing)
+            self._change(connection, row.id, leaf=old.id)
+            return Receipt(conversation=row.id, message=old.id)
+
+        return self._once(owner, request, do)
+
+    def save_draft(self, owner: str, conversation: str, message: str, text: str) -> None:
+        """Keep as much of a reply as is there, should the process die. Blank text is not worth it.
+
+        Raises Conflict where `message` is no draft of this store's; so do the next two.
+        """
+        if text.strip():
+            self._settle(owner, conversation, message, text=check_text(text, "reply"))
+
+    def save_drafts(self, drafts: Sequence[Draft]) -> None:
+        """`save_draft` for many in one transaction; what is no draft any more stays as it is."""
+        rows = [
+            {
+                "of_owner": draft.owner,
+                "of_conversation": draft.conversation,
+                "of_message": draft.message,
+                "as_text": check_text(draft.text, "reply"),
+                "as_writer": self.writer,
+            }
+            for draft in drafts
+            if draft.text.strip()
+        ]
+        if not rows:
+            return
+        with self.database.write() as connection:
+            connection.execute(_SAVE_DRAFT, rows)
+            connection.execute(_LEAD_TO_DRAFT, [{**row, "at": now()} for row in rows])
+
+    def finish_reply(
+        self,
+        owner: str,
+        conversation: str,
+        message: str,
+        text: str,
+        *,
+        status: Literal["complete", "interrupted"] = COMPLETE,
+        details: Mapping[str, Any] | None = None,
+    ) -> Message:
+        """The reply's last word: all of its text. The current branch ends with it."""
+        values: dict[str, object] = {"status": status, "writer": None, "text": check_text(text, "reply")}
+        if details is not None:
+            values["details"] = as_json(dict(details), "details")
+        return self._settle(owner, conversation, message, **values)
+
+    def drop_reply(self, owner: str, conversation: str, message: str) -> str | None:
+        """Give a draft up: it is gone, or interrupted if some of it has been saved.
+
+        Returns the end of the current branch.
+        """
+        with self.database.write() as connection:
+            row = queries.owned(connection, owner, conversation, lock=True)
+            self._give_up(connection, self._own_draft(connection, row, message))
+            return None if row.leaf is None else str(row.leaf)
+
+    def _begun(
+        self, connection: Connection, row: Row[Any], parent: str | None, request: str | None
+    ) -> Receipt:
+        return Receipt(conversation=row.id, message=self._draft(connection, row, parent, request)["id"])
+
+    def _draft(
+        self,
+        connection: Connection,
+        row: Row[Any],
+        parent: str | None,
+        request: str | None,
+        number: int | None = None,
+    ) -> dict[str, Any]:
+        return self._insert_message(
+            connection,
+            row,
+            parent,
+            AGENT,
+            "",
+            STREAMING,
+            number=number,
+            writer=self.writer,
+            request=request,
+        )
+
+    def _settle(self, owner: str, conversation: str, message: str, **values: object) -> Message:
+        with self.database.write() as connection:
+            row = queries.owned(connection, owner, conversation, lock=True)
+            draft = self._own_draft(connection, row, message)
+            connection.execute(CHANGE_MESSAGE, {"of_message": draft.id, **values})
+            self._change(connection, row.id, leaf=draft.id)
+            beside = queries.children(connection, row.id, draft.parent, self.writer)
+            return queries.message_of({**draft._mapping, **values}, beside, self.writer)
+
+    def _own_draft(self, connection: Connection, row: Row[Any], message: str) -> Row[Any]:
+        draft = queries.message_row(connection, row.id, message, self.writer)
+        if draft.status != STREAMING or draft.writer != self.writer:
+            raise Conflict("this reply is not being written here")
+        return draft
+
+    def _idle(self, connection: Connection, owner: str, conversation: str) -> Row[Any]:
+        """The conversation's row, locked, when no reply is being written; drafts of the dead are settled."""
+        row = queries.owned(connection, owner, conversation, lock=True)
+        drafts: Sequence[Row[Any]] = connection.execute(_DRAFTS, {"conversation": row.id}).all()
+        if any(draft.writer == self.writer for draft in drafts):
+            raise Conflict("a reply is being written; stop it first")
+        for draft in drafts:
+            self._give_up(connection, draft)
+        return row
+
+    @staticmethod
+    def _give_up(connection: Connection, draft: Row[Any]) -> None:
+        if draft.text:
+            connection.execute(
+                CHANGE_MESSAGE, {"of_message": draft.id, "status": INTERRUPTED, "writer": None}
+            )
+        else:
+            connection.execute(delete(messages).where(messages.c.id == draft.id))
