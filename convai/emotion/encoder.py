@@ -39,6 +39,9 @@ class Encoder:
             if precision == "bf16":
                 folded = [Layer(*(weight.bfloat16() for weight in layer)) for layer in folded]
             self._layers: list[_Ready] = [_int8(layer) if precision == "int8" else layer for layer in folded]
+            compiled = any(isinstance(layer, native.NativeLayer) for layer in self._layers)
+            vector = model.attention_layer.attention_vector
+            self._attention = vector.detach().float().contiguous() if compiled else None
 
     @torch.inference_mode()
     def __call__(self, ids: Tensor, lengths: Tensor) -> Encoded:
@@ -47,6 +50,8 @@ class Encoder:
         x = torch.tanh(self.model.embed(packing.rows).float())
         first = self._run(self._layers[0], x, packing.steps)
         second = self._run(self._layers[1], first, packing.steps)
+        if self._attention is not None and (cell := native.library()):
+            return native.attend(cell, self._attention, (second, first, x), packing)
         encoded: Encoded = self.model.attention_layer((second, first, x), packing)
         return encoded
 

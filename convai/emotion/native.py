@@ -1,4 +1,4 @@
-"""The fused int8 cell (cell.c): a whole direction of a layer in one call, where it is compiled and can run.
+"""The fused int8 cell (cell.c): a whole layer in one call, where it is compiled and can run.
 
 torch's operators spend more time between an LSTM's small products than in them. `make setup` and
 `pip install` compile the cell where there is a C compiler; without it, or without AVX-512 VNNI,
@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
@@ -20,11 +19,20 @@ import torch
 from torch import Tensor
 
 from convai.emotion.int8 import quantise
+from convai.emotion.model import Encoded, Packing
 from convai.emotion.recurrence import Layer, Steps
+from convai.inference import memory
 
-_PANEL: Final = 32
+_UNITS: Final = 16
+"""Hidden units whose gates are together."""
+_INPUT_PANEL: Final = 32
+_STATE_PANEL: Final = 64
 _ZERO: Final = 128
 """What stands for 0 in the unsigned activations."""
+_NUMBERS: Final = 5
+"""Numbers a channel beside the weights: bias, and scale and offset of both matrices."""
+_PAGE: Final = 1 << 21
+_LINE: Final = 64
 
 
 @functools.cache
@@ -43,33 +51,60 @@ def library() -> ctypes.CDLL | None:
 
 def fits(layer: Layer) -> bool:
     """Whether the cell's panels can hold the layer."""
-    return layer.w_x.shape[2] % 4 == 0 and layer.w_h.shape[2] % _PANEL == 0
+    return layer.w_x.shape[2] % 4 == 0 and layer.w_h.shape[2] % (2 * _UNITS) == 0
 
 
-class _Matrix:
-    """Weights `[4H, K]` in the cell's panels, with what takes the activations' offset back."""
+class _Matrix(ctypes.Structure):
+    """cell.c's Matrix."""
 
-    def __init__(self, weights: Tensor) -> None:
-        quantised, scale = quantise(weights.detach().float())
-        channels, depth = weights.shape
-        panels = quantised.view(channels // _PANEL, _PANEL, depth // 4, 4)
-        self.weights = panels.transpose(1, 2).contiguous()
-        self.scale = scale[:, 0].contiguous()
-        self.offset = (_ZERO * quantised.sum(1, dtype=torch.int32)).contiguous()
+    _fields_ = (("weights", ctypes.c_void_p), ("scale", ctypes.c_void_p), ("offset", ctypes.c_void_p))
 
-    def pointers(self) -> list[ctypes.c_void_p]:
-        return [_pointer(part) for part in (self.weights, self.scale, self.offset)]
+
+class _Side(ctypes.Structure):
+    """cell.c's Side."""
+
+    _fields_ = (("inputs", _Matrix), ("states", _Matrix), ("bias", ctypes.c_void_p))
+
+
+class _Buffer:
+    """Memory for a layer's numbers, in large pages where there are any: each step reads them all."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = memory.zeros(size + _PAGE)
+        self._used = -self._bytes.data_ptr() % _PAGE
+
+    def take(self, tensor: Tensor) -> int:
+        """Copy `tensor`; returns where it is."""
+        raw = tensor.contiguous().view(-1).view(torch.uint8)
+        self._bytes[self._used : self._used + len(raw)] = raw
+        place = self._bytes.data_ptr() + self._used
+        self._used += _rounded(len(raw))
+        return place
 
 
 class NativeLayer:
-    """An int8 layer run by the compiled cell; with two torch threads or more a thread a direction."""
+    """An int8 layer run by the compiled cell, its directions beside each other on torch's threads."""
 
     def __init__(self, layer: Layer, cell: ctypes.CDLL) -> None:
         """`layer`: folded weights that `fits`."""
         self._cell = cell
-        self._sides = [(_Matrix(w_x), _Matrix(w_h)) for w_x, w_h in zip(layer.w_x, layer.w_h, strict=True)]
-        self._bias = layer.bias.detach().float().contiguous()
         self._hidden = layer.w_h.shape[2]
+        weights = layer.w_x.numel() + layer.w_h.numel()
+        self._buffer = _Buffer(weights + _NUMBERS * (_rounded(4 * layer.bias.shape[1]) * len(layer.bias)))
+        directions = [self._side(*parts) for parts in zip(layer.w_x, layer.w_h, layer.bias, strict=True)]
+        self._sides = (_Side * len(directions))(*directions)
+
+    def _side(self, w_x: Tensor, w_h: Tensor, bias: Tensor) -> _Side:
+        numbers = self._buffer.take(_by_unit(bias.detach().float()))
+        return _Side(self._matrix(w_x, _INPUT_PANEL), self._matrix(w_h, _STATE_PANEL), numbers)
+
+    def _matrix(self, weights: Tensor, panel: int) -> _Matrix:
+        """Weights `[4H, K]` in panels of `panel` channels, with what takes the activations' offset back."""
+        quantised, scale = quantise(_by_unit(weights.detach().float()))
+        channels, depth = weights.shape
+        panels = quantised.view(channels // panel, panel, depth // 4, 4).transpose(1, 2)
+        offset = _ZERO * quantised.sum(1, dtype=torch.int32)
+        return _Matrix(*map(self._buffer.take, (panels, scale[:, 0], offset)))
 
     def run(self, x: Tensor, steps: Steps, *, hard: bool = True) -> Tensor:
         """Rows `[N, D]` → rows `[N, G * H]`, from zero states; `Int8Layer.run` but for rounding."""
@@ -77,45 +112,57 @@ class NativeLayer:
         directions = len(self._sides)
         out = torch.empty(len(x), directions * self._hidden)
         sizes = torch.tensor(steps.sizes)
-        orders = [torch.arange(steps.rows), *([steps.flip] if directions == 2 else [])]
-
-        def one(side: int) -> None:
-            self._direction(side, x, sizes, orders[side], hard, out)
-
-        if directions == 2 and torch.get_num_threads() > 1:
-            other = _pool().submit(one, 1)
-            one(0)
-            other.result()
-        else:
-            for side in range(directions):
-                one(side)
-        return out
-
-    def _direction(self, side: int, x: Tensor, sizes: Tensor, order: Tensor, hard: bool, out: Tensor) -> None:
-        w_x, w_h = self._sides[side]
-        numbers: Sequence[int] = (len(x), x.shape[1], self._hidden)
-        failed = self._cell.convai_emotion_lstm(
+        failed = self._cell.convai_emotion_layer(
             _pointer(x),
-            *map(ctypes.c_long, numbers),
+            ctypes.c_long(x.shape[1]),
+            ctypes.c_long(self._hidden),
             _pointer(sizes),
             ctypes.c_long(len(sizes)),
-            _pointer(order),
-            *w_x.pointers(),
-            *w_h.pointers(),
-            _pointer(self._bias[side]),
+            ctypes.c_long(directions),
+            self._sides,
             ctypes.c_int(hard),
-            _pointer(out[:, side * self._hidden :]),
-            ctypes.c_long(out.shape[1]),
+            _pointer(out),
+            ctypes.c_long(torch.get_num_threads()),
         )
         if failed:
             raise MemoryError
+        return out
+
+
+def attend(cell: ctypes.CDLL, vector: Tensor, parts: Sequence[Tensor], packing: Packing) -> Encoded:
+    """What `model.Attention` of `vector` gives, float32, but for rounding; `parts`: packed rows `[N, *]`."""
+    rows = [part.contiguous() for part in parts]
+    widths = torch.tensor([part.shape[1] for part in rows])
+    features = torch.empty(packing.steps.batch, len(vector))
+    attention = torch.zeros(packing.steps.batch, packing.width)
+    sizes = torch.tensor(packing.steps.sizes)
+    failed = cell.convai_emotion_attend(
+        (ctypes.c_void_p * len(rows))(*(part.data_ptr() for part in rows)),
+        _pointer(widths),
+        ctypes.c_long(len(rows)),
+        _pointer(vector),
+        _pointer(sizes),
+        ctypes.c_long(len(sizes)),
+        _pointer(packing.order),
+        _pointer(features),
+        _pointer(attention),
+        ctypes.c_long(packing.width),
+        ctypes.c_long(torch.get_num_threads()),
+    )
+    if failed:
+        raise MemoryError
+    return Encoded(features, attention)
+
+
+def _rounded(size: int) -> int:
+    return -(-size // _LINE) * _LINE
+
+
+def _by_unit(channels: Tensor) -> Tensor:
+    """Gate channels `[4H, ...]`, i, f, o and g one after the other, as the cell has them: by 16 units."""
+    units: Tensor = channels.unflatten(0, (4, -1, _UNITS))
+    return units.transpose(0, 1).flatten(0, 2)
 
 
 def _pointer(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    """One thread beside the caller's, for the other direction."""
-    return ThreadPoolExecutor(1, thread_name_prefix="emotion")

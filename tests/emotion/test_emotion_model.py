@@ -14,7 +14,7 @@ from convai.emotion import native
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.encoder import Encoder, Precision
 from convai.emotion.int8 import Int8Layer
-from convai.emotion.model import EmotionModel, Packing, initialise
+from convai.emotion.model import Attention, EmotionModel, Packing, initialise
 from convai.emotion.recurrence import Steps, fold
 from convai.errors import CheckpointError, SettingsError
 from tests.emotion.models import HEADS, tiny_model
@@ -172,7 +172,9 @@ def cell() -> ctypes.CDLL:
 
 
 @pytest.mark.parametrize("hard", [True, False])
-@pytest.mark.parametrize("sizes", [[1] * 30, [3, 3, 1], [5, 4, 2], [29, 29, 14, 13, 7, 6, 1], [12, 12]])
+@pytest.mark.parametrize(
+    "sizes", [[1] * 30, [3, 3, 1], [5, 4, 2], [29, 29, 14, 13, 7, 6, 1], [12, 12], [67, 67, 40]]
+)
 @pytest.mark.parametrize("directions", [1, 2])
 def test_the_compiled_cell_is_the_cell_in_torch(
     cell: ctypes.CDLL, sizes: list[int], hard: bool, directions: int
@@ -196,6 +198,32 @@ def test_two_threads_compute_what_one_does(cell: ctypes.CDLL) -> None:
     alone = encoder(*padded(IDS)).features
     torch.set_num_threads(2)
     assert torch.equal(encoder(*padded(IDS)).features, alone)
+
+
+@pytest.mark.parametrize("gates", ["hard_sigmoid", "sigmoid"])
+def test_the_cell_gives_a_text_the_same_numbers_in_any_batch(cell: ctypes.CDLL, gates: str) -> None:
+    """To the last bit, whatever kernels its rows fall to, on one thread and on two."""
+    encoder = Encoder(tiny_model(embedding_size=36, hidden_size=32, gates=gates), "int8")
+    rows = [[11 + (7 * i + j) % 8 for j in range(1 + i % 9)] for i in range(40)]
+    together = encoder(*padded(rows, 9))
+    torch.set_num_threads(2)
+    for part in (slice(0, 40), slice(3, 20), *(slice(i, i + 1) for i in range(40))):
+        some = encoder(*padded(rows[part], 9))
+        assert torch.equal(some.features, together.features[part])
+        assert torch.equal(some.attention, together.attention[part])
+
+
+def test_the_cells_attention_is_the_models(cell: ctypes.CDLL) -> None:
+    """Widths that no vector register divides, unsorted texts, padding behind the longest."""
+    torch.manual_seed(0)
+    packing = Packing(*padded(IDS, 9))
+    parts = tuple(torch.randn(packing.steps.rows, width) for width in (40, 17, 3))
+    attention = Attention(60)
+    torch.nn.init.normal_(attention.attention_vector)
+    vector = attention.attention_vector.detach()
+    ours, theirs = native.attend(cell, vector, parts, packing), attention(parts, packing)
+    torch.testing.assert_close(ours.features, theirs.features.detach())
+    torch.testing.assert_close(ours.attention, theirs.attention.detach())
 
 
 def test_sizes_that_the_cell_cannot_hold_run_in_torch() -> None:
