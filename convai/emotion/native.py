@@ -23,6 +23,7 @@ from convai.emotion.model import Encoded, Packing
 from convai.emotion.recurrence import Layer, Steps
 from convai.inference import memory
 
+_FUNCTIONS: Final = ("convai_emotion_supported", "convai_emotion_layer", "convai_emotion_attend")
 _UNITS: Final = 16
 """Hidden units whose gates are together."""
 _INPUT_PANEL: Final = 32
@@ -37,7 +38,7 @@ _LINE: Final = 64
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled cell, or None: it was not compiled, or the processor lacks its instructions."""
+    """The compiled cell; None if it was not compiled, or earlier, or the processor lacks its instructions."""
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"cell{suffix}")
         if path.is_file():
@@ -45,7 +46,8 @@ def library() -> ctypes.CDLL | None:
                 loaded = ctypes.CDLL(str(path))
             except OSError:  # compiled on another machine, against libraries that are missing here
                 continue
-            return loaded if loaded.convai_emotion_supported() else None
+            whole = all(hasattr(loaded, name) for name in _FUNCTIONS)  # not compiled from an earlier source
+            return loaded if whole and loaded.convai_emotion_supported() else None
     return None
 
 
