@@ -13,6 +13,7 @@ from convai import resources
 from convai.checkpoint import load_config, load_model, read_json, save_model, write_json
 from convai.config import DecodingConfig, EngineConfig, TrainConfig
 from convai.config_values import laid_over
+from convai.encoding import KnownTexts
 from convai.engine import Engine
 from convai.errors import CheckpointError, SettingsError
 from convai.model import DoubleHeadsModel
@@ -34,6 +35,11 @@ class Agent:
     name: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     """TrainConfig fields that suit tuning this model: `convai train --model` begins with them."""
+    texts: KnownTexts = field(init=False, repr=False, compare=False)
+    """The tokenizer for what is said in chats."""
+
+    def __post_init__(self) -> None:
+        self.texts = KnownTexts(self.tokenizer)
 
     def engine(self, config: EngineConfig | None = None) -> Engine:
         """An engine of this model."""

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import functools
+from array import array
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from convai.dialog import Dialog, Persona, Turn
 from convai.segments import EncodedDialog, EncodedTurn
+
+KNOWN_TEXTS: Final = 4096
+"""Texts that are remembered."""
+KNOWN_CHARACTERS: Final = 300
+"""The longest of them."""
 
 
 class TextEncoder(Protocol):
     """What is needed of a tokenizer: plain text to ids, never a control id."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+
+class SingleEncoder(Protocol):
+    """A tokenizer that takes one text."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+
+class KnownTexts:
+    """A tokenizer for chats: it remembers short texts, since every turn asks for those before it again.
+
+    One after another, too: `encode_batch` of the tokenizer's own wakes a thread for every core, which takes
+    longer than the few sentences of a turn. Safe to share between threads.
+    """
+
+    def __init__(self, tokenizer: SingleEncoder) -> None:
+        self._encode = tokenizer.encode
+        # arrays: a list of numbers takes ten times as much
+        self._known = functools.lru_cache(KNOWN_TEXTS)(lambda text: array("l", tokenizer.encode(text)))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of every text."""
+        return [
+            self._known(text).tolist() if len(text) <= KNOWN_CHARACTERS else self._encode(text)
+            for text in texts
+        ]
 
 
 def encode_persona(tokenizer: TextEncoder, persona: Persona) -> list[list[int]]:

@@ -58,12 +58,12 @@ def prompt_input(
     room for a reply.
     """
     tokenizer, positions = agent.tokenizer, agent.model.config.n_positions
-    encoded = encode_persona(tokenizer, persona)
+    encoded = encode_persona(agent.texts, persona)
     window = [Turn(turn.speaker, turn.text) for turn in history_window(turns, max_history)]
     words = tokenizer.encode(begun) if begun else []
     fitting = fit_history(
         encoded,
-        encode_turns(tokenizer, window),
+        encode_turns(agent.texts, window),
         n_positions=positions,
         reserve=_reserve(positions, max_length) + len(words),
     )
@@ -76,7 +76,7 @@ def prompt_input(
 def check_persona(agent: Agent, persona: Persona, max_length: int) -> None:
     """Raise SettingsError where a persona leaves the model no room for a message and its reply."""
     positions = agent.model.config.n_positions
-    ids = encode_persona(agent.tokenizer, persona)
+    ids = encode_persona(agent.texts, persona)
     fit_history(ids, (), n_positions=positions, reserve=_reserve(positions, max_length) + _MESSAGE)
 
 
@@ -128,7 +128,7 @@ class Reply:
             begun=begun,
         )
         own = [turn.text for turn in turns if turn.speaker == AGENT]
-        ids = agent.tokenizer.encode_batch([*own, *rejected, *([begun] if begun else [])])
+        ids = agent.texts.encode_batch([*own, *rejected, *([begun] if begun else [])])
         self.request = Request(self.source.prompt, decoding, ids, alternatives)
         self.tokens = TokenLog()
         self.finished: list[Finished] = []
@@ -293,7 +293,7 @@ class Suggesting:
             agent, persona, turns, USER, max_history=max_history, max_length=decoding.max_length
         )
         said = [turn.text for turn in turns if turn.speaker == USER]
-        self._request = Request(source.prompt, config, agent.tokenizer.encode_batch(said))
+        self._request = Request(source.prompt, config, agent.texts.encode_batch(said))
         self._finished: list[Finished] = []
 
     def requests(self) -> Iterator[Request]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convai.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.encoding import encode_dialogs, encode_persona, encode_turns
+from convai.encoding import KNOWN_CHARACTERS, KnownTexts, encode_dialogs, encode_persona, encode_turns
 from convai.segments import EncodedTurn
 from tests.tiny import plain
 from tests.tokenizer_kinds import KINDS, kind, texts
@@ -80,3 +80,30 @@ def test_dialogues_are_read_as_they_are_needed() -> None:
 
     next(iter(encode_dialogs(Counting(), endless(), chunk=3)))
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(
+    said=st.lists(
+        st.sampled_from(["", "hi", " hi", "<eos>", "caf\u00e9 \ud83d\ude42", "x" * 400]) | texts, max_size=8
+    )
+)
+def test_what_is_known_is_what_the_tokenizer_says(name: str, said: list[str]) -> None:
+    tokenizer = kind(name)
+    known = KnownTexts(tokenizer)
+    for _ in range(2):
+        assert known.encode_batch(said) == [tokenizer.encode(text) for text in said]
+
+
+def test_short_texts_are_encoded_once_and_nobody_changes_them() -> None:
+    asked: list[str] = []
+
+    class One:
+        def encode(self, text: str) -> list[int]:
+            asked.append(text)
+            return [ord(c) for c in text]
+
+    known, long = KnownTexts(One()), "y" * (KNOWN_CHARACTERS + 1)
+    known.encode_batch(["ab", long])[0].append(7)
+    assert known.encode_batch(["ab", long])[0] == [97, 98]
+    assert asked == ["ab", long, long]

@@ -33,7 +33,7 @@ def add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument("--model", metavar="DIR|NAME", help="that model (default: the embedded one)")
     parser.add_argument(
-        "--precision", default="float32", metavar="NAME", help="of that model's weights (default: float32)"
+        "--precision", default="auto", metavar="NAME", help="of that model's weights (default: auto)"
     )
     parser.add_argument(
         "--seconds", type=float, default=15.0, metavar="X", help="how long each is watched (default: 15)"

@@ -17,7 +17,7 @@ from convai.engine.cache import Cache
 from convai.engine.errors import EngineError, NotANumber, Overloaded
 from convai.engine.events import Finished, Reason, Timings
 from convai.engine.job import Job, Row
-from convai.engine.mailbox import Parcel
+from convai.engine.mailbox import Parcel, Waiting, wake
 from convai.engine.runner import Drawn, Outcome, Runner
 from convai.engine.scheduler import Plan, Scheduler, State
 from convai.engine.stats import Counters, Stats
@@ -53,6 +53,7 @@ class Core:
         resting = min(max(config.prefix_mib * 2**20 // slot_bytes, 1), MOST_RESTING)
         self._pool = model.new_pool(config.slots + resting, capacity)
         self._runner = Runner(model, self._pool, tokenizer, source)
+        self._waiting: list[Waiting] = []
         self._lock = threading.RLock()  # of the scheduler; a stream may be collected while it is held
         self._reset()
 
@@ -119,6 +120,8 @@ class Core:
             self._start_over(error)
             if not isinstance(error, Exception):
                 raise
+        finally:
+            self._wake()
 
     def _compute(self, plan: Plan[Job]) -> None:
         try:
@@ -258,7 +261,7 @@ class Core:
         """Hand over what is new, and count what the next step computes."""
         job.pending = sum(len(row.pending) for row in job.rows)
         if job.out and job.state is not State.OVER:
-            job.mailbox.put(Parcel(job.out))
+            self._put(job, Parcel(job.out))
             job.out = []
 
     def _finish(self, job: Job, now: float) -> None:
@@ -268,7 +271,7 @@ class Core:
             self.counters.expired += 1
         else:
             self.counters.finished += 1
-        job.mailbox.put(Parcel(job.out, over=True))
+        self._put(job, Parcel(job.out, over=True))
         job.out = []
 
     def _fail(self, job: Job, error: ConvaiError) -> None:
@@ -279,7 +282,7 @@ class Core:
             self._scheduler.remove(job)
         self.counters.failed += 1
         self.counters.not_a_number += broken
-        job.mailbox.put(Parcel(job.out, over=True, error=error))
+        self._put(job, Parcel(job.out, over=True, error=error))
         job.out = []
 
     def _expire(self, job: Job) -> None:
@@ -312,12 +315,24 @@ class Core:
         with self._lock:
             self._scheduler.remove(job)
         self.counters.cancelled += 1
-        job.mailbox.put(Parcel((), over=True))
+        self._put(job, Parcel((), over=True))
+        self._wake()
 
     def fail_all(self, error: ConvaiError) -> None:
         """Break off everything that runs or waits."""
         for job in self._scheduler.tasks():
             self._fail(job, error)
+        self._wake()
+
+    def _put(self, job: Job, parcel: Parcel) -> None:
+        waiting = job.mailbox.leave(parcel)
+        if waiting is not None:
+            self._waiting.append(waiting)
+
+    def _wake(self) -> None:
+        """Wake all who got something."""
+        waiting, self._waiting = self._waiting, []
+        wake(waiting)
 
     def _start_over(self, error: BaseException) -> None:
         told = _told(error)
@@ -330,7 +345,7 @@ class Core:
                     continue
                 job.state = State.OVER
                 self.counters.failed += 1
-                job.mailbox.put(Parcel(job.out, over=True, error=told))
+                self._put(job, Parcel(job.out, over=True, error=told))
 
 
 def _told(error: BaseException) -> ConvaiError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,6 +20,10 @@ class Parcel:
     error: BaseException | None = None
 
 
+Waiting = tuple[asyncio.AbstractEventLoop, asyncio.Event]
+"""A coroutine that waits for a parcel."""
+
+
 class Mailbox:
     """Parcels of one request, from one writer to one reader.
 
@@ -29,7 +33,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._parcels: queue.SimpleQueue[Parcel] = queue.SimpleQueue()
-        self._waker: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._waiting: Waiting | None = None
 
     def __bool__(self) -> bool:
         """Whether there is something to take."""
@@ -37,12 +41,15 @@ class Mailbox:
 
     def put(self, parcel: Parcel) -> None:
         """Deliver, and wake the reader."""
+        waiting = self.leave(parcel)
+        if waiting is not None:
+            wake([waiting])
+
+    def leave(self, parcel: Parcel) -> Waiting | None:
+        """Deliver, and return the coroutine that is still to be woken. A thread wakes by itself."""
         self._parcels.put(parcel)
-        waker, self._waker = self._waker, None
-        if waker is not None:
-            loop, ready = waker
-            with suppress(RuntimeError):  # the loop is closed: nobody reads any more
-                loop.call_soon_threadsafe(ready.set)
+        waiting, self._waiting = self._waiting, None
+        return waiting
 
     def take(self) -> Parcel | None:
         """The next parcel, or None when there is none yet."""
@@ -59,10 +66,25 @@ class Mailbox:
         """The next parcel, as soon as it comes, without keeping the event loop from other work."""
         ready = asyncio.Event()
         while True:
-            self._waker = (asyncio.get_running_loop(), ready)
+            self._waiting = (asyncio.get_running_loop(), ready)
             # only now: what came before there was somebody to wake would be missed
             if (parcel := self.take()) is not None:
-                self._waker = None
+                self._waiting = None
                 return parcel
             await ready.wait()
             ready.clear()
+
+
+def wake(waiting: Iterable[Waiting]) -> None:
+    """Wake coroutines, those of an event loop together: waking a loop costs a system call."""
+    loops: dict[asyncio.AbstractEventLoop, list[asyncio.Event]] = {}
+    for loop, ready in waiting:
+        loops.setdefault(loop, []).append(ready)
+    for loop, events in loops.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody reads any more
+            loop.call_soon_threadsafe(_set_all, events)
+
+
+def _set_all(events: list[asyncio.Event]) -> None:
+    for event in events:
+        event.set()

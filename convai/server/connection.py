@@ -271,7 +271,7 @@ class Connection:
             return
         if not resumed:
             try:
-                await service.in_thread(service.store.load, owner, resume.conversation)
+                await service.in_store(service.store.load, owner, resume.conversation)
             except ConvaiError as error:
                 self.answer(_error(error, None))
                 return
@@ -297,7 +297,7 @@ class Connection:
             case client.New():
                 return await self._new(event)
             case client.Open():
-                await self._service.in_thread(self._service.store.load, self._owner, event.conversation)
+                await self._service.in_store(self._service.store.load, self._owner, event.conversation)
                 await self._enter(event.conversation)
                 return Accepted(request=event.request, conversation=event.conversation)
             case client.Delete():
@@ -339,7 +339,7 @@ class Connection:
         persona = service.deck.draw() if event.persona is None else persona_of(event.persona)
         await service.in_thread(check_persona, service.agent, persona, service.agent.decoding.max_length)
         config = operations.checked_decoding(service, service.agent.decoding, event.settings or {})
-        receipt = await service.in_thread(
+        receipt = await service.in_store(
             service.store.create,
             self._owner,
             persona=persona,
@@ -355,9 +355,7 @@ class Connection:
         room = self._rooms.known(self._owner, event.conversation)
         if room is not None and room.writing is not None:
             await room.writing.stop("client")
-        receipt = await service.in_thread(
-            store.delete, self._owner, event.conversation, request=event.request
-        )
+        receipt = await service.in_store(store.delete, self._owner, event.conversation, request=event.request)
         if room is not None and not receipt.again:
             room.end()
             self._rooms.forget(room)

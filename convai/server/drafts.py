@@ -33,7 +33,7 @@ class Drafts:
     async def _save(self, writings: list[Writing]) -> None:
         drafts = [writing.draft() for writing in writings if not writing.settled]
         try:
-            await self._service.in_thread(self._service.store.save_drafts, drafts)
+            await self._service.in_store(self._service.store.save_drafts, drafts)
         except Exception as error:  # the replies go on; their ends are saved, or fail, by themselves
             log_failure("replies in the making could not be saved", error)
 

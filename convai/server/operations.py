@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Final
 
 from convai.config import DecodingConfig
@@ -35,19 +36,30 @@ class Refused(ConvaiError):
     """What was asked for does not fit."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was there before somebody spoke: the branch that is shown, and the turns up to what they say."""
+
+    conversation: Conversation
+    shown: list[Kept]
+    turns: list[Turn]
+
+
 async def send(room: Room, event: client.Send, address: str) -> Accepted:
     """The user says something; a reply follows. Raises Busy, Conflict, SettingsError."""
     store, owner = room.service.store, room.owner
-    async with room.lock:
-        conversation, before = await room.latest()
-        leaf = before[-1].id if before else None
+
+    def look() -> _Seen:
+        conversation, shown = room.latest()
+        return _Seen(conversation, shown, [*turns_of(shown), Turn(USER, event.text)])
+
+    def commit(seen: _Seen) -> Said:
+        leaf = seen.shown[-1].id if seen.shown else None
         after = event.after if event.after is not None else leaf
+        return store.say(owner, room.id, event.text, after=after, request=event.request)
 
-        def commit() -> Said:
-            return store.say(owner, room.id, event.text, after=after, request=event.request)
-
-        turns = [*turns_of(before), Turn(USER, event.text)]
-        return await _say(room, event.request, address, before, turns, commit, conversation)
+    async with room.lock:
+        return await _say(room, event.request, address, look, commit)
 
 
 async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
@@ -64,8 +76,14 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
 
         if old.speaker == USER:
             turns = [*turns_of(above), Turn(USER, event.text)]
-            return await _say(room, event.request, address, before, turns, lambda: Said(receipt=commit()))
-        receipt = await service.in_thread(commit)
+            return await _say(
+                room,
+                event.request,
+                address,
+                lambda: _Seen(store.load(owner, room.id), before, turns),
+                lambda _: Said(receipt=commit()),
+            )
+        receipt = await service.in_store(commit)
         if not receipt.again:
             await _tell(room, before)
         return Accepted(request=event.request, message=receipt.message, again=receipt.again)
@@ -140,7 +158,7 @@ async def set_persona(room: Room, event: client.SetPersona) -> Accepted:
     service, persona = room.service, persona_of(event.persona)
     async with room.lock:
         await service.in_thread(check_persona, service.agent, persona, service.agent.decoding.max_length)
-        receipt = await service.in_thread(
+        receipt = await service.in_store(
             service.store.set_persona, room.owner, room.id, persona, request=event.request
         )
         if not receipt.again:
@@ -152,10 +170,10 @@ async def set_decoding(room: Room, event: client.SetDecoding) -> Accepted:
     """Some decoding settings change. Raises SettingsError where they do not go together."""
     service = room.service
     async with room.lock:
-        conversation = await service.in_thread(service.store.load, room.owner, room.id)
+        conversation = await service.in_store(service.store.load, room.owner, room.id)
         config = checked_decoding(service, decoding_of(conversation, service.agent.decoding), event.settings)
         settings = service.settings(config)
-        receipt = await service.in_thread(
+        receipt = await service.in_store(
             service.store.set_settings, room.owner, room.id, settings, request=event.request
         )
         if not receipt.again:
@@ -178,11 +196,11 @@ async def set_title(room: Room, event: client.SetTitle) -> Accepted:
     """The conversation is called something else."""
     service = room.service
     async with room.lock:
-        receipt = await service.in_thread(
+        receipt = await service.in_store(
             service.store.rename, room.owner, room.id, event.title, request=event.request
         )
         if not receipt.again:
-            conversation = await service.in_thread(service.store.load, room.owner, room.id)
+            conversation = await service.in_store(service.store.load, room.owner, room.id)
             room.emit(TitleSet(title=title_of(conversation)))
     return Accepted(request=event.request, again=receipt.again)
 
@@ -193,7 +211,7 @@ async def set_title(room: Room, event: client.SetTitle) -> Accepted:
 async def _move(room: Room, request: str, do: Callable[[], Receipt]) -> Accepted:
     async with room.lock:
         before, _ = await room.branch()
-        receipt = await room.service.in_thread(do)
+        receipt = await room.service.in_store(do)
         if not receipt.again:
             room.stop_suggesting()
             await _tell(room, before)
@@ -209,35 +227,43 @@ async def _say(
     room: Room,
     request: str,
     address: str,
-    before: list[Kept],
-    turns: Sequence[Turn],
-    commit: Callable[[], Said],
-    conversation: Conversation | None = None,
+    look: Callable[[], _Seen],
+    commit: Callable[[_Seen], Said],
 ) -> Accepted:
-    """Commit what the user says, as the last of `turns`, and begin the reply to it."""
+    """Commit what the user says, and begin the reply to it; all that waits for the disk in one go."""
     service = room.service
+
+    def begin() -> tuple[_Seen, Plan, Said]:
+        seen = look()
+        plan = _plan(room, seen.turns, seen.conversation)
+        try:
+            return seen, plan, commit(seen)
+        except BaseException:
+            plan.drop()
+            raise
+
     if room.writing is not None:  # a request that was done is answered again; another one is a conflict
-        receipt = (await service.in_thread(commit)).receipt
+        receipt = (await service.in_store(lambda: commit(look()))).receipt
         return Accepted(request=request, message=receipt.message, again=receipt.again)
     with ExitStack() as undo_all:
+        service.check_open()
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
-        plan = await _plan(room, turns, conversation)
+        seen, plan, said = await service.in_store(begin)
         undo_all.callback(plan.drop)
-        said = await service.in_thread(commit)
         receipt, draft = said.receipt, said.draft
-        after = [*before, said.message] if said.message is not None else (await room.branch())[0]
+        after = [*seen.shown, said.message] if said.message is not None else (await room.branch())[0]
         if receipt.again:
             plan.drop()
             if not after or after[-1].id != receipt.message:
                 return Accepted(request=request, message=receipt.message, again=True)
             # it was done, but the server ended, or everybody left, before there was a reply
-            plan = await _plan(room, turns_of(after))
+            plan = await service.in_store(_plan, room, turns_of(after))
             undo_all.callback(plan.drop)
         if draft is None:
-            draft = await service.in_thread(_draft, room, service.store.begin_reply)
+            draft = await service.in_store(_draft, room, service.store.begin_reply)
         undo_all.pop_all()
-        _start(room, Writing(room, plan, draft, request, release), before, after)
+        _start(room, Writing(room, plan, draft, request, release), seen.shown, after)
     return Accepted(request=request, message=receipt.message, again=receipt.again)
 
 
@@ -256,16 +282,19 @@ async def _begin(
     """Begin a reply behind `above`; `commit` makes its draft."""
     service = room.service
     if room.writing is not None:
-        return await service.in_thread(commit)
+        return await service.in_store(commit)
     with ExitStack() as undo_all:
+        service.check_open()
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
-        plan = await _plan(room, turns_of(above), rejected=rejected, attempt=attempt, begun=begun)
+        plan = await service.in_store(
+            _plan, room, turns_of(above), rejected=rejected, attempt=attempt, begun=begun
+        )
         undo_all.callback(plan.drop)
-        receipt = await service.in_thread(commit)
+        receipt = await service.in_store(commit)
         if receipt.again:
             return receipt
-        draft = await service.in_thread(service.store.message, room.owner, room.id, receipt.message)
+        draft = await service.in_store(service.store.message, room.owner, room.id, receipt.message)
         undo_all.pop_all()
         # the reply may be on another branch than the one that is shown
         elsewhere = bool(above) and above[-1].id not in {kept.id for kept in before}
@@ -288,7 +317,7 @@ def _draft(room: Room, begin: Callable[[str, str], Receipt]) -> Kept:
     return room.service.store.message(room.owner, room.id, receipt.message)
 
 
-async def _plan(
+def _plan(
     room: Room,
     turns: Sequence[Turn],
     conversation: Conversation | None = None,
@@ -299,35 +328,30 @@ async def _plan(
 ) -> Plan:
     """The reply after `turns`, asked of the engine already. Raises Busy, SettingsError.
 
-    `conversation` is read where it is not given.
+    Waits for the disk, where `conversation` is not given.
     """
     service = room.service
-    service.check_open()
-    alternatives = room.alternatives
-
-    def plan() -> Plan:
-        now = conversation or service.store.load(room.owner, room.id)
-        decoding = decoding_of(now, service.agent.decoding)
-        reply = Reply(
-            service.agent,
-            now.persona,
-            turns,
-            decoding,
-            seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
-            max_history=service.agent.max_history,
-            rejected=rejected,
-            attempt=attempt,
-            begun=begun,
-            alternatives=alternatives,
-        )
-        requests = reply.requests()
-        return Plan(reply, requests, service.stream(next(requests)), service.agent.max_history)
-
+    now = conversation or service.store.load(room.owner, room.id)
+    decoding = decoding_of(now, service.agent.decoding)
+    reply = Reply(
+        service.agent,
+        now.persona,
+        turns,
+        decoding,
+        seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
+        max_history=service.agent.max_history,
+        rejected=rejected,
+        attempt=attempt,
+        begun=begun,
+        alternatives=room.alternatives,
+    )
+    requests = reply.requests()
     try:
-        return await service.in_thread(plan)
+        stream = service.stream(next(requests))
     except Busy as error:
         service.metrics.rejected.labels(error.reason).inc()
         raise
+    return Plan(reply, requests, stream, service.agent.max_history)
 
 
 async def _siblings(room: Room, reply: Kept) -> list[str]:

@@ -18,9 +18,8 @@ from convai.server.drafts import Drafts
 from convai.server.readers import Reader
 from convai.server.service import Service
 from convai.server.writing import Writing
-from convai.store import Conversation
+from convai.store import Conversation, NotFound
 from convai.store import Message as Kept
-from convai.store import NotFound
 
 LOOK_BACK: Final = 400
 """Messages of a branch that are read at most, from its end."""
@@ -97,7 +96,7 @@ class Room:
             if kind == "emotion":
                 call = self.service.store.mark
                 try:
-                    await self.service.in_thread(call, self.owner, self.id, message, kind, data)
+                    await self.service.in_store(call, self.owner, self.id, message, kind, data)
                 except NotFound:
                     return
             else:
@@ -127,20 +126,16 @@ class Room:
         call = self.service.store.branch
         return await self.service.in_thread(call, self.owner, self.id, until=until, limit=LOOK_BACK)
 
-    async def latest(self) -> tuple[Conversation, list[Kept]]:
+    def latest(self) -> tuple[Conversation, list[Kept]]:
         """The conversation and its current branch, whose messages may lack their details and neighbours.
 
-        The branch is read anew only where its end is not the one that `goes_on` told of.
+        Waits for the disk. The branch is read anew only where its end is not the one that `goes_on` told of.
         """
         store, known = self.service.store, self._path
-
-        def read() -> tuple[Conversation, list[Kept]]:
-            conversation = store.load(self.owner, self.id)
-            if known is not None and conversation.leaf == (known[-1].id if known else None):
-                return conversation, known
-            return conversation, store.branch(self.owner, self.id, limit=LOOK_BACK)[0]
-
-        return await self.service.in_thread(read)
+        conversation = store.load(self.owner, self.id)
+        if known is not None and conversation.leaf == (known[-1].id if known else None):
+            return conversation, known
+        return conversation, store.branch(self.owner, self.id, limit=LOOK_BACK)[0]
 
     def goes_on(self, path: list[Kept]) -> None:
         """Remember the branch up to what is said now, or was written last."""
@@ -164,7 +159,7 @@ class Room:
         """The whole conversation as it is now. Raises NotFound where it was deleted."""
         async with self.lock:
             store = self.service.store
-            conversation = await self.service.in_thread(store.load, self.owner, self.id)
+            conversation = await self.service.in_store(store.load, self.owner, self.id)
             before = self.writing.parent if self.writing is not None else None
             path: list[Kept] = []
             earlier = 0

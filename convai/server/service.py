@@ -19,6 +19,7 @@ from convai.engine import Request as EngineRequest
 from convai.persona_choice import PersonaDeck
 from convai.protocol import Limits
 from convai.server.access import Access
+from convai.server.clerk import Clerk
 from convai.server.health import Checker
 from convai.server.limiter import Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
@@ -26,8 +27,8 @@ from convai.server.metrics import Metrics
 from convai.store import Store
 
 logger = logging.getLogger("convai.server")
-THREADS: Final = 8
-"""Threads that wait for the disk."""
+THREADS: Final = 4
+"""Threads for what takes its time."""
 COME_BACK: Final = 5.0
 """Seconds after which a server that stops may be there again."""
 T = TypeVar("T")
@@ -36,7 +37,7 @@ T = TypeVar("T")
 class Service:
     """One server's parts. It takes the engine and the store over, and closes both at its end.
 
-    Everything but `in_thread`'s functions runs in one event loop.
+    Everything but the functions of `in_thread` and `in_store` runs in one event loop.
     """
 
     def __init__(
@@ -62,15 +63,26 @@ class Service:
         self.health = Checker(self)
         self.deck = PersonaDeck()
         self.draining = False
-        self._threads = ThreadPoolExecutor(THREADS, "convai-store")
+        self._threads = ThreadPoolExecutor(THREADS, "convai-work")
+        self._clerk = Clerk(store)
         self._running = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
     async def in_thread(self, do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call what waits for the disk, or computes for a while, without keeping the loop."""
+        """Call what reads much, or computes for a while, without keeping the loop."""
         call = functools.partial(do, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def in_store(self, do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call what takes some milliseconds at most, behind all that was asked for before.
+
+        What it wrote is on the disk at the end. PostgreSQL waits for its disk in every transaction: there,
+        calls run side by side.
+        """
+        if self.store.database.sqlite:
+            return await self._clerk.do(do, *args, **kwargs)
+        return await self.in_thread(do, *args, **kwargs)
 
     def stream(self, request: EngineRequest) -> Stream:
         """The engine's stream. Raises Busy where its queue is full."""
@@ -109,6 +121,7 @@ class Service:
         self.marker.close()
         self.engine.close()
         self._threads.shutdown()
+        self._clerk.close()
         self.store.close()
 
 

@@ -157,7 +157,7 @@ class Writing:
         """Put the reply's end into the store, then tell the room."""
         room, reply = self.room, self._plan.reply
         self.settled = True
-        store, call = room.service.store, room.service.in_thread
+        store, call = room.service.store, room.service.in_store
         whole = failure is None and self._by is None and reply.chosen is not None
         end = reply.finished[reply.chosen] if whole and reply.chosen is not None else None
         text = end.text if end is not None else (reply.shown if reply.live else "")

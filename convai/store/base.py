@@ -7,10 +7,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from convai.dialog import Persona
@@ -30,9 +31,6 @@ _DONE: Final = select(requests).where(
     requests.c.owner == bindparam("owner"), requests.c.name == bindparam("name")
 )
 _DO: Final = insert(requests)
-_LAST_NUMBER: Final = select(func.max(messages.c.number)).where(
-    messages.c.conversation == bindparam("conversation")
-)
 _INSERT_MESSAGE: Final = insert(messages)
 _CHANGE: Final = update(conversations).where(conversations.c.id == bindparam("of_conversation"))
 
@@ -72,6 +70,10 @@ class Base:
     def close(self) -> None:
         """Close the database. Replies that are still being written count as interrupted from then on."""
         self.database.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """Put what this thread does in the block on the disk at its end, not operation by operation."""
+        return self.database.together()
 
     def __enter__(self) -> Self:
         return self
@@ -119,29 +121,25 @@ class Base:
         if not owner or len(owner) > _MAX_OWNER or not owner.isprintable():
             raise StoreError(f"an owner's key has 1 to {_MAX_OWNER} printable characters")
 
-    def _insert_message(
-        self,
-        connection: Connection,
+    @staticmethod
+    def _new_message(
         conversation: Row[Any],
         parent: str | None,
         speaker: int,
         text: str,
         status: Status,
         *,
-        number: int | None = None,
         writer: str | None = None,
         details: Mapping[str, Any] | None = None,
         request: str | None = None,
+        place: int = 1,
     ) -> dict[str, Any]:
-        """A new row, by default with the next `number`; returns its values."""
-        if number is None:
-            last = connection.execute(_LAST_NUMBER, {"conversation": conversation.id}).scalar()
-            number = 1 if last is None else last + 1
-        values = {
+        """The values of a new row, the `place`th behind those of a conversation that was entered."""
+        return {
             "id": new_id(),
             "conversation": conversation.id,
             "parent": parent,
-            "number": number,
+            "number": (conversation.last_number or 0) + place,
             "speaker": speaker,
             "text": text,
             "status": status,
@@ -151,8 +149,11 @@ class Base:
             "request": request,
             "created": now(),
         }
-        connection.execute(_INSERT_MESSAGE, values)
-        return values
+
+    @staticmethod
+    def _insert(connection: Connection, *rows: Mapping[str, Any]) -> None:
+        """Put new messages into the table."""
+        connection.execute(_INSERT_MESSAGE, rows)
 
     @staticmethod
     def _insert_persona(

@@ -45,6 +45,7 @@ class Database:
         # One writer at a time waits here, where waiting costs nothing, and not inside SQLite, which polls.
         self._turn = threading.Lock() if self.sqlite else nullcontext()
         self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
+        self._together = threading.local()
         self.engine = self._engine(url)
         try:
             with self._reported():
@@ -68,14 +69,35 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is on the disk when the block ends, and undone if it raises."""
+        """A transaction that is on the disk when the block ends, and undone if it raises.
+
+        Inside of `together` it is committed then, and on the disk when that ends.
+        """
         with self._reported():
             with self._turn, self.engine.connect() as connection:
                 connection.execution_options(convai_write=True)
                 with connection.begin():
                     yield connection
-            if self._disk is not None:
+            if getattr(self._together, "on", False):
+                self._together.written = True
+            elif self._disk is not None:
                 self._disk.sync()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread writes in the block goes to the disk at its end, in one go.
+
+        Nothing of it may be called safe before. Where the database server sees to the disk, with PostgreSQL,
+        every transaction waits for that by itself.
+        """
+        self._together.on, self._together.written = True, False
+        try:
+            yield
+        finally:
+            self._together.on = False
+            if self._together.written and self._disk is not None:
+                with self._reported():
+                    self._disk.sync()
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

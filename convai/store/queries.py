@@ -1,4 +1,4 @@
-"""Reading rows: conversations of an owner, branches, siblings. Every query goes by the owner, or by a
+"""Reading rows: a conversation of an owner, branches, siblings. Every query goes by the owner, or by a
 conversation that was found by its owner.
 """
 
@@ -18,19 +18,17 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    exists,
     func,
     literal,
-    or_,
     select,
 )
 
 from convai.dialog import Persona
 from convai.store.errors import NotFound
-from convai.store.records import INTERRUPTED, STREAMING, Conversation, Message, Page, Summary
+from convai.store.records import INTERRUPTED, STREAMING, Conversation, Message
 from convai.store.tables import conversations, messages, personas
 
-PREVIEW: Final = 120
-"""Characters of a summary's preview."""
 IDENT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names of conversations, messages and requests; no database is asked for anything else."""
 
@@ -45,7 +43,34 @@ def shown(writer: str | BindParameter[str]) -> ColumnElement[bool]:
 _OWNED: Final = select(conversations).where(
     conversations.c.id == bindparam("id"), conversations.c.owner == bindparam("owner")
 )
-_OWNED_LOCKED: Final = _OWNED.with_for_update()
+_OWNED_LOCKED: Final = _OWNED.with_for_update(of=conversations)
+_INSIDE: Final = (messages.c.conversation == conversations.c.id,)
+_ENTERED: Final = _OWNED_LOCKED.add_columns(
+    select(func.max(messages.c.number)).where(*_INSIDE).scalar_subquery().label("last_number"),
+    exists().where(*_INSIDE, messages.c.status == STREAMING).correlate(conversations).label("drafting"),
+    exists()
+    .where(*_INSIDE, messages.c.parent == conversations.c.leaf)
+    .correlate(conversations)
+    .label("followed"),
+)
+_BESIDE: Final = messages.alias()
+_DRAFT: Final = (
+    select(
+        messages,
+        select(func.count())
+        .where(_BESIDE.c.conversation == messages.c.conversation, _BESIDE.c.parent == messages.c.parent)
+        .correlate(messages)
+        .scalar_subquery()
+        .label("beside"),
+    )
+    .join(conversations, conversations.c.id == messages.c.conversation)
+    .where(
+        messages.c.id == bindparam("id"),
+        conversations.c.id == bindparam("conversation"),
+        conversations.c.owner == bindparam("owner"),
+    )
+    .with_for_update(of=conversations)
+)
 _PERSONA: Final = select(personas).where(
     personas.c.conversation == bindparam("conversation"), personas.c.version == bindparam("version")
 )
@@ -75,6 +100,28 @@ def owned(connection: Connection, owner: str, id: str, *, lock: bool = False) ->
     if row is None:
         raise NotFound(f"there is no conversation {id[:64]!r}")
     return row
+
+
+def entered(connection: Connection, owner: str, id: str) -> Row[Any]:
+    """`owned`, locked, and what is to be known before something is put at the conversation's end.
+
+    `last_number` (None: there is no message), `drafting`: some reply is being written, or was, when its
+    writer died; `followed`: the current branch has been gone on with. Raises NotFound.
+    """
+    row = None
+    if IDENT.fullmatch(id) and owner.isprintable():
+        row = connection.execute(_ENTERED, {"id": id, "owner": owner}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no conversation {id[:64]!r}")
+    return row
+
+
+def draft(connection: Connection, owner: str, conversation: str, id: str) -> Row[Any] | None:
+    """The row of a message, its conversation locked, and how many have its parent (`beside`); or None."""
+    if not (IDENT.fullmatch(id) and IDENT.fullmatch(conversation) and owner.isprintable()):
+        return None
+    found = connection.execute(_DRAFT, {"id": id, "conversation": conversation, "owner": owner})
+    return found.one_or_none()
 
 
 def conversation(connection: Connection, owner: str, id: str) -> Conversation:
@@ -234,66 +281,3 @@ def _message(row: Row[Any] | SimpleNamespace, index: int, group: Sequence[str], 
         previous=group[index - 1] if index else None,
         next=group[index + 1] if index + 1 < len(group) else None,
     )
-
-
-def page(connection: Connection, owner: str, writer: str, search: str, after: str | None, limit: int) -> Page:
-    """An owner's conversations, the latest first. Raises NotFound where `after` is none of them."""
-    wanted = _searched(select(conversations).where(conversations.c.owner == owner), search)
-    if after is not None:
-        last = owned(connection, owner, after)
-        wanted = wanted.where(
-            or_(
-                conversations.c.updated < last.updated,
-                and_(conversations.c.updated == last.updated, conversations.c.id < last.id),
-            )
-        )
-    rows = connection.execute(
-        wanted.order_by(conversations.c.updated.desc(), conversations.c.id.desc()).limit(limit + 1)
-    ).all()
-    more, rows = len(rows) > limit, rows[:limit]
-    ids = [row.id for row in rows]
-    counts: dict[str, int] = dict(
-        connection.execute(
-            select(messages.c.conversation, func.count())
-            .where(messages.c.conversation.in_(ids), shown(writer))
-            .group_by(messages.c.conversation)
-        ).all()
-    )
-    leaves = [row.leaf for row in rows if row.leaf is not None]
-    previews = dict(
-        connection.execute(
-            select(messages.c.conversation, func.substr(messages.c.text, 1, PREVIEW)).where(
-                messages.c.id.in_(leaves)
-            )
-        ).all()
-    )
-    names = dict(
-        connection.execute(
-            select(personas.c.conversation, personas.c.name)
-            .join(conversations, conversations.c.id == personas.c.conversation)
-            .where(conversations.c.id.in_(ids), personas.c.version == conversations.c.persona)
-        ).all()
-    )
-    items = tuple(
-        Summary(
-            id=row.id,
-            title=row.title or row.opening,
-            persona=names.get(row.id, ""),
-            preview=previews.get(row.id, ""),
-            messages=counts.get(row.id, 0),
-            created=row.created,
-            updated=row.updated,
-        )
-        for row in rows
-    )
-    return Page(items=items, more=more)
-
-
-def _searched(wanted: Select[Any], search: str) -> Select[Any]:
-    """Only conversations that have each of the words in the title or in some message, in any case."""
-    for word in search.split()[:16]:
-        inside = select(messages.c.conversation).where(
-            messages.c.conversation == conversations.c.id, messages.c.text.icontains(word, autoescape=True)
-        )
-        wanted = wanted.where(or_(conversations.c.title.icontains(word, autoescape=True), inside.exists()))
-    return wanted

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select,
 from convai.dialog import AGENT, USER, check_text
 from convai.store import queries
 from convai.store.base import Base, as_json, now
-from convai.store.errors import Conflict
+from convai.store.errors import Conflict, NotFound
 from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Message, Receipt
 from convai.store.tables import conversations, messages
 
@@ -70,9 +70,8 @@ class Replies(Base):
 
         def do(connection: Connection) -> Receipt:
             row = self._idle(connection, owner, conversation)
-            reply = self._insert_message(
-                connection, row, row.leaf, AGENT, clean, status, details=details, request=request
-            )
+            reply = self._new_message(row, row.leaf, AGENT, clean, status, details=details, request=request)
+            self._insert(connection, reply)
             self._change(connection, row.id, leaf=reply["id"])
             return Receipt(conversation=row.id, message=reply["id"])
 
@@ -190,47 +189,48 @@ class Replies(Base):
     def _begun(
         self, connection: Connection, row: Row[Any], parent: str | None, request: str | None
     ) -> Receipt:
-        return Receipt(conversation=row.id, message=self._draft(connection, row, parent, request)["id"])
+        draft = self._draft(row, parent, request)
+        self._insert(connection, draft)
+        return Receipt(conversation=row.id, message=draft["id"])
 
     def _draft(
-        self,
-        connection: Connection,
-        row: Row[Any],
-        parent: str | None,
-        request: str | None,
-        number: int | None = None,
+        self, row: Row[Any], parent: str | None, request: str | None, place: int = 1
     ) -> dict[str, Any]:
-        return self._insert_message(
-            connection,
-            row,
-            parent,
-            AGENT,
-            "",
-            STREAMING,
-            number=number,
-            writer=self.writer,
-            request=request,
+        return self._new_message(
+            row, parent, AGENT, "", STREAMING, writer=self.writer, request=request, place=place
         )
 
     def _settle(self, owner: str, conversation: str, message: str, **values: object) -> Message:
         with self.database.write() as connection:
-            row = queries.owned(connection, owner, conversation, lock=True)
-            draft = self._own_draft(connection, row, message)
+            draft = queries.draft(connection, owner, conversation, message)
+            if draft is None:  # say why
+                row = queries.owned(connection, owner, conversation)
+                raise NotFound(f"there is no message {message[:64]!r} in conversation {row.id}")
+            self._check_own(draft)
             connection.execute(CHANGE_MESSAGE, {"of_message": draft.id, **values})
-            self._change(connection, row.id, leaf=draft.id)
-            beside = queries.children(connection, row.id, draft.parent, self.writer)
+            self._change(connection, conversation, leaf=draft.id)
+            beside = (
+                [draft.id]
+                if draft.beside == 1
+                else queries.children(connection, conversation, draft.parent, self.writer)
+            )
             return queries.message_of({**draft._mapping, **values}, beside, self.writer)
 
     def _own_draft(self, connection: Connection, row: Row[Any], message: str) -> Row[Any]:
         draft = queries.message_row(connection, row.id, message, self.writer)
-        if draft.status != STREAMING or draft.writer != self.writer:
-            raise Conflict("this reply is not being written here")
+        self._check_own(draft)
         return draft
 
+    def _check_own(self, draft: Row[Any]) -> None:
+        if draft.status != STREAMING or draft.writer != self.writer:
+            raise Conflict("this reply is not being written here")
+
     def _idle(self, connection: Connection, owner: str, conversation: str) -> Row[Any]:
-        """The conversation's row, locked, when no reply is being written; drafts of the dead are settled."""
-        row = queries.owned(connection, owner, conversation, lock=True)
-        drafts: Sequence[Row[Any]] = connection.execute(_DRAFTS, {"conversation": row.id}).all()
+        """The conversation, entered, when no reply is being written; drafts of the dead are settled."""
+        row = queries.entered(connection, owner, conversation)
+        if not row.drafting:
+            return row
+        drafts = connection.execute(_DRAFTS, {"conversation": row.id}).all()
         if any(draft.writer == self.writer for draft in drafts):
             raise Conflict("a reply is being written; stop it first")
         for draft in drafts:
@@ -238,7 +238,7 @@ class Replies(Base):
         return row
 
     @staticmethod
-    def _give_up(connection: Connection, draft: Row[Any]) -> None:
+    def _give_up(connection: Connection, draft: Any) -> None:
         if draft.text:
             connection.execute(
                 CHANGE_MESSAGE, {"of_message": draft.id, "status": INTERRUPTED, "writer": None}

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from convai.dialog import USER, Persona, check_text
 from convai.safe_text import one_line
-from convai.store import queries, transfer
+from convai.store import listing, queries, transfer
 from convai.store.base import as_json, new_id, now
 from convai.store.errors import StoreError
 from convai.store.records import Conversation, Message, Page, Receipt
@@ -43,7 +43,7 @@ class Store(Turns):
         if not 1 <= limit <= MAX_PAGE:
             raise StoreError(f"limit={limit}: use 1 to {MAX_PAGE}")
         with self.database.read() as connection:
-            return queries.page(connection, owner, self.writer, one_line(search), after, limit)
+            return listing.page(connection, owner, self.writer, one_line(search), after, limit)
 
     def load(self, owner: str, conversation: str) -> Conversation:
         """A conversation without its messages. Raises NotFound."""

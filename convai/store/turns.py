@@ -46,7 +46,9 @@ class Turns(Replies):
 
         def do(connection: Connection) -> Receipt:
             row = self._idle(connection, owner, conversation)
-            said = self._append(connection, row, clean, after, request)
+            said = self._said(row, clean, after, request)
+            self._insert(connection, said)
+            self._lead_to(connection, row, said)
             return Receipt(conversation=row.id, message=said["id"])
 
         return self._once(owner, request, do)
@@ -66,15 +68,17 @@ class Turns(Replies):
 
         def do(connection: Connection) -> Receipt:
             row = self._idle(connection, owner, conversation)
-            said = self._append(connection, row, clean, after, request)
-            draft = self._draft(connection, row, said["id"], None, number=said["number"] + 1)
+            said = self._said(row, clean, after, request)
+            draft = self._draft(row, said["id"], None, place=2)
+            self._insert(connection, said, draft)
+            self._lead_to(connection, row, said)
             receipt = Receipt(conversation=row.id, message=said["id"])
-            beside = queries.children(connection, row.id, row.leaf, self.writer)
-            message = queries.message_of(said, beside, self.writer)
+            alone = row.last_number is None if row.leaf is None else not row.followed
+            beside = [said["id"]] if alone else queries.children(connection, row.id, row.leaf, self.writer)
             made.append(
                 Said(
                     receipt=receipt,
-                    message=message,
+                    message=queries.message_of(said, beside, self.writer),
                     draft=queries.message_of(draft, [draft["id"]], self.writer),
                 )
             )
@@ -83,19 +87,15 @@ class Turns(Replies):
         receipt = self._once(owner, request, do)
         return Said(receipt=receipt) if receipt.again else made[-1]
 
-    def _append(
-        self,
-        connection: Connection,
-        row: Row[Any],
-        clean: str,
-        after: str | EllipsisType | None,
-        request: str | None,
+    def _said(
+        self, row: Row[Any], clean: str, after: str | EllipsisType | None, request: str | None
     ) -> dict[str, Any]:
         if not isinstance(after, EllipsisType) and after != row.leaf:
             raise Conflict("the conversation has moved on since; look at it and send again")
-        said = self._insert_message(connection, row, row.leaf, USER, clean, COMPLETE, request=request)
-        self._change(connection, row.id, leaf=said["id"], opening=row.opening or clean[:OPENING])
-        return said
+        return self._new_message(row, row.leaf, USER, clean, COMPLETE, request=request)
+
+    def _lead_to(self, connection: Connection, row: Row[Any], said: dict[str, Any]) -> None:
+        self._change(connection, row.id, leaf=said["id"], opening=row.opening or said["text"][:OPENING])
 
     def edit(
         self, owner: str, conversation: str, message: str, text: str, *, request: str | None = None
@@ -106,9 +106,8 @@ class Turns(Replies):
         def do(connection: Connection) -> Receipt:
             row = self._idle(connection, owner, conversation)
             old = queries.message_row(connection, row.id, message, self.writer)
-            anew = self._insert_message(
-                connection, row, old.parent, old.speaker, clean, COMPLETE, request=request
-            )
+            anew = self._new_message(row, old.parent, old.speaker, clean, COMPLETE, request=request)
+            self._insert(connection, anew)
             self._change(connection, row.id, leaf=anew["id"])
             return Receipt(conversation=row.id, message=anew["id"])
 

@@ -189,7 +189,7 @@ def test_every_operation_on_a_conversation_is_among_those_that_were_tried() -> N
 
     test = inspect.getsource(test_one_owner_never_reaches_anothers)
     public = [name for name, _ in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")]
-    free = {"close", "create", "import_json", "import_text"}
+    free = {"close", "create", "import_json", "import_text", "together"}
     assert [name for name in public if name not in free and f"store.{name}(" not in test] == []
 
 

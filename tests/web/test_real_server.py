@@ -28,7 +28,8 @@ WATCH = """
 const [said, words, press, done] = arguments;
 const log = document.querySelector("#log");
 const look = () => {
-  const [before, reply] = [...document.querySelectorAll(".message .text")].slice(-2).map((e) => e.textContent);
+  const shown = [...document.querySelectorAll(".message .text")].map((e) => e.textContent);
+  const [before, reply] = shown.slice(-2);
   if (before !== said || reply.trim().split(/\\s+/).length <= words) return;
   seen.disconnect();
   const busy = log.ariaBusy === "true";
@@ -80,7 +81,7 @@ def make_replies_long(page: Page) -> None:
 
 
 def say_and_look(page: Page, text: str, press: str = "") -> tuple[str, bool]:
-    """Say something, wait for some words of the reply, and press a button; the words, and if there were more."""
+    """Say something, wait for some words of the reply, press a button; the words, and if there were more."""
     page.type(text + Keys.ENTER)
     reply, busy = page.chrome.execute_async_script(WATCH, text, 3, press)
     return str(reply), bool(busy)

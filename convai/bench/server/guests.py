@@ -1,6 +1,6 @@
 """Clients of the server that is measured: they chat, and note when every token came.
 
-Each has one of the addresses 127.1.x.y, sixteen to an address, so that the server's limits for an address are
+Each has one of the addresses 127.1.x.y, some to an address, so that the server's limits for an address are
 what they are by default. Linux has all of 127.0.0.0/8; elsewhere everybody comes from 127.0.0.1.
 """
 
@@ -19,15 +19,16 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 
 PER_ADDRESS: Final = 16
+KEEPALIVE: Final = 20.0
 _AT_ONCE: Final = 32
 """Connections that are made side by side."""
 
 
-def address_for(number: int, network: int = 1) -> str | None:
-    """The address of client `number`; None where there is only one."""
+def address_for(number: int, network: int = 1, sharing: int = PER_ADDRESS) -> str | None:
+    """The address of client `number`, one of `sharing` that have it; None where there is only one."""
     if sys.platform != "linux":
         return None
-    place = number // PER_ADDRESS
+    place = number // sharing
     return f"127.{network}.{place // 250}.{place % 250 + 1}"
 
 
@@ -48,8 +49,20 @@ class Notes:
 class Guest:
     """One client with one conversation."""
 
-    def __init__(self, number: int, url: str, notes: Notes, stamped: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        url: str,
+        notes: Notes,
+        stamped: bool,
+        sharing: int = PER_ADDRESS,
+        keepalive: float = KEEPALIVE,
+    ) -> None:
+        """`sharing`: how many have an address together; `keepalive`: seconds between two pings, and for a
+        pong: a connection without one breaks off.
+        """
         self.number, self.notes = number, notes
+        self._local, self._keepalive = address_for(number, sharing=sharing), keepalive
         self._url = url.replace("http", "ws", 1) + "/chat"
         self._stamped = stamped
         self._name, self._names = secrets.token_hex(6), 0
@@ -57,13 +70,14 @@ class Guest:
 
     async def enter(self, settings: dict[str, Any], persona: Sequence[str] = ()) -> None:
         """Connect and begin a conversation."""
-        local = address_for(self.number)
         self.socket = await connect(
             self._url,
             compression=None,
             max_size=2**21,
             open_timeout=60,
-            local_addr=(local, 0) if local else None,
+            local_addr=(self._local, 0) if self._local else None,
+            ping_interval=self._keepalive,
+            ping_timeout=self._keepalive,
         )
         await self._post("hello", version=1)
         await self._until("ready")
@@ -133,10 +147,13 @@ class Crowd:
         settings: dict[str, Any],
         stamped: bool,
         first: int = 0,
+        sharing: int = PER_ADDRESS,
+        keepalive: float = KEEPALIVE,
     ) -> None:
+        """The guests from number `first` on; see Guest."""
         self.notes = Notes()
         self._lines, self._settings = lines, settings
-        self._guests = [Guest(first + i, url, self.notes, stamped) for i in range(count)]
+        self._guests = [Guest(first + i, url, self.notes, stamped, sharing, keepalive) for i in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def enter(self) -> None:
