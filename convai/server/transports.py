@@ -142,6 +142,18 @@ class SocketProtocol(_Patience, WebSocketsSansIOProtocol):
         self.handle_parser_exception()
         self._cut_off()
 
+    def send_receive_event_to_app(self) -> None:
+        """Hand a message on; text that is no UTF-8 closes the connection, and is no defect to be logged."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.fail(1007, "no UTF-8")
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
     def handle_parser_exception(self) -> None:
         """Close, after frames that are none."""
         super().handle_parser_exception()

@@ -68,7 +68,9 @@ def test_malformed_frames_are_told_and_then_too_many(server: Running, bare: Clie
     assert closed_with(bare) == 4400
 
 
-def test_binary_and_invalid_text(server: Running, bare: ClientConnection) -> None:
+def test_binary_and_invalid_text(
+    server: Running, bare: ClientConnection, caplog: pytest.LogCaptureFixture
+) -> None:
     bare.send(HELLO)
     bare.recv(PATIENCE)
     bare.send(b"\x00\xff")
@@ -76,6 +78,7 @@ def test_binary_and_invalid_text(server: Running, bare: ClientConnection) -> Non
     bare.send(b"\xff\xfe", text=True)
     assert closed_with(bare) == 1007
     still_well(server)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []  # nor what was sent
 
 
 def test_hello_comes_first(server: Running, bare: ClientConnection) -> None:
