@@ -99,6 +99,10 @@ class Tokenizer:
         """Text of `ids`, without special tokens, leading spaces and bytes that are no UTF-8."""
         return self.stream().run(ids)
 
+    def piece(self, id: int) -> str:
+        """Text of one token as it goes on a text: a blank in front of it is kept."""
+        return self.stream().behind_text().run([id])
+
     def stream(self) -> StreamDecoder:
         """A decoder for one reply: `push(id)` for each id, then `finish()`."""
         return self._new_stream()

@@ -159,6 +159,16 @@ def test_batch_is_one_by_one(name: str, batch: list[str]) -> None:
     assert tokenizer.encode_batch(batch) == [tokenizer.encode(text) for text in batch]
 
 
+def test_a_piece_of_a_text_keeps_its_blank() -> None:
+    tokenizer = kind("own")
+    ids = tokenizer.encode("hello you")
+    assert [tokenizer.piece(id) for id in ids][1:] != [tokenizer.decode([id]) for id in ids][1:]
+    assert "".join(map(tokenizer.piece, ids)).strip() == tokenizer.decode(ids)
+    assert tokenizer.piece(tokenizer.eos_id) == ""
+    openai = kind("openai-gpt")
+    assert openai.piece(openai.encode("hi")[0]) == openai.decode(openai.encode("hi")[:1])
+
+
 def test_threads_share_a_tokenizer() -> None:
     tokenizer = kind("own")
     with ThreadPoolExecutor(4) as pool:

@@ -183,7 +183,7 @@ class Runner:
         ids, values = (part.tolist() for part in top_alternatives(allowed, most))
         return {
             i: tuple(
-                (self._tokenizer.decode([token]), value)
+                (self._tokenizer.piece(token) if rows[i].ids else self._tokenizer.decode([token]), value)
                 for token, value in zip(tokens, own, strict=True)
                 if value > -math.inf  # fewer are left than asked for
             )[: rows[i].job.request.alternatives]

@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Self
 
 from convai.text.textnorm import join_spaced
 
@@ -33,6 +34,11 @@ class StreamDecoder(ABC):
 
     def __init__(self) -> None:
         self._begun = False
+
+    def behind_text(self) -> Self:
+        """Keep spaces from now on, as behind the text of another stream. Returns the stream."""
+        self._begun = True
+        return self
 
     def push(self, id: int) -> str:
         """The text that this id makes certain; often empty. Special ids have no text."""
