@@ -97,6 +97,9 @@ def add_actions(actions: Actions) -> None:
     export.add_argument("model", type=Path, metavar="DIR")
     export.add_argument("out", type=Path, metavar="OUT")
     export.add_argument("--heads", nargs="+", metavar="NAME", help="label sets to keep (default: all)")
+    export.add_argument(
+        "--split-hashtags", action="store_true", help="the copy reads unknown hashtags as their words"
+    )
     export.add_argument("--dtype", choices=_DTYPES, default="float16", help="(default: %(default)s)")
 
 
@@ -285,6 +288,8 @@ def _export(args: argparse.Namespace) -> int:
     model, vocabulary = load_emotion_model(args.model)
     if args.heads:
         model = with_heads(model, args.heads)
+    if args.split_hashtags:
+        model.config = model.config.replace(split_hashtags=True)
     save_emotion_model(model, vocabulary, args.out, getattr(torch, args.dtype))
     print(f"{args.out}: {(args.out / WEIGHTS).stat().st_size / 1e6:.1f} MB of {args.dtype} weights")
     return 0

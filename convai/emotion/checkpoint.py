@@ -61,7 +61,7 @@ def load_emotion_model(folder: Path | str | None = None) -> tuple[EmotionModel, 
     """
     folder = _folder(folder)
     config = EmotionConfig.from_json(read_json(folder / CONFIG), str(folder / CONFIG))
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    vocabulary = Vocabulary.load(folder / VOCABULARY, split_hashtags=config.split_hashtags)
     if len(vocabulary) != config.vocab_size:
         raise CheckpointError(
             f"{folder / VOCABULARY}: has {len(vocabulary)} words, {CONFIG} asks for {config.vocab_size}; "

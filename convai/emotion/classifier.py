@@ -10,7 +10,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from convai.emotion import text
 from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.config import Head
 from convai.emotion.encoder import Encoder, Precision
@@ -77,7 +76,7 @@ class EmotionClassifier:
         anything, its words and attention are empty. Of a long text the first `config.max_words` words
         count.
         """
-        split = [text.split(line, self.config.max_words) for line in texts]
+        split = [self.vocabulary.split(line, self.config.max_words) for line in texts]
         predictions: list[Prediction | None] = [None] * len(split)
         for rows, encoded in self._encoded(split):
             chances = {
@@ -93,7 +92,7 @@ class EmotionClassifier:
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The feature vectors, `[texts, config.feature_size]`, float32."""
-        split = [text.split(line, self.config.max_words) for line in texts]
+        split = [self.vocabulary.split(line, self.config.max_words) for line in texts]
         features = torch.zeros(len(split), self.config.feature_size)
         for rows, encoded in self._encoded(split):
             features[rows] = encoded.features.cpu()

@@ -58,6 +58,8 @@ class EmotionConfig:
     """Share of features dropped before the heads, in training."""
     max_words: int = 256
     """Words that are read of a text."""
+    split_hashtags: bool = False
+    """Read a hashtag that is no word of the vocabulary as the words it is made of (torchMoji does not)."""
     heads: tuple[Head, ...] = field(default=())
     """What it tells apart."""
 

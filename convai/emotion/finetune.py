@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from convai.emotion import scores
-from convai.emotion.batches import Task, epoch
+from convai.emotion.batches import Task, epoch, with_unknown
 from convai.emotion.config import Head
 from convai.emotion.fitting import (
     Rates,
+    RunningMean,
     judged,
     optimizer,
     replace_heads,
@@ -26,10 +27,14 @@ from convai.emotion.fitting import (
     with_thresholds,
 )
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Target, Texts
+from convai.emotion.levelling import best_strength, level
 from convai.emotion.model import EmotionModel
 from convai.emotion.settings import LAYERS, FinetuneSettings
 from convai.emotion.tables import with_validation
 from convai.emotion.vocabulary import Vocabulary
+
+_MEASURED = "measured"
+"""A split beside those of the data: the texts that class-average F1 is measured on."""
 
 Report = Callable[[dict[str, Any]], None]
 """Called after every epoch with stage, epoch, losses."""
@@ -64,19 +69,31 @@ def finetune(
     class only, or without training texts, and TrainingError when the loss diverges.
     """
     data.check()
-    data = with_validation(data, settings.held_out, settings.seed)
+    chosen = _to_choose_by(data, settings)
     torch.manual_seed(settings.seed)
-    tuned, words = prepared(model, vocabulary, data, settings)
-    tasks = {name: _task(tuned, words, data.head(), texts) for name, texts in data.splits.items() if texts}
-    fit(tuned, tasks[TRAIN], tasks[VALID], settings, report)
-    head = with_thresholds(data.head(), judged(tuned, tasks[VALID])[1], tasks[VALID].targets)
+    tuned, words = prepared(model, vocabulary, chosen, settings)
+    learn, check = (_task(tuned, words, data.head(), chosen.splits[name]) for name in (TRAIN, VALID))
+    fit(tuned, learn, check, settings, report)
+    if settings.level and not data.multi:
+        counts = chosen.splits[TRAIN].counts(len(data.labels))
+        level(tuned, data.name, counts, best_strength(judged(tuned, check)[1], check.targets, counts))
+    head = with_thresholds(data.head(), judged(tuned, check)[1], check.targets)
     replace_heads(tuned, [head])
-    found = {
-        name: score(head, judged(tuned, task)[1], task.targets)
-        for name, task in tasks.items()
-        if name != TRAIN
-    }
+    splits = chosen.splits | {name: texts for name, texts in data.splits.items() if name != TRAIN and texts}
+    found = {}
+    for name, texts in splits.items():
+        if name != TRAIN:
+            task = _task(tuned, words, head, texts)
+            found[name] = score(head, judged(tuned, task)[1], task.targets)
     return Tuned(tuned.eval(), words, found)
+
+
+def _to_choose_by(data: LabelSet, settings: FinetuneSettings) -> LabelSet:
+    """`data` with the validation texts by which stages end: its own, or a part of the training texts."""
+    if settings.spare_valid:
+        splits = {name: texts for name, texts in data.splits.items() if name != VALID}
+        data = dataclasses.replace(data, splits=splits)
+    return with_validation(data, settings.held_out, settings.seed)
 
 
 def prepared(
@@ -126,9 +143,11 @@ def fit(
 ) -> None:
     """Run the stages of the method on `model`, each until its validation loss falls no more."""
     number = 0
+    shown = EmotionModel(model.config).to(model.embed.weight.device)  # what is measured and kept
     for name, rates in stages(settings):
         optim = optimizer(model, rates, settings.embed_l2)
         best, kept, waited = judged(model, valid)[0], snapshot(model), 0
+        mean = RunningMean(model, settings.average)
         for _ in range(settings.epochs):
             batches = epoch(
                 [train],
@@ -138,12 +157,15 @@ def fit(
                 balanced=settings.balanced,
                 seed=settings.seed,
             )
-            loss = train_epoch(model, optim, batches, settings.max_norm)
+            seen = (with_unknown(batch, settings.word_dropout) for batch in batches)
+            loss = train_epoch(model, optim, seen, settings.max_norm, mean.follow)
+            mean.update()
             number += 1
-            valid_loss = judged(model, valid)[0]
+            shown.load_state_dict(mean.weights)
+            valid_loss = judged(shown, valid)[0]
             report({"stage": name, "epoch": number, "loss": loss, "valid_loss": valid_loss})
             if valid_loss < best:
-                best, kept, waited = valid_loss, snapshot(model), 0
+                best, kept, waited = valid_loss, snapshot(shown), 0
             else:
                 waited += 1
             if waited >= settings.patience:
@@ -167,8 +189,10 @@ def class_average(
     `f1` by label. Raises as `finetune` does.
     """
     data.check()
-    data = with_validation(data, settings.held_out, settings.seed)
     measured = TEST if data.splits.get(TEST) else VALID
+    chosen = _to_choose_by(data, settings)
+    splits = chosen.splits | {_MEASURED: data.splits.get(measured) or chosen.splits[measured]}
+    data = dataclasses.replace(chosen, splits=splits)
     found: dict[str, float] = {}
     # of two classes one binary problem is the whole problem
     wanted = data.labels[1:] if len(data.labels) == 2 and not data.multi else data.labels
@@ -180,7 +204,7 @@ def class_average(
         fit(tuned, tasks[TRAIN], tasks[VALID], settings, lambda r, at=label: report({"label": at, **r}))  # type: ignore[misc]
         head = with_thresholds(binary.head(), judged(tuned, tasks[VALID])[1], tasks[VALID].targets)
         [found[label]] = scores.f1_per_class(
-            scores.above(judged(tuned, tasks[measured])[1], head.thresholds), tasks[measured].targets, 1
+            scores.above(judged(tuned, tasks[_MEASURED])[1], head.thresholds), tasks[_MEASURED].targets, 1
         )
     return {"class_average_f1": scores.macro(list(found.values())), "f1": found, "split": measured}
 

@@ -155,6 +155,11 @@ class RunningMean:
         self._decay = decay
         self._model = model
 
+    def follow(self, step: int) -> None:
+        """Called before each step of an epoch: takes in what the step before it made."""
+        if step:
+            self.update()
+
     @torch.no_grad()
     def update(self) -> None:
         """Take the model's present weights in."""

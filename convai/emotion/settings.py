@@ -34,6 +34,8 @@ class TrainSettings:
     """Keras' old gates, or the plain ones of torch's own LSTM."""
     max_words: int = 64
     """Words that are read of a text."""
+    split_hashtags: bool = False
+    """Read a hashtag that is no word of the vocabulary as the words it is made of."""
     embed_dropout: float = 0.2
     """Share of a text's embedding channels that are dropped."""
     final_dropout: float = 0.5
@@ -111,12 +113,20 @@ class FinetuneSettings:
     """Share of a text's embedding channels that are dropped."""
     final_dropout: float = 0.5
     """Share of features that are dropped before the head."""
+    word_dropout: float = 0.0
+    """Share of words that are unknown to the network, in training."""
     max_norm: float = 1.0
     """Gradients are clipped to this norm."""
     balanced: bool = False
     """Draw every label equally often instead of every text."""
+    average: float = 0.0
+    """Decay a step of the weights' running mean, which a stage gives; 0 gives the weights themselves."""
+    level: bool = False
+    """Give rare labels of a single-label set the bias that is best for macro-F1 on the validation texts."""
     held_out: float = 0.1
     """Share of the training texts to validate on, where the data has no split for it."""
+    spare_valid: bool = False
+    """Validate on a part of the training texts all the same; the validation split is only measured."""
     patience: int = 5
     """A stage ends after this many epochs without a lower validation loss."""
     seed: int = 0
@@ -130,7 +140,7 @@ class FinetuneSettings:
         for name in ("head_lr", "lr", "max_norm"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "use a number above 0")
         _check(self.embed_l2 >= 0, "embed_l2", self.embed_l2, "use 0 or more")
-        for name in ("embed_dropout", "final_dropout"):
+        for name in ("embed_dropout", "final_dropout", "word_dropout", "average"):
             _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "use 0 up to 1")
         _check(0 < self.held_out < 1, "held_out", self.held_out, "use a share between 0 and 1")
         self.rates()

@@ -135,6 +135,7 @@ class _Run:
             (text for labelled in data for text in labelled.splits[TRAIN].texts),
             size=settings.vocab_size,
             min_count=settings.min_count,
+            split_hashtags=settings.split_hashtags,
         )
         torch.manual_seed(settings.seed)
         self.model = EmotionModel(
@@ -146,6 +147,7 @@ class _Run:
                 embed_dropout=settings.embed_dropout,
                 final_dropout=settings.final_dropout,
                 max_words=settings.max_words,
+                split_hashtags=settings.split_hashtags,
                 heads=tuple(labelled.head() for labelled in data),
             )
         )
@@ -197,8 +199,7 @@ class _Run:
         )
 
         def each_step(step: int) -> None:
-            if step:
-                self.mean.update()
+            self.mean.follow(step)
             factor = falling(self.done * steps + step, s.epochs * steps, warmup=steps)
             for group in self.optim.param_groups:
                 group["lr"] = factor * self.rates[group["name"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Final
 
 from convai.atomic import atomic_write
 from convai.emotion import text
+from convai.emotion.hashtags import parts
 from convai.errors import CheckpointError, SettingsError
 
 PAD_ID: Final = 0
@@ -24,11 +26,14 @@ RESERVED: Final = (*text.SPECIAL, *(f"CUSTOM_BLANK_{i}" for i in range(6, 10)))
 class Vocabulary:
     """An injective mapping of words to the ids 0 … size - 1; RESERVED come first."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], *, split_hashtags: bool = False) -> None:
         """`words` in the order of their ids. Raises SettingsError unless they begin with RESERVED's first
         six and are all different.
+
+        `split_hashtags`: a hashtag that is no word of it is read as the words it is made of.
         """
         self.words = tuple(words)
+        self.split_hashtags = split_hashtags
         self._ids = {word: i for i, word in enumerate(self.words)}
         if self.words[: len(text.SPECIAL)] != text.SPECIAL:
             raise SettingsError(f"a vocabulary begins with {', '.join(text.SPECIAL)}")
@@ -46,14 +51,26 @@ class Vocabulary:
         """The ids of `words`, UNKNOWN_ID for those it lacks."""
         return [self._ids.get(word, UNKNOWN_ID) for word in words]
 
+    def split(self, line: str, max_words: int = text.MAX_WORDS) -> list[str]:
+        """The first words of a text, as they are read: see `text.split`, and `split_hashtags`."""
+        words = text.split(line, max_words)
+        if not self.split_hashtags:
+            return words
+        cut = (
+            parts(word, self._ids) if word[0] == "#" and word not in self._ids else [word] for word in words
+        )
+        return list(itertools.islice(itertools.chain.from_iterable(cut), max_words))
+
     def encode(self, line: str, max_words: int = text.MAX_WORDS) -> list[int]:
         """The ids of a text's first words, at least one: a text without words is one unknown word."""
-        return self.ids(text.split(line, max_words)) or [UNKNOWN_ID]
+        return self.ids(self.split(line, max_words)) or [UNKNOWN_ID]
 
     # -- making ------------------------------------------------------------------------------------
 
     @classmethod
-    def build(cls, texts: Iterable[str], *, size: int, min_count: int = 2) -> Vocabulary:
+    def build(
+        cls, texts: Iterable[str], *, size: int, min_count: int = 2, split_hashtags: bool = False
+    ) -> Vocabulary:
         """RESERVED and the most frequent words of `texts`, `size` in all, each at least `min_count` times.
 
         Ties are broken by the alphabet, so that the result does not depend on the order of the texts.
@@ -61,7 +78,8 @@ class Vocabulary:
         """
         if size < len(RESERVED):
             raise SettingsError(f"vocab_size={size}: use {len(RESERVED)} or more")
-        return cls([*RESERVED, *_frequent(texts, min_count, RESERVED)[: size - len(RESERVED)]])
+        words = [*RESERVED, *_frequent(texts, min_count, RESERVED)[: size - len(RESERVED)]]
+        return cls(words, split_hashtags=split_hashtags)
 
     def extended(self, texts: Iterable[str], count: int, *, min_count: int = 1) -> Vocabulary:
         """This vocabulary and up to `count` of the most frequent words of `texts` that it lacks.
@@ -69,13 +87,13 @@ class Vocabulary:
         Old words keep their ids. `min_count`: how often a new word must occur.
         """
         new = _frequent(texts, min_count, self._ids)
-        return Vocabulary([*self.words, *new[: max(0, count)]])
+        return Vocabulary([*self.words, *new[: max(0, count)]], split_hashtags=self.split_hashtags)
 
     def coverage(self, texts: Iterable[str]) -> float:
         """The share of the words of `texts` that it knows; 1 where there are none."""
         known = total = 0
         for line in texts:
-            words = text.split(line)
+            words = self.split(line)
             total += len(words)
             known += sum(word in self for word in words)
         return known / total if total else 1.0
@@ -88,7 +106,7 @@ class Vocabulary:
         atomic_write(path, lambda part: part.write_text(written, encoding="utf-8"))
 
     @classmethod
-    def load(cls, path: Path) -> Vocabulary:
+    def load(cls, path: Path, *, split_hashtags: bool = False) -> Vocabulary:
         """Read a vocabulary.json. Raises CheckpointError, naming the file, when it is none."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -102,7 +120,7 @@ class Vocabulary:
         if not isinstance(values, dict) or not all(type(i) is int for i in values.values()):
             raise CheckpointError(f"{path}: not a vocabulary; expected an object of word and id")
         try:
-            return cls(_in_order(values))
+            return cls(_in_order(values), split_hashtags=split_hashtags)
         except SettingsError as error:
             raise CheckpointError(f"{path}: {error}; copy the file again") from None
 

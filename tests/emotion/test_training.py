@@ -25,6 +25,7 @@ from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
 from convai.emotion.levelling import best_strength, level
 from convai.emotion.model import with_heads
 from convai.emotion.settings import LAYERS, METHODS, FinetuneSettings, TrainSettings
+from convai.emotion.tables import with_validation
 from convai.emotion.train import LOG, STATE, new_run, resume_run
 from convai.emotion.vectors import write_vectors
 from convai.errors import CheckpointError, DataError, SettingsError, TrainingError
@@ -234,6 +235,39 @@ def test_new_words_start_fresh_and_old_ones_stay() -> None:
     assert tuned.embed.weight[len(VOCABULARY) :].abs().max() <= 0.5
     done = finetune(model, VOCABULARY, data, quick(extend=2, method="last", epochs=1))
     assert len(done.vocabulary) == done.model.config.vocab_size == len(VOCABULARY) + 2
+
+
+def test_a_spared_validation_split_is_measured_and_nothing_else() -> None:
+    """Its labels, turned round, change what is measured there, not a single weight."""
+    data, turned = labelled(120), labelled(120)
+    turned.splits[VALID].targets = [(1 - label,) for (label,) in turned.splits[VALID].targets]
+    settings = quick(method="last", spare_valid=True, level=True, average=0.9, word_dropout=0.1)
+    one, other = (finetune(tiny_model(), VOCABULARY, d, settings) for d in (data, turned))
+    for name, p in one.model.state_dict().items():
+        assert torch.equal(p, other.model.state_dict()[name])
+    assert one.scores[VALID]["texts"] == 30
+    assert one.scores[VALID]["accuracy"] == pytest.approx(1 - other.scores[VALID]["accuracy"])
+    del data.splits[VALID], data.splits[TEST]
+    assert finetune(tiny_model(), VOCABULARY, data, settings).scores[VALID]["texts"] >= 12
+    found = class_average(tiny_model(), VOCABULARY, turned, quick(method="last", spare_valid=True))
+    assert found["split"] == TEST
+
+
+def test_texts_that_differ_in_hashtags_alone_are_held_out_together() -> None:
+    data = labelled()
+    train = Texts()
+    for i in range(40):
+        word = chr(97 + i // 8) + chr(97 + i % 8) + "q"
+        train.add(f"text {word} here", (i % 2,))
+        train.add(f"#tag text {word} here #other", (i % 2,))
+    data.splits = {TRAIN: train}
+    split = with_validation(data, 0.1, 0).splits
+    bare = [{t.replace("#tag ", "").replace(" #other", "") for t in split[s].texts} for s in (TRAIN, VALID)]
+    assert not bare[0] & bare[1]
+    assert len(split[TRAIN]) + len(split[VALID]) == 80
+    train = Texts(["#a same"] * 3 + ["#b same"] * 3, [(0,)] * 3 + [(1,)] * 3)
+    data.splits = {TRAIN: train}
+    assert all(with_validation(data, 0.1, 0).splits[TRAIN].counts(2))  # some of each stay
 
 
 def test_class_average_f1_trains_a_model_a_class() -> None:
