@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands import emotion_train
+from convai.commands import emotion_train, emotion_transfer
 from convai.errors import ConvaiError, SettingsError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels", nargs="+", metavar="NAME", help="names of the outputs (default: DeepMoji's 64 emoji)"
     )
     emotion_train.add_actions(actions)
+    emotion_transfer.add_action(actions)
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     """Carry out the action. Returns the exit code."""
     if args.action in emotion_train.ACTIONS:
         return emotion_train.ACTIONS[args.action](args)
+    if args.action == "transfer":
+        return emotion_transfer.run(args)
     if args.action == "convert":
         return _convert(args)
     if args.action == "labels":

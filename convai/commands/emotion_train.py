@@ -103,7 +103,8 @@ def add_actions(actions: Actions) -> None:
     export.add_argument("--dtype", choices=_DTYPES, default="float16", help="(default: %(default)s)")
 
 
-def _threads(count: int | None) -> None:
+def set_threads(count: int | None) -> None:
+    """Compute on so many threads; None leaves it to torch. Raises SettingsError."""
     if count is None:
         return
     if count < 1:
@@ -125,7 +126,7 @@ def _train(args: argparse.Namespace) -> int:
         )
     if args.resume is None and args.out is None:
         raise SettingsError("--out DIR is missing: say where the run and its model go")
-    _threads(args.threads)
+    set_threads(args.threads)
     from convai.emotion.train import new_run, resume_run
 
     def report(record: dict[str, Any]) -> None:
@@ -156,7 +157,7 @@ def _vectors(args: argparse.Namespace) -> int:
     if args.out.suffix != ".npz":
         raise SettingsError(f"--out={args.out}: end the name in .npz, which it will be")
     sets = [read_labelled(path).split(TRAIN).texts for path in args.data]
-    _threads(args.threads)
+    set_threads(args.threads)
     from convai.emotion.cooccurrence import beside, learn_vectors
     from convai.emotion.settings import TrainSettings
     from convai.emotion.vectors import read_vectors, write_vectors
@@ -182,7 +183,7 @@ def _finetune(args: argparse.Namespace) -> int:
     if args.class_average and args.out:
         raise SettingsError("--class-average trains a model a class and saves none; leave out --out")
     data = _labelled(args)  # before torch is loaded: a wrong file is told at once
-    _threads(args.threads)
+    set_threads(args.threads)
     from convai.emotion.checkpoint import load_emotion_model, save_emotion_model
     from convai.emotion.finetune import class_average, finetune
 

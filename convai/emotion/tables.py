@@ -15,6 +15,8 @@ from convai.errors import DataError
 
 _SPLIT_NAMES: Final = {"val": VALID, "dev": VALID, "validation": VALID}
 _FEWEST_OF_A_CLASS: Final = 2
+_MOST_TWINS: Final = 4
+"""Texts with the same words that are held out together."""
 
 
 def read_table(
@@ -86,7 +88,8 @@ def with_validation(data: LabelSet, share: float, seed: int = 0) -> LabelSet:
     """`data` with a validation split: its own, or `share` of the training texts, alike in their classes.
 
     Texts that differ in hashtags alone stay together (TweetEval's emotion set has hundreds that occur with
-    and without theirs): a text that was learnt says nothing about those that were not.
+    and without theirs): a text that was learnt says nothing about those that were not. Only what many texts
+    say is on both sides, or else all in training.
     Raises DataError when a class has too few texts to be on both sides.
     """
     if data.splits.get(VALID):
@@ -96,6 +99,10 @@ def with_validation(data: LabelSet, share: float, seed: int = 0) -> LabelSet:
     classes: dict[Target, list[int]] = {}
     for row, target in enumerate(train.targets):
         classes.setdefault(target[:1], []).append(row)
+    bare = [_bare(line) for line in train.texts]
+    twins: dict[str, list[int]] = {}
+    for row, words in enumerate(bare):
+        twins.setdefault(words, []).append(row)
     held: set[int] = set()
     for target, rows in sorted(classes.items()):
         if len(rows) < _FEWEST_OF_A_CLASS and not data.multi:
@@ -103,11 +110,14 @@ def with_validation(data: LabelSet, share: float, seed: int = 0) -> LabelSet:
                 f"{data.source}: only one text is labelled {data.labels[target[0]]!r}; "
                 "two are needed, one to learn from and one to validate on"
             )
-        held.update(rng.sample(rows, min(len(rows) - 1, max(1, round(share * len(rows))))))
-    seen = {_bare(train.texts[row]) for row in held}
+        picked = rng.sample(rows, min(len(rows) - 1, max(1, round(share * len(rows)))))
+        held.update([row for row in picked if len(twins[bare[row]]) <= _MOST_TWINS] or picked)
+    for row in sorted(held):
+        if len(twins[bare[row]]) <= _MOST_TWINS:
+            held.update(twins[bare[row]])
     for rows in classes.values():
-        twins = [row for row in rows if row not in held and _bare(train.texts[row]) in seen]
-        held.update(twins[: sum(row not in held for row in rows) - 1])
+        if held.issuperset(rows) and len(rows) > 1:
+            held.discard(rows[0])
     splits = dict(data.splits)
     splits[TRAIN] = train.taken([row for row in range(len(train)) if row not in held])
     splits[VALID] = train.taken(sorted(held))

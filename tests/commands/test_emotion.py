@@ -162,6 +162,27 @@ def test_what_finetuning_refuses(model: str, capsys: pytest.CaptureFixture[str],
     assert "takes all but --epochs" in problem(capsys, "train", "--resume", "x", "--lr", "0.1")
 
 
+def test_a_table_of_transfers(model: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sets = []
+    for name in ("one", "two"):
+        rows = [("i am happy today", 0), ("i am so sad", 1), ("love it", 0), ("hate you", 1)]
+        lines = [
+            json.dumps({"text": f"{text} {word}", "label": label, "split": split})
+            for text, label in rows
+            for word, split in (("!", "train"), (".", "train"), ("don't", "test"))
+        ]
+        sets.append(tmp_path / f"{name}.jsonl")
+        sets[-1].write_text("\n".join(lines), encoding="utf-8")
+    argv = ["transfer", *map(str, sets), "--model", model, "--runs", "2", *QUICK]
+    table = answers(capsys, *argv, "--methods", "new", "chain-thaw")
+    assert [line.split()[0] for line in table] == ["set", "one", "two"]
+    assert table[1].count("±") == 2
+    [line] = answers(capsys, *argv, "--methods", "last", "--json")
+    found = json.loads(line)["two"]["last"]
+    assert (found["split"], found["texts"], len(found["macro_f1"])) == ("test", 4, 2)
+    assert "--runs=0" in problem(capsys, "transfer", str(sets[0]), "--runs", "0")
+
+
 def test_training_evaluating_and_exporting(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder, out, small = tmp_path / "tweeteval_irony", str(tmp_path / "run"), str(tmp_path / "small")
     folder.mkdir()

@@ -265,9 +265,12 @@ def test_texts_that_differ_in_hashtags_alone_are_held_out_together() -> None:
     bare = [{t.replace("#tag ", "").replace(" #other", "") for t in split[s].texts} for s in (TRAIN, VALID)]
     assert not bare[0] & bare[1]
     assert len(split[TRAIN]) + len(split[VALID]) == 80
-    train = Texts(["#a same"] * 3 + ["#b same"] * 3, [(0,)] * 3 + [(1,)] * 3)
-    data.splits = {TRAIN: train}
-    assert all(with_validation(data, 0.1, 0).splits[TRAIN].counts(2))  # some of each stay
+    for texts in (["#a same"] * 2 + ["#b same"] * 2, ["always"] * 30 + ["never"] * 30):
+        half = len(texts) // 2
+        data.splits = {TRAIN: Texts(texts, [(0,)] * half + [(1,)] * half)}
+        split = with_validation(data, 0.1, 0).splits
+        assert all(split[TRAIN].counts(2))  # some of each stay
+        assert len(split[VALID]) == (2 if half == 2 else 6)
 
 
 def test_class_average_f1_trains_a_model_a_class() -> None:
