@@ -166,7 +166,8 @@ class RunningMean:
         self.steps += 1
         new = self._model.state_dict()
         keep = min(self._decay, self.steps / (9 + self.steps))
-        torch._foreach_lerp_(list(self.weights.values()), [new[name] for name in self.weights], 1 - keep)
+        learning = [name for name, p in self._model.named_parameters() if p.requires_grad]
+        torch._foreach_lerp_([self.weights[n] for n in learning], [new[n] for n in learning], 1 - keep)
 
 
 def falling(step: int, total: int, warmup: int) -> float:
