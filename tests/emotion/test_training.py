@@ -51,7 +51,15 @@ def labelled(n: int = 60, multi: bool = False) -> LabelSet:
 
 
 QUICK = FinetuneSettings(
-    epoch_size=64, epochs=6, batch_size=8, lr=0.01, head_lr=0.03, patience=2, final_dropout=0.0
+    epoch_size=64,
+    epochs=6,
+    batch_size=8,
+    lr=0.01,
+    head_lr=0.03,
+    patience=2,
+    final_dropout=0.0,
+    average=0.0,
+    word_dropout=0.0,
 )
 
 
@@ -206,10 +214,10 @@ def test_chain_thaw_learns_one_layer_at_a_time() -> None:
     assert tuned.scores[VALID]["texts"] == 30
     rates = [list(r) for _, r in stages(FinetuneSettings())]
     assert rates == [["heads"], ["embed"], ["lstm_0"], ["lstm_1"], ["attention_layer"], list(LAYERS)]
-    assert stages(FinetuneSettings())[-1][1] == dict.fromkeys(LAYERS, 1e-4)
-    assert stages(FinetuneSettings(method="new"))[0][1] == dict.fromkeys(LAYERS, 1e-3)
+    assert stages(FinetuneSettings())[-1][1] == dict.fromkeys(LAYERS, 3e-4)
+    assert stages(FinetuneSettings(method="new"))[0][1] == dict.fromkeys(LAYERS, 3e-3)
     full = stages(FinetuneSettings(method="full", layer_lrs="embed=1e-5, lstm_0=2e-5"))[0][1]
-    assert full == {"embed": 1e-5, "lstm_0": 2e-5, "lstm_1": 1e-4, "attention_layer": 1e-4, "heads": 1e-3}
+    assert full == {"embed": 1e-5, "lstm_0": 2e-5, "lstm_1": 3e-4, "attention_layer": 3e-4, "heads": 3e-3}
 
 
 def test_the_best_epoch_is_kept() -> None:
