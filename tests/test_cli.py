@@ -33,6 +33,7 @@ HELPERS = (
     "coref_parser",
     "coref_score",
     "emotion_train",
+    "emotion_transfer",
 )
 """Modules in convai/commands that are no commands."""
 WRITTEN = sorted(path.stem for path in (ROOT / "convai/commands").glob("*.py") if path.stem not in HELPERS)
