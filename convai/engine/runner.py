@@ -125,7 +125,8 @@ class Runner:
                 else:
                     ahead.append((place, job.rows))
         inputs = self._index([batch.words, batch.positions, batch.segments])  # type: ignore[list-item]
-        hidden = self.model.forward(inputs[0], inputs[1], inputs[2], batch.spans, self.pool)
+        words, positions, segments = inputs.unbind()
+        hidden = self.model.forward(words, positions, segments, batch.spans, self.pool)
         outcome = Outcome()
         if ahead:
             outcome.drawn = self._draw(hidden, ahead)

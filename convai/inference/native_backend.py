@@ -42,7 +42,9 @@ class NativeBackend:
         self._workspace = torch.empty(0, dtype=torch.uint8)
         pointer, integer = ctypes.c_void_p, ctypes.c_int
         model_type = ctypes.POINTER(ModelStruct)
-        self._size = library.convai_workspace
+        # what takes no time is called without giving the interpreter to other threads, and waiting for it
+        at_once = ctypes.PyDLL(library._name, handle=library._handle)
+        self._size = at_once.convai_workspace
         self._size.argtypes = (model_type, integer, integer, integer)
         self._size.restype = ctypes.c_long
         self._forward = library.convai_forward
@@ -54,7 +56,7 @@ class NativeBackend:
         self._logits = library.convai_logits
         self._logits.argtypes = (model_type, pointer, integer, pointer, integer, pointer)
         self._logits.restype = None
-        self._draw_size = library.convai_draw_workspace
+        self._draw_size = at_once.convai_draw_workspace
         self._draw_size.argtypes = (integer, integer, integer)
         self._draw_size.restype = ctypes.c_long
         self._draw = library.convai_draw
@@ -77,7 +79,7 @@ class NativeBackend:
             first += span.count
             places = max(places, span.start + span.count)
         described = (ctypes.c_int32 * len(flat))(*flat)
-        ids = [t.to("cpu", torch.int64).contiguous() for t in (words, positions, segments)]
+        ids = [_plain(t) for t in (words, positions, segments)]
         out = torch.empty(rows, self._width)
         bad = self._forward(
             self._model,
@@ -98,7 +100,8 @@ class NativeBackend:
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """As InferenceModel.lm_logits."""
-        hidden = hidden.to(torch.float32).contiguous()
+        if hidden.dtype != torch.float32 or not hidden.is_contiguous():
+            hidden = hidden.to(torch.float32).contiguous()
         rows, threads = hidden.shape[0], self._team()
         out = torch.empty(rows, self._vocabulary)
         memory = self._memory(self._size(self._model, rows, 1, threads))
@@ -149,3 +152,10 @@ class NativeBackend:
             self._workspace = torch.empty(size + 64, dtype=torch.uint8)
         address = self._workspace.data_ptr()
         return address + -address % 64
+
+
+def _plain(ids: Tensor) -> Tensor:
+    """`ids` as int64, one after another, on the processor; as they are, if they are so."""
+    if ids.dtype == torch.int64 and ids.device.type == "cpu" and ids.is_contiguous():
+        return ids
+    return ids.to("cpu", torch.int64).contiguous()
