@@ -30,7 +30,7 @@ const log = document.querySelector("#log");
 const look = () => {
   const shown = [...document.querySelectorAll(".message .text")].map((e) => e.textContent);
   const [before, reply] = shown.slice(-2);
-  if (before !== said || reply.trim().split(/\\s+/).length <= words) return;
+  if (before !== said || !reply || reply.trim().split(/\\s+/).length <= words) return;
   seen.disconnect();
   const busy = log.ariaBusy === "true";
   if (press && busy) document.querySelector(press).click();

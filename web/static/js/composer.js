@@ -3,6 +3,8 @@
 import { byId, el, iconUrl, setText } from "./dom.js";
 import { writing } from "./state.js";
 
+const WAIT = "A reply is being written: wait for it, or stop it (Esc).";
+
 export function setUpComposer({ store, chat, editLast }) {
   const form = byId("composer");
   const field = byId("message");
@@ -16,7 +18,12 @@ export function setUpComposer({ store, chat, editLast }) {
 
   async function send(text) {
     const clean = text.replace(/\s+/gu, " ").trim();
-    if (!clean || chat.writing !== null) return;
+    if (!clean) return;
+    if (chat.writing !== null) {
+      const lost = store.get().link.is !== "open";
+      chat.notify(lost ? "A reply is open until the connection is back; your text stays here." : WAIT);
+      return;
+    }
     field.value = "";
     fit();
     if (!(await chat.send(clean)) && !field.value) {
