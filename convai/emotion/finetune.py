@@ -33,6 +33,8 @@ from convai.emotion.settings import LAYERS, FinetuneSettings
 from convai.emotion.tables import with_validation
 from convai.emotion.vocabulary import Vocabulary
 
+_FEWEST_BATCHES = 10
+"""Batches of an epoch at least, so that small sets are not validated after every few steps."""
 _MEASURED = "measured"
 """A split beside those of the data: the texts that class-average F1 is measured on."""
 
@@ -143,6 +145,7 @@ def fit(
 ) -> None:
     """Run the stages of the method on `model`, each until its validation loss falls no more."""
     number = 0
+    size = min(settings.epoch_size, max(len(train), _FEWEST_BATCHES * settings.batch_size))
     shown = EmotionModel(model.config).to(model.embed.weight.device)  # what is measured and kept
     for name, rates in stages(settings):
         optim = optimizer(model, rates, settings.embed_l2)
@@ -152,7 +155,7 @@ def fit(
             batches = epoch(
                 [train],
                 number=number,
-                epoch_size=settings.epoch_size,
+                epoch_size=size,
                 batch_size=settings.batch_size,
                 balanced=settings.balanced,
                 seed=settings.seed,

@@ -100,7 +100,7 @@ class FinetuneSettings:
     extend: int = 0
     """New words that the vocabulary takes in from the training texts."""
     epoch_size: int = 2000
-    """Texts an epoch, drawn anew each time."""
+    """Texts an epoch, drawn anew each time; of a smaller set as many as it has (but ten batches)."""
     epochs: int = 20
     """Epochs of a stage at most; stages stop early."""
     batch_size: int = 32
