@@ -59,15 +59,24 @@ class _Batch:
     positions: list[int] = field(default_factory=list)
     segments: list[int] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    asked: int = 0
+    """Hidden states that are asked for."""
 
-    def add(self, slot: int, start: int, words: Sequence[int], position: int, segment: int) -> int:
-        """Tokens that follow one another; returns the place of the last in the batch."""
+    def add(
+        self, slot: int, start: int, words: Sequence[int], position: int, segment: int, wanted: int
+    ) -> int:
+        """Tokens that follow one another; returns the place of the last one's hidden state."""
         count = len(words)
-        self.spans.append(Span(slot, start, count))
         self.words += words
         self.positions += range(position, position + count)
         self.segments += [segment] * count
-        return len(self.words) - 1
+        return self.ask(Span(slot, start, count, wanted))
+
+    def ask(self, span: Span) -> int:
+        """A span whose tokens are there; returns the place of the last hidden state of it."""
+        self.spans.append(span)
+        self.asked += span.asked
+        return self.asked - 1
 
 
 class Runner:
@@ -102,7 +111,9 @@ class Runner:
         for row in rows:
             job = row.job
             position = job.first_position + row.length - job.prompt
-            place = batch.add(row.slot, row.length, row.pending, position, job.segment)
+            # the log-probability of a found beam needs all its tokens, everything else the last one
+            wanted = len(row.pending) if row.reason is not None and job.search is not None else 1
+            place = batch.add(row.slot, row.length, row.pending, position, job.segment, wanted)
             if row.reason is not None:
                 ends.append((place, row))
                 if job.search is not None:
@@ -114,12 +125,12 @@ class Runner:
         for job, count in prefills:
             start, end = job.computed, job.computed + count
             prompt = job.request.prompt
-            batch.spans.append(Span(job.slot, start, count))
+            whole = end == job.prompt
+            place = batch.ask(Span(job.slot, start, count, int(whole)))
             batch.words += prompt.words[start:end]
             batch.positions += prompt.positions[start:end]
             batch.segments += prompt.segments[start:end]
-            if end == job.prompt:
-                place = len(batch.words) - 1
+            if whole:
                 if job.request.config.num_beams > 1:
                     beams[job] = {0: place}
                 else:

@@ -68,7 +68,7 @@ class InferenceModel:
     def forward(
         self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[Span], pool: KVPool
     ) -> Tensor:
-        """Hidden states `[N, D]` of `N` new tokens: those of the spans one after another, without padding.
+        """Hidden states `[M, D]`, those that are asked for, of `N` new tokens: the spans' one after another.
 
         `words`, `positions`, `segments`: `[N]` integers (a segment is a token id, as in the model). The keys
         and values of the new tokens are stored in `pool`. Raises ValueError where the spans do not fit the
@@ -83,6 +83,8 @@ class InferenceModel:
             end = span.start + span.count
             if not 0 <= span.slot < pool.slots or span.start < 0 or span.count < 1 or end > pool.capacity:
                 raise ValueError(f"{span}: the pool has {pool.slots} slots of {pool.capacity} tokens")
+            if not 0 <= span.asked <= span.count:
+                raise ValueError(f"{span}: of a span of {span.count} tokens 0 to {span.count} are wanted")
             total += span.count
         if total != tokens or not total:
             raise ValueError(f"the spans have {total} tokens, {tokens} were given")

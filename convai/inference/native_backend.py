@@ -73,10 +73,11 @@ class NativeBackend:
         rows = words.shape[0]
         threads = self._team()
         flat: list[int] = []
-        first = places = 0
+        first = places = asked = 0
         for span in spans:
-            flat += (span.slot, span.start, span.count, first)
+            flat += (span.slot, span.start, span.count, first, span.asked)
             first += span.count
+            asked += span.asked
             places = max(places, span.start + span.count)
         described = (ctypes.c_int32 * len(flat))(*flat)
         ids = [_plain(t) for t in (words, positions, segments)]
@@ -96,7 +97,7 @@ class NativeBackend:
         if bad >= 0:
             word, position, segment = (int(t[bad]) for t in ids)
             raise IndexError(f"the model has no word {word}, position {position} or segment {segment}")
-        return out
+        return out if asked == rows else out[:asked]
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """As InferenceModel.lm_logits."""

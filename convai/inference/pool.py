@@ -16,12 +16,19 @@ from convai.model_config import ModelConfig
 class Span:
     """`count` new tokens of the sequence in slot `slot`, at cache places start … start + count - 1.
 
-    Each of them sees the slot's places 0 up to its own.
+    Each of them sees the slot's places 0 up to its own. The hidden states of the last `wanted` are asked for
+    (None: of all): a prompt's own are not, but for its end, and cost less.
     """
 
     slot: int
     start: int
     count: int
+    wanted: int | None = None
+
+    @property
+    def asked(self) -> int:
+        """How many hidden states are asked for."""
+        return self.count if self.wanted is None else self.wanted
 
 
 class KVPool:

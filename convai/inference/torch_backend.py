@@ -73,9 +73,12 @@ class TorchBackend:
     ) -> Tensor:
         """As InferenceModel.forward, the spans checked already."""
         words, positions, segments = (t.to(self._device) for t in (words, positions, segments))
+        asked = _asked(spans, self._device)
         if self._graphs is not None and all(span.count == 1 for span in spans):
-            return self._graphs.run(torch.stack([words, positions, segments]), spans, pool)
-        return self.blocks(words, positions, segments, Layout(spans, pool, self._config.n_head).attend, pool)
+            hidden = self._graphs.run(torch.stack([words, positions, segments]), spans, pool)
+            return hidden if asked is None else hidden[asked]
+        attend = Layout(spans, pool, self._config.n_head).attend
+        return self.blocks(words, positions, segments, attend, pool, asked)
 
     def step(self, ids: Tensor, longest: int, pool: KVPool) -> Tensor:
         """Hidden states `[B, D]` of one token each of different slots.
@@ -99,14 +102,18 @@ class TorchBackend:
         segments: Tensor,
         attend: Callable[[Tensor, Tensor], Tensor],
         pool: KVPool,
+        asked: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states `[N, D]`; `attend` does what Layout.attend does."""
+        """Hidden states `[N, D]`, or of the rows `asked` `[M, D]`; `attend` does what Layout.attend does."""
         before, eps, size = self._config.pre_norm, self._config.layer_norm_epsilon, (self._config.n_embd,)
         x = self._words[words] + self._places[positions]
         x += self._words[segments]
         for layer, cache in zip(self._layers, pool.layers(), strict=True):
             h = F.layer_norm(x, size, *layer.first, eps) if before else x
-            x += layer.projection(attend(layer.qkv(h), cache))
+            mixed = attend(layer.qkv(h), cache)
+            if asked is not None and layer is self._layers[-1]:  # nobody asks for the rest from here on
+                x, mixed = x[asked], mixed[asked]
+            x += layer.projection(mixed)
             if not before:
                 x = F.layer_norm(x, size, *layer.first, eps)
             h = F.layer_norm(x, size, *layer.second, eps) if before else x
@@ -119,3 +126,14 @@ class TorchBackend:
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """As InferenceModel.lm_logits."""
         return self._output(hidden.to(self._device, self.cache_dtype)).float()
+
+
+def _asked(spans: Sequence[Span], device: torch.device) -> Tensor | None:
+    """The rows whose hidden states are asked for, `[M]`; None where all are."""
+    if all(span.asked == span.count for span in spans):
+        return None
+    rows, first = list[int](), 0
+    for span in spans:
+        first += span.count
+        rows += range(first - span.asked, first)
+    return torch.tensor(rows, dtype=torch.long, device=device)

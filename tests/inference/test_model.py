@@ -49,6 +49,21 @@ def test_both_heads_equal_the_models(family: Family) -> None:
         assert close(FAST[family].mc_logits(hidden), MODELS[family].mc_logits(hidden))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_not_asked_for_changes_nothing(family: Family) -> None:
+    fast = FAST[family]
+    words, positions, segments = (t[0] for t in inputs(1, 16))
+    counts, wanted = [9, 1, 1, 5], [1, 0, 1, 2]
+    pools = [fast.new_pool(4, 12) for _ in range(2)]
+    everything = fast.forward(
+        words, positions, segments, [Span(i, 0, n) for i, n in enumerate(counts)], pools[0]
+    )
+    some = [Span(i, 0, *both) for i, both in enumerate(zip(counts, wanted, strict=True))]
+    got = fast.forward(words, positions, segments, some, pools[1])
+    assert close(got, everything[[8, 10, 14, 15]])
+    assert close(pools[1].data, pools[0].data)
+
+
 def test_logits_of_every_precision_are_float32() -> None:
     model = BF16["gpt2"]
     pool = model.new_pool(1, 8)
@@ -81,6 +96,8 @@ def test_the_model_it_was_made_from_may_change() -> None:
         [Span(0, -1, 3)],
         [Span(0, 0, 3), Span(1, 0, 0)],  # an empty span
         [Span(0, 0, 2), Span(0, 2, 1)],  # a slot twice
+        [Span(0, 0, 3, 4)],  # more asked for than there are
+        [Span(0, 0, 3, -1)],
     ],
 )
 def test_spans_that_do_not_fit_are_refused(spans: list[Span]) -> None:

@@ -94,6 +94,25 @@ def test_chunks_and_steps_after_them_equal_the_whole(family: Family) -> None:
         assert error(got, expected[part].double()) < 2e-2
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_not_asked_for_changes_nothing(family: Family, threads: int) -> None:
+    fast = InferenceModel(model(family), "int8", threads=threads)
+    counts, wanted = [30, 1, 9, 1, 20], [1, 1, 0, 0, 4]
+    words, positions, segments = tokens(sum(counts))
+    pools = [fast.new_pool(5, 30) for _ in range(2)]
+    spans = [Span(i, 0, count) for i, count in enumerate(counts)]
+    everything = fast.forward(words, positions, segments, spans, pools[0])
+    some = [Span(i, 0, *both) for i, both in enumerate(zip(counts, wanted, strict=True))]
+    got = fast.forward(words, positions, segments, some, pools[1])
+    ends = accumulate(counts)
+    expected = [everything[end - n : end] for end, n in zip(ends, wanted, strict=True)]
+    assert error(got, torch.cat(expected).double()) < 2e-2
+    assert torch.equal(pools[0].data, pools[1].data), "the keys and values of all are stored"
+    none = [Span(i, 0, count, 0) for i, count in enumerate(counts)]
+    assert fast.forward(words, positions, segments, none, pools[1]).shape == (0, 96)
+
+
 @pytest.mark.parametrize("rows", range(1, 31))
 def test_a_row_of_a_batch_is_the_row_alone_bit_for_bit(rows: int) -> None:
     fast = InferenceModel(model(), "int8")

@@ -299,6 +299,7 @@ async def _broken_frames(url: str, until: float) -> int:
 
 
 async def _zip_bomb(url: str, until: float) -> int:
+    seconds = until - time.monotonic()
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -12)
     bomb = squeeze.compress(b"\0" * _ZEROS) + squeeze.flush(zlib.Z_SYNC_FLUSH)
 
@@ -307,7 +308,7 @@ async def _zip_bomb(url: str, until: float) -> int:
         raw.frame(bomb.removesuffix(b"\0\0\xff\xff"), reserved=0x40)
         await raw.reader.read()
 
-    return await _again(url, until, once)
+    return await _again(url, time.monotonic() + seconds, once)  # the bomb itself took its time
 
 
 async def _come_and_go(url: str, until: float) -> int:

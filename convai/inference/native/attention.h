@@ -8,6 +8,7 @@
 
 typedef struct {
     int32_t slot, start, count, first; /* `first`: the batch's row of its first token */
+    int32_t wanted;                    /* the last tokens whose hidden states are asked for */
 } Span;
 
 /* What the head works on: queries of `size` numbers, `ldq` apart; its keys and its values, [place][size] each. */

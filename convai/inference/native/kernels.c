@@ -4,6 +4,7 @@
    baseline (AVX-512 with VNNI), which the caller asks for first (convai_supported). */
 
 #include <stdint.h>
+#include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__)
 
@@ -114,7 +115,8 @@ static void normalise(float *x, int rows, int numbers, Norm norm, float eps, int
     }
 }
 
-static void attention(const Model *m, const Span *spans, int n_spans, uint16_t *cache, int capacity, Work w) {
+/* `wanted`: only what the spans' wanted tokens see is computed; the keys and values of all are stored. */
+static void attention(const Model *m, const Span *spans, int n_spans, uint16_t *cache, int capacity, int wanted, Work w) {
     const int width = m->width, size = width / m->heads;
     float *scratch = w.scratch + thread_number() * w.scratch_each;
 #pragma omp for schedule(dynamic)
@@ -130,14 +132,27 @@ static void attention(const Model *m, const Span *spans, int n_spans, uint16_t *
                 store_half(keys + to, _mm512_loadu_ps(qkv + 3L * t * width + width + j));
                 store_half(values + to, _mm512_loadu_ps(qkv + 3L * t * width + 2 * width + j));
             }
-        Head h = {qkv, 3L * width, keys, values, size, w.mixed + (long)s.first * width + head * size, width, scratch};
-        if (s.count == 1) attend_one(h, s.start + 1);
-        else attend_many(h, s.start, s.count);
+        int count = wanted ? s.wanted : s.count, skip = s.count - count;
+        float *out = w.mixed + (long)(s.first + skip) * width + head * size;
+        Head h = {qkv + 3L * skip * width, 3L * width, keys, values, size, out, width, scratch};
+        if (count == 1) attend_one(h, s.start + s.count);
+        else if (count) attend_many(h, s.start + skip, count);
     }
 }
 
-/* Hidden states x[rows][width] of the spans' tokens, one after another. Returns -1, or the row whose word, position
-   or segment the model does not have. The spans have been checked against the pool. */
+/* Move the rows of wanted tokens to the front, in their order. */
+static void gather_wanted(const Span *spans, int n_spans, int width, float *x) {
+    long to = 0;
+    for (int i = 0; i < n_spans; i++) {
+        long from = spans[i].first + spans[i].count - spans[i].wanted;
+        if (from != to) memmove(x + to * width, x + from * width, 4L * spans[i].wanted * width);
+        to += spans[i].wanted;
+    }
+}
+
+/* Hidden states of the spans' wanted tokens, one after another, at the beginning of x[rows][width]. What nobody asked
+   for is not computed in the last layer, but for its keys and values. Returns -1, or the row whose word, position or
+   segment the model does not have. The spans have been checked against the pool. */
 long convai_forward(const Model *m, const int64_t *words, const int64_t *positions, const int64_t *segments, int rows,
                     const Span *spans, int n_spans, const Pool *pool, int places, char *memory, int threads, float *x) {
     const int width = m->width, before = m->norm_before;
@@ -145,6 +160,8 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
         if (words[r] < 0 || words[r] >= m->vocabulary || segments[r] < 0 || segments[r] >= m->vocabulary || positions[r] < 0 ||
             positions[r] >= m->positions)
             return r;
+    int wanted = 0;
+    for (int i = 0; i < n_spans; i++) wanted += spans[i].wanted;
     const Work w = workspace(m, memory, rows, places, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
@@ -158,21 +175,29 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
             }
         for (int l = 0; l < m->layers; l++) {
             const Layer *layer = m->layer + l;
+            const int last = l == m->layers - 1, left = last ? wanted : rows;
             if (before) normalise(x, rows, width, layer->first, m->eps, 0, w.mixed, w.narrow);
             else if (l) normalise(x, rows, width, layer[-1].second, m->eps, 1, w.mixed, w.narrow);
             else quantise(x, rows, width, w.narrow);
             product(&layer->qkv, w.narrow, rows, w.qkv, 3L * width, STORE);
-            attention(m, spans, n_spans, pool->data + (long)l * pool->slots * pool->capacity * 2 * width, pool->capacity, w);
-            quantise(w.mixed, rows, width, w.narrow);
-            product(&layer->projection, w.narrow, rows, x, width, ADD);
-            normalise(x, rows, width, before ? layer->second : layer->first, m->eps, !before, w.mixed, w.narrow);
-            product(&layer->expand, w.narrow, rows, w.inner, m->inner, STORE_GELU);
-            quantise(w.inner, rows, m->inner, w.wide);
-            product(&layer->contract, w.wide, rows, x, width, ADD);
+            attention(m, spans, n_spans, pool->data + (long)l * pool->slots * pool->capacity * 2 * width, pool->capacity, last, w);
+            if (left < rows) {
+#pragma omp single
+                {
+                    gather_wanted(spans, n_spans, width, x);
+                    gather_wanted(spans, n_spans, width, w.mixed);
+                }
+            }
+            quantise(w.mixed, left, width, w.narrow);
+            product(&layer->projection, w.narrow, left, x, width, ADD);
+            normalise(x, left, width, before ? layer->second : layer->first, m->eps, !before, w.mixed, w.narrow);
+            product(&layer->expand, w.narrow, left, w.inner, m->inner, STORE_GELU);
+            quantise(w.inner, left, m->inner, w.wide);
+            product(&layer->contract, w.wide, left, x, width, ADD);
         }
         Norm last = before ? m->last : m->layer[m->layers - 1].second;
 #pragma omp for schedule(static)
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < wanted; r++)
             normalise_row(x + (long)r * width, width, last.gain, last.bias, m->eps, x + (long)r * width);
     }
     return -1;
