@@ -31,6 +31,8 @@ SMOOTHING: Final = 0.75
 FEWEST: Final = 0.9
 """Weighted count below which a pair of words is left out."""
 _CHUNK: Final = 2_000_000
+_PARTS: Final = 8
+"""Chunks that are counted before their counts are summed."""
 _EXTRA: Final = 16
 """Directions beyond those that are kept, for accuracy (Halko et al. 2011, §4.2)."""
 _ROUNDS: Final = 5
@@ -38,7 +40,7 @@ _END: Final = -1
 _TEXT: Final = (".txt", ".txt.xz", ".txt.gz")
 
 Counts = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Keys of pairs of words in order, each once, and their weights."""
+"""Keys of pairs of words, each once, and their weights."""
 
 
 def read_texts(paths: Iterable[Path]) -> Iterator[str]:
@@ -113,9 +115,21 @@ def _beside(ids: NDArray[np.int64], words: int, progress: bool) -> Counts:
             a, b = a[:_CHUNK], b[:_CHUNK]
             both = (a >= 0) & (b >= 0)
             a, b = a[both], b[both]
-            keys += [a * words + b, b * words + a]
-            weights.append(np.full(2 * len(a), 1.0 / distance))
+            keys.append(np.minimum(a, b) * words + np.maximum(a, b))
+            weights.append(np.where(a == b, 2.0 / distance, 1.0 / distance))
         parts.append(_summed(np.concatenate(keys), np.concatenate(weights)))
+        if len(parts) == _PARTS:  # else each would keep its own copy of the common pairs
+            parts = [_together(parts)]
+    keys_, weights_ = _together(parts)
+    a, b = np.divmod(keys_, words)
+    other = a != b
+    return (
+        np.concatenate((keys_, b[other] * words + a[other])),
+        np.concatenate((weights_, weights_[other])),
+    )
+
+
+def _together(parts: list[Counts]) -> Counts:
     return _summed(np.concatenate([k for k, _ in parts]), np.concatenate([w for _, w in parts]))
 
 
