@@ -274,6 +274,8 @@ class EvaluateConfig:
     """Exchanges before the utterance to be answered; none: all that fits."""
     dialogs: int = 0
     """Dialogues to take, from the begin of the file; 0 takes all."""
+    resolved: bool = False
+    """Whether the model reads earlier turns with their pronouns replaced (`convai coref`)."""
     seed: int = 0
     """Seed of the wrong replies and of the sampler."""
     precision: Literal["float32", "bf16", "auto"] = "float32"

@@ -87,19 +87,24 @@ def evaluate(
     config: EvaluateConfig,
     *,
     autocast: torch.dtype | None = None,
+    histories: Sequence[Dialog] | None = None,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Measure `agent` on the replies of `dialogs` (see `prepare`), as far as `config.metrics` asks for.
 
-    The model draws replies with `agent.decoding`. Raises DataError when no reply fits the model, and
-    CheckpointError when its scores are no numbers.
+    `histories`: the same dialogues, turn for turn, as the model is to read them before it replies. The model
+    draws replies with `agent.decoding`. Raises DataError when no reply fits the model, and CheckpointError
+    when its scores are no numbers.
     """
     chosen = config.chosen
     if "hits" not in chosen:
         dialogs = [_with_wrong(dialog, 0) for dialog in dialogs]
     encoded = list(encode_dialogs(agent.tokenizer, dialogs))
     positions = agent.model.config.n_positions
-    windows = list(reply_windows(encoded, max_history=config.max_history, n_positions=positions))
+    told = None if histories is None else list(encode_dialogs(agent.tokenizer, histories))
+    windows = list(
+        reply_windows(encoded, max_history=config.max_history, n_positions=positions, histories=told)
+    )
     if not windows:
         raise DataError(
             f"no reply fits the model's {positions} positions with its persona and the utterance it answers; "

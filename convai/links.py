@@ -18,6 +18,8 @@ from convai.errors import ConvaiError
 if TYPE_CHECKING:
     from convai.coref.chat import ChatReader, Linked
 
+_SHORT: Final = 1.0
+"""Seconds that a reply waits for its history at most, once everything is loaded."""
 _PATIENCE: Final = 20.0
 """Seconds that somebody who asks is made to wait at most; loading spaCy and the model is in them."""
 
@@ -52,6 +54,19 @@ class LinkReader:
         except Exception as error:  # whatever a model may raise: the chat is to go on
             raise ConvaiError(f"coreference failed ({type(error).__name__}: {error})") from None
 
+    def resolved(self, turns: Sequence[Turn]) -> Sequence[Turn]:
+        """The turns as a model is to read them, their pronouns replaced; as they are where that fails.
+
+        For `Session(history=...)`. Waits a short while at most, so that the reply does not.
+        """
+        self._asked.set()
+        work: Future[list[Turn]] = self._worker.submit(self._resolved, list(turns))
+        try:
+            return work.result(_PATIENCE if self._reader is None else _SHORT)
+        except Exception:  # too slow, or whatever a model may raise: the chat is to go on
+            work.cancel()
+            return turns
+
     def close(self) -> None:
         """Read no more."""
         self._worker.shutdown(wait=False, cancel_futures=True)
@@ -63,6 +78,9 @@ class LinkReader:
 
     def _read(self, turns: list[Turn]) -> list[Linked]:
         return self._loaded()(turns)
+
+    def _resolved(self, turns: list[Turn]) -> list[Turn]:
+        return self._loaded().resolved(turns)
 
     def _prepare(self, turn: Turn) -> None:
         self._loaded().prepare(turn)

@@ -106,10 +106,12 @@ class Reply:
         begun: str = "",
         alternatives: int = 0,
         preference: Callable[[Sequence[str]], Sequence[float]] | None = None,
+        told: Sequence[Turn] | None = None,
     ) -> None:
         """`seed` is the conversation's, `rejected` the replies that this one is not to repeat, `attempt`
         their number, `begun` the text to go on from (then there is one candidate). `preference` gives the
-        texts of several candidates a bonus each, added to their scores. Raises SettingsError.
+        texts of several candidates a bonus each, added to their scores. `told`: the turns in the words that
+        the model is to read. Raises SettingsError.
         """
         if begun:
             decoding = replace(decoding, candidates=1, num_beams=1)
@@ -121,7 +123,7 @@ class Reply:
         self.source = prompt_input(
             agent,
             persona,
-            turns,
+            turns if told is None else told,
             AGENT,
             max_history=max_history,
             max_length=decoding.max_length,

@@ -60,18 +60,23 @@ class ReplyScores:
 
 
 def reply_windows(
-    dialogs: Sequence[EncodedDialog], *, max_history: int | None, n_positions: int
+    dialogs: Sequence[EncodedDialog],
+    *,
+    max_history: int | None,
+    n_positions: int,
+    histories: Sequence[EncodedDialog] | None = None,
 ) -> Iterator[ReplyWindow]:
     """The agent replies of `dialogs` that answer something, each with at most `max_history` exchanges before
     the utterance it answers.
 
     A quarter of the positions is kept for the reply where the persona allows, so the history does not depend
     on the candidates; longer distractors are cut there, as in training. A distractor with the same ids as the
-    gold reply is dropped: nothing could tell them apart. Left out are replies that do not fit even with the
-    persona and one utterance alone.
+    gold reply is dropped: nothing could tell them apart. `histories`: the same dialogues, turn for turn, in
+    the words that the model is to read before a reply (the replies stay those of `dialogs`). Left out are
+    replies that do not fit even with the persona and one utterance alone.
     """
     number = -1
-    for place, dialog in enumerate(dialogs):
+    for place, (dialog, told) in enumerate(zip(dialogs, histories or dialogs, strict=True)):
         for index, turn in enumerate(dialog.turns):
             if turn.speaker != AGENT or not index:
                 continue
@@ -82,7 +87,7 @@ def reply_windows(
             longest = max(1, *map(len, (turn.ids, *wrong)))
             history = _fitting(
                 dialog.persona,
-                dialog.turns[first:index],
+                told.turns[first:index],
                 n_positions,
                 reserves=(max(quarter, longest) + 2, longest + 2),
             )

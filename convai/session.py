@@ -60,6 +60,7 @@ class Session:
         max_history: int | EllipsisType | None = ...,
         on_turn: Callable[[Turn], None] | None = None,
         preference: Callable[[Sequence[str]], Sequence[float]] | None = None,
+        history: Callable[[Sequence[Turn]], Sequence[Turn]] | None = None,
     ) -> None:
         """`decoding` and `max_history` (exchanges; None: all that fits) default to what the model ships with.
 
@@ -68,11 +69,13 @@ class Session:
 
         `on_turn` is called with every message before it is answered and every reply once it is whole;
         `preference` gives the texts of several candidates a bonus each, added to their scores. Both may be
-        assigned later; what they raise is logged, and the conversation goes on.
+        assigned later; what they raise is logged, and the conversation goes on. `history` gives the turns,
+        each in its place, in the words that the model is to read; it raises nothing.
         """
         self.agent = agent
         self.on_turn = on_turn
         self.preference = preference
+        self.history = history
         self.engine = engine
         self.decoding = decoding or agent.decoding
         self.max_history = agent.max_history if isinstance(max_history, EllipsisType) else max_history
@@ -187,6 +190,7 @@ class Session:
     def _start(
         self, before: tuple[Turn, ...], attempt: int = 0, rejected: tuple[str, ...] = ()
     ) -> Generator[Event, None, None]:
+        told = None if self.history is None else self.history(before)
         reply = Reply(
             self.agent,
             self.persona,
@@ -197,6 +201,7 @@ class Session:
             rejected=rejected,
             attempt=attempt,
             preference=self.preference,
+            told=told,
         )
         self._running = self._draw(_Draft(before, rejected, attempt, reply))
         return self._running

@@ -141,6 +141,25 @@ def test_the_history_changes_the_perplexity(agent: Agent) -> None:
     assert found[2] == found[None]  # nothing here is longer
 
 
+def test_another_history_changes_what_is_read_and_not_what_is_measured(agent: Agent) -> None:
+    other = [replace(d, turns=tuple(replace(t, text=t.text.upper()) for t in d.turns)) for d in DIALOGS]
+    encoded, told = (list(encode_dialogs(agent.tokenizer, dialogs)) for dialogs in (DIALOGS, other))
+    plain = reply_windows(encoded, max_history=None, n_positions=160)
+    for before, window in zip(
+        plain, reply_windows(encoded, max_history=None, n_positions=160, histories=told), strict=True
+    ):
+        assert window.reply == before.reply
+        read, was = ([agent.tokenizer.decode(t.ids) for t in w.history] for w in (window, before))
+        assert read == [text.upper() for text in was]
+    measured = {
+        name: evaluate(agent, DIALOGS, config("ppl"), histories=histories)
+        for name, histories in (("none", None), ("same", DIALOGS), ("other", other))
+    }
+    assert measured["none"] == measured["same"]
+    assert measured["other"].counts == measured["none"].counts
+    assert measured["other"].scores != measured["none"].scores
+
+
 def test_weights_that_are_no_numbers_are_refused(agent: Agent) -> None:
     broken = replace(agent, model=tiny_model(vocab_size=261))
     with torch.no_grad():

@@ -30,6 +30,9 @@ class Reader:
     def prepare(self, turn: Turn) -> None:
         self.prepared.append(turn)
 
+    def resolved(self, turns: list[Turn]) -> list[Turn]:
+        return [Turn(turn.speaker, turn.text.replace("she", "Ann")) for turn in turns]
+
 
 def failing(error: Exception) -> Callable[..., Any]:
     def fail(*args: object) -> Any:
@@ -87,3 +90,14 @@ def test_nothing_is_loaded_before_somebody_asks_and_then_turns_are_parsed_ahead(
     links.close()
     with pytest.raises((ConvaiError, RuntimeError)):
         links.of([first])
+
+
+def test_the_history_is_resolved_or_stays_as_it_is() -> None:
+    turns = [Turn(USER, "she is here")]
+    links = LinkReader(Reader)  # type: ignore[arg-type]
+    assert links.resolved(turns) == [Turn(USER, "Ann is here")]
+    links.close()
+    for error in (CheckpointError("no model"), RuntimeError("broken")):
+        links = LinkReader(failing(error))
+        assert links.resolved(turns) == turns
+        links.close()

@@ -212,6 +212,16 @@ def test_the_history_window_cuts_turns_and_never_the_persona() -> None:
     assert session.explain().left_out == 4
 
 
+def test_the_model_reads_the_history_in_other_words_and_the_conversation_keeps_its_own() -> None:
+    session, engine = scripted(*"ab")
+    session.history = lambda turns: [replace(turn, text=turn.text.upper()) for turn in turns]
+    assert [session.answer(message) for message in "wx"] == ["a", "b"]
+    words = engine.requests[-1].prompt.words
+    text = "".join(chr(word) if word < 256 else "|" for word in words)
+    assert text == "|i am a nurse.i have two dogs.|W|A|X|"
+    assert [turn.text for turn in session.turns] == ["w", "a", "x", "b"]
+
+
 def test_what_does_not_fit_into_the_model_is_left_out_oldest_first() -> None:
     session, engine = scripted(*"abcd", n_positions=90, max_length=10)
     session.max_history = None

@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|NAME",
         help="the spaCy pipeline under it, such as en_core_web_sm (default: the embedded parser)",
     )
+    parser.add_argument(
+        "--resolved",
+        action="store_true",
+        help="let the model read earlier turns with their pronouns replaced by what they stand for",
+    )
     add_config_arguments(
         parser, DecodingConfig, title="decoding (a model's own settings come before these defaults)"
     )
@@ -123,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
     session.max_history = getattr(args, "max_history", session.max_history)
     mood = MoodReader(lambda: EmotionClassifier.load(args.emotion_model, "int8"))
     links = LinkReader(lambda: load_chat_reader(args.coref_model, args.coref_parser))
+    if args.resolved:
+        session.history = links.resolved
     with open(os.devnull, "w") as nowhere:
         # stdout is None where the caller closed it
         interact(session, deck, sys.stdin, sys.stdout or nowhere, mood, links)

@@ -94,7 +94,9 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
         if args.self_chat < 1:
             raise SettingsError(f"--self-chat={args.self_chat}: use 1 or more conversations")
         unused = [
-            name for name in ("metrics", "candidates", "dialogs", "batch_tokens") if hasattr(args, name)
+            name
+            for name in ("metrics", "candidates", "dialogs", "batch_tokens", "resolved")
+            if hasattr(args, name)
         ]
         if args.data or args.baselines or args.train or unused:
             raise SettingsError(
@@ -134,7 +136,14 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
         result = Evaluation(counts=_counts(chosen))
         if agent is not None:
             with _bars() as progress:
-                result = evaluate(agent, chosen, config, autocast=_autocast(agent, config), progress=progress)
+                result = evaluate(
+                    agent,
+                    chosen,
+                    config,
+                    autocast=_autocast(agent, config),
+                    histories=_resolved(chosen, progress) if config.resolved else None,
+                    progress=progress,
+                )
         if args.baselines:
             beside = baseline_scores(chosen, train)
     name = agent.name if agent is not None else None
@@ -147,10 +156,23 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
         "model": name,
         "data": str(args.data),
         "max_history": config.max_history,
+        "resolved": config.resolved,
         "seed": config.seed,
         "precision": config.precision,
         **_decoding(agent if config.chosen & {"f1", "distinct"} else None),
     }
+
+
+def _resolved(dialogs: Sequence[Dialog], progress: Any) -> list[Dialog]:
+    """The dialogues with their pronouns replaced, each turn as it was understood when it was said."""
+    from convai.coref.chat import load_chat_reader
+
+    reader = load_chat_reader()
+    found = []
+    for dialog in dialogs:
+        found.append(dataclasses.replace(dialog, turns=tuple(reader.resolved(dialog.turns))))
+        progress("dialogues resolved", len(found), len(dialogs))
+    return found
 
 
 def _counts(dialogs: Sequence[Dialog]) -> dict[str, int]:

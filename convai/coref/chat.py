@@ -6,15 +6,16 @@ window. One that changed (a message taken back, another branch) is, from parses 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from convai.coref.document import Cluster, Document, Sentence
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import document_of_turns
-from convai.coref.rewrite import main_mention
+from convai.coref.rewrite import main_mention, replacements, rewritten
 from convai.dialog import Turn
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class ChatReader:
         self._growing = self._resolver.begin()
         self._places: list[tuple[int, int, int]] = []
         self._document = Document("chat", 0, [])
+        self._resolved: list[Turn] = []
 
     def __call__(self, turns: Sequence[Turn]) -> list[Linked]:
         """The clusters of a conversation, oldest turn first, in the order of their first mentions."""
@@ -72,13 +74,39 @@ class ChatReader:
         if self._read != list(turns[:known]):
             self._begin()
             known = 0
-        for number, turn in enumerate(turns[known:], known):
-            sentences, places = self.prepare(turn)
-            self._growing.add(sentences)
-            self._places += [(number, start, end) for start, end in places]
-            self._document.sentences += sentences
-            self._read.append(turn)
+        for turn in turns[known:]:
+            self._add(turn)
         return [self._linked(cluster, turns) for cluster in self._growing.clusters()]
+
+    def resolved(self, turns: Sequence[Turn]) -> list[Turn]:
+        """The turns with their pronouns of the third person replaced by what they stand for.
+
+        A turn is resolved as it was understood when it was said, and reads the same ever after.
+        """
+        known = len(self._resolved)
+        if known < len(self._read) or self._read != list(turns[:known]):
+            self._begin()
+            known = 0
+        for number, turn in enumerate(turns[known:], known):
+            self._add(turn)
+            self._resolved.append(self._rewritten(number, turn))
+        return self._resolved[: len(turns)]
+
+    def _add(self, turn: Turn) -> None:
+        number = len(self._read)
+        sentences, places = self.prepare(turn)
+        self._growing.add(sentences)
+        self._places += [(number, start, end) for start, end in places]
+        self._document.sentences += sentences
+        self._read.append(turn)
+
+    def _rewritten(self, number: int, turn: Turn) -> Turn:
+        first = bisect_left(self._places, (number, 0, 0))
+        here = [cluster for cluster in self._growing.clusters() if cluster[-1][0] >= first]
+        changes = [r for r in replacements(self._document, here) if r.span[0] >= first]
+        moved = [replace(r, span=(r.span[0] - first, r.span[1] - first)) for r in changes]
+        places = [(0, start, end) for _, start, end in self._places[first:]]
+        return replace(turn, text=rewritten([turn.text], places, moved)[0])
 
     def prepare(self, turn: Turn) -> tuple[list[Sentence], list[Place]]:
         """The sentences of a turn and the places of their words, parsed now unless they are remembered."""

@@ -19,6 +19,8 @@ _REPLACED: Final = (Kind.HE, Kind.SHE, Kind.IT, Kind.THEY)
 _POSSESSIVE: Final = frozenset(("his", "its", "their", "hers", "theirs"))
 """Possessive whatever their tag; "her" is where its tag says so."""
 _ENDINGS: Final = ("'s", "’s", "'", "’")
+_OF_THE_OTHER: Final = {"my": "your", "our": "your", "your": "my", "mine": "yours", "me": "you", "us": "you"}
+"""What one speaker says where the other says this: "my sister" of one is "your sister" of the other."""
 _ARTICLES: Final = {"a": "the", "an": "the", "A": "the", "An": "the"}
 
 
@@ -96,14 +98,14 @@ def _replacement(document: Document, span: Span, main: Span) -> str | None:
     if lower in REFLEXIVES or PRONOUNS.get(lower, (None,))[0] not in _REPLACED:
         return None
     tag = sentence.tags[i] if sentence.tags else ""
-    text = _text(document, main)
+    text = _text(document, main, sentence.speaker)
     if lower in _POSSESSIVE or (lower == "her" and tag == "PRP$"):
         text += "'" if text.endswith("s") and _is_plural(document, main) else "'s"
     return text[:1].upper() + text[1:] if _begins(sentence.words, i) else text
 
 
-def _text(document: Document, main: Span) -> str:
-    """The words of the main mention as they stand within a sentence, without a possessive ending."""
+def _text(document: Document, main: Span, speaker: str | None) -> str:
+    """The words of the main mention as `speaker` says them within a sentence, without a possessive ending."""
     number = document.sentence_of(main[0])
     sentence = document.sentences[number]
     first = document.starts()[number]
@@ -111,6 +113,8 @@ def _text(document: Document, main: Span) -> str:
     tags = sentence.tags[main[0] - first : main[1] - first]
     if len(words) > 1 and words[-1] in _ENDINGS:
         words, tags = words[:-1], tags[:-1]
+    if speaker and sentence.speaker and speaker != sentence.speaker:
+        words = [_OF_THE_OTHER.get(word.lower(), word) for word in words]
     head = words[0]
     if head in _ARTICLES and len(words) > 1:
         head = _ARTICLES[head]

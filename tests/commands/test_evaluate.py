@@ -138,6 +138,17 @@ def test_the_history_and_the_number_of_dialogues(evaluate: Any) -> None:
     assert (record["dialogs"], record["replies"]) == (1, 2)
 
 
+def test_the_model_can_read_a_resolved_history(evaluate: Any, folder: Path) -> None:
+    pytest.importorskip("spacy")
+    dialog = talk("my sister is a nurse.", "does she like it?", "she loves it.", "good for her")
+    corpora.write(folder / "who.jsonl", [dialog])
+    line = "--model tiny --data who.jsonl --metrics ppl --json"
+    plain, resolved = (json.loads(evaluate(f"{line}{option}")[0]) for option in ("", " --resolved"))
+    assert (plain["resolved"], resolved["resolved"]) == (False, True)
+    assert plain["ppl"] != resolved["ppl"]
+    assert plain["tokens"] == resolved["tokens"]
+
+
 def test_decoding_options_are_laid_over_what_the_model_ships_with(evaluate: Any) -> None:
     """`--candidates` is the number to rank and `--samples` the number to draw: two different things."""
     line = f"{ALL} --metrics f1 --seed 5 --json"

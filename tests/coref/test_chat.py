@@ -49,3 +49,26 @@ def test_a_chat_that_was_changed_begins_anew(nlp) -> None:
     for other in (TURNS[:2], [*TURNS[:2], Turn(AGENT, "Anna likes Paris")], TURNS[1:], []):
         assert reader(other) == ChatReader(nlp, StandIn())(other)
     assert len(resolver.begun) > 1
+
+
+def test_pronouns_are_resolved_as_they_were_understood_when_they_were_said(nlp) -> None:
+    turns = [
+        Turn(USER, "I do see Anna. She sleeps!"),
+        Turn(AGENT, "She sleeps. I see her dog."),
+        Turn(USER, ""),
+        Turn(USER, "I see that she sleeps in Paris."),
+    ]
+    reader = ChatReader(nlp, StandIn())
+    reader(turns[:1])
+    found = reader.resolved(turns)
+    assert [turn.text for turn in found] == [
+        "I do see Anna. Anna sleeps!",
+        "Anna sleeps. I see Anna's dog.",
+        "",
+        "I see that Anna sleeps in Paris.",
+    ]
+    assert [turn.speaker for turn in found] == [turn.speaker for turn in turns]
+    assert all(ChatReader(nlp, StandIn()).resolved(turns[:i]) == found[:i] for i in range(5))
+    assert reader(turns) == ChatReader(nlp, StandIn())(turns)
+    assert reader.resolved([*turns, Turn(AGENT, "Anna, she sleeps.")])[-1].text == "Anna, Anna sleeps."
+    assert reader.resolved([Turn(AGENT, "She sleeps."), *turns])[0].text == "She sleeps."

@@ -71,3 +71,11 @@ def test_a_name_is_preferred_and_pronouns_within_the_main_mention_stay() -> None
 def test_pronouns_alone_change_nothing() -> None:
     made, _, _ = document(("He knows he won .", "PRP VBZ PRP VBD ."))
     assert replacements(made, [[(0, 1), (2, 3)]]) == []
+
+
+def test_what_is_one_speakers_is_the_others_in_the_others_words() -> None:
+    made, texts, places = document(("My sister waved .", "PRP$ NN VBD ."), ("I like her .", "PRP VBP PRP ."))
+    made.sentences[0].speaker, made.sentences[1].speaker = "anna", "ben"
+    assert rewritten(texts, places, replacements(made, [[(0, 2), (6, 7)]]))[1] == "I like your sister ."
+    made.sentences[1].speaker = "anna"
+    assert rewritten(texts, places, replacements(made, [[(0, 2), (6, 7)]]))[1] == "I like my sister ."
