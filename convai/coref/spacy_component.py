@@ -20,7 +20,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 
 from convai.coref.attributes import NAME, SPEAKERS, register_extensions, speakers_of, store
 from convai.coref.parsing.load import load_parser
-from convai.coref.parsing.parse import document_of_doc
+from convai.coref.parsing.parse import check_length, document_of_doc
 from convai.coref.rewrite import main_mention
 from convai.errors import CheckpointError, ConvaiError, DataError
 
@@ -178,10 +178,11 @@ def load_pipeline(parser: str | Path | None = None, **options: Any) -> Language:
 def dialogue(nlp: Language, turns: Iterable[tuple[str, str]]) -> Doc:
     """A doc of `turns` (speaker, text), run through `nlp`, where "I" of one is "you" of the other.
 
-    Raises ConvaiError where there are no turns with words.
+    Raises ConvaiError where there are no turns with words, or one is longer than `nlp` takes.
     """
     docs, speakers = [], []
     for speaker, text in turns:
+        check_length(nlp, text)
         doc = nlp.make_doc(text.strip())
         if len(doc):
             doc[0].is_sent_start = True

@@ -14,7 +14,7 @@ from convai.coref.document import Document, Sentence
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse_documents
 from convai.coref.parsing.universal import is_clear, to_universal
-from convai.errors import CheckpointError, ConvaiError
+from convai.errors import CheckpointError, ConvaiError, DataError
 from tests.coref.treebanks import write_treebank
 
 WORDS = "Anna likes her dog . He sleeps in Paris .".split()
@@ -89,6 +89,13 @@ def test_turns_give_the_same_alone_and_together_and_know_their_places(nlp) -> No
     assert [s.speaker for s in whole.sentences][-1] is None
     assert whole.sentences[0].speaker == "ann"
     assert all(s.parsed for s in whole.sentences)
+
+
+def test_a_turn_that_is_too_long_for_the_pipeline_is_named(nlp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nlp, "max_length", 20)
+    assert document_of_turns(nlp, [("a", "I see."), ("b", "x" * 20)])
+    with pytest.raises(DataError, match=r"^.I do like dogs a lot\..\.\.\.: 21 characters.*takes 20"):
+        document_of_turns(nlp, [("a", "I see."), ("b", "I do like dogs a lot.")])
 
 
 def test_a_doc_becomes_a_document_whose_sentences_end_with_the_speaker(nlp) -> None:

@@ -6,11 +6,12 @@ as a whole gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from convai.coref.document import Document, Sentence
 from convai.coref.parsing.universal import is_clear, to_universal
+from convai.errors import DataError
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -80,8 +81,11 @@ def document_of_turns(
     """A parsed document of `turns` (speaker, text), and the place of each word: (turn, start, end).
 
     Start and end are characters of the turn. Each turn is cut into sentences by the parser; what comes of
-    it does not depend on other turns. White space is no word; a turn without words adds no sentence.
+    it does not depend on other turns. White space is no word; a turn without words adds no sentence. Raises
+    DataError for a turn that is longer than the pipeline takes.
     """
+    for _, text in turns:
+        check_length(nlp, text)
     sentences: list[Sentence] = []
     places: list[tuple[int, int, int]] = []
     docs = nlp.pipe((text for _, text in turns), batch_size=_TOGETHER)
@@ -94,6 +98,25 @@ def document_of_turns(
             sentences.append(sentence)
             places += [(number, t.idx, t.idx + len(t)) for t in (span.doc[i] for i in tokens)]
     return Document(name, 0, sentences), places
+
+
+def check_length(nlp: Language, text: str) -> None:
+    """Raises DataError where `text` is longer than the pipeline takes at once."""
+    if len(text) > nlp.max_length:
+        raise DataError(
+            f"{' '.join(text[:40].split())!r}...: {len(text):,} characters in one turn, and the parser takes "
+            f"{nlp.max_length:,} at once; break it into lines, each of which is a turn"
+        )
+
+
+def text_reader(nlp: Language) -> Callable[[str], tuple[Document, list[tuple[int, int]]]]:
+    """What reads a text to its parsed document, and where each word begins and ends in it, in characters."""
+
+    def read(text: str) -> tuple[Document, list[tuple[int, int]]]:
+        document, places = document_of_turns(nlp, [(None, text)])
+        return document, [(start, end) for _, start, end in places]
+
+    return read
 
 
 def sentence_of_span(span: Span, speaker: str | None) -> tuple[Sentence, list[int]] | None:
