@@ -123,10 +123,11 @@ def compare(a: Mention, b: Mention, distance: int, between: int, words: Words) -
     subject_a, subject_b = a.relation in words.subjects, b.relation in words.subjects
     found.append(float(governor))
     found.append(float(a.governor_key == b.governor_key))
+    found.append(float(a.clause == b.clause))
     found.append(float(subject_a and subject_b))
     found.append(float(a.relation in words.objects and b.relation in words.objects))
     found.append(float(subject_b))
-    found.append(float(governor and subject_b and not subject_a and a.reflexive == 0))
+    found.append(float(a.clause == b.clause and subject_b and not subject_a and a.reflexive == 0))
     found.append(float(np.dot(a.vector, b.vector)))
     relation = 1 if same else 2 if other else 0
     return found, int((a.kind * words.kinds + b.kind) * words.relations + relation)

@@ -16,6 +16,7 @@ from convai.errors import ConvaiError, SettingsError
 if TYPE_CHECKING:
     from convai.coref.document import Document
     from convai.coref.resolver import CorefResolver, ResolveSettings
+    from convai.coref.scorer.gap import Asked
 
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -27,7 +28,13 @@ def add_actions(actions: Actions) -> None:
     from convai.coref.settings import CorefTrainSettings
 
     train = actions.add_parser("train", help="a model on column files of one's own", allow_abbrev=False)
-    train.add_argument("data", nargs="*", type=Path, metavar="DATA", help="CoNLL-2012 column files")
+    train.add_argument(
+        "data",
+        nargs="*",
+        type=Path,
+        metavar="DATA",
+        help="CoNLL-2012 column files, and tables of ambiguous pronouns as GAP's (.tsv)",
+    )
     train.add_argument(
         "--dev", nargs="+", type=Path, default=[], metavar="FILE", help="what tells when to stop"
     )
@@ -155,7 +162,7 @@ def _train(args: argparse.Namespace) -> int:
     from convai.coref.train import new_run, resume_run
 
     if args.resume is not None:
-        resume_run(args.resume, _reader, report=_report)
+        resume_run(args.resume, _Reader, report=_report)
     else:
         new_run(
             args.data,
@@ -163,7 +170,7 @@ def _train(args: argparse.Namespace) -> int:
             args.vectors,
             settings,
             args.out,
-            _reader(args.parser),
+            _Reader(args.parser),
             parser=args.parser,
             skip=args.skip,
             report=_report,
@@ -183,21 +190,28 @@ def _report(record: dict[str, Any]) -> None:
     )
 
 
-def _reader(parser: str | None) -> Callable[[Path], list[Document]]:
-    """What reads a column file to parsed documents."""
-    from convai.coref.parsing.load import load_parser
+class _Reader:
+    """Reads files to parsed documents."""
 
-    nlp = load_parser(parser)
+    def __init__(self, parser: str | None) -> None:
+        from convai.coref.parsing.load import load_parser
 
-    def read(path: Path) -> list[Document]:
+        self._nlp = load_parser(parser)
+
+    def documents(self, path: Path) -> list[Document]:
         from convai.coref.conll import read_conll
         from convai.coref.parsing.parse import parse_documents
 
         documents = read_conll(path)
-        parse_documents(nlp, documents)
+        parse_documents(self._nlp, documents)
         return documents
 
-    return read
+    def asked(self, path: Path) -> list[Asked]:
+        from convai.coref.parsing.parse import text_reader
+        from convai.coref.scorer.gap import ask, read_gap
+
+        read = text_reader(self._nlp)
+        return [ask(one, read) for one in read_gap(path)]
 
 
 def _vectors(args: argparse.Namespace) -> int:
@@ -217,7 +231,7 @@ def _predict(args: argparse.Namespace) -> int:
     from convai.coref.conll import write_conll
 
     resolver = _resolver(args)
-    documents = _reader(args.parser)(args.source)
+    documents = _Reader(args.parser).documents(args.source)
     for document in documents:
         document.clusters = resolver.resolve(document)
     write_conll(documents, args.out)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from convai.errors import SettingsError
 
 if TYPE_CHECKING:
-    from convai.coref.document import Document
-
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Item = TypeVar("Item")
@@ -105,17 +103,12 @@ def _score_files(args: argparse.Namespace) -> int:
 def _score_gap(args: argparse.Namespace) -> int:
     from convai.coref.checkpoint import load_resolver
     from convai.coref.parsing.load import load_parser
-    from convai.coref.parsing.parse import document_of_turns
-    from convai.coref.scorer.gap import read_gap, score_gap
+    from convai.coref.parsing.parse import text_reader
+    from convai.coref.scorer.gap import ask, read_gap, score_gap
 
     examples = read_gap(args.gap)
-    nlp, resolver = load_parser(args.parser), load_resolver(args.model)
-
-    def read(text: str) -> tuple[Document, list[tuple[int, int]]]:
-        document, places = document_of_turns(nlp, [(None, text)])
-        return document, [(start, end) for _, start, end in places]
-
-    tallies = score_gap(_shown(examples), read, resolver)
+    read, resolver = text_reader(load_parser(args.parser)), load_resolver(args.model)
+    tallies = score_gap((ask(one, read) for one in _shown(examples)), resolver)
     result: dict[str, Any] = {
         name: {side: round(getattr(tally, side), 6) for side in ("recall", "precision", "f1")}
         for name, tally in tallies.items()

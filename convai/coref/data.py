@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from convai.coref.checkpoint import load_coref_model
 from convai.coref.document import Document
 from convai.coref.pairs import Floats
+from convai.coref.scorer.gap import Asked
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL
 from convai.errors import CheckpointError, SettingsError
 
-Read = Callable[[Path], list[Document]]
-"""Reads a file to parsed documents."""
+
+class Read(Protocol):
+    """Reads files to parsed documents."""
+
+    def documents(self, path: Path) -> list[Document]:
+        """Those of a column file."""
+
+    def asked(self, path: Path) -> list[Asked]:
+        """The ambiguous pronouns of a table of GAP's."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -29,6 +37,9 @@ class Data:
     words: list[str]
     vectors: Floats
     """`[words, d]`"""
+    asked: list[Asked] = dataclasses.field(default_factory=list)
+    """Ambiguous pronouns to learn from, beside the documents."""
+    asked_dev: dict[str, list[Asked]] = dataclasses.field(default_factory=dict)
 
 
 def read_data(described: dict[str, Any], read: Read, settings: CorefTrainSettings) -> Data:
@@ -36,10 +47,14 @@ def read_data(described: dict[str, Any], read: Read, settings: CorefTrainSetting
     if not described["train"]:
         raise SettingsError("DATA is missing: name the column files to learn from")
     words, vectors = read_vectors(described["vectors"])
-    train = [document for path in described["train"] for document in read(Path(path))]
+    files, gap_files = _by_kind(described["train"])
+    train = [document for path in files for document in read.documents(path)]
     train = [d for d in train if not any(part in d.name for part in described["skip"])]
-    dev = {Path(path).name.split(".")[0]: read(Path(path)) for path in described["dev"]}
-    if not dev:
+    asked = [one for path in gap_files for one in read.asked(path)]
+    files, gap_files = _by_kind(described["dev"])
+    dev = {path.name.split(".")[0]: read.documents(path) for path in files}
+    asked_dev = {path.name.split(".")[0]: read.asked(path) for path in gap_files}
+    if not described["dev"]:
         every = max(2, round(1 / settings.held_out)) if settings.held_out else 0
         if not every or len(train) < 2:
             raise SettingsError("--dev is missing: name a column file that tells when to stop")
@@ -47,7 +62,13 @@ def read_data(described: dict[str, Any], read: Read, settings: CorefTrainSetting
         train = [d for i, d in enumerate(train) if i % every]
     if not any(len(cluster) > 1 for d in train for cluster in d.clusters):
         raise SettingsError("no training document has a chain of two mentions; there is nothing to learn")
-    return Data(train, dev, words, vectors)
+    return Data(train, dev, words, vectors, asked, asked_dev)
+
+
+def _by_kind(paths: Iterable[str]) -> tuple[list[Path], list[Path]]:
+    """Column files, and GAP's tables."""
+    found = [Path(path) for path in paths]
+    return [p for p in found if p.suffix != ".tsv"], [p for p in found if p.suffix == ".tsv"]
 
 
 def read_vectors(path: Path | str | None) -> tuple[list[str], Floats]:

@@ -8,17 +8,32 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from convai.coref.document import Document
+from convai.coref.features import Ints, MentionTable
 from convai.coref.model import tensors
 from convai.coref.pairs import Floats, Window, describe, make_pairs, summary
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import stretches
+from convai.coref.scorer.gap import Asked, is_of_name
 from convai.coref.words import WordIds
 
 _LONGEST: Final = 4000
 """Words of a stretch of a document that is one example; links out of it are not learnt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A pronoun, and names that it is or is not."""
+
+    pronoun: int
+    """The mention's number."""
+    names: tuple[list[int], ...]
+    """The mentions of each name; a name without one is left out."""
+    same: tuple[bool, ...]
+    """Whether the pronoun is the name."""
 
 
 @dataclass(slots=True)
@@ -44,11 +59,18 @@ class Example:
     """`[mentions]`: whether a pair of the mention is one of the same."""
     taught: Tensor
     """`[mentions]`: whether the mention is learnt from."""
+    question: Question | None = None
+    """Where this alone is known of the text; the mentions are then not taught."""
 
     @property
     def pairs(self) -> int:
         """Number of pairs."""
         return len(self.later)
+
+    @property
+    def lessons(self) -> int:
+        """What the loss is a sum over: mentions, or the answers to the question."""
+        return self.mentions if self.question is None else len(self.question.names)
 
     @property
     def mentions(self) -> int:
@@ -76,29 +98,63 @@ def examples(
             table, tokens = reader.read(sentences)
             if len(table) < 2:
                 continue
-            pairs = make_pairs(table, 0, window)
-            dense, cross = describe(table, pairs, unit[table.words[:, 0]])
             spans = zip(table.start.tolist(), table.end.tolist(), strict=True)
             gold = np.array([clusters.get(span, -1) for span in spans], np.int64)
-            same = torch.from_numpy((gold[pairs.later] == gold[pairs.earlier]) & (gold[pairs.later] >= 0))
-            later = torch.from_numpy(pairs.later)
-            linked = torch.zeros(len(table), dtype=torch.bool)
-            linked[later[same]] = True
             partial = min(sizes, default=2) == 1
-            columns = tensors(table)
-            yield Example(
-                *columns,
-                tokens=torch.from_numpy(tokens).long(),
-                later=later,
-                earlier=torch.from_numpy(pairs.earlier),
-                dense=torch.from_numpy(dense[:-1].astype(np.uint8)),
-                similar=torch.from_numpy(dense[-1:].copy()),
-                cross=torch.from_numpy(cross).long(),
-                summary=torch.from_numpy(summary(dense, pairs)),
-                same=same,
-                linked=linked,
-                taught=torch.from_numpy(gold >= 0) if partial else torch.ones(len(table), dtype=torch.bool),
-            )
+            taught = gold >= 0 if partial else np.ones(len(table), np.bool_)
+            yield _example(table, tokens, gold, taught, unit, window)
+
+
+def questions(asked: Iterable[Asked], words: WordIds, unit: Floats, window: Window) -> Iterator[Example]:
+    """Examples of texts of which only this is known: which name a pronoun is.
+
+    One without a mention of the pronoun, or of both names, is left out.
+    """
+    for one in asked:
+        table, tokens = FeatureReader(words).read(one.document.sentences)
+        spans = list(zip(table.start.tolist(), table.end.tolist(), strict=True))
+        if one.pronoun not in spans:
+            continue
+        names = [[i for i, s in enumerate(spans) if is_of_name(one.document, s, name)] for name in one.names]
+        known = [(name, same) for name, same in zip(names, one.same, strict=True) if name]
+        if not known:
+            continue
+        nothing = np.zeros(len(table), np.int64)
+        example = _example(table, tokens, nothing - 1, nothing > 0, unit, window)
+        example.question = Question(
+            spans.index(one.pronoun), tuple(name for name, _ in known), tuple(same for _, same in known)
+        )
+        yield example
+
+
+def _example(
+    table: MentionTable,
+    tokens: Ints,
+    gold: NDArray[np.int64],
+    taught: NDArray[np.bool_],
+    unit: Floats,
+    window: Window,
+) -> Example:
+    """`gold`: the number of each mention's cluster, -1 for none."""
+    pairs = make_pairs(table, 0, window)
+    dense, cross = describe(table, pairs, unit[table.words[:, 0]])
+    same = torch.from_numpy((gold[pairs.later] == gold[pairs.earlier]) & (gold[pairs.later] >= 0))
+    later = torch.from_numpy(pairs.later)
+    linked = torch.zeros(len(table), dtype=torch.bool)
+    linked[later[same]] = True
+    return Example(
+        *tensors(table),
+        tokens=torch.from_numpy(tokens).long(),
+        later=later,
+        earlier=torch.from_numpy(pairs.earlier),
+        dense=torch.from_numpy(dense[:-1].astype(np.uint8)),
+        similar=torch.from_numpy(dense[-1:].copy()),
+        cross=torch.from_numpy(cross).long(),
+        summary=torch.from_numpy(summary(dense, pairs)),
+        same=same,
+        linked=linked,
+        taught=torch.from_numpy(taught),
+    )
 
 
 def packed(found: list[Example], order: list[int], pairs: int) -> Iterator[list[Example]]:

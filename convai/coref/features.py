@@ -42,7 +42,7 @@ CATEGORIES: Final = {
     "kind": len(Kind), "shape": len(Shape), "head tag": len(TAGS) + 1, "head relation": len(DEPS) + 1,
     "governor tag": len(TAGS) + 1, "governor relation": len(DEPS) + 1, "gender": 4, "number": 3, "life": 5,
     "entity": 6, "length": 8, "place": 4, "quoted": 2, "inside": 3, "holds": 3, "reflexive": 3, "speaker": 2,
-    "sentence": 6,
+    "sentence": 6, "said before": 4, "ending": 9,
 }  # fmt: skip
 """Categorical features of a mention and how many values each has."""
 CONTENT: Final = 5
@@ -80,6 +80,8 @@ class MentionTable:
     """0 no, 1 reflexive, 2 possessive."""
     governor: Ints
     """The token that the head depends on; the head itself at the root."""
+    clause: Ints
+    """The verb, with a subject of its own, that the governor shares its subject with; else the governor."""
     governor_key: Keys
     head_key: Keys
     lemma_key: Keys

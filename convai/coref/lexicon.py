@@ -143,6 +143,12 @@ def titles() -> frozenset[str]:
 
 
 @cache
+def places() -> frozenset[str]:
+    """First names that are as well known as names of places."""
+    return frozenset(_lists()["places"])
+
+
+@cache
 def first_names() -> dict[str, Says]:
     """Lower-case first name → what it says."""
     lists = _lists()

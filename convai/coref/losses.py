@@ -16,6 +16,8 @@ from torch.nn import functional
 from convai.coref.examples import Example
 
 _NEVER: Final = -1e9
+_SURE: Final = 1e-4
+"""Nothing is more or less probable than this."""
 FALSE_NEW: Final = 0.8
 FALSE_LINK: Final = 0.4
 WRONG_LINK: Final = 1.0
@@ -57,6 +59,30 @@ def likelihood(scores: Tensor, alone: Tensor, example: Example) -> Tensor:
     every = torch.logaddexp(_log_sum(scores, example), alone)
     true = _log_sum(scores.masked_fill(~example.same, _NEVER), example)
     return ((every - torch.where(example.linked, true, alone)) * example.taught).sum()
+
+
+def answers(scores: Tensor, alone: Tensor, example: Example) -> Tensor:
+    """Cross-entropy of the answers to an example's question: is the pronoun this name?
+
+    The probability that two mentions are in one cluster is summed over all ways through the mentions between:
+    of a later one, over its antecedents, that of the antecedent being in one with the earlier.
+    """
+    question = example.question
+    assert question is not None
+    log_all = torch.logaddexp(_log_sum(scores, example), alone)
+    n = 1 + max(question.pronoun, *(max(name) for name in question.names))
+    own = torch.zeros(example.mentions, example.mentions)
+    own = own.index_put((example.later, example.earlier), torch.exp(scores - log_all[example.later]))
+    together = torch.ones(1, 1)
+    for i in range(1, n):
+        row = own[i : i + 1, :i] @ together
+        together = torch.cat((torch.cat((together, row)), torch.cat((row, row.new_ones(1, 1)), 1).T), 1)
+    found = [together[question.pronoun, name].sum() for name in question.names]
+    return functional.binary_cross_entropy(
+        torch.stack(found).clamp(_SURE, 1 - _SURE),
+        torch.tensor(question.same, dtype=torch.float32),
+        reduction="sum",
+    )
 
 
 LOSSES: Final[dict[str, Loss]] = {

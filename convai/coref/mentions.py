@@ -128,7 +128,7 @@ def candidates(sentence: Sentence) -> list[Candidate]:
             )
             add(start, end, i, Shape.JOINED)
     for start, end in entity_spans(sentence.entities):
-        add(start, end, _head_of(start, end, heads), Shape.ENTITY)
+        add(start, end, head_of(start, end, heads), Shape.ENTITY)
     return sorted(found.values(), key=lambda c: (c.start, -c.end))
 
 
@@ -213,7 +213,7 @@ def entity_spans(entities: list[str]) -> list[tuple[int, int]]:
     return spans
 
 
-def _head_of(start: int, end: int, heads: list[int]) -> int:
+def head_of(start: int, end: int, heads: list[int]) -> int:
     """The first word of the span that depends on a word outside it."""
     for i in range(start, end):
         if not start <= heads[i] < end or heads[i] == i:

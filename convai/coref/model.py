@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from convai.coref.features import CATEGORIES, WORDS, MentionTable
 from convai.coref.pairs import CROSSES, FEATURES, SUMMARY, Window
@@ -74,7 +75,7 @@ class CorefModel(nn.Module):
     def word_vectors(self, rows: Tensor) -> Tensor:
         """`[...]` rows → `[..., vector + learnt_size]`."""
         frequent = torch.where(rows < self.config.learnt, rows, 1)
-        return torch.cat((self.vectors[rows], self.learnt(frequent)), dim=-1)
+        return torch.cat((functional.embedding(rows, self.vectors), self.learnt(frequent)), dim=-1)
 
     def encode(self, words: Tensor, spans: Tensor, categories: Tensor, tokens: Tensor) -> Tensor:
         """Mentions `[n, mention]` from columns of MentionTable and the tokens `[t]` that spans point to."""
@@ -95,10 +96,13 @@ class CorefModel(nn.Module):
     ) -> Tensor:
         """Scores `[pairs]`; `later`, `earlier` `[n, pair]`: `as_later` and `as_earlier` of the mentions."""
         mask, second = self._columns(later.shape[1]), self._columns(self.config.second)
-        hidden = dense.T @ (self.of_pair.weight.T * mask)
-        hidden += (later * mask).index_select(0, i)
-        hidden += (earlier * mask).index_select(0, j)
-        hidden += (self.of_cross.weight * mask).index_select(0, cross)
+        rows = torch.cat((later, earlier, self.of_cross.weight)) * mask
+        crosses = len(later) + len(earlier)
+        # three rows a pair, gathered and added in one go: a pass over the pairs for each costs twice as much
+        hidden = functional.embedding_bag(
+            torch.stack((i, j + len(later), cross + crosses), dim=1), rows, mode="sum"
+        )
+        hidden = torch.addmm(hidden, dense.T, self.of_pair.weight.T * mask)
         hidden = self.second(hidden.relu_()).relu_()
         out: Tensor = hidden @ (self.score.weight[0] * second) + self.score.bias
         return out

@@ -35,7 +35,7 @@ FEATURES: Final = (
     "speaker is named", "names speaker", "partner is named", "names partner",
     "same gender", "other gender", "gender only here", "gender only there", "same number", "other number",
     "same life", "other life", "same entity type", "other entity type", "same quotation",
-    "both quoted", "one quoted", "same governor", "same governor word", "both subjects",
+    "both quoted", "one quoted", "same governor", "same governor word", "same clause", "both subjects",
     "both objects", "subject there", "clause mates", "similar heads",
 )  # fmt: skip
 """Dense features of a pair, in their order; "this" is the later mention, "the other" the earlier."""
@@ -187,16 +187,20 @@ def _matches(
     )
     out = np.zeros((6, len(i)), np.bool_)
     pronoun = Kind.OTHER_PRONOUN
-    nominal = np.flatnonzero((kind_i > pronoun) & (kind_j > pronoun))
-    a, b = table.content[i[nominal]], table.content[j[nominal]]
+    nominal = (kind_i > pronoun) & (kind_j > pronoun)
+    out[5] = (kind_i == Kind.NAME) & (kind_j == Kind.NAME)
+    # most have no word in common, which a few bits of each mention show
+    bits = np.bitwise_or.reduce(
+        np.where(table.content != 0, 1 << (table.content & 63).astype(np.int64), 0), axis=1
+    )
+    close = np.flatnonzero(nominal & ((bits[i] & bits[j]) != 0))
+    a, b = table.content[i[close]], table.content[j[close]]
     equal = (a[:, :, None] == b[:, None, :]) & (a != 0)[:, :, None]
     a_found, b_found = equal.any(axis=2), equal.any(axis=1)
     a_within, b_within = (a_found | (a == 0)).all(axis=1), (b_found | (b == 0)).all(axis=1)
-    names = (kind_i[nominal] == Kind.NAME) & (kind_j[nominal] == Kind.NAME)
-    for row, column in enumerate(
-        (a_found[:, 0], b_found[:, 0], a_within, b_within, a_found.any(axis=1), names & ~a_within & ~b_within)
-    ):
-        out[row, nominal] = column
+    for row, column in enumerate((a_found[:, 0], b_found[:, 0], a_within, b_within, a_found.any(axis=1))):
+        out[row, close] = column
+    out[5, close] &= ~a_within & ~b_within
     at.write(*out)
     inside = (table.start[j] <= table.start[i]) & (table.end[j] >= table.end[i])
     around = (table.start[i] <= table.start[j]) & (table.end[i] >= table.end[j])
@@ -217,20 +221,31 @@ def _speakers(
         (partner_i == partner_j) & (partner_i > 0),
     )
     at.write(
-        (kind_i == Kind.I) & _named(table.speaker_keys[i], table, j, kind_j),
-        (kind_j == Kind.I) & _named(table.speaker_keys[j], table, i, kind_i),
-        (kind_i == Kind.YOU) & _named(table.partner_keys[i], table, j, kind_j),
-        (kind_j == Kind.YOU) & _named(table.partner_keys[j], table, i, kind_i),
+        _named(Kind.I, kind_i, table.speaker_keys, i, table, j, kind_j),
+        _named(Kind.I, kind_j, table.speaker_keys, j, table, i, kind_i),
+        _named(Kind.YOU, kind_i, table.partner_keys, i, table, j, kind_j),
+        _named(Kind.YOU, kind_j, table.partner_keys, j, table, i, kind_i),
     )
     return np.where(same, 1, np.where(other, 2, 0)).astype(np.int32)
 
 
-def _named(keys: NDArray[np.int64], table: MentionTable, other: NDArray[np.int64], kind: Ints) -> Bools:
-    """Whether the mention `other` is a name among `keys` `[pairs, 3]`."""
-    text, head = table.text_key[other], table.head_key[other]
-    found = (text == keys[:, 0]) | (text == keys[:, 1]) | (head == keys[:, 2])
-    named: Bools = found & (keys[:, 0] != 0) & (kind > Kind.OTHER_PRONOUN)
-    return named
+def _named(
+    pronoun: Kind,
+    kind: Ints,
+    keys: NDArray[np.int64],
+    one: NDArray[np.int64],
+    table: MentionTable,
+    other: NDArray[np.int64],
+    kind_other: Ints,
+) -> Bools:
+    """Whether the mention `one` is this pronoun and `other` a name among its `keys` `[mentions, 3]`."""
+    found = np.zeros(len(one), np.bool_)
+    at = np.flatnonzero((kind == pronoun) & (kind_other > Kind.OTHER_PRONOUN))
+    own, named = keys[one[at]], other[at]
+    text, head = table.text_key[named], table.head_key[named]
+    match = (text == own[:, 0]) | (text == own[:, 1]) | (head == own[:, 2])
+    found[at] = match & (own[:, 0] != 0)
+    return found
 
 
 def _grammar(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], at: _Writer) -> None:
@@ -240,11 +255,10 @@ def _grammar(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], at
     object_i = (relation_i == OBJECTS[0]) | (relation_i == OBJECTS[1])
     object_j = (relation_j == OBJECTS[0]) | (relation_j == OBJECTS[1])
     governor = table.governor[i] == table.governor[j]
-    mates = governor & subject_j & ~subject_i & (table.reflexive[i] == 0)
-    at.write(
-        governor, table.governor_key[i] == table.governor_key[j], subject_i & subject_j, object_i & object_j
-    )
-    at.write(subject_j, mates)
+    clause = table.clause[i] == table.clause[j]
+    mates = clause & subject_j & ~subject_i & (table.reflexive[i] == 0)
+    at.write(governor, table.governor_key[i] == table.governor_key[j], clause)
+    at.write(subject_i & subject_j, object_i & object_j, subject_j, mates)
 
 
 def summary(dense: Floats, pairs: Pairs) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from convai.coref.features import CATEGORIES, CONTENT, WORDS, Ints, MentionTable
 from convai.coref.lexicon import Says, first_names, nouns
 from convai.coref.mentions import candidates
 from convai.coref.rows import Place, SentenceRows, Vocabulary
+from convai.coref.story import Story
 from convai.coref.words import WordIds, key, normal
 
 _QUOTES: Final = frozenset(("``", "''", '"', "“", "”"))
@@ -28,7 +30,9 @@ class FeatureReader:
     def __init__(self, words: WordIds, said: Mapping[str, Says] | None = None) -> None:
         """`said`: what words say that are defined on the fly, before the lists of the lexicon."""
         self.words = words
-        self._vocabulary = Vocabulary(words, {**nouns(), **(said or {})}, {**first_names(), **(said or {})})
+        of_nouns, of_names = {**nouns(), **(said or {})}, {**first_names(), **(said or {})}
+        self._vocabulary = Vocabulary(words, of_nouns, of_names)
+        self._story = Story(of_nouns, of_names)
         self._tokens = 0
         self._sentences = 0
         self._turns = 0
@@ -60,7 +64,9 @@ class FeatureReader:
         )  # fmt: skip
         self._tokens += len(sentence.words)
         self._sentences += 1
-        return SentenceRows(self._vocabulary, sentence, quotes, place)
+        forms = [self.words.forms(word) for word in sentence.words]
+        told = self._story.tell(forms, sentence.tags)
+        return SentenceRows(self._vocabulary, forms, sentence, quotes, told, place)
 
     def _turn(self, name: str | None) -> None:
         number, keys = 0, _EMPTY_KEYS
@@ -105,7 +111,10 @@ def _table(rows: list[tuple[object, ...]]) -> MentionTable:
     arrays: list[Any] = []
     for field, column in zip(fields(MentionTable), columns, strict=True):
         dtype = np.int64 if field.name.endswith(("_key", "_keys")) else np.int32
-        array = np.array(column, dtype)
         width = _WIDTHS.get(field.name)
-        arrays.append(array.reshape(len(rows), width) if width else array)
+        if width:
+            array = np.fromiter(chain.from_iterable(column), dtype, width * len(rows))
+            arrays.append(array.reshape(len(rows), width))
+        else:
+            arrays.append(np.array(column, dtype))
     return MentionTable(*arrays)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from convai.coref.document import Sentence
@@ -17,13 +18,15 @@ from convai.coref.lexicon import (
     Life,
     Number,
     Says,
-    titles,
+    places,
 )
 from convai.coref.mentions import Candidate, Shape
-from convai.coref.words import NOTHING, WordIds, key
+from convai.coref.story import Told, said_by_name
+from convai.coref.words import NOTHING, Forms, WordIds, key
 
 _ENTITIES: Final = {"PER": 1, "PERSON": 1, "person": 1, "LOC": 2, "GPE": 2, "location": 2, "FAC": 2, "ORG": 3,
                     "corporation": 3, "group": 3, "NORP": 3, "PRODUCT": 4, "product": 4}  # fmt: skip
+_ENDINGS: Final = {"a": 1, "e": 2, "i": 3, "y": 3, "o": 4, "u": 4, "n": 5, "s": 6, "l": 7, "r": 7}
 _LENGTHS: Final = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6)
 
 
@@ -51,22 +54,34 @@ class Place(NamedTuple):
 class SentenceRows:
     """One sentence's words in the forms that its mentions share."""
 
-    def __init__(self, vocabulary: Vocabulary, sentence: Sentence, quotes: list[int], place: Place) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        forms: Sequence[Forms],
+        sentence: Sentence,
+        quotes: list[int],
+        told: Told,
+        place: Place,
+    ) -> None:
         self.vocabulary = vocabulary
         self.sentence = sentence
         self.quotes = quotes
+        self.told = told
         self.place = place
-        forms = [vocabulary.words.forms(word) for word in sentence.words]
         self.ids = [form.row for form in forms]
         self.lower = [form.normal for form in forms]
         self.forms = forms
         self.root = next((i for i, head in enumerate(sentence.heads) if head == i), 0)
-        self.entity = [_ENTITIES.get(label[2:], 5) if label else 0 for label in sentence.entities] or [
-            0
-        ] * len(forms)
-        self.deps = [RENAMED.get(dep, dep) for dep in sentence.deps]
+        self.entity = [0] * len(forms)
+        if any(sentence.entities):
+            self.entity = [_ENTITIES.get(label[2:], 5) if label else 0 for label in sentence.entities]
+        relations = [_relation(dep) for dep in sentence.deps]
+        self.deps = [name for name, _, _ in relations]
+        self.dep_ids = [number for _, number, _ in relations]
+        self.subjects = {
+            head for head, (_, _, subject) in zip(sentence.heads, relations, strict=True) if subject
+        }
         self.tag_ids = [TAG_ID.get(tag, 0) for tag in sentence.tags]
-        self.dep_ids = [DEP_ID.get(dep, 0) or DEP_ID.get(dep.partition(":")[0], 0) for dep in self.deps]
 
     def rows(self, found: list[Candidate]) -> list[tuple[object, ...]]:
         """A row for each candidate, its values in the order of MentionTable's arrays."""
@@ -81,7 +96,7 @@ class SentenceRows:
         kind, gender, number, life = self._says(c)
         governor = self._governor(head)
         word = self.lower[head]
-        reflexive = 1 if word in REFLEXIVES else 2 if word in POSSESSIVES else 0
+        reflexive = 1 if word in REFLEXIVES else 2 if self._is_possessive(head) else 0
         entity = self.entity[head]
         text = self.lower[start:end]
         if len(text) > 1:
@@ -101,7 +116,7 @@ class SentenceRows:
             life, entity, _LENGTHS[min(end - start, 9)],
             0 if start == 0 else 1 if start < 3 else 2 if end < n - 1 else 3,
             1 if self.quotes[head] else 0, inside, holds, reflexive, 1 if place.speaker else 0,
-            min(5, n // 8),
+            min(5, n // 8), _often(self._said_before(c, kind)), self._ending(c, kind),
         )  # fmt: skip
         words = (
             ids[head], ids[start], ids[end - 1],
@@ -114,9 +129,15 @@ class SentenceRows:
             base + start, base + end, base + head, place.sentence, place.turn, place.speaker,
             place.partner, place.speaker_keys, place.partner_keys, self.quotes[head],
             kind, gender, number, life, entity, dep_ids[head], reflexive, base + governor,
-            self.forms[governor].key, head_key, lemma_key, text_key, content, words,
+            base + self._clause(governor), self.forms[governor].key, head_key, lemma_key, text_key, content,
+            words,
             (offset + start, offset + end, offset, offset + n), categories,
         )  # fmt: skip
+
+    def _is_possessive(self, i: int) -> bool:
+        """Whether a word is a possessive pronoun; "her" is one where its tag says so."""
+        word = self.lower[i]
+        return word in POSSESSIVES and (word != "her" or self.sentence.tags[i] != "PRP")
 
     def _governor(self, head: int) -> int:
         """The word that `head` depends on; where that is a preposition (spaCy's scheme), its own."""
@@ -125,6 +146,29 @@ class SentenceRows:
         if self.sentence.deps[head] == "pobj":
             governor = heads[governor]
         return governor
+
+    def _clause(self, governor: int) -> int:
+        """The first of a row of coordinated verbs that share a subject; any other word itself."""
+        heads, deps = self.sentence.heads, self.deps
+        for _ in heads:  # as many steps at most, whatever the heads
+            if deps[governor] != "conj" or governor in self.subjects:
+                break
+            governor = heads[governor]
+        return governor
+
+    def _said_before(self, c: Candidate, kind: Kind) -> int:
+        """How often earlier sentences have the head, or another part of the name; 0 for pronouns."""
+        if kind <= Kind.OTHER_PRONOUN:
+            return 0
+        start, end = self.told.names.get(c.head, (c.head, c.head + 1))
+        return max(self.told.before[start:end])
+
+    def _ending(self, c: Candidate, kind: Kind) -> int:
+        """The last letter of a name's first word, which in many languages tells the gender; 0 for no name."""
+        if kind != Kind.NAME:
+            return 0
+        start, _ = self.told.names.get(c.head, (c.head, c.head + 1))
+        return _ENDINGS.get(self.lower[max(start, c.start)][-1:], 8)
 
     def _content(self, c: Candidate, kind: Kind, lemma_key: int) -> tuple[int, ...]:
         """Numbers of the words that tell this mention from others, its head first; pronouns have none."""
@@ -154,27 +198,31 @@ class SentenceRows:
         return self._kind(c, tag), says.gender, number, says.life
 
     def _says_name(self, c: Candidate, tag: str) -> tuple[Kind, Gender, Number, Life]:
-        vocabulary, lower = self.vocabulary, self.lower
+        """The entity recogniser errs so often that a first name, where it is no place's, says more."""
+        lower, told, nouns = self.lower, self.told, self.vocabulary.nouns
         number = Number.MANY if tag == "NNPS" else Number.ONE
         entity = self.entity[c.head]
-        start = c.start + (lower[c.start] == "the" and c.end - c.start > 1)
-        first = lower[start]
-        says = Says()
-        if entity != 2 and entity != 3:
-            if first in titles() and c.end - start > 1:
-                says = vocabulary.nouns.get(first) or Says()
-                name = vocabulary.names.get(lower[start + 1])
-                says = Says(says.gender or (name.gender if name else Gender.UNKNOWN), Life.PERSON)
-            else:
-                says = vocabulary.names.get(first) or vocabulary.nouns.get(lower[c.head]) or Says()
-        life = says.life
+        start, end = told.names.get(c.head, (c.head, c.head + 1))
+        start = max(start, c.start)
+        elsewhere = entity in (2, 3)
+        says = said_by_name(lower[start:end], nouns, self.vocabulary.names)
+        if elsewhere and lower[start] in places():
+            says = Says()
+        if not says.life:
+            says = nouns.get(lower[c.head]) or Says()
+        if not says.life and c.start < start:  # "the actress Zoe Telford"
+            before = nouns.get(lower[start - 1]) or Says()
+            says = before if before.life == Life.PERSON else says
+        gender, life = says
+        if not gender and end - start == 1 and told.genders[start]:
+            gender, life = Gender(told.genders[start]), Life.PERSON
         if not life and entity:
             life = (Life.UNKNOWN, Life.PERSON, Life.THING, Life.GROUP, Life.THING, Life.UNKNOWN)[entity]
-        gender = says.gender
-        if not gender and life in (Life.GROUP, Life.THING):
-            gender = Gender.NEUTER
+            if life in (Life.GROUP, Life.THING) and (end - start > 2 or lower[c.start] == "the"):
+                gender = Gender.NEUTER
         if life == Life.GROUP:
             number = Number.UNKNOWN
+        first = lower[c.start + (lower[c.start] == "the" and c.end - c.start > 1)]
         kind = Kind.NAME if first not in POSSESSIVES else Kind.POSSESSED
         return kind, gender, number, life
 
@@ -193,6 +241,19 @@ class SentenceRows:
         if tag == "NN":
             return Kind.BARE_ONE
         return Kind.BARE_MANY if tag == "NNS" else Kind.OTHER_PRONOUN
+
+
+@cache
+def _relation(dep: str) -> tuple[str, int, bool]:
+    """A dependency's name and number in our scheme, and whether it is a subject's."""
+    name = RENAMED.get(dep, dep)
+    number = DEP_ID.get(name, 0) or DEP_ID.get(name.partition(":")[0], 0)
+    return name, number, name.startswith("nsubj")
+
+
+def _often(times: int) -> int:
+    """Never, once, two or three times, more often."""
+    return min(times, 2) if times < 4 else 3
 
 
 def nesting(found: list[Candidate]) -> tuple[list[int], list[int]]:

@@ -31,6 +31,8 @@ class CorefTrainSettings:
     """Of AdamW."""
     dropout: float = 0.3
     """Share of activations that training drops."""
+    questions: float = 4.0
+    """How many mentions one answer of a file of ambiguous pronouns counts for."""
     batch_pairs: int = 12000
     """Pairs of a step: documents are put together until there are so many."""
     max_norm: float = 5.0
@@ -73,7 +75,7 @@ class CorefTrainSettings:
             raise SettingsError("all_pairs=0: every phase has 0 epochs; give one of them some")
         if self.reach < self.window:
             raise SettingsError(f"reach={self.reach}: use at least as many as window, {self.window}")
-        for name in ("lr", "max_norm"):
+        for name in ("lr", "max_norm", "questions"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name}={getattr(self, name)}: use a number above 0")
         if self.weight_decay < 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import json
 import math
 import random
@@ -27,11 +28,12 @@ from convai.checkpoint import read_json, write_json
 from convai.config_values import laid_over
 from convai.coref.checkpoint import save_coref_model
 from convai.coref.data import Data, Read, read_data
-from convai.coref.examples import Example, examples, packed
-from convai.coref.losses import LOSSES
+from convai.coref.examples import Example, examples, packed, questions
+from convai.coref.losses import LOSSES, answers
 from convai.coref.model import CorefConfig, CorefModel
 from convai.coref.pairs import Floats, Window
 from convai.coref.resolver import CorefResolver
+from convai.coref.scorer.gap import score_gap
 from convai.coref.scorer.metrics import conll_f1, score
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL, WordIds
@@ -40,7 +42,7 @@ from convai.errors import CheckpointError, TrainingError
 RUN: Final = "run.json"
 LOG: Final = "log.jsonl"
 STATE: Final = "training.pt"
-SHIFTS: Final = (0.0, -0.3, -0.6, -0.9, 0.3)
+SHIFTS: Final = (0.0, -0.3, -0.6, -0.9, 0.3, 0.6)
 """What is tried, at the end of a run, to be added to the score of having no antecedent."""
 
 Report = Callable[[dict[str, Any]], None]
@@ -115,14 +117,16 @@ class Run:
     """A run in its folder, from the epoch that its state says."""
 
     def __init__(self, out: Path, data: Data, settings: CorefTrainSettings, report: Report) -> None:
-        self.out, self.settings, self.report, self.dev = out, settings, report, data.dev
+        self.out, self.settings, self.report = out, settings, report
+        self.dev, self.asked = data.dev, data.asked_dev
         self.model, self.words = new_model(data.words, data.vectors, settings)
         resolver = CorefResolver(self.model, self.words)
+        using = (self.words, resolver.unit, resolver.window)
         self.examples = list(
             tqdm(
-                examples(data.train, self.words, resolver.unit, resolver.window),
+                itertools.chain(examples(data.train, *using), questions(data.asked, *using)),
                 desc="reading",
-                total=len(data.train),
+                total=len(data.train) + len(data.asked),
                 leave=False,
                 dynamic_ncols=True,
             )
@@ -204,7 +208,7 @@ class Run:
         total = mentions = 0.0
         batches = list(packed(self.examples, order, s.batch_pairs))
         for batch in tqdm(batches, desc=f"epoch {self.done + 1} ({name})", leave=False, dynamic_ncols=True):
-            size = sum(example.mentions for example in batch)
+            size = sum(example.lessons for example in batch)
             value = sum(self._backward(example, name, size) for example in batch)
             if not math.isfinite(value):
                 raise TrainingError(f"the loss became {value}; use a lower learning rate")
@@ -224,17 +228,26 @@ class Run:
             average.lerp_(weight.detach(), 1 - steady)
 
     def _backward(self, example: Example, name: str, size: int) -> float:
-        loss = LOSSES[name](*scored(self.model, example), example)
+        found = scored(self.model, example)
+        if example.question is None:
+            loss = LOSSES[name](*found, example)
+        else:
+            loss = self.settings.questions * answers(*found, example)
         (loss / size).backward()
         return float(loss.detach())
 
     def _judge(self) -> dict[str, float]:
-        """The development files' mean F1 of MUC, B-cubed and CEAF-e, clusters of one mention left out."""
+        """The development files' mean F1 of MUC, B-cubed and CEAF-e, clusters of one mention left out.
+
+        Of files of ambiguous pronouns GAP's F1.
+        """
         resolver = CorefResolver(self.averaged, self.words)
         found = {}
         for name, documents in self.dev.items():
             totals = score(((d.clusters, resolver.resolve(d)) for d in documents), singletons=False)
             found[name] = conll_f1(totals)
+        for name, asked in self.asked.items():
+            found[name] = score_gap(asked, resolver)["overall"].f1
         return found
 
     def _save(self) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from convai.coref.conll import read_conll, write_conll
 from convai.coref.document import Cluster, Document, Sentence
-from convai.coref.scorer.gap import read_gap, score_gap
+from convai.coref.scorer.gap import Asked, ask, is_of_name, read_gap, score_gap
 from convai.coref.scorer.winobias import find_winobias, read_winobias, score_winobias
 from convai.errors import DataError
+from tests.coref.made_up import sentence
 
 HEADER = "ID\tText\tPronoun\tPronoun-offset\tA\tA-offset\tA-coref\tB\tB-offset\tB-coref\tURL"
 TEXT = "Ann Lee met Bo Ray when he sang ."
@@ -42,6 +43,10 @@ def by_blanks(text: str) -> tuple[Document, list[tuple[int, int]]]:
     return Document("a", 0, [Sentence(words)]), places
 
 
+def asked(path: Path) -> list[Asked]:
+    return [ask(one, by_blanks) for one in read_gap(path)]
+
+
 @pytest.mark.parametrize(
     ("cluster", "answers"),
     [
@@ -54,22 +59,45 @@ def by_blanks(text: str) -> tuple[Document, list[tuple[int, int]]]:
     ],
 )
 def test_what_counts_as_the_name(cluster: Cluster, answers: tuple[bool, bool], tmp_path: Path) -> None:
-    examples = read_gap(gap_file(tmp_path, row()))
-    tally = score_gap(examples, by_blanks, Always([cluster]))["overall"]
+    tally = score_gap(asked(gap_file(tmp_path, row())), Always([cluster]))["overall"]
     assert (tally.false_positive == 1, tally.true_positive == 1) == answers
     assert tally.true_positive + tally.false_negative == 1
     assert tally.false_positive + tally.true_negative == 1
 
 
+def test_a_longer_phrase_is_the_name_where_its_head_is() -> None:
+    text = "the actress Rose , a friend of Ann , and Bo sang"
+    tags = "DT NN NNP , DT NN IN NNP , CC NNP VBD"
+    heads = "3 3 12 6 6 3 8 6 11 11 3 0"
+    deps = "det compound nsubj punct det appos case nmod punct cc conj root"
+    document = Document(
+        "a", 0, [sentence("he left", "PRP VBD", "2 0", "nsubj root"), sentence(text, tags, heads, deps)]
+    )
+    words = document.words()
+    rose, ann = (words.index("Rose"), words.index("Rose") + 1), (words.index("Ann"), words.index("Ann") + 1)
+    found = {
+        (start, end): (is_of_name(document, (start, end), rose), is_of_name(document, (start, end), ann))
+        for start, end in ((2, 5), (4, 5), (2, 10), (6, 10), (2, 13), (0, 1))
+    }
+    assert found == {
+        (2, 5): (True, False),  # the actress Rose
+        (4, 5): (True, False),
+        (2, 10): (True, False),  # the actress Rose, a friend of Ann
+        (6, 10): (False, False),  # a friend of Ann
+        (2, 13): (False, False),  # with Bo
+        (0, 1): (False, False),
+    }
+
+
 def test_pronouns_of_both_genders_are_counted_apart(tmp_path: Path) -> None:
-    examples = read_gap(gap_file(tmp_path, row(), row().replace("he\t24", "he\t24").replace("sang", "sing")))
+    examples = asked(gap_file(tmp_path, row(), row().replace("he\t24", "he\t24").replace("sang", "sing")))
     assert [one.feminine for one in examples] == [False, False]
     other = row().replace(" he sang", " Her song").replace("he\t24", "Her\t24")
-    examples = read_gap(gap_file(tmp_path, row(), other))
-    tallies = score_gap(examples, by_blanks, Always([[(3, 5), (6, 7)]]))
+    examples = asked(gap_file(tmp_path, row(), other))
+    tallies = score_gap(examples, Always([[(3, 5), (6, 7)]]))
     assert [tallies[name].f1 for name in ("overall", "masculine", "feminine")] == [1, 1, 1]
     assert (tallies["masculine"].true_positive, tallies["feminine"].true_positive) == (1, 1)
-    assert score_gap(examples, by_blanks, Always([]))["overall"].f1 == 0
+    assert score_gap(examples, Always([]))["overall"].f1 == 0
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import torch
 
 from convai.bench.coref import Plain, heads_of
 from convai.coref.model import tensors
-from convai.coref.pairs import FEATURES, Window, describe, make_pairs, summary
+from convai.coref.pairs import FEATURES, NUMBER_OF, Window, describe, make_pairs, summary
 from convai.coref.reading import FeatureReader
-from tests.coref.made_up import random_document, tiny_resolver
+from tests.coref.made_up import random_document, sentence, tiny_resolver
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -88,3 +88,23 @@ def test_rows_from_the_middle_on_have_the_pairs_that_they_have_in_the_whole() ->
     one, other = describe(table, whole, vectors), describe(table, later, vectors)
     np.testing.assert_allclose(one[0][:, begin:], other[0], atol=1e-6)
     assert one[1][begin:].tolist() == other[1].tolist()
+
+
+def test_coordinated_verbs_share_their_subject() -> None:
+    resolver = tiny_resolver()
+    text = "The king told the woman and likes her , and the queen sees her with her dog"
+    tags = "DT NN VBD DT NN CC VBZ PRP , CC DT NN VBZ PRP IN PRP$ NN"
+    heads = "2 3 0 5 3 7 3 7 13 13 12 13 3 13 17 17 13"
+    deps = "det nsubj root det obj cc conj obj punct cc det nsubj conj obj case nmod:poss obl"
+    table, _ = FeatureReader(resolver.words).read([sentence(text, tags, heads, deps)])
+    pairs = make_pairs(table, 0, resolver.window)
+    dense, _ = describe(table, pairs, resolver.unit[table.words[:, 0]])
+    heads_ = table.head.tolist()
+    mates = {
+        (heads_[i], heads_[j])
+        for i, j, found in zip(pairs.later, pairs.earlier, dense[NUMBER_OF["clause mates"]], strict=True)
+        if found
+    }
+    king, woman, her, queen, her_too, her_own, dog = 1, 4, 7, 11, 13, 15, 16
+    assert {(woman, king), (her, king), (her_too, queen), (dog, queen)} <= mates
+    assert not {(her, woman), (her_too, king), (her_own, queen), (her_own, king), (queen, king)} & mates

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +23,11 @@ from convai.coref.checkpoint import (
 )
 from convai.coref.data import Data, read_vectors
 from convai.coref.document import Document
-from convai.coref.examples import examples, packed
-from convai.coref.losses import LOSSES
+from convai.coref.examples import Question, examples, packed, questions
+from convai.coref.losses import LOSSES, answers
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
+from convai.coref.scorer.gap import Asked
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.train import LOG, STATE, Run, new_run, resume_run, scored
 from convai.errors import CheckpointError, SettingsError, TrainingError
@@ -41,6 +45,29 @@ def annotated(seed: int) -> Document:
         same.setdefault(key, []).append((start, end))
     document.clusters = sorted(sorted(c) for c in same.values() if len(c) > 1)
     return document
+
+
+def asked(seed: int, same: tuple[bool, bool] = (True, False)) -> Asked:
+    """A question of a random document: its last mention is the pronoun, two before it the names."""
+    document = random_document(seed, sentences=5)
+    table, _ = FeatureReader(tiny_resolver().words).read(document.sentences)
+    spans = list(zip(table.start.tolist(), table.end.tolist(), strict=True))
+    return Asked(document, spans[-1], (spans[2], spans[5]), same, False)
+
+
+class Files:
+    """Reads what it was given, by the names of files."""
+
+    def __init__(
+        self, documents: dict[str, list[Document]], gap: dict[str, list[Asked]] | None = None
+    ) -> None:
+        self.found, self.gap = documents, gap or {}
+
+    def documents(self, path: Path) -> list[Document]:
+        return self.found[path.name]
+
+    def asked(self, path: Path) -> list[Asked]:
+        return self.gap[path.name]
 
 
 @pytest.fixture
@@ -99,9 +126,7 @@ def test_files_are_read_once_and_resumed_from_the_run(tmp_path: Path) -> None:
     documents = {"a.conll": [annotated(i) for i in range(6)], "dev.conll": [annotated(9)]}
     np.savez(tmp_path / "v.npz", words=np.array(WORDS), vectors=vectors())
 
-    def read(path: Path) -> list[Document]:
-        return documents[path.name]
-
+    read = Files(documents)
     settings = replace(SMALL, all_pairs=0, top_pairs=0, ranking=0, likelihood=1)
     train, dev, out = [Path("a.conll")], [Path("dev.conll")], tmp_path / "out"
     new_run(train, dev, tmp_path / "v.npz", settings, out, read, skip=["made_3"])
@@ -128,9 +153,7 @@ def test_without_a_development_file_documents_are_held_out(tmp_path: Path) -> No
     settings = replace(SMALL, all_pairs=0, top_pairs=0, ranking=0, likelihood=1)
     records: list[dict[str, object]] = []
 
-    def read(path: Path) -> list[Document]:
-        return [annotated(i) for i in range(6)]
-
+    read = Files({"a": [annotated(i) for i in range(6)]})
     new_run([Path("a")], [], tmp_path / "v.npz", settings, tmp_path / "out", read, report=records.append)
     assert list(records[0]["f1"]) == ["held_out"]  # type: ignore[call-overload]
 
@@ -168,6 +191,52 @@ def test_where_single_mentions_are_marked_others_teach_nothing() -> None:
     for loss in LOSSES.values():
         changed = torch.where(partial.taught, single, single + 3)
         assert torch.allclose(loss(scores, single, partial), loss(scores, changed, partial))
+
+
+def test_the_probability_of_being_in_one_cluster_is_that_of_all_choices_of_antecedents() -> None:
+    model, words = tiny_model()
+    [example] = questions([asked(2)], words, CorefResolver(model, words).unit, model.config.window)
+    assert example.question is not None
+    assert not example.taught.any()
+    assert example.lessons == 2
+    scores, alone = (value.detach() for value in scored(model, example))
+    n = 6  # the first mentions alone, of which every way is gone through
+    kept = example.later < n
+    small = replace(
+        example, later=example.later[kept], earlier=example.earlier[kept], words=example.words[:n],
+        question=Question(5, ([1], [3, 4]), (True, False)),
+    )  # fmt: skip
+    choices: list[list[tuple[int, float]]] = []
+    for i in range(n):
+        own = small.later == i
+        weights = torch.cat((scores[kept][own], alone[i : i + 1])).softmax(0).tolist()
+        choices.append(list(zip([*small.earlier[own].tolist(), -1], weights, strict=True)))
+    together = [0.0, 0.0]
+    for way in itertools.product(*choices):
+        root = list(range(n))
+        for i, (j, _) in enumerate(way):
+            root[i] = i if j < 0 else root[j]
+        weight = math.prod(p for _, p in way)
+        together[0] += weight * (root[5] == root[1])
+        together[1] += weight * ((root[5] == root[3]) + (root[5] == root[4]))
+    expected = -math.log(together[0]) - math.log(1 - min(together[1], 1 - 1e-4))
+    assert float(answers(scores[kept], alone[:n], small)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_questions_are_learnt_beside_documents(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", words=np.array(WORDS), vectors=vectors())
+    settings = replace(SMALL, all_pairs=0, top_pairs=0, ranking=0, likelihood=12, patience=12, dropout=0.0)
+    learnt = [asked(i, (i % 2 == 0, i % 2 == 1)) for i in range(6)]
+    files = Files(
+        {"a": [annotated(i) for i in range(3)], "d": [annotated(20)]}, {"q.tsv": learnt, "e.tsv": learnt}
+    )
+    records: list[dict[str, Any]] = []
+    train, dev = [Path("a"), Path("q.tsv")], [Path("d"), Path("e.tsv")]
+    new_run(train, dev, tmp_path / "v.npz", settings, tmp_path / "out", files, report=records.append)
+    assert list(records[0]["f1"]) == ["d", "e"]
+    assert max(r["f1"]["e"] for r in records) > records[0]["f1"]["e"]
+    with pytest.raises(SettingsError, match="nothing to learn"):
+        new_run(train[1:], dev, tmp_path / "v.npz", settings, tmp_path / "other", files)
 
 
 def test_batches_are_packed_by_pairs() -> None:

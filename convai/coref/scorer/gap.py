@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from convai.coref.document import Cluster, Document, Resolver, Span
+from convai.coref.document import Document, Resolver, Span
+from convai.coref.mentions import head_of
 from convai.corpora.files import lines
 from convai.errors import DataError
 
 _COLUMNS: Final = "ID Text Pronoun Pronoun-offset A A-offset A-coref B B-offset B-coref URL".split()
 _FEMININE: Final = frozenset(("she", "her", "hers", "herself"))
+_LINKING: Final = frozenset(("IN", "TO", "CC"))
 ReadText = Callable[[str], tuple[Document, list[tuple[int, int]]]]
 """A text → its parsed document and where each word begins and ends, in characters."""
 
@@ -35,6 +37,17 @@ class Ambiguous:
     def feminine(self) -> bool:
         """Whether the pronoun is."""
         return self.text[slice(*self.pronoun)].lower() in _FEMININE
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An example in a parsed document; spans in words. (-1, -1) where the text has no such word."""
+
+    document: Document
+    pronoun: Span
+    names: tuple[Span, Span]
+    same: tuple[bool, bool]
+    feminine: bool
 
 
 @dataclass(slots=True)
@@ -101,36 +114,56 @@ def _span(row: dict[str, str], name: str, place: str) -> Span:
     return int(offset), int(offset) + len(text)
 
 
-def score_gap(examples: Iterable[Ambiguous], read: ReadText, resolver: Resolver) -> dict[str, Tally]:
+def ask(one: Ambiguous, read: ReadText) -> Asked:
+    """The example with its text read."""
+    document, places = read(one.text)
+    names = (_words(places, one.candidates[0]), _words(places, one.candidates[1]))
+    return Asked(document, _words(places, one.pronoun), names, one.same, one.feminine)
+
+
+def score_gap(examples: Iterable[Asked], resolver: Resolver) -> dict[str, Tally]:
     """Tallies of all, masculine and feminine pronouns, two answers each.
 
-    A name is the pronoun where a mention that overlaps the name and shares its last word, or is a part of it,
-    is in one cluster with a mention of exactly the pronoun.
+    The pronoun is a name where a mention of the name (`is_of_name`) is in one cluster with a mention of
+    exactly the pronoun.
     """
     tallies = {"overall": Tally(), "masculine": Tally(), "feminine": Tally()}
     for one in examples:
-        document, places = read(one.text)
-        clusters = resolver.resolve(document)
-        pronoun = _words(places, one.pronoun)
-        with_pronoun = next((c for c in clusters if pronoun in c), [])
-        for candidate, same in zip(one.candidates, one.same, strict=True):
-            found = _names(with_pronoun, _words(places, candidate), pronoun)
+        clusters = resolver.resolve(one.document)
+        cluster = next((c for c in clusters if one.pronoun in c), [])
+        for name, same in zip(one.names, one.same, strict=True):
+            found = any(is_of_name(one.document, span, name) for span in cluster)
             tallies["overall"].add(same, found)
             tallies["feminine" if one.feminine else "masculine"].add(same, found)
     return tallies
+
+
+def is_of_name(document: Document, span: Span, name: Span) -> bool:
+    """Whether a mention is of the one who is named at `name`, more or fewer words than these.
+
+    It lies within the name. Or its head is one of the name's words and nobody is coordinated with it ("Rose,
+    the actress", not "Rose and Ann"). Or it ends as the name does, and neither preposition nor conjunction
+    comes before ("the actress Rose", not "a friend of Rose").
+    """
+    start, end = span
+    if not (start < name[1] and name[0] < end):
+        return False
+    if name[0] <= start and end <= name[1]:
+        return True
+    number = document.sentence_of(start)
+    sentence, first = document.sentences[number], document.starts()[number]
+    if end == name[1] and start <= name[0]:
+        return _LINKING.isdisjoint(sentence.tags[start - first : name[0] - first])
+    if not sentence.parsed:
+        return False
+    head = first + head_of(start - first, end - first, sentence.heads)
+    if not name[0] <= head < name[1]:
+        return False
+    after = range(name[1] - first, end - first)
+    return not any(sentence.heads[i] + first == head and sentence.deps[i] == "conj" for i in after)
 
 
 def _words(places: list[tuple[int, int]], characters: Span) -> Span:
     """The words that hold these characters."""
     inside = [i for i, (start, end) in enumerate(places) if start < characters[1] and characters[0] < end]
     return (inside[0], inside[-1] + 1) if inside else (-1, -1)
-
-
-def _names(cluster: Cluster, name: Span, pronoun: Span) -> bool:
-    """Whether a mention of the cluster is the name, a part of it, or ends as the name does."""
-    for start, end in cluster:
-        if (start, end) == pronoun:
-            continue
-        if (name[0] <= start and end <= name[1]) or (end == name[1] and start <= name[0]):
-            return True
-    return False
