@@ -31,7 +31,7 @@ class CorefTrainSettings:
     """Of AdamW."""
     dropout: float = 0.3
     """Share of activations that training drops."""
-    questions: float = 4.0
+    questions: float = 2.0
     """How many mentions one answer of a file of ambiguous pronouns counts for."""
     batch_pairs: int = 12000
     """Pairs of a step: documents are put together until there are so many."""

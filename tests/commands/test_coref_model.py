@@ -85,12 +85,17 @@ def test_a_model_is_trained_and_used(
     text.write_text("\n".join(" ".join(rng.choice(WORDS) for _ in range(9)) for _ in range(200)))
     assert main(["coref", "vectors", str(text), "--out", str(made), "--size", "6"]) == 0
     small = "--all-pairs 1 --top-pairs 0 --ranking 0 --likelihood 1 --mention-size 8 --pair-size 8"
+    gap = tmp_path / "gap.tsv"
+    header = "ID Text Pronoun Pronoun-offset A A-offset A-coref B B-offset B-coref URL".split()
+    row = "x-1|mary sees john and he likes mary|he|19|mary|0|FALSE|john|10|TRUE|-".split("|")
+    gap.write_text("\t".join(header) + "\n" + "\t".join(row) + "\n")
+    files = [str(column_file), str(gap), "--dev", str(column_file), str(gap)]
     assert main(
-        ["coref", "train", str(column_file), "--vectors", str(made), "--out", str(out), "--parser", parser,
+        ["coref", "train", *files, "--vectors", str(made), "--out", str(out), "--parser", parser,
          *small.split()]
     ) == 0  # fmt: skip
     told = capsys.readouterr()
-    assert told.err.count("F1 held_out") == 2
+    assert told.err.count("F1 in 0.") == told.err.count(", gap ") == 2
     assert main(["coref", "train", "--resume", str(out)]) == 0
     assert main(["coref", "resolve", "the doctor", "--json", "--model", str(out), "--parser", parser]) == 0
 
