@@ -54,6 +54,10 @@ class LinkReader:
         except Exception as error:  # whatever a model may raise: the chat is to go on
             raise ConvaiError(f"coreference failed ({type(error).__name__}: {error})") from None
 
+    def load(self) -> None:
+        """Load now what is otherwise loaded when first asked. Raises ConvaiError where it is missing."""
+        self._worker.submit(self._loaded).result()
+
     def resolved(self, turns: Sequence[Turn]) -> Sequence[Turn]:
         """The turns as a model is to read them, their pronouns replaced; as they are where that fails.
 

@@ -92,6 +92,12 @@ def test_nothing_is_loaded_before_somebody_asks_and_then_turns_are_parsed_ahead(
         links.of([first])
 
 
+def test_loading_at_once_tells_what_is_missing() -> None:
+    LinkReader(Reader).load()  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="no model"):
+        LinkReader(failing(CheckpointError("no model"))).load()
+
+
 def test_the_history_is_resolved_or_stays_as_it_is() -> None:
     turns = [Turn(USER, "she is here")]
     links = LinkReader(Reader)  # type: ignore[arg-type]

@@ -129,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
     mood = MoodReader(lambda: EmotionClassifier.load(args.emotion_model, "int8"))
     links = LinkReader(lambda: load_chat_reader(args.coref_model, args.coref_parser))
     if args.resolved:
+        links.load()  # whoever asked for it is to know where it cannot be had
         session.history = links.resolved
     with open(os.devnull, "w") as nowhere:
         # stdout is None where the caller closed it

@@ -15,7 +15,7 @@ import pytest
 from convai import __main__ as cli
 from convai.agent import load_agent
 from convai.config import DecodingConfig
-from convai.dialog import Persona
+from convai.dialog import AGENT, USER, Persona, Turn
 from convai.persona_choice import PersonaDeck
 from convai.session import Session
 from tests.chatting import NURSE, tiny_agent
@@ -199,6 +199,21 @@ def test_wrong_models_are_one_line(tmp_path: Path, model: Path, capsys: pytest.C
     weights.write_bytes(weights.read_bytes()[:-100])
     assert run(broken) == 2
     assert error(capsys).startswith(f"{weights}: damaged or cut short")
+
+
+def test_a_resolved_history_needs_its_model(
+    tmp_path: Path, model: Path, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("spacy")
+    assert run(model, "--resolved", "--coref-model", str(tmp_path)) == 2
+    assert "no coreference model here" in capsys.readouterr().err
+    assert run(model, "--resolved") == 0
+    turns = [Turn(USER, "My sister has a dog."), Turn(AGENT, "Does she love it?")]
+    assert door.session.history is not None
+    assert [turn.text for turn in door.session.history(turns)] == [
+        "My sister has a dog.",
+        "Does your sister love the dog?",
+    ]
 
 
 @pytest.mark.parametrize("name", ["stdin", "stdout"])
