@@ -73,6 +73,12 @@ def test_christmas_has_its_tree_and_america_its_flag(classifier: EmotionClassifi
     assert america.emoji[0][0] == "\U0001f1fa\U0001f1f8"
 
 
+def test_hashtags_are_read_as_their_words(classifier: EmotionClassifier) -> None:
+    [found] = classifier.predict(["#sofurious"])
+    assert found.words == ("so", "furious")
+    assert found.best_emotion() in {"anger", "annoyance"}
+
+
 def test_int8_sees_what_float32_sees(classifier: EmotionClassifier) -> None:
     texts = [text for text, _ in PLAIN]
     for exact, fast in zip(
