@@ -43,34 +43,17 @@ def shown(writer: str | BindParameter[str]) -> ColumnElement[bool]:
 _OWNED: Final = select(conversations).where(
     conversations.c.id == bindparam("id"), conversations.c.owner == bindparam("owner")
 )
-_OWNED_LOCKED: Final = _OWNED.with_for_update(of=conversations)
-_INSIDE: Final = (messages.c.conversation == conversations.c.id,)
-_ENTERED: Final = _OWNED_LOCKED.add_columns(
-    select(func.max(messages.c.number)).where(*_INSIDE).scalar_subquery().label("last_number"),
-    exists().where(*_INSIDE, messages.c.status == STREAMING).correlate(conversations).label("drafting"),
+_OWNED_LOCKED: Final = _OWNED.with_for_update()
+_INSIDE: Final = messages.c.conversation == conversations.c.id
+_ENTERED: Final = select(
+    conversations,
+    select(func.max(messages.c.number)).where(_INSIDE).scalar_subquery().label("last_number"),
+    exists().where(_INSIDE, messages.c.status == STREAMING).correlate(conversations).label("drafting"),
     exists()
-    .where(*_INSIDE, messages.c.parent == conversations.c.leaf)
+    .where(_INSIDE, messages.c.parent == conversations.c.leaf)
     .correlate(conversations)
     .label("followed"),
-)
-_BESIDE: Final = messages.alias()
-_DRAFT: Final = (
-    select(
-        messages,
-        select(func.count())
-        .where(_BESIDE.c.conversation == messages.c.conversation, _BESIDE.c.parent == messages.c.parent)
-        .correlate(messages)
-        .scalar_subquery()
-        .label("beside"),
-    )
-    .join(conversations, conversations.c.id == messages.c.conversation)
-    .where(
-        messages.c.id == bindparam("id"),
-        conversations.c.id == bindparam("conversation"),
-        conversations.c.owner == bindparam("owner"),
-    )
-    .with_for_update(of=conversations)
-)
+).where(conversations.c.id == bindparam("id"))
 _PERSONA: Final = select(personas).where(
     personas.c.conversation == bindparam("conversation"), personas.c.version == bindparam("version")
 )
@@ -108,20 +91,9 @@ def entered(connection: Connection, owner: str, id: str) -> Row[Any]:
     `last_number` (None: there is no message), `drafting`: some reply is being written, or was, when its
     writer died; `followed`: the current branch has been gone on with. Raises NotFound.
     """
-    row = None
-    if IDENT.fullmatch(id) and owner.isprintable():
-        row = connection.execute(_ENTERED, {"id": id, "owner": owner}).one_or_none()
-    if row is None:
-        raise NotFound(f"there is no conversation {id[:64]!r}")
-    return row
-
-
-def draft(connection: Connection, owner: str, conversation: str, id: str) -> Row[Any] | None:
-    """The row of a message, its conversation locked, and how many have its parent (`beside`); or None."""
-    if not (IDENT.fullmatch(id) and IDENT.fullmatch(conversation) and owner.isprintable()):
-        return None
-    found = connection.execute(_DRAFT, {"id": id, "conversation": conversation, "owner": owner})
-    return found.one_or_none()
+    owned(connection, owner, id, lock=True)
+    # a statement of its own: one that waits for the lock sees other tables as they were before it
+    return connection.execute(_ENTERED, {"id": id}).one()
 
 
 def conversation(connection: Connection, owner: str, id: str) -> Conversation:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select,
 from convai.dialog import AGENT, USER, check_text
 from convai.store import queries
 from convai.store.base import Base, as_json, now
-from convai.store.errors import Conflict, NotFound
+from convai.store.errors import Conflict
 from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Message, Receipt
 from convai.store.tables import conversations, messages
 
@@ -202,28 +202,18 @@ class Replies(Base):
 
     def _settle(self, owner: str, conversation: str, message: str, **values: object) -> Message:
         with self.database.write() as connection:
-            draft = queries.draft(connection, owner, conversation, message)
-            if draft is None:  # say why
-                row = queries.owned(connection, owner, conversation)
-                raise NotFound(f"there is no message {message[:64]!r} in conversation {row.id}")
-            self._check_own(draft)
+            row = queries.owned(connection, owner, conversation, lock=True)
+            draft = self._own_draft(connection, row, message)
             connection.execute(CHANGE_MESSAGE, {"of_message": draft.id, **values})
-            self._change(connection, conversation, leaf=draft.id)
-            beside = (
-                [draft.id]
-                if draft.beside == 1
-                else queries.children(connection, conversation, draft.parent, self.writer)
-            )
+            self._change(connection, row.id, leaf=draft.id)
+            beside = queries.children(connection, row.id, draft.parent, self.writer)
             return queries.message_of({**draft._mapping, **values}, beside, self.writer)
 
     def _own_draft(self, connection: Connection, row: Row[Any], message: str) -> Row[Any]:
         draft = queries.message_row(connection, row.id, message, self.writer)
-        self._check_own(draft)
-        return draft
-
-    def _check_own(self, draft: Row[Any]) -> None:
         if draft.status != STREAMING or draft.writer != self.writer:
             raise Conflict("this reply is not being written here")
+        return draft
 
     def _idle(self, connection: Connection, owner: str, conversation: str) -> Row[Any]:
         """The conversation, entered, when no reply is being written; drafts of the dead are settled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +26,27 @@ def test_what_was_said_is_there_in_order(chat: Chat, where: str) -> None:
     assert chat.shown() == ["hi there", "-hello", "how are you?"]
     with Store(where) as another:
         assert Chat(another, id=chat.id).shown() == ["hi there", "-hello", "how are you?"]
+
+
+def test_two_servers_may_write_the_same_conversation(chat: Chat, where: str) -> None:
+    """Whoever waited for the other one goes on from what is there then."""
+    count, failed = 12, list[BaseException]()
+
+    def write() -> None:
+        try:
+            with Store(where) as own:
+                for _ in range(count):
+                    own.append_user(ANN, chat.id, "hi")
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(chat.shown()) == 4 * count
 
 
 def test_a_reply_is_whole_only_when_it_is_finished(chat: Chat) -> None:
