@@ -9,11 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Final
 
+from convai.aside import waited_for
 from convai.dialog import Turn
-from convai.errors import ConvaiError
 
 if TYPE_CHECKING:
     from convai.coref.chat import ChatReader, Linked
@@ -45,14 +44,8 @@ class LinkReader:
         """
         self._asked.set()
         reading: Future[list[Linked]] = self._worker.submit(self._read, list(turns))
-        try:
-            return reading.result(_PATIENCE)
-        except FutureTimeoutError:
-            raise ConvaiError("the conversation is still being read; ask again") from None
-        except ConvaiError:
-            raise
-        except Exception as error:  # whatever a model may raise: the chat is to go on
-            raise ConvaiError(f"coreference failed ({type(error).__name__}: {error})") from None
+        late, failed = "the conversation is still being read; ask again", "coreference failed"
+        return waited_for(reading, _PATIENCE, late, failed)
 
     def load(self) -> None:
         """Load now what is otherwise loaded when first asked. Raises ConvaiError where it is missing."""

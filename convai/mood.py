@@ -13,9 +13,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Final
 
+from convai.aside import waited_for
 from convai.config_values import nearest
 from convai.dialog import Turn
 from convai.errors import ConvaiError, SettingsError
@@ -51,14 +51,8 @@ class MoodReader:
 
         Raises ConvaiError, with the reason, where there is none: no model, a failure, too slow.
         """
-        try:
-            return self._start(text).result(_PATIENCE)
-        except FutureTimeoutError:
-            raise ConvaiError("the mood is still being read; ask again") from None
-        except ConvaiError:
-            raise
-        except Exception as error:  # whatever a model may raise: the chat is to go on
-            raise ConvaiError(f"the mood cannot be read ({type(error).__name__}: {error})") from None
+        late, failed = "the mood is still being read; ask again", "the mood cannot be read"
+        return waited_for(self._start(text), _PATIENCE, late, failed)
 
     def labels(self) -> tuple[str, ...]:
         """The names of the emotions that the model knows. Raises ConvaiError as `of` does."""

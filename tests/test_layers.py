@@ -78,6 +78,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "agent",
         "reply",
         "session",
+        "aside",
         "mood",
         "links",
         "explain",
