@@ -213,7 +213,8 @@ def test_a_full_queue_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     with gated(monkeypatch) as gate, serving(tmp_path, engine=engine) as server, ExitStack() as held:
         chats = [held.enter_context(server.chat()) for _ in range(3)]
         for chat in chats:
-            chat.new()
+            # a reply without a word is drawn again, and the queue may be full then: these have words
+            chat.new(settings={"seed": 1, "min_length": 8})
         for chat in chats[:2]:
             chat.done("send", text="hi")
         answer = chats[2].ask("send", request="again", text="hi")
