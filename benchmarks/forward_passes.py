@@ -1,4 +1,4 @@
-"""Single forward passes of `convai.inference`, precision by precision, beside transformers' GPT-2.
+"""Single forward passes of `convai.engine.backends`, precision by precision, beside transformers' GPT-2.
 
 `python benchmarks/forward_passes.py --size S`: random weights, one thread, everything in one process and in
 turn, milliseconds of processor time (the least and the median), so that a busy machine tells the same ratios.
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from convai.bench.sizes import SIZES
-from convai.inference import InferenceModel, Span
-from convai.inference.precision import Requested
-from convai.model import DoubleHeadsModel
+from convai.engine.backends import InferenceModel, Span
+from convai.engine.backends.precision import Requested
+from convai.model.double_heads import DoubleHeadsModel
 
 PROMPT: Final = 147
 PRECISIONS: Final[tuple[Requested, ...]] = ("int8", "float32", "bf16")

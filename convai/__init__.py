@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convai.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.errors import ConvaiError
+from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
+from convai.core.errors import ConvaiError
 
 if TYPE_CHECKING:
-    from convai.agent import Agent, load_agent
+    from convai.conversation.agent import Agent, load_agent
 
 __version__ = "0.1.0"
 __all__ = ["AGENT", "USER", "Agent", "ConvaiError", "Dialog", "Persona", "Turn", "load_agent"]
@@ -20,7 +20,7 @@ __all__ = ["AGENT", "USER", "Agent", "ConvaiError", "Dialog", "Persona", "Turn",
 def __getattr__(name: str) -> Any:
     """Load the torch-dependent part of the public API on first use (PEP 562)."""
     if name in ("load_agent", "Agent"):
-        from convai import agent
+        from convai.conversation import agent
 
         return getattr(agent, name)
     raise AttributeError(f"module 'convai' has no attribute {name!r}")

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 import convai
-from convai.errors import ConvaiError, ReportedElsewhere
+from convai.core.errors import ConvaiError, ReportedElsewhere
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -143,8 +143,8 @@ def _load(name: str) -> Command:
 def _accept_any_text() -> None:
     """Let junk bytes through the standard streams, so that they are refused by name and not by a crash.
 
-    What cannot be decoded on stdin arrives as surrogates, which `convai.dialog.check_text` refuses; what the
-    terminal's encoding cannot show is written as an escape.
+    What cannot be decoded on stdin arrives as surrogates, which `convai.core.dialog.check_text` refuses;
+    what the terminal's encoding cannot show is written as an escape.
     """
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):

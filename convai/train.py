@@ -1,281 +1,358 @@
-"""Training: both objectives, under ignite, resumable to the bit.
-
-`fit` runs one training. What it learns from is a StepSource (convai.datasets); every step is a list of
-micro-batches whose summed losses are divided by the labels and choices of the whole step, so that
-accumulating gradients, or spreading a step over processes, equals one big batch exactly.
-"""
+"""A training from beginning to end: files in, a finished model folder out, resumable in between."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import dataclasses
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine, Events
 
-from convai.batches import Batch
-from convai.config import TrainConfig
-from convai.datasets import StepSource
-from convai.distillation import Distiller
-from convai.errors import TrainingError
-from convai.losses import compute_losses
-from convai.model import DoubleHeadsModel
-from convai.precision import autocast_dtype
-from convai.training.optim import Optimizers
-from convai.training.parallel import Replicas, seed_pass
-from convai.training.prefetch import prefetched
-from convai.training.processes import after_first, is_first, reduced
-from convai.training.rates import rate_factor
-from convai.training.run_folder import RunFolder
-from convai.training.unfreezing import Unfreezing, keep_last_blocks
+from convai import __version__
+from convai.conversation.agent import SETTINGS, Agent, model_folder, read_settings, training_config
+from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
+from convai.core.settings import DecodingConfig, TrainConfig
+from convai.evaluation.metrics import hits_at_k, perplexity
+from convai.evaluation.scoring import reply_windows, score_windows
+from convai.model import adapters as lora
+from convai.model.checkpoint import load_config, load_model, read_json
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Shape
+from convai.text.segments import EncodedDialog
+from convai.text.tokenizer import Tokenizer
+from convai.training import apex
+from convai.training.autocast import autocast_dtype, settled
+from convai.training.distillation import Distiller
+from convai.training.loop import Trainer, memory_mends
+from convai.training.model_card import write_card
+from convai.training.prepare import Files, Prepared, prepare, texts
+from convai.training.processes import barrier, first_here, from_first, is_first, reduced
+from convai.training.reporting import Reporter, draw_curves
+from convai.training.run_folder import RUN, RunFolder
+from convai.training.teacher import Teacher
 
-LOG_EVERY = 10
-
-Validate = Callable[[DoubleHeadsModel], dict[str, float]]
-SaveModel = Callable[[DoubleHeadsModel, Path], None]
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands: what a checkpoint stores besides weights and optimizer."""
-
-    step: int = 0
-    best: float = math.inf
-    bad_validations: int = 0
-    targets_seen: int = 0
-    seconds: float = 0.0
+HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
 
 
-@dataclass
-class Trainer:
-    """One training run of `model`; see `fit`."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a model comes from: the folder (or hub name) to tune, or the shape of a fresh one."""
 
-    model: DoubleHeadsModel
-    source: StepSource
-    config: TrainConfig
-    folder: RunFolder
-    save_model: SaveModel
-    """Writes what `resume` loads again."""
-    validate: Validate | None = None
-    report: Callable[[dict[str, Any]], None] = field(default=lambda record: None)
-    progress: Progress = field(default_factory=Progress)
-    distiller: Distiller | None = None
-    """A teacher's part in the losses, if there is a teacher."""
-    ship: SaveModel | None = None
-    """Writes the finished model, where that is another than what goes into a checkpoint."""
+    model: str | None = None
+    shape: Path | None = None
+    tokenizer: Path | None = None
+    teacher: str | None = None
 
-    def __post_init__(self) -> None:
-        if self.config.last_blocks is not None:
-            keep_last_blocks(self.model, self.config.last_blocks)
-        self.optimizers = Optimizers(self.model, self.config)
-        if self.distiller is not None:
-            self.optimizers.add(self.distiller.parameters())
-        self.replicas = Replicas(self.model, self.distiller or compute_losses)
-        per_epoch = self.source.steps_per_epoch
-        self.total_steps = self.config.steps or max(1, round(self.config.epochs * per_epoch))
-        self.unfreezing = Unfreezing(self.model, self.config, per_epoch, self.total_steps)
-        self.autocast = autocast_dtype(self.config.precision, self.model.device)
-        self.scaler = torch.amp.GradScaler(enabled=self.autocast is torch.float16)
 
-    # -- one step ----------------------------------------------------------------------------------
+def new_run(
+    files: Files,
+    start: Start,
+    config: TrainConfig,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    command: str = "",
+) -> None:
+    """Train on `files` and leave the model in `out`, with card, curves and log.
 
-    def step(self, engine: Engine, micro_batches: list[Batch]) -> dict[str, float]:
-        """Gradients of all micro-batches, one clip, one update."""
-        config, rank, world = self.config, idist.get_rank(), idist.get_world_size()
-        self.model.train()
-        self.unfreezing.set(self.progress.step)
-        self.optimizers.set_rate(rate_factor(self.progress.step, self.total_steps, config))
-        distiller = self.distiller
-        counts = torch.tensor(
-            [
-                sum(b.n_labels for b in micro_batches),
-                sum(b.n_choices for b in micro_batches),
-                sum(distiller.n_tokens(b) for b in micro_batches) if distiller else 0,
-            ]
-        )
-        n_labels, n_choices, n_tokens = (max(1, int(n)) for n in reduced(counts))
-        lm = mc = 0.0
-        hits = 0
-        taught = [0.0, 0.0, 0.0]
-        for number, batch in enumerate(micro_batches, 1):
-            batch = batch.to(self.model.device)
-            seed_pass(config.seed, self.progress.step, (number - 1) * world + rank)
-            with self.replicas.summing(last=number == len(micro_batches)):
-                with torch.autocast(self.model.device.type, self.autocast, enabled=self.autocast is not None):
-                    losses = self.replicas.losses(batch)
-                    loss = config.lm_coef * losses.lm / n_labels + config.mc_coef * losses.mc / n_choices
-                    if distiller is not None:
-                        loss = loss + config.soft_lm_coef * losses.soft_lm / n_labels
-                        loss = loss + config.soft_mc_coef * losses.soft_mc / n_choices
-                        loss = loss + config.hidden_coef * losses.states / n_tokens
-                # the mean over processes that comes is to be the sum
-                self.scaler.scale(loss * world).backward()
-            lm += float(losses.lm.detach())
-            mc += float(losses.mc.detach())
-            hits += losses.hits
-            for i, value in enumerate((losses.soft_lm, losses.soft_mc, losses.states)):
-                taught[i] += float(value.detach()) if isinstance(value, torch.Tensor) else value
-        norm = self._update()
-        sums = reduced(torch.tensor([lm, mc, float(hits), *taught], dtype=torch.float64))
-        self.progress.step += 1
-        self.progress.targets_seen += n_labels
-        from_teacher = {
-            "soft_lm_loss": float(sums[3]) / n_labels,
-            "soft_mc_loss": float(sums[4]) / n_choices,
-            "hidden_loss": float(sums[5]) / n_tokens,
-        }
-        return {
-            "lm_loss": float(sums[0]) / n_labels,
-            "mc_loss": float(sums[1]) / n_choices,
-            "train_hits@1": float(sums[2]) / n_choices,
-            **(from_teacher if distiller is not None else {}),
-            "grad_norm": norm,
-            "targets": n_labels,
-        }
-
-    def _update(self) -> float:
-        for optimizer, _ in self.optimizers.parts:
-            self.scaler.unscale_(optimizer)
-        norm = float(self.optimizers.clip(self.config.max_norm))
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
-            raise TrainingError(
-                f"step {self.progress.step + 1}: the loss is not a number; the last checkpoint is intact. "
-                f"Lower --lr (now {self.config.lr:g}) or use --precision float32, and "
-                f"--resume {self.folder.path}"
-            )
-        for optimizer, _ in self.optimizers.parts:
-            self.scaler.step(optimizer)
-        self.scaler.update()
-        self.optimizers.zero_grad()
-        return norm
-
-    # -- state -------------------------------------------------------------------------------------
-
-    def state(self) -> dict[str, Any]:
-        """All that an exact continuation needs, as plain values and tensors."""
-        p = self.progress
-        return {
-            "step": p.step,
-            "progress": {name: getattr(p, name) for name in Progress.__slots__},
-            "optimizers": self.optimizers.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "distiller": self.distiller.state_dict() if self.distiller is not None else {},
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; the model's weights are loaded separately."""
-        self.progress = Progress(**state["progress"])
-        self.optimizers.load_state_dict(state["optimizers"])
-        self.scaler.load_state_dict(state["scaler"])
-        if self.distiller is not None:
-            self.distiller.load_state_dict(state["distiller"])
-
-    def save(self) -> None:
-        """A checkpoint of this step, by the first process alone."""
-        if is_first():
-            self.folder.save(
-                self.progress.step, self.state(), lambda folder: self.save_model(self.model, folder)
-            )
-        after_first()
-
-    def save_finished(self) -> None:
-        """The model as it stands, in the run's folder, ready to talk."""
-        (self.ship or self.save_model)(self.model, self.folder.path)
-
-    # -- the run -----------------------------------------------------------------------------------
-
-    def fit(self) -> None:
-        """Run to the last step (or until validation stops improving), from wherever `progress` stands.
-
-        Raises TrainingError on a loss that is not a number, a full disk, or exhausted memory; the last
-        checkpoint is then intact.
-        """
-        engine = Engine(self.step)
-        started = time.monotonic() - self.progress.seconds
-        window = [time.monotonic(), 0.0]
-
-        @engine.on(Events.ITERATION_COMPLETED)
-        def log(engine: Engine) -> None:
-            p = self.progress
-            p.seconds = time.monotonic() - started
-            output = engine.state.output
-            window[1] += output["targets"]  # type: ignore[index]
-            if p.step % LOG_EVERY and p.step != self.total_steps:
-                return
-            now = time.monotonic()
-            rate = window[1] / max(1e-9, now - window[0])
-            window[:] = [now, 0.0]
-            record = {"step": p.step, "of": self.total_steps, "seconds": round(p.seconds, 1), **output}  # type: ignore[dict-item]
-            record |= {
-                "lr": self.config.lr * rate_factor(p.step - 1, self.total_steps, self.config),
-                "targets_per_s": round(rate, 1),
-                "seconds_left": round((self.total_steps - p.step) * p.seconds / max(1, p.step)),
+    Raises DataError, CheckpointError or TrainingError, one line each; nothing is written before the data
+    and the model have been read.
+    """
+    torch.manual_seed(config.seed)
+    described = files.describe()
+    same_files(described)
+    if (out / RUN).exists():
+        raise TrainingError(f"{out}: holds a run already; go on with --resume {out}, or choose another --out")
+    teacher = Teacher.load(start.teacher) if start.teacher is not None else None
+    if teacher is not None and start.shape is not None and start.tokenizer is None:
+        start = dataclasses.replace(start, tokenizer=teacher.folder)  # one vocabulary for both
+    with memory_mends(config):
+        model, tokenizer, settings = build(files, start, config)
+    positions = [m.config.n_positions for m in (model, teacher.model if teacher else model)]
+    values: dict[str, Any] = {
+        "row_tokens": min(config.row_tokens, *positions),
+        "precision": from_first(settled(config.precision, model.device)),
+    }
+    config = dataclasses.replace(config, **values)
+    distiller = teacher.distiller(model, tokenizer, config) if teacher is not None else None
+    prepared = prepare(files, tokenizer, config, cache=cache)
+    folder = RunFolder(out)
+    trainer = make_trainer(model, tokenizer, settings, prepared, config, folder, distiller)
+    barrier()  # everybody has looked whether the folder is free
+    if is_first():
+        folder.start(
+            {
+                "convai": __version__,
+                "command": command,
+                "processes": idist.get_world_size(),
+                "files": described,
+                "config": dataclasses.asdict(config),
+                "started_from": start.model,
+                "teacher": teacher.describe() if teacher is not None else None,
+                "settings": settings,
             }
-            self._record(record)
-
-        @engine.on(Events.ITERATION_COMPLETED)
-        def look(engine: Engine) -> None:
-            p, config = self.progress, self.config
-            last = p.step >= self.total_steps
-            if self.validate and (last or (config.eval_every and p.step % config.eval_every == 0)):
-                if not self._validated():
-                    engine.terminate()
-            if p.step % config.save_every == 0 or last or engine.should_terminate:
-                self.save()
-                window[0] = time.monotonic()
-
-        left = self.total_steps - self.progress.step
-        if self.progress.step == 0:
-            self.save()  # so that a run killed early can go on too
-        if left > 0:
-            steps = self.source.steps(self.progress.step, rank=idist.get_rank(), world=idist.get_world_size())
-            ahead = prefetched(steps)
-            try:
-                with memory_mends(self.config):
-                    engine.run(ahead, max_epochs=1, epoch_length=left)
-            finally:
-                ahead.close()
-
-    def _validated(self) -> bool:
-        """Validate, keep the best model; False when patience is at its end."""
-        assert self.validate is not None
-        p = self.progress
-        scores = self.validate(self.model)
-        self._record({"step": p.step, **{f"valid_{name}": value for name, value in scores.items()}})
-        if scores["loss"] < p.best:
-            p.best, p.bad_validations = scores["loss"], 0
-            if is_first():
-                self.save_finished()
-            after_first()
-        else:
-            p.bad_validations += 1
-        return not self.config.patience or p.bad_validations < self.config.patience
-
-    def _record(self, record: dict[str, Any]) -> None:
-        if is_first():
-            self.folder.log(record)
-            self.report(record)
+        )
+    barrier()
+    _run(trainer)
 
 
-@contextmanager
-def memory_mends(config: TrainConfig) -> Iterator[None]:
-    """Exhausted memory in the context becomes the TrainingError that names the options which take less."""
+def resume_run(out: Path, *, cache: Path | None = None) -> None:
+    """Go on with the run in `out` from its last checkpoint, to the same weights as without the break.
+
+    Another number of processes shares the same steps. Raises SettingsError where they cannot be shared.
+    """
+    folder = RunFolder(out)
+    description = folder.description()
+    if "convai" not in description:
+        raise CheckpointError(
+            f"{out / RUN}: not written by convai; give --resume the --out folder of a `convai train`"
+        )
     try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not known and "allocate memory" not in str(error):
-            raise
-        less = ["use fewer --distractors", "shorter --row-tokens", "or a smaller model"]
-        if not config.gradient_checkpointing:
-            less.insert(0, "add --gradient-checkpointing")
+        # JSON has no tuples
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in description["config"].items()
+        }
+        config = spread(TrainConfig(**values), description.get("processes", 1), out)
+        files = Files.from_description(description["files"])
+        settings = description["settings"]
+        taught = description.get("teacher")  # runs of earlier versions had none
+        teacher = Teacher.from_description(taught) if taught is not None else None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{out / RUN}: not written by this version of convai ({error})") from None
+    same_files(description["files"])
+    checkpoints = folder.checkpoints()
+    if not checkpoints:
+        raise CheckpointError(f"{out}: no checkpoint was completed; delete the folder and start again")
+    last = checkpoints[-1]
+    state = folder.load_state(last)
+    torch.manual_seed(config.seed)
+    model = load_model(last)
+    tokenizer = Tokenizer.load(last)
+    model = prepared_for_training(model, config)
+    if config.lora_rank:
+        lora.load_adapter(model, last / lora.ADAPTER)
+    distiller = teacher.distiller(model, tokenizer, config) if teacher is not None else None
+    prepared = prepare(files, tokenizer, config, cache=cache)
+    trainer = make_trainer(model, tokenizer, settings, prepared, config, folder, distiller)
+    if state["step"] >= trainer.total_steps:
         raise TrainingError(
-            f"out of memory: lower --batch-tokens (now {config.batch_tokens}) and raise --accumulation as "
-            "much, " + ", ".join(less)
-        ) from error
+            f"{out}: the run is finished ({state['step']} steps); start a new one with --model {out}"
+        )
+    trainer.load_state(state)
+    barrier()  # everybody has read what the first one is about to write
+    if is_first():
+        folder.rewind(state["step"])
+    _run(trainer)
+
+
+def spread(config: TrainConfig, processes: int, out: Path) -> TrainConfig:
+    """`config` of a run begun by `processes`, for as many as there are now: the same passes a step."""
+    passes, world = config.accumulation * processes, idist.get_world_size()
+    if passes % world:
+        fitting = ", ".join(str(n) for n in range(1, passes + 1) if passes % n == 0)
+        raise SettingsError(
+            f"{out}: a step of this run is {passes} forward passes (--accumulation {config.accumulation}, "
+            f"processes: {processes}), which {world} processes cannot share evenly: start a number out of "
+            f"{fitting} (torchrun --nproc-per-node), or a new run with another --accumulation"
+        )
+    return dataclasses.replace(config, accumulation=passes // world)
+
+
+def same_files(description: dict[str, Any]) -> None:
+    """Raise DataError where this process' files are not those of the first one (another machine's, say)."""
+    groups = [*description["dialogs"], *description["text"], description["valid"]]
+    here = " ".join(entry["sha256"] for entry in groups if entry)
+    if from_first(here) != here:
+        raise DataError(
+            f"{socket.gethostname()}: the files here are not those of the first process; copy them to every "
+            "machine"
+        )
+
+
+def build(
+    files: Files, start: Start, config: TrainConfig
+) -> tuple[DoubleHeadsModel, Tokenizer, dict[str, Any]]:
+    """Model, tokenizer and shipped settings that a new run begins with."""
+    if start.shape is not None:
+        if start.model is not None:
+            raise TrainingError("--model and --config exclude each other: tune a model, or train a fresh one")
+        if config.lora_rank or config.last_blocks is not None:
+            option = "--lora-rank" if config.lora_rank else "--last-blocks"
+            raise TrainingError(
+                f"{option}: most of a fresh model would never learn; leave it out, or tune a --model"
+            )
+        shape = Shape.from_hf(read_json(start.shape), str(start.shape))
+        if start.tokenizer is not None:
+            tokenizer = Tokenizer.load(start.tokenizer)
+        else:
+            # one process trains it, the others wait
+            made = Tokenizer.train(texts(files), shape.vocab_size).to_json() if is_first() else ""
+            tokenizer = Tokenizer.from_json(from_first(made))
+        fresh = DoubleHeadsModel(shape.replace(vocab_size=tokenizer.vocab_size))
+        fresh.init_weights(positions="sinusoid")
+        return prepared_for_training(fresh, config), tokenizer, {}
+    folder = local_folder(start.model)
+    model = load_model(folder)
+    tokenizer, added = Tokenizer.load_pretrained(folder)
+    if tokenizer.vocab_size - added > model.config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the model knows {model.config.vocab_size} tokens, its tokenizer gives "
+            f"{tokenizer.vocab_size - added}; take both from the same place"
+        )
+    if tokenizer.vocab_size > model.config.vocab_size:
+        model.resize_vocabulary(tokenizer.vocab_size)
+    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
+    read_settings(folder)  # refuse damaged settings now, not after the training
+    training_config(folder)
+    model = prepared_for_training(model, config)
+    if added and config.last_blocks is not None:
+        raise TrainingError(
+            f"--last-blocks: {folder.name} does not know the control tokens yet, and its embeddings "
+            "have to learn them; leave it out (--lora-rank learns them too)"
+        )
+    if config.lora_rank:
+        lora.adapt(model, config, fresh=range(tokenizer.vocab_size - added, tokenizer.vocab_size))
+    return model, tokenizer, settings
+
+
+def local_folder(model: str | None) -> Path:
+    """The folder of `model`; the well-known names are fetched from the Hugging Face hub."""
+    if model in HUB_NAMES and not Path(str(model)).exists():
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        patterns = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer*.json"]
+        try:
+            with first_here():
+                return Path(
+                    snapshot_download(
+                        str(model), allow_patterns=patterns, local_files_only=idist.get_local_rank() > 0
+                    )
+                )
+        except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(
+                f"{model}: cannot be fetched from the hub ({reason}); name a folder with its files"
+            ) from None
+    return model_folder(model)
+
+
+def prepared_for_training(model: DoubleHeadsModel, config: TrainConfig) -> DoubleHeadsModel:
+    """`model` with the run's dropout and match head, on this process' device."""
+    shape = model.config
+    if config.dropout is not None:
+        shape = shape.replace(embd_pdrop=config.dropout, resid_pdrop=config.dropout, attn_pdrop=0.0)
+    if config.match_size is not None:
+        shape = shape.replace(match_size=config.match_size)
+    if shape != model.config:
+        # a block keeps the rate it was built with: rebuild around the same weights
+        changed = DoubleHeadsModel(shape)
+        same_head = shape.match_size == model.config.match_size
+        kept = {n: p for n, p in model.state_dict().items() if same_head or not n.startswith("match_head.")}
+        changed.load_state_dict(kept, strict=False)
+        model = changed
+    model.gradient_checkpointing = config.gradient_checkpointing
+    if (config.apex_adam or config.apex_layer_norm) and idist.device().type != "cuda":
+        option = "--apex-adam" if config.apex_adam else "--apex-layer-norm"
+        raise SettingsError(f"{option}: apex computes on NVIDIA GPUs, and there is none here; leave it out")
+    if config.apex_layer_norm:
+        apex.fuse_layer_norms(model)
+    return model.float().to(idist.device())
+
+
+def make_trainer(
+    model: DoubleHeadsModel,
+    tokenizer: Tokenizer,
+    settings: dict[str, Any],
+    prepared: Prepared,
+    config: TrainConfig,
+    folder: RunFolder,
+    distiller: Distiller | None = None,
+) -> Trainer:
+    """The trainer of a new or resumed run, with its way to save and to validate."""
+    decoding = DecodingConfig(**settings.get("decoding", {}))
+
+    def save(network: DoubleHeadsModel, path: Path) -> None:
+        shipped = Agent(network, tokenizer, decoding)
+        if "max_history" in settings:
+            shipped.max_history = settings["max_history"]
+        shipped.training = settings.get("training", {})
+        shipped.save(path)
+
+    def save_parts(network: DoubleHeadsModel, path: Path) -> None:
+        lora.save_adapter(network, path / lora.ADAPTER)
+        save(lora.base(network), path)
+
+    def save_sum(network: DoubleHeadsModel, path: Path) -> None:
+        lora.save_adapter(network, path / lora.ADAPTER)
+        save(lora.merged(network), path)
+
+    validate = validator(prepared.valid, tokenizer, config) if prepared.valid else None
+    trainer = Trainer(model, prepared.source, config, folder, save, validate, distiller=distiller)
+    if lora.is_adapted(model):
+        trainer.save_model, trainer.ship = save_parts, save_sum
+    return trainer
+
+
+def validator(
+    dialogs: list[EncodedDialog], tokenizer: Tokenizer, config: TrainConfig
+) -> Callable[[DoubleHeadsModel], dict[str, float]]:
+    """A function that scores a model on `dialogs`, as `convai evaluate` does with a history of 2.
+
+    Every process scores its share of the replies and returns the scores of all.
+    """
+
+    def validate(model: DoubleHeadsModel) -> dict[str, float]:
+        windows = list(reply_windows(dialogs, max_history=2, n_positions=model.config.n_positions))
+        scores = score_windows(
+            model,
+            tokenizer,
+            windows[idist.get_rank() :: idist.get_world_size()],
+            batch_tokens=config.batch_tokens,
+            autocast=autocast_dtype(config.precision, model.device),
+        )
+        ranked = [c for c in scores.choices if c]
+        hits = hits_at_k(ranked, [len(c) - 1 for c in ranked]) * len(ranked) if ranked else 0.0
+        choice = -sum(float(torch.tensor(c).log_softmax(0)[-1]) for c in ranked)
+        mine = [sum(scores.nll), sum(scores.tokens), choice, hits, len(ranked)]
+        nll, tokens, choice, hits, n_ranked = reduced(torch.tensor(mine, dtype=torch.float64)).tolist()
+        n_tokens = max(1, round(tokens))
+        lm = nll / n_tokens
+        result = {"loss": config.lm_coef * lm, "lm_loss": lm, "ppl": perplexity(nll, n_tokens)}
+        if n_ranked and config.layout != "stream":
+            mc = choice / n_ranked
+            result["hits@1"] = hits / n_ranked
+            result["mc_loss"] = mc
+            result["loss"] += config.mc_coef * mc
+        return result
+
+    return validate
+
+
+def finish(trainer: Trainer) -> None:
+    """The finished model, its curves and its card, in the run's folder."""
+    folder = trainer.folder
+    if trainer.validate is None:
+        trainer.save_finished()
+    records = folder.records()
+    draw_curves(records, folder.path / "curves.png")
+    write_card(folder.path, folder.description(), load_config(folder.path), records)
+
+
+def _run(trainer: Trainer) -> None:
+    reporter = None
+    if is_first():
+        reporter = Reporter(trainer.folder.path, trainer.total_steps, trainer.progress.step)
+        trainer.report = reporter
+    try:
+        trainer.fit()
+    finally:
+        if reporter is not None:
+            reporter.close()
+    if is_first():
+        finish(trainer)
+    barrier()

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from convai.agent import Agent
-from convai.config import DecodingConfig
-from convai.dialog import Persona
+from convai.conversation.agent import Agent
+from convai.conversation.session import Session
+from convai.core.dialog import Persona
+from convai.core.settings import DecodingConfig
 from convai.engine import Event, Finished, Request, Token
-from convai.session import Session
-from convai.tokenizer import Tokenizer
+from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
 
 NURSE = Persona(("i am a nurse.", "i have two dogs."))

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from convai import segments
-from convai.config import DecodingConfig
-from convai.decoding import ReplyBans, RowSettings, next_tokens, row_generator
-from convai.dialog import AGENT
+from convai.core.dialog import AGENT
+from convai.core.settings import DecodingConfig
+from convai.decoding import RowSettings, next_tokens, row_generator
 from convai.engine import Engine, Event, Finished, Request
-from convai.model import DoubleHeadsModel
-from convai.model_config import Family
-from convai.segments import EncodedTurn, build_prompt
-from convai.tokenizer import Tokenizer
+from convai.engine.bans import ReplyBans
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Family
+from convai.text import segments
+from convai.text.segments import EncodedTurn, build_prompt
+from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
 
 BYTES = Tokenizer.byte_level()

@@ -17,7 +17,7 @@ import pytest
 
 import convai
 from convai import __main__ as cli
-from convai.errors import ConvaiError, DataError
+from convai.core.errors import ConvaiError, DataError
 
 ROOT = Path(__file__).parent.parent
 HELPERS = (
@@ -25,9 +25,7 @@ HELPERS = (
     "common",
     "bench_coref",
     "bench_emotion",
-    "bench_finetune",
     "bench_inference",
-    "bench_memory",
     "bench_server",
     "coref_model",
     "coref_parser",
@@ -281,7 +279,7 @@ def test_text_that_the_terminal_cannot_show_is_escaped() -> None:
 
 
 def test_junk_bytes_on_stdin_are_refused_by_name() -> None:
-    body = "from convai.dialog import check_text; check_text(sys.stdin.readline(), 'stdin:1')"
+    body = "from convai.core.dialog import check_text; check_text(sys.stdin.readline(), 'stdin:1')"
     done = subprocess.run(in_process(body), cwd=ROOT, input=b"\xff\xfe\n", capture_output=True, timeout=60)
     assert done.returncode == 2
     assert re.fullmatch(rb"convai: error: stdin:1: [^\n]+ UTF-8\?\n", done.stderr)

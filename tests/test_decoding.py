@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from convai import decoding
-from convai.config import DecodingConfig
+from convai.core.errors import ConvaiError, SettingsError
+from convai.core.settings import DecodingConfig
 from convai.decoding import (
     NgramBan,
     RowSettings,
@@ -34,7 +35,6 @@ from convai.decoding import (
     sample,
     top_alternatives,
 )
-from convai.errors import ConvaiError, SettingsError
 
 INF = math.inf
 EOS = 1

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from convai.__main__ import main
-from convai.corpora import read, write
-from convai.resources import data_dir
+from convai.core.resources import data_dir
+from convai.text.corpora import read, write
 
 SHAPE = {"model_type": "gpt2", "vocab_size": 400, "n_positions": 256, "n_embd": 16, "n_layer": 1, "n_head": 2}
 QUICK = ["--steps", "2", "--eval-every", "0", "--eval-dialogs", "2", "--batch-tokens", "1024"]

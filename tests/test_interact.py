@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
-from convai.errors import ConvaiError, DataError, SettingsError
-from convai.interact import Chat, answer_lines, interact
-from convai.persona_choice import PersonaDeck
-from convai.session import Session
+from convai.conversation.session import Session
+from convai.core.errors import ConvaiError, DataError, SettingsError
+from convai.interact import answer_lines, interact
+from convai.terminal.chat import Chat
 from convai.terminal.screen import Screen
+from convai.text.personas import PersonaDeck
 from tests.chatting import NURSE, ScriptedEngine, scripted, tiny_agent
 
 ROOT = Path(__file__).parent.parent

@@ -1,8 +1,8 @@
 """Imports point down only, and importing does nothing heavy: the rules of the project's layout, held here.
 
-A module may import from its own layer and from those below. Every import counts, also one inside a function
-or for type checking only; the one exception is the public API in convai/__init__.py, which loads what it
-offers on first use.
+A folder is a floor: it imports only itself and the floors below. Every import counts, also one inside a
+function or for type checking only; the one exception is the public API in convai/__init__.py, which loads
+what it offers on first use.
 """
 
 from __future__ import annotations
@@ -17,88 +17,30 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "convai"
 
-LAYERS: dict[int, tuple[str, ...]] = {
-    # Words and settings: standard library only.
-    0: (
-        "",
-        "errors",
-        "atomic",
-        "dialog",
-        "config",
-        "model_config",
-        "protocol",
-        "metrics",
-        "resources",
-        "config_values",
-        "safe_text",
-    ),
-    # Text to ids.
-    1: (
-        "segments",
-        "text",
-        "tokenizer",
-        "corpora",
-        "encoding",
-        "encoded",
-        "datasets",
-        "streams",
-        "batches",
-        "baselines",
-        "persona_choice",
-        "transcript",
-        "cards",
-        "ngram_lm",
-    ),
-    # Numbers.
-    2: (
-        "attention",
-        "cross_entropy",
-        "cache",
-        "inference",
-        "model",
-        "checkpoint",
-        "growth",
-        "averaging",
-        "matching",
-        "precision",
-        "hidden_states",
-        "soft_targets",
-        "distillation",
-        "losses",
-        "scoring",
-        "heads",
-        "sampling",
-        "decoding",
-        "inference",
-    ),
-    # Inference, and the side models.
-    3: ("engine", "emotion", "coref"),
-    # Use.
-    4: (
-        "agent",
-        "reply",
-        "session",
-        "aside",
-        "mood",
-        "links",
-        "explain",
-        "store",
-        "convert",
-        "training",
-        "train",
-        "evaluate",
-        "evaluation",
-    ),
-    # Doors.
-    5: ("interact", "terminal", "bench", "server", "commands", "__main__"),
-}
-"""Layer → modules; the name of a package stands for everything in it, and "" for convai/__init__.py.
+FLOORS = (
+    "core",
+    "text",
+    "model",
+    "decoding",
+    "emotion",
+    "coref",
+    "engine",
+    "conversation",
+    "store",
+    "training",
+    "evaluation",
+    "train",
+    "server",
+    "terminal",
+    "interact",
+    "bench",
+    "commands",
+    "__main__",
+)
+"""The entries of the package, from the bottom up: each imports only itself and those before it."""
 
-The names are the plan: one may stand here before its module is written.
-"""
-
-SEPARATE = ("engine", "emotion", "coref")
-"""Packages of one layer that know nothing of each other."""
+SEPARATE = ("emotion", "coref")
+"""What reads along: neither imports the other."""
 
 HEAVY = {
     "torch",
@@ -112,12 +54,12 @@ HEAVY = {
     "sqlalchemy",
 }
 
-LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
+FLOOR_OF = {name: floor for floor, name in enumerate(FLOORS)}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
-    """convai/corpora/files.py → convai.corpora.files."""
+    """convai/text/corpora/files.py → convai.text.corpora.files."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -126,12 +68,13 @@ MODULES = {module_name(path): path for path in FILES}
 
 
 def part_of(module: str) -> str:
-    """convai.corpora.files → corpora; convai → the empty name."""
+    """convai.text.corpora.files → corpora; convai → the empty name."""
     return module.split(".")[1] if "." in module else ""
 
 
-def layer_of(module: str) -> int | None:
-    return LAYER_OF.get(part_of(module))
+def floor_of(module: str) -> int | None:
+    """Where `module` stands in FLOORS; convai/__init__.py is below everything."""
+    return FLOOR_OF.get(part_of(module)) if "." in module else -1
 
 
 def imports_of(tree: ast.AST) -> list[tuple[int, str]]:
@@ -168,16 +111,16 @@ def top_imports_of(tree: ast.Module) -> list[tuple[int, str]]:
 
 def upward(module: str, imports: list[tuple[int, str]]) -> list[str]:
     """The imports that `module` may not make, each as a line to read."""
-    own = layer_of(module)
+    own = floor_of(module)
     assert own is not None
     wrong = []
     for line, target in imports:
         if target.split(".")[0] != "convai":
             continue
-        other = layer_of(target)
+        other = floor_of(target)
         first, second = part_of(module), part_of(target)
         if other is None or other > own:
-            wrong.append(f"line {line}: {module} (L{own}) imports {target} (L{other})")
+            wrong.append(f"line {line}: {module} (floor {own}) imports {target} (floor {other})")
         elif first != second and first in SEPARATE and second in SEPARATE:
             wrong.append(
                 f"line {line}: {module} imports {target}, and they are to know nothing of each other"
@@ -191,13 +134,13 @@ def parse(module: str) -> ast.Module:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_has_a_layer_and_imports_point_down(module: str) -> None:
-    assert layer_of(module) is not None, f"{module} is in no layer: add it to LAYERS in {Path(__file__).name}"
+    assert floor_of(module) is not None, f"{module} has no place: add its folder to FLOORS"
     tree = parse(module)
     imports = top_imports_of(tree) if module == "convai" else imports_of(tree)
     assert upward(module, imports) == []
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if layer_of(module) == 0])
+@pytest.mark.parametrize("module", [module for module in MODULES if floor_of(module) in (-1, 0)])
 def test_words_and_settings_need_only_the_standard_library(module: str) -> None:
     allowed = sys.stdlib_module_names | {"convai"}
     assert [i for i in top_imports_of(parse(module)) if i[1].split(".")[0] not in allowed] == []
@@ -207,12 +150,12 @@ def test_words_and_settings_need_only_the_standard_library(module: str) -> None:
     "module", [m for m in MODULES if m == "convai.__main__" or m.startswith("convai.commands")]
 )
 def test_commands_load_nothing_heavy_before_they_run(module: str) -> None:
-    """At its top a command imports the standard library, L0 and the commands' own helpers: nothing else."""
+    """At its top a command imports the standard library, core and the commands' own helpers: nothing else."""
     heavy = []
     for line, target in top_imports_of(parse(module)):
         light = target.split(".")[0] in sys.stdlib_module_names
         own = target.split(".")[0] == "convai" and (
-            layer_of(target) == 0 or target.startswith("convai.commands")
+            floor_of(target) in (-1, 0) or target.startswith("convai.commands")
         )
         if not light and not own:
             heavy.append(f"line {line}: {target}")
@@ -249,14 +192,15 @@ def test_importing_convai_loads_nothing_heavy() -> None:
 def test_the_rules_are_able_to_refuse() -> None:
     """The checker itself: an import upward, one sideways, one of an unknown module, and a legal one."""
     tree = ast.parse(
-        "def f():\n    import convai.train\nfrom convai.coref import resolver\nimport convai.nowhere\n"
-        "from convai.segments import build\nimport torch\n"
+        "def f():\n    import convai.training.loop\n"
+        "from convai.coref import resolver\nimport convai.nowhere\n"
+        "from convai.text.segments import build\nimport torch\n"
     )
     refused = {line.split(":")[0] for line in upward("convai.emotion.text", imports_of(tree))}
     assert refused == {"line 2", "line 3", "line 4"}
     assert [name for _, name in top_imports_of(tree)] == [
         "convai.coref.resolver",
         "convai.nowhere",
-        "convai.segments",
+        "convai.text.segments",
         "torch",
     ]

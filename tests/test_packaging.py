@@ -89,7 +89,8 @@ def test_the_wheel_carries_code_data_command_and_licence(wheel: Path) -> None:
     assert wheel.name.startswith(f"convai-{convai.__version__}-cp3")  # for one platform: it may carry kernels
     compiled = {name for name in names if name.endswith(".so")}
     assert all(
-        name.startswith(("convai/inference/native/kernels.", "convai/emotion/cell.")) for name in compiled
+        name.startswith(("convai/engine/backends/native/kernels.", "convai/emotion/cell."))
+        for name in compiled
     )
     carried = {name for name in names if not name.startswith(info)} - compiled
     beside = files("data") | files("benchmarks") | files("web")
@@ -104,7 +105,7 @@ def test_an_installation_from_the_wheel_finds_its_data(wheel: Path, tmp_path: Pa
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     code = (
-        "import convai, convai.resources as r; print(convai.__file__); print(r.personas_path());"
+        "import convai, convai.core.resources as r; print(convai.__file__); print(r.personas_path());"
         "print(r.models_dir()); print(r.personas_path().stat().st_size, r.model_names());"
         "print(r.benchmarks_dir()); print(r.web_package().__file__)"
     )

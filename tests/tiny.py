@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from hypothesis import strategies as st
 
-from convai import segments
-from convai.dialog import AGENT, USER
-from convai.model import DoubleHeadsModel
-from convai.model_config import Family, ModelConfig
-from convai.segments import EncodedDialog, EncodedTurn, dialogue_tree, utterance_sequences
+from convai.core.dialog import AGENT, USER
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Family, Shape
+from convai.text import segments
+from convai.text.segments import EncodedDialog, EncodedTurn, dialogue_tree, utterance_sequences
 
 FAMILIES: tuple[Family, ...] = ("gpt2", "openai-gpt")
 
@@ -35,9 +35,9 @@ SPECIAL = Special()
 
 def tiny_config(
     family: Family = "gpt2", vocab_size: int = SPECIAL.vocab_size, n_positions: int = 160
-) -> ModelConfig:
+) -> Shape:
     """Two layers of two heads, no dropout."""
-    shape = ModelConfig(
+    shape = Shape(
         family=family, vocab_size=vocab_size, n_positions=n_positions, n_embd=16, n_layer=2, n_head=2
     )
     return shape.without_dropout()

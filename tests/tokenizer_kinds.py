@@ -10,7 +10,7 @@ import tokenizers
 from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
-from convai.tokenizer import Tokenizer
+from convai.text.tokenizer import Tokenizer
 
 TEXTS = (
     "hello ! my name is ada and i ' m a lighthouse keeper .",

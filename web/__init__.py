@@ -2,7 +2,7 @@
 
 It needs no engine and no store: the conversation itself goes over the chat socket (docs/protocol.md), whose
 server mounts this blueprint. In a checkout the folder is `web/`, installed it is the package `convai.web`;
-`convai.resources.web_package()` finds either.
+`convai.core.resources.web_package()` finds either.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from flask import Blueprint, Response, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 import convai
-from convai import resources
-from convai.cards import Card, card_json, card_persona, card_png, parse_card, persona_card, read_card
-from convai.cards.files import MAX_FILE
-from convai.corpora.personas import read_personas
-from convai.dialog import Persona
-from convai.errors import ConvaiError, DataError
-from convai.protocol import Limits, ProtocolError
-from convai.protocol.schema import build
-from convai.protocol.values import PersonaCard
+from convai.core import resources
+from convai.core.dialog import Persona
+from convai.core.errors import ConvaiError, DataError
+from convai.server.protocol import Limits, ProtocolError
+from convai.server.protocol.schema import build
+from convai.server.protocol.values import PersonaCard
+from convai.text.cards import Card, card_json, card_persona, card_png, parse_card, persona_card, read_card
+from convai.text.cards.files import MAX_FILE
+from convai.text.corpora.personas import read_personas
 
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "; ".join(

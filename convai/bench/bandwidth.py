@@ -13,7 +13,7 @@ from typing import Final
 
 import torch
 
-from convai.model_config import ModelConfig
+from convai.model.shape import Shape
 
 BYTES_A_WEIGHT: Final = {"float32": 4.0, "bf16": 2.0, "f16": 2.0, "int8": 1.0, "q8_0": 34 / 32}
 """q8_0 keeps a half-precision scale for every 32 weights."""
@@ -56,7 +56,7 @@ def _best(work: Callable[[], object], seconds: float) -> float:
     return best
 
 
-def bytes_a_step(config: ModelConfig, precision: str) -> float:
+def bytes_a_step(config: Shape, precision: str) -> float:
     """Bytes of weights that one decoding step reads: the blocks' matrices and the output's.
 
     Biases, norms, and the keys and values of the chat are left out: they are a hundredth of it.
@@ -65,8 +65,6 @@ def bytes_a_step(config: ModelConfig, precision: str) -> float:
     return BYTES_A_WEIGHT[precision] * (blocks + config.vocab_size * config.n_embd)
 
 
-def share_of_limit(
-    config: ModelConfig, precision: str, tokens_a_second: float, bandwidth: Bandwidth
-) -> float:
+def share_of_limit(config: Shape, precision: str, tokens_a_second: float, bandwidth: Bandwidth) -> float:
     """The part of `bandwidth` that decoding one chat at this rate uses; above 1 where caches hold all."""
     return tokens_a_second * bytes_a_step(config, precision) / bandwidth.best

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convai import segments
-from convai.batches import collate
-from convai.datasets import Control
-from convai.dialog import AGENT
-from convai.losses import Losses
-from convai.model import DoubleHeadsModel
-from convai.segments import EncodedDialog, utterance_sequences
+from convai.core.dialog import AGENT
+from convai.model.double_heads import DoubleHeadsModel
+from convai.text import segments
+from convai.text.segments import EncodedDialog, utterance_sequences
+from convai.training.batches import collate
+from convai.training.dialogues import Control
+from convai.training.losses import Losses
 
 
 def reply_rows(

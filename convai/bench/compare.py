@@ -12,7 +12,7 @@ from convai.bench.contenders.base import Setup, Timing, one_after_another
 from convai.bench.contenders.registry import Kind
 from convai.bench.worker import Worker, WorkerError
 from convai.bench.workload import Chat, chats
-from convai.errors import ConvaiError
+from convai.core.errors import ConvaiError
 
 SEQUENTIAL_CHATS = 4
 """Chats a round, of a single chat at a time and of those who always answer one after another: more would take

@@ -13,7 +13,7 @@ from typing import Any, Final
 from convai.bench.contenders.registry import OURS
 from convai.bench.inference import Plan, compared, contenders, header, missing_lines, rows, surroundings
 from convai.bench.worker import Worker
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
 
 WITHIN: Final = 3
 NEW_CHATS: Final = 4

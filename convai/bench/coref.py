@@ -21,7 +21,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from convai import resources
+from convai.core import resources
+from convai.core.errors import DataError
 from convai.coref.document import Cluster, Document, Sentence
 from convai.coref.features import CATEGORIES, OBJECTS, SUBJECTS, MentionTable
 from convai.coref.lexicon import Kind
@@ -32,7 +33,6 @@ from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
 from convai.coref.rows import SentenceRows, nesting
 from convai.coref.words import UNKNOWN
-from convai.errors import DataError
 
 _NAMES: Final = tuple(field.name for field in fields(MentionTable))
 _OFFSETS: Final = (0, *itertools.accumulate(list(CATEGORIES.values())[:-1]))
@@ -222,7 +222,7 @@ def read_documents(paths: Sequence[Path], parser: str | None) -> list[Document]:
     from convai.coref.conll import read_conll
     from convai.coref.parsing.load import load_parser
     from convai.coref.parsing.parse import document_of_turns, parse_documents
-    from convai.corpora.reading import read
+    from convai.text.corpora.reading import read
 
     nlp = load_parser(parser)
     if paths:

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from convai.bench import torchmoji_loop
+from convai.core.errors import CheckpointError
 from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.classifier import BATCH, EmotionClassifier
 from convai.emotion.config import EmotionConfig
 from convai.emotion.encoder import PRECISIONS, Encoder
 from convai.emotion.model import EmotionModel, Encoded
 from convai.emotion.vocabulary import RESERVED, Vocabulary
-from convai.errors import CheckpointError
 
 SIZES: Final = (1, 32, 256)
 _WORDS_ALONE: Final = 15

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from convai.bench.workload import Chat, Workload, persona, words
-from convai.config import DecodingConfig
-from convai.dialog import AGENT, USER
+from convai.core.dialog import AGENT, USER
+from convai.core.errors import ConvaiError
+from convai.core.settings import DecodingConfig
 from convai.engine import Engine, Finished, Overloaded, Request, Stream
-from convai.errors import ConvaiError
-from convai.segments import EncodedTurn, build_prompt, fit_history
+from convai.text.segments import EncodedTurn, build_prompt, fit_history
 
 MOST_TURNS: Final = 40
 """After which a guest begins anew, so that its list of turns does not grow for ever."""

@@ -15,10 +15,10 @@ from convai.bench.compare import Field, alternate, ratios, running, summary
 from convai.bench.contenders.base import Setup, Timing
 from convai.bench.contenders.registry import BASELINES, KINDS, OURS
 from convai.bench.cores import Cores, allowed, keep
-from convai.bench.made_up import save_random
+from convai.bench.random_model import save_random
 from convai.bench.sizes import SIZES
 from convai.bench.workload import Workload
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
 
 BUSY: Final = 0.5
 """Processes that want to run, in the mean of the last minute, above which figures are doubtful."""

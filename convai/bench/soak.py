@@ -19,13 +19,13 @@ from typing import Any, Final
 import torch
 
 from convai.bench.guests import Guest, Ledger
-from convai.bench.made_up import made_up_tokenizer, random_model
+from convai.bench.random_model import made_up_tokenizer, random_model
 from convai.bench.sizes import SIZES
 from convai.bench.workload import Workload, chats
-from convai.config import EngineConfig
+from convai.core.errors import ConvaiError, SettingsError
+from convai.core.settings import EngineConfig
 from convai.engine import Engine, Finished, Overloaded, Request, Stats
-from convai.errors import ConvaiError, SettingsError
-from convai.inference.precision import chosen
+from convai.engine.backends.precision import chosen
 
 SLOTS: Final = 32
 QUEUE: Final = 32

@@ -19,15 +19,15 @@ import torch
 from convai.bench import blog_layout
 from convai.bench.report import matmul_peak
 from convai.bench.sizes import SIZES
-from convai.config import TrainConfig
-from convai.datasets import Control, DialogueData
-from convai.dialog import AGENT
-from convai.encoded import EncodedCorpus
-from convai.losses import Losses, compute_losses
-from convai.model import DoubleHeadsModel
-from convai.model_config import ModelConfig
-from convai.precision import autocast_dtype
-from convai.segments import EncodedDialog, EncodedTurn
+from convai.core.dialog import AGENT
+from convai.core.settings import TrainConfig
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Shape
+from convai.text.segments import EncodedDialog, EncodedTurn
+from convai.training.autocast import autocast_dtype
+from convai.training.corpus import EncodedCorpus
+from convai.training.dialogues import Control, DialogueData
+from convai.training.losses import Losses, compute_losses
 from convai.training.optim import Optimizers
 
 BLOG_BATCH = 4
@@ -84,7 +84,7 @@ def backward(losses: Losses, config: TrainConfig) -> int:
     return losses.n_labels
 
 
-def same_losses(config: ModelConfig, dialogs: list[EncodedDialog], special: Control) -> float:
+def same_losses(config: Shape, dialogs: list[EncodedDialog], special: Control) -> float:
     """Largest relative difference of the two layouts' summed losses on `dialogs`, whole history, float32."""
     torch.manual_seed(0)
     model = DoubleHeadsModel(config.without_dropout()).eval()
@@ -169,7 +169,7 @@ def measure(size: str, *, seconds: float = 40.0, batch_tokens: int = 8192, seed:
     }
 
 
-def flops(config: ModelConfig, rows: int, length: int, labels: int) -> float:
+def flops(config: Shape, rows: int, length: int, labels: int) -> float:
     """Floating-point operations of a training step: 6 a weight and token, attention, logits at labels.
 
     Source: Kaplan et al. 2020, §2.1; padding counts as work done, though not as work that helps.

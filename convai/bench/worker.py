@@ -14,7 +14,7 @@ from typing import Any
 
 from convai.bench.contenders.base import Setup
 from convai.bench.contenders.registry import Kind
-from convai.errors import ConvaiError
+from convai.core.errors import ConvaiError
 
 
 class WorkerError(ConvaiError):

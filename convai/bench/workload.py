@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from convai import segments
-from convai.config import DecodingConfig
-from convai.dialog import AGENT, USER
-from convai.segments import EncodedTurn, SpecialTokens, build_prompt
+from convai.core.dialog import AGENT, USER
+from convai.core.settings import DecodingConfig
+from convai.text import segments
+from convai.text.segments import EncodedTurn, SpecialTokens, build_prompt
 
 CONTROL_IDS: Final = 5
 """The last ids of a made-up vocabulary, which no text holds."""

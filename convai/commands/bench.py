@@ -7,9 +7,7 @@ import argparse
 from convai.commands import (
     bench_coref,
     bench_emotion,
-    bench_finetune,
     bench_inference,
-    bench_memory,
     bench_server,
 )
 
@@ -17,7 +15,7 @@ HELP = "measure speed against baselines in the same run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions train, memory, finetune, emotion, coref and server, and those of the engine."""
+    """The actions train, emotion, coref and server, and those of the engine."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     train = actions.add_parser("train", help="training against the blog post's layout", allow_abbrev=False)
     train.add_argument(
@@ -30,8 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-tokens", type=int, default=8192, metavar="N", help="tokens of a step of ours (default: 8192)"
     )
     train.add_argument("--json", action="store_true", help="print the JSON line only")
-    bench_memory.add_action(actions)
-    bench_finetune.add_action(actions)
     bench_inference.add_actions(actions)
     bench_emotion.add_action(actions)
     bench_coref.add_action(actions)
@@ -42,10 +38,6 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print. Returns the exit code."""
     if args.action in bench_inference.ACTIONS:
         return bench_inference.ACTIONS[args.action](args)
-    if args.action == "memory":
-        return bench_memory.run(args)
-    if args.action == "finetune":
-        return bench_finetune.run(args)
     if args.action == "emotion":
         return bench_emotion.run(args)
     if args.action == "coref":

@@ -44,7 +44,7 @@ def add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run(args: argparse.Namespace) -> int:
     """Measure and print. Returns the exit code."""
     from convai.bench.report import json_line
-    from convai.errors import SettingsError
+    from convai.core.errors import SettingsError
 
     for name in ("chats", "people", "seconds", "interval"):
         if getattr(args, name) <= 0:

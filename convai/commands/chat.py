@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.config import DecodingConfig, EngineConfig
-from convai.errors import ConvaiError
+from convai.core.errors import ConvaiError
+from convai.core.settings import DecodingConfig, EngineConfig
 
 HELP: Final = "talk with a persona; with piped input one line in, one line out"
 
@@ -97,7 +97,7 @@ def _threads(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk. Raises ConvaiError for options, files and messages that are wrong."""
-    from convai.persona_choice import PersonaDeck, personas_of
+    from convai.text.personas import PersonaDeck, personas_of
 
     if sys.stdin is None:
         raise ConvaiError("standard input is closed; give a terminal, a pipe or a file")
@@ -107,13 +107,13 @@ def run(args: argparse.Namespace) -> int:
 
     import torch  # only now: a wrong option or file is told at once
 
-    from convai.agent import load_agent
+    from convai.conversation.agent import load_agent
+    from convai.conversation.links import LinkReader
+    from convai.conversation.mood import MoodReader
+    from convai.conversation.session import Session
     from convai.coref.chat import load_chat_reader
     from convai.emotion.classifier import EmotionClassifier
     from convai.interact import interact
-    from convai.links import LinkReader
-    from convai.mood import MoodReader
-    from convai.session import Session
 
     agent = load_agent(args.model)
     if args.threads or (agent.model.num_parameters() <= _SMALL and "OMP_NUM_THREADS" not in os.environ):

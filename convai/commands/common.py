@@ -9,18 +9,15 @@ model was shipped with.
 from __future__ import annotations
 
 import argparse
-import ast
 import functools
-import inspect
-import itertools
-import sys
 import types
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
+from convai.core.settings_values import field_docs
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -72,34 +69,6 @@ def config_from_args(cls: type[T], args: argparse.Namespace, *, base: T | None =
 
 
 @functools.cache
-def field_docs(cls: type) -> dict[str, str]:
-    """Field name → the string literal right below the field, on one line; inherited fields included.
-
-    Python throws these strings away when it compiles a class, so they are read from the source. An
-    installation without sources yields an empty mapping: help then lacks the texts, nothing else.
-    """
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        try:
-            tree = ast.parse(inspect.getsource(sys.modules[base.__module__]))
-        except (OSError, TypeError):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and node.name == base.__name__:
-                docs.update(_docs_of_body(node.body))
-    return docs
-
-
-def _docs_of_body(body: list[ast.stmt]) -> dict[str, str]:
-    docs = {}
-    for statement, below in itertools.pairwise(body):
-        if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
-            continue
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            docs[statement.target.id] = " ".join(str(below.value.value).split())
-    return docs
-
-
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.errors import ConvaiError, SettingsError
+from convai.core.errors import ConvaiError, SettingsError
 
 if TYPE_CHECKING:
     from convai.coref.document import Document

@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from convai.corpora.check import check
-    from convai.corpora.detect import expand
+    from convai.text.corpora.check import check
+    from convai.text.corpora.detect import expand
 
     reports = [check(file, args.format) for path in args.files for file in expand(path)]
     for report in reports:
@@ -88,8 +88,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from convai.corpora.distractors import with_distractors
-    from convai.corpora.reading import iter_dialogs, write
+    from convai.text.corpora.distractors import with_distractors
+    from convai.text.corpora.reading import iter_dialogs, write
 
     dialogs = iter_dialogs(args.input, args.from_format)
     if args.distractors:
@@ -100,8 +100,8 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _stats(args: argparse.Namespace) -> int:
-    from convai.corpora.reading import iter_dialogs
-    from convai.corpora.stats import stats
+    from convai.text.corpora.reading import iter_dialogs
+    from convai.text.corpora.stats import stats
 
     total = stats(dialog for path in args.files for dialog in iter_dialogs(path, args.format))
     print(json.dumps(total.as_dict()) if args.json else "\n".join(total.lines()))
@@ -109,7 +109,7 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _overlap(args: argparse.Namespace) -> int:
-    from convai.corpora.overlap import overlap
+    from convai.text.corpora.overlap import overlap
 
     found = overlap(args.train, args.held_out)
     for one in found:
@@ -119,7 +119,7 @@ def _overlap(args: argparse.Namespace) -> int:
 
 
 def _download(args: argparse.Namespace) -> int:
-    from convai.corpora.download import PERSONACHAT_URL, download, file_name
+    from convai.text.corpora.download import PERSONACHAT_URL, download, file_name
 
     url = args.url or PERSONACHAT_URL
     bar = _show_progress if sys.stderr.isatty() else None
@@ -136,7 +136,7 @@ def _show_progress(size: int, total: int | None) -> None:
 
 
 def _formats(_args: argparse.Namespace) -> int:
-    from convai.corpora.formats import FORMATS
+    from convai.text.corpora.formats import FORMATS
 
     for f in FORMATS.values():
         ways = "read, write" if f.render else "read"

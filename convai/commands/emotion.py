@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convai.commands import emotion_train, emotion_transfer
-from convai.errors import ConvaiError, SettingsError
+from convai.core.errors import ConvaiError, SettingsError
 
 if TYPE_CHECKING:
     from convai.emotion.classifier import EmotionClassifier, Prediction
@@ -117,7 +117,7 @@ def _encode(args: argparse.Namespace) -> int:
         return 0
     import numpy as np
 
-    from convai.atomic import atomic_write
+    from convai.core.files import atomic_write
 
     parts = [classifier.encode(lines).numpy() for lines in _inputs(args.text)]
     vectors = np.concatenate([np.zeros((0, classifier.config.feature_size), np.float32), *parts])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.errors import DataError, SettingsError
+from convai.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from convai.emotion.labelled import LabelSet

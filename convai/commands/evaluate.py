@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.config import DecodingConfig, EvaluateConfig, SelfChatConfig
-from convai.errors import DataError, SettingsError
+from convai.core.errors import DataError, SettingsError
+from convai.core.settings import DecodingConfig, EvaluateConfig, SelfChatConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from convai.agent import Agent
-    from convai.dialog import Dialog
+    from convai.conversation.agent import Agent
+    from convai.core.dialog import Dialog
     from convai.evaluation.self_chat import Conversation
 
 _SHARED: Final = ("seed", "candidates")
@@ -119,13 +119,13 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
 
 
 def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
-    from convai import corpora
+    from convai.text import corpora
 
     dialogs = corpora.read(args.data)
     train = [dialog for path in args.train for dialog in corpora.iter_dialogs(path)]
     agent = _agent(args) if config.chosen else None
 
-    from convai.evaluate import Evaluation, baseline_scores, evaluate, prepare
+    from convai.evaluation.evaluate import Evaluation, baseline_scores, evaluate, prepare
     from convai.evaluation.report import report
 
     beside: dict[str, float] = {}
@@ -189,7 +189,8 @@ def _counts(dialogs: Sequence[Dialog]) -> dict[str, int]:
 
 
 def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig) -> dict[str, Any]:
-    from convai import corpora, resources
+    from convai.core import resources
+    from convai.text import corpora
 
     if chat.out is not None and not chat.out.parent.is_dir():
         raise DataError(f"{chat.out}: there is no folder {chat.out.parent}; create it first")
@@ -236,7 +237,7 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
 
 def _agent(args: argparse.Namespace) -> Agent:
     """The model asked for, the decoding options given laid over its own."""
-    from convai.agent import load_agent
+    from convai.conversation.agent import load_agent
 
     given = {name: value for name, value in vars(args).items() if name not in _SHARED}
     if "samples" in given:
@@ -249,7 +250,7 @@ def _agent(args: argparse.Namespace) -> Agent:
 def _autocast(agent: Agent, config: EvaluateConfig) -> torch.dtype | None:
     if config.precision == "float32":
         return None
-    from convai.precision import autocast_dtype
+    from convai.training.autocast import autocast_dtype
 
     return autocast_dtype(config.precision, agent.model.device)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
 
-HELP = "list, show, export, grow, average and convert models"
+HELP = "list, show, export and convert models"
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions list, show, export, grow, average and convert."""
+    """The actions list, show, export and convert."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="the embedded models", allow_abbrev=False)
     show = actions.add_parser("show", help="what a model is made of", allow_abbrev=False)
@@ -31,23 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     export.add_argument(
         "--dtype", choices=DTYPES, default="bfloat16", help="type of the weights (default: %(default)s)"
-    )
-    grow = actions.add_parser(
-        "grow", help="a deeper copy of a model that talks just the same, to be trained on", allow_abbrev=False
-    )
-    grow.add_argument("model", metavar="DIR|NAME")
-    grow.add_argument("out", metavar="OUT", type=Path)
-    grow.add_argument("--layers", type=int, required=True, metavar="N", help="layers of the copy")
-    average = actions.add_parser(
-        "average", help="a model between two that were trained from one", allow_abbrev=False
-    )
-    average.add_argument("first", metavar="DIR|NAME")
-    average.add_argument(
-        "second", metavar="DIR|NAME", help="its tokenizer, settings and next-sentence head are kept"
-    )
-    average.add_argument("out", metavar="OUT", type=Path)
-    average.add_argument(
-        "--share", type=float, default=0.5, metavar="P", help="share of the second (default: %(default)s)"
     )
     convert = actions.add_parser(
         "convert", help="OpenAI's releases of GPT and GPT-2 into a model folder", allow_abbrev=False
@@ -82,17 +65,13 @@ def run(args: argparse.Namespace) -> int:
         return _list()
     if args.action == "show":
         return _show(args.model)
-    if args.action == "grow":
-        return _grow(args.model, args.out, args.layers)
-    if args.action == "average":
-        return _average(args.first, args.second, args.out, args.share)
     if args.action == "convert":
         return _convert(args.source, args.out, args.heads, args.compare)
     return _export(args.model, args.out, args.dtype, args.positions)
 
 
 def _list() -> int:
-    from convai import resources
+    from convai.core import resources
 
     for name in resources.model_names():
         size = sum(f.stat().st_size for f in resources.model_path(name).iterdir() if f.is_file())
@@ -102,7 +81,7 @@ def _list() -> int:
 
 
 def _show(model: str) -> int:
-    from convai.agent import load_agent, model_folder
+    from convai.conversation.agent import load_agent, model_folder
 
     agent = load_agent(model)
     config = agent.model.config
@@ -118,26 +97,12 @@ def _show(model: str) -> int:
     return 0
 
 
-def _grow(model: str, out: Path, layers: int) -> int:
-    from convai.agent import load_agent, model_folder
-    from convai.growth import deepened
-
-    source = model_folder(model)
-    if out.exists() and source.resolve() == out.resolve():
-        raise SettingsError(f"{out}: is the model itself; name another folder")
-    agent = load_agent(model)
-    agent.model = deepened(agent.model, layers)
-    agent.save(out)
-    print(f"{out}: {layers} layers, {agent.model.num_parameters():,} parameters")
-    return 0
-
-
 def _export(model: str, out: Path, dtype: str, positions: int | None) -> int:
     import shutil
 
     import torch
 
-    from convai.agent import load_agent, model_folder
+    from convai.conversation.agent import load_agent, model_folder
 
     source = model_folder(model)
     if out.exists() and source.resolve() == out.resolve():
@@ -157,24 +122,10 @@ def _export(model: str, out: Path, dtype: str, positions: int | None) -> int:
     return 0
 
 
-def _average(first: str, second: str, out: Path, share: float) -> int:
-    from convai.agent import load_agent, model_folder
-    from convai.averaging import averaged
-
-    for source in (first, second):
-        if out.exists() and model_folder(source).resolve() == out.resolve():
-            raise SettingsError(f"{out}: is one of the models itself; name another folder")
-    agent = load_agent(second)
-    agent.model = averaged(load_agent(first).model, agent.model, share)
-    agent.save(out)
-    print(f"{out}: {1 - share:g} of {first}, {share:g} of {second}")
-    return 0
-
-
 def _convert(source: Path, out: Path, heads: int | None, others: list[Path]) -> int:
     import shlex
 
-    from convai.convert.conversion import convert
+    from convai.model.openai_release.conversion import convert
 
     result = convert(source, out, heads=heads, others=others)
     config = result.config

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from convai.errors import DataError
-from convai.safe_text import visible
+from convai.core.errors import DataError
+from convai.core.safe_text import visible
 
 HELP: Final = "read and write character cards (V1 to V3, JSON or PNG)"
 
@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from convai.cards import card_persona, load_card
-    from convai.cards.persona import CHARS, SENTENCES
-    from convai.corpora.files import atomic_text
+    from convai.text.cards import card_persona, load_card
+    from convai.text.cards.persona import CHARS, SENTENCES
+    from convai.text.corpora.files import atomic_text
 
     found = card_persona(
         load_card(args.card), user=args.user, most=args.sentences or SENTENCES, chars=args.chars or CHARS
@@ -90,9 +90,9 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from convai.cards import load_card, persona_card, save_card
-    from convai.dialog import Persona
-    from convai.persona_choice import personas_of
+    from convai.core.dialog import Persona
+    from convai.text.cards import load_card, persona_card, save_card
+    from convai.text.personas import personas_of
 
     personas = personas_of(args.persona, "persona")
     if len(personas) != 1:
@@ -105,8 +105,8 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from convai.cards import card_persona, load_card
-    from convai.cards.persona import CHARS, SENTENCES
+    from convai.text.cards import card_persona, load_card
+    from convai.text.cards.persona import CHARS, SENTENCES
 
     card = load_card(args.card)
     if args.json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.config import EngineConfig, ServerConfig
+from convai.core.settings import EngineConfig, ServerConfig
 
 if TYPE_CHECKING:
     from convai.emotion.classifier import Prediction
@@ -55,10 +55,10 @@ def _threads(text: str) -> int:
 
 def _mood(folder: str | None) -> Callable[[str], Prediction] | None:
     """What reads the mood of a text. Raises ConvaiError where a model was named and cannot be loaded."""
+    from convai.conversation.mood import MoodReader
+    from convai.core.resources import models_dir
     from convai.emotion.checkpoint import EMBEDDED
     from convai.emotion.classifier import EmotionClassifier
-    from convai.mood import MoodReader
-    from convai.resources import models_dir
 
     if folder == "none" or (folder is None and not (models_dir() / EMBEDDED).is_dir()):
         return None
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from convai.agent import load_agent
+    from convai.conversation.agent import load_agent
     from convai.server.app import App
     from convai.server.logs import log_to_stderr
     from convai.server.run import Server, address, allow_connections, listen, prefer_latency

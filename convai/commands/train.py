@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from convai.commands.common import add_config_arguments, config_from_args
-from convai.config import TrainConfig
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
+from convai.core.settings import TrainConfig
 
 HELP = "train a model on dialogues of your own, or from scratch"
 
@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> Path:
     """Train or resume; the folder of the run."""
-    from convai.agent import training_config
+    from convai.conversation.agent import training_config
+    from convai.train import Start, local_folder, new_run, resume_run
     from convai.training.prepare import Files
-    from convai.training.run import Start, local_folder, new_run, resume_run
 
     if args.resume is not None:
         resume_run(args.resume, cache=args.cache)

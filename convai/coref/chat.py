@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from convai.core.dialog import Turn
 from convai.coref.document import Cluster, Document, Sentence
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import document_of_turns
 from convai.coref.rewrite import main_mention, replacements, rewritten
-from convai.dialog import Turn
 
 if TYPE_CHECKING:
     from spacy.language import Language

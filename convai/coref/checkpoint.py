@@ -11,14 +11,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from convai import resources
-from convai.atomic import atomic_write
-from convai.checkpoint import read_json, write_json
+from convai.core import resources
+from convai.core.errors import CheckpointError
+from convai.core.files import atomic_write
 from convai.coref.model import CorefConfig, CorefModel
 from convai.coref.pairs import Window
 from convai.coref.resolver import CorefResolver, ResolveSettings
 from convai.coref.words import WordIds
-from convai.errors import CheckpointError
+from convai.model.checkpoint import read_json, write_json
 
 CONFIG: Final = "coref.json"
 WEIGHTS: Final = "model.safetensors"

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from convai.core.errors import DataError
 from convai.coref.document import Cluster, Document, Sentence, Span, crossing_spans
-from convai.corpora.files import atomic_text, lines
-from convai.errors import DataError
+from convai.text.corpora.files import atomic_text, lines
 
 FEWEST_COLUMNS: Final = 12
 _WORD: Final = 3

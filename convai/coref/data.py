@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from convai.core.errors import CheckpointError, SettingsError
 from convai.coref.checkpoint import load_coref_model
 from convai.coref.document import Document
 from convai.coref.pairs import Floats
 from convai.coref.scorer.gap import Asked
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL
-from convai.errors import CheckpointError, SettingsError
 
 
 class Read(Protocol):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convai.core.errors import DataError, SettingsError
 from convai.coref.document import Cluster, Document, Sentence, Span
 from convai.coref.features import MentionTable
 from convai.coref.lexicon import Kind, Says, first_names, nouns
@@ -24,7 +25,6 @@ from convai.coref.model import CorefModel, tensors
 from convai.coref.pairs import Floats, Pairs, Window, describe, make_pairs, summary
 from convai.coref.reading import FeatureReader
 from convai.coref.words import SPECIAL, WordIds, normal
-from convai.errors import DataError, SettingsError
 
 _STRETCH: Final = 600
 """Words of a document that are read together."""

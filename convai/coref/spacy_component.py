@@ -18,11 +18,11 @@ import srsly
 from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 
+from convai.core.errors import CheckpointError, ConvaiError, DataError
 from convai.coref.attributes import NAME, SPEAKERS, register_extensions, speakers_of, store
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import check_length, document_of_doc
 from convai.coref.rewrite import main_mention
-from convai.errors import CheckpointError, ConvaiError, DataError
 
 if TYPE_CHECKING:
     from convai.coref.resolver import CorefResolver

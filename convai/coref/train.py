@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from convai.atomic import atomic_write
-from convai.checkpoint import read_json, write_json
-from convai.config_values import laid_over
+from convai.core.errors import CheckpointError, TrainingError
+from convai.core.files import atomic_write
+from convai.core.settings_values import laid_over
 from convai.coref.checkpoint import save_coref_model
 from convai.coref.data import Data, Read, read_data
 from convai.coref.examples import Example, examples, packed, questions
@@ -37,7 +37,7 @@ from convai.coref.scorer.gap import score_gap
 from convai.coref.scorer.metrics import conll_f1, score
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL, WordIds
-from convai.errors import CheckpointError, TrainingError
+from convai.model.checkpoint import read_json, write_json
 
 RUN: Final = "run.json"
 LOG: Final = "log.jsonl"

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from convai.atomic import atomic_write
+from convai.core.errors import DataError, SettingsError
+from convai.core.files import atomic_write
 from convai.coref.pairs import Floats
 from convai.coref.words import normal
-from convai.corpora.files import lines
-from convai.corpora.reading import iter_dialogs
-from convai.errors import DataError, SettingsError
+from convai.text.corpora.files import lines
+from convai.text.corpora.reading import iter_dialogs
 
 _WORD: Final = re.compile(r"n't|'(?:s|m|re|ve|ll|d)\b|[^\W\d_]+(?=n't)|[^\W\d_]+|\d+|[^\s\w]")
 """Roughly as treebanks cut words."""

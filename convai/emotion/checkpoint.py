@@ -20,14 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from convai import resources
-from convai.atomic import atomic_write
-from convai.checkpoint import read_json, write_json
+from convai.core import resources
+from convai.core.errors import CheckpointError
+from convai.core.files import atomic_write
 from convai.emotion import labels as tables
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.model import EmotionModel
 from convai.emotion.vocabulary import Vocabulary
-from convai.errors import CheckpointError
+from convai.model.checkpoint import read_json, write_json
 
 CONFIG: Final = "emotion.json"
 WEIGHTS: Final = "model.safetensors"

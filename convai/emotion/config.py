@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from convai.config_values import laid_over
-from convai.errors import CheckpointError, SettingsError
+from convai.core.errors import CheckpointError, SettingsError
+from convai.core.settings_values import laid_over
 
 Role = Literal["emoji", "emotions", "labels"]
 ROLES: Final = get_args(Role)

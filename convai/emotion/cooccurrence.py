@@ -16,12 +16,12 @@ from typing import Final
 import numpy as np
 import torch
 
-from convai.corpora.files import lines
+from convai.core.errors import DataError
 from convai.emotion import text
 from convai.emotion.labelled import TRAIN
 from convai.emotion.readers import read_labelled
 from convai.emotion.vocabulary import UNKNOWN_ID, Vocabulary
-from convai.errors import DataError
+from convai.text.corpora.files import lines
 
 WINDOW: Final = 5
 """Words to either side that count as near."""

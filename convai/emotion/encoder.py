@@ -7,11 +7,11 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from convai.core.errors import SettingsError
 from convai.emotion import native
 from convai.emotion.int8 import Int8Layer
 from convai.emotion.model import EmotionModel, Encoded, Packing
 from convai.emotion.recurrence import Layer, Steps, fold, run_layer
-from convai.errors import SettingsError
 
 Precision = Literal["float32", "bf16", "int8"]
 PRECISIONS: Final = get_args(Precision)

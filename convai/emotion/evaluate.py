@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from convai.core.errors import DataError
 from convai.emotion.batches import Task
 from convai.emotion.config import Head
 from convai.emotion.fitting import judged, score
 from convai.emotion.labelled import LabelSet, Target, Texts
 from convai.emotion.model import EmotionModel
 from convai.emotion.vocabulary import Vocabulary
-from convai.errors import DataError
 
 
 def evaluate(model: EmotionModel, vocabulary: Vocabulary, data: LabelSet, split: str) -> dict[str, Any]:

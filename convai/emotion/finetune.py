@@ -27,7 +27,7 @@ from convai.emotion.fitting import (
     with_thresholds,
 )
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Target, Texts
-from convai.emotion.levelling import best_strength, level
+from convai.emotion.logit_adjustment import best_strength, level
 from convai.emotion.model import EmotionModel
 from convai.emotion.settings import LAYERS, FinetuneSettings
 from convai.emotion.tables import with_validation

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from convai.core.errors import TrainingError
 from convai.emotion import scores
 from convai.emotion.batches import Batch, Task, in_order
 from convai.emotion.config import Head
 from convai.emotion.model import EmotionModel, probabilities
 from convai.emotion.settings import LAYERS
-from convai.errors import TrainingError
 
 _EVAL_BATCH = 64
 

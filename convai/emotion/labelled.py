@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from convai.core.errors import DataError
 from convai.emotion.config import Head, Role
-from convai.errors import DataError
 
 TRAIN, VALID, TEST = SPLITS = ("train", "valid", "test")
 

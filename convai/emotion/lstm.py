@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from convai.core.errors import SettingsError
 from convai.emotion.recurrence import Layer, Steps, fold, run_layer
-from convai.errors import SettingsError
 
 State = tuple[Tensor, Tensor]
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from convai.core.errors import SettingsError
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.lstm import HardSigmoidLSTM
 from convai.emotion.recurrence import Steps
-from convai.errors import SettingsError
 
 
 class Encoded(NamedTuple):

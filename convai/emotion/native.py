@@ -21,7 +21,7 @@ from torch import Tensor
 from convai.emotion.int8 import quantise
 from convai.emotion.model import Encoded, Packing
 from convai.emotion.recurrence import Layer, Steps
-from convai.inference import memory
+from convai.model import memory
 
 _FUNCTIONS: Final = ("convai_emotion_supported", "convai_emotion_layer", "convai_emotion_attend")
 _UNITS: Final = 16

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
+from convai.core.errors import DataError
 from convai.emotion import labels as names
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
-from convai.errors import DataError
 
 _TORCHMOJI: Final = {
     "PsychExp": names.ISEAR,

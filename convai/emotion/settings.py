@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
 
 Method = Literal["new", "last", "full", "chain-thaw"]
 METHODS: Final = get_args(Method)

@@ -17,9 +17,9 @@ from typing import Any, Final
 import torch
 from tqdm import tqdm
 
-from convai.atomic import atomic_write
-from convai.checkpoint import read_json, write_json
-from convai.config_values import laid_over
+from convai.core.errors import CheckpointError, SettingsError, TrainingError
+from convai.core.files import atomic_write
+from convai.core.settings_values import laid_over
 from convai.emotion.batches import Batch, Task, epoch, with_unknown
 from convai.emotion.checkpoint import save_emotion_model
 from convai.emotion.config import EmotionConfig
@@ -35,14 +35,14 @@ from convai.emotion.fitting import (
     with_thresholds,
 )
 from convai.emotion.labelled import TRAIN, VALID, LabelSet
-from convai.emotion.levelling import best_strength, level
+from convai.emotion.logit_adjustment import best_strength, level
 from convai.emotion.model import EmotionModel
 from convai.emotion.readers import read_labelled
 from convai.emotion.settings import LAYERS, TrainSettings
 from convai.emotion.tables import with_validation
 from convai.emotion.vectors import begin_with, read_vectors
 from convai.emotion.vocabulary import Vocabulary
-from convai.errors import CheckpointError, SettingsError, TrainingError
+from convai.model.checkpoint import read_json, write_json
 
 RUN: Final = "run.json"
 LOG: Final = "log.jsonl"

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from convai.atomic import atomic_write
+from convai.core.errors import DataError
+from convai.core.files import atomic_write
 from convai.emotion.vocabulary import Vocabulary
-from convai.errors import DataError
 
 
 def read_vectors(path: Path) -> dict[str, np.ndarray]:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from convai.atomic import atomic_write
+from convai.core.errors import CheckpointError, SettingsError
+from convai.core.files import atomic_write
 from convai.emotion import text
 from convai.emotion.hashtags import parts
-from convai.errors import CheckpointError, SettingsError
 
 PAD_ID: Final = 0
 """The id of CUSTOM_MASK: fills rows up, stands for no word."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from convai.engine.backends import KVPool
 from convai.engine.job import SLOTLESS, Job
 from convai.engine.prefix import SlotTable
-from convai.inference import KVPool
 
 
 class Cache:

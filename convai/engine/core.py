@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Final
 
-from convai.config import EngineConfig
-from convai.engine.beams import Search, reorder
+from convai.core.errors import ConvaiError
+from convai.core.settings import EngineConfig
+from convai.engine.backends import InferenceModel
+from convai.engine.beam_search import Search, reorder
 from convai.engine.cache import Cache
+from convai.engine.draw import BROKEN
 from convai.engine.errors import EngineError, NotANumber, Overloaded
 from convai.engine.events import Finished, Reason, Timings
 from convai.engine.job import Job, Row
@@ -21,11 +24,8 @@ from convai.engine.mailbox import Parcel, Waiting, wake
 from convai.engine.runner import Drawn, Outcome, Runner
 from convai.engine.scheduler import Plan, Scheduler, State
 from convai.engine.stats import Counters, Stats
-from convai.errors import ConvaiError
-from convai.inference import InferenceModel
-from convai.model import DoubleHeadsModel
-from convai.sampling.draw import BROKEN
-from convai.tokenizer import Tokenizer
+from convai.model.double_heads import DoubleHeadsModel
+from convai.text.tokenizer import Tokenizer
 
 MOST_RESTING: Final = 512
 """Slots for conversations at rest, however small they are: each is looked at for every new prompt."""

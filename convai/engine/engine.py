@@ -18,7 +18,8 @@ from contextlib import closing
 from types import TracebackType
 from typing import Final, Self
 
-from convai.config import EngineConfig
+from convai.core.errors import SettingsError
+from convai.core.settings import EngineConfig
 from convai.engine import owners
 from convai.engine.core import Core
 from convai.engine.errors import EngineClosed, EngineError, Overloaded
@@ -28,9 +29,8 @@ from convai.engine.mailbox import Parcel
 from convai.engine.request import Request
 from convai.engine.stats import Health, Stats
 from convai.engine.stream import Stream
-from convai.errors import SettingsError
-from convai.model import DoubleHeadsModel
-from convai.tokenizer import Tokenizer
+from convai.model.double_heads import DoubleHeadsModel
+from convai.text.tokenizer import Tokenizer
 
 _STOP: Final = object()
 """Tells the thread to end."""

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from convai.decoding import ReplyBans, row_generator, uniforms
+from convai.decoding import row_generator, uniforms
+from convai.engine.bans import ReplyBans
 from convai.engine.errors import NotANumber
 from convai.engine.events import Event, Finished, Reason, Timings, Token
 from convai.engine.mailbox import Mailbox
@@ -14,7 +15,7 @@ from convai.engine.prefix import Keys, token_key, token_keys
 from convai.engine.request import Request
 from convai.engine.scheduler import Task
 from convai.text.detokenizer import StreamDecoder
-from convai.tokenizer import Tokenizer
+from convai.text.tokenizer import Tokenizer
 
 SLOTLESS = -1
 """The slot of a reply that is not computed yet, or no more."""
@@ -92,7 +93,7 @@ class Job(Task):
     """Whether its deadline ended a reply of it."""
     out: list[Event] = field(default_factory=list)
     search: Any = None
-    """The beam search (convai.engine.beams.Search), where it is one."""
+    """The beam search (convai.engine.beam_search.Search), where it is one."""
 
     @property
     def segment(self) -> int:

@@ -6,7 +6,7 @@ import threading
 import weakref
 
 from convai.engine.errors import EngineError
-from convai.model import DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
 
 _lock = threading.Lock()
 _owners: weakref.WeakKeyDictionary[DoubleHeadsModel, object] = weakref.WeakKeyDictionary()

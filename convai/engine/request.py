@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from convai import segments
-from convai.config import DecodingConfig
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
+from convai.core.settings import DecodingConfig
+from convai.text import segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +53,5 @@ class Request:
                 "shorten the persona or the history"
             )
         if not length or not self.prompt.is_causal:
-            raise SettingsError("the prompt is empty or has branches; use convai.segments.build_prompt")
+            raise SettingsError("the prompt is empty or has branches; use convai.text.segments.build_prompt")
         return min(self.config.max_length, room)

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from convai.config import DecodingConfig
+from convai.core.settings import DecodingConfig
 from convai.decoding import forbid, log_prob_of, top_alternatives
+from convai.engine.backends import InferenceModel, KVPool, Span
+from convai.engine.draw import draw_tokens
 from convai.engine.job import Job, Row
-from convai.engine.matching import match_scores
-from convai.inference import InferenceModel, KVPool, Span
-from convai.model import DoubleHeadsModel
-from convai.sampling.draw import draw_tokens
-from convai.tokenizer import Tokenizer
+from convai.engine.match_inputs import match_scores
+from convai.model.double_heads import DoubleHeadsModel
+from convai.text.tokenizer import Tokenizer
 
 Alternatives = tuple[tuple[str, float], ...]
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
+from convai.core.errors import SettingsError
 from convai.engine.errors import Overloaded
-from convai.errors import SettingsError
 
 LONGEST_WAIT: Final = 60.0
 """Seconds; nobody is told to come back later than that."""

@@ -1,1 +1,1 @@
-"""What surrounds `convai.evaluate`: its report, and conversations of a model with itself."""
+"""What surrounds `convai.evaluation.evaluate`: its report, and conversations of a model with itself."""

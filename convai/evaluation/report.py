@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from convai.dialog import Dialog
+from convai.core.dialog import Dialog
 
 _COLUMNS: Final = {
     "hits@1": "hits@1",

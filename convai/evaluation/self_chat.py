@@ -13,15 +13,15 @@ from typing import Any, Final
 
 import torch
 
-from convai.agent import Agent
-from convai.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.encoding import encode_persona, encode_turns
+from convai.conversation.agent import Agent
+from convai.conversation.session import SILENCE
+from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
+from convai.core.safe_text import one_line
 from convai.engine import Finished, Request
-from convai.evaluate import reply_seed, variety
-from convai.metrics import Mean, normalize_answer
-from convai.safe_text import one_line
-from convai.segments import EncodedTurn, build_prompt, fit_history
-from convai.session import SILENCE
+from convai.evaluation.evaluate import reply_seed, variety
+from convai.evaluation.metrics import Mean, normalize_answer
+from convai.text.prompt import encode_persona, encode_turns
+from convai.text.segments import EncodedTurn, build_prompt, fit_history
 
 OPENERS: Final = (
     "Hi! How are you today?",
@@ -150,8 +150,8 @@ def self_chats(
 def tally(conversations: Sequence[Conversation]) -> dict[str, Any]:
     """Counts and shares over the replies of the agent's chair.
 
-    As `convai.evaluate.variety`, and: `echoed_replies`, which say what the partner said before; `empty`,
-    without a text; `cut_off`, ended by the length; `questions`, the share with a question mark;
+    As `convai.evaluation.evaluate.variety`, and: `echoed_replies`, which say what the partner said before;
+    `empty`, without a text; `cut_off`, ended by the length; `questions`, the share with a question mark;
     `words_per_reply`.
     """
     texts = [[reply.text for reply in c.replies] for c in conversations]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from convai.config import ServerConfig
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
+from convai.core.settings import ServerConfig
 
 LOCAL: Final = "local"
 """The owner of all conversations where no token is asked for."""

@@ -6,13 +6,9 @@ import asyncio
 import secrets
 from typing import Final
 
-from convai.dialog import AGENT
-from convai.explain import input_rows, reply_rows
-from convai.protocol import client, newest_that_fit
-from convai.protocol.answers import Accepted, Conversations, Earlier, Inspected
-from convai.protocol.changes import Suggestions
-from convai.protocol.values import InputRow, Suggestion
-from convai.reply import Suggesting, prompt_input
+from convai.conversation.explain import input_rows, reply_rows
+from convai.conversation.reply import Suggesting, prompt_input
+from convai.core.dialog import AGENT
 from convai.server.convert import (
     bounded,
     candidates_of,
@@ -24,6 +20,10 @@ from convai.server.convert import (
 )
 from convai.server.limiter import RETRY, Busy
 from convai.server.operations import Refused
+from convai.server.protocol import client, newest_that_fit
+from convai.server.protocol.answers import Accepted, Conversations, Earlier, Inspected
+from convai.server.protocol.changes import Suggestions
+from convai.server.protocol.values import InputRow, Suggestion
 from convai.server.room import LOOK_BACK, Room
 from convai.server.service import Service, log_failure
 from convai.store import Conflict

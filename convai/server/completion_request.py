@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from convai.agent import Agent
-from convai.config import DecodingConfig
-from convai.config_values import laid_over
-from convai.dialog import AGENT, USER, Persona, Turn, check_text
-from convai.errors import DataError, SettingsError
-from convai.protocol import Limits
+from convai.conversation.agent import Agent
+from convai.core.dialog import AGENT, USER, Persona, Turn, check_text
+from convai.core.errors import DataError, SettingsError
+from convai.core.settings import DecodingConfig
+from convai.core.settings_values import laid_over
+from convai.server.protocol import Limits
 
 MAX_MESSAGES: Final = 400
 MAX_STOPS: Final = 4

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import convai
+from convai.conversation.reply import Reply
+from convai.core.errors import ConvaiError, SettingsError
 from convai.engine import Finished, Stream, Token
-from convai.errors import ConvaiError, SettingsError
-from convai.reply import Reply
 from convai.server.access import address_of
 from convai.server.asgi import (
     CLOSE,

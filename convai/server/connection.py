@@ -9,8 +9,14 @@ from dataclasses import asdict
 from typing import Final
 
 import convai
-from convai.errors import ConvaiError, DataError, SettingsError
-from convai.protocol import (
+from convai.conversation.reply import check_persona
+from convai.core.errors import ConvaiError, DataError, SettingsError
+from convai.server import asking, operations
+from convai.server.access import address_of
+from convai.server.asgi import Receive, Scope, Send, header
+from convai.server.convert import persona_of
+from convai.server.limiter import Busy
+from convai.server.protocol import (
     VERSION,
     Answer,
     ErrorCode,
@@ -21,13 +27,7 @@ from convai.protocol import (
     encode,
     error_event,
 )
-from convai.protocol.answers import Accepted, Error, GoingAway, Overloaded, Pong, Ready
-from convai.reply import check_persona
-from convai.server import asking, operations
-from convai.server.access import address_of
-from convai.server.asgi import Receive, Scope, Send, header
-from convai.server.convert import persona_of
-from convai.server.limiter import Busy
+from convai.server.protocol.answers import Accepted, Error, GoingAway, Overloaded, Pong, Ready
 from convai.server.room import Room, Rooms
 from convai.server.service import COME_BACK, Service, log_failure
 from convai.store import Conflict, NotFound

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from convai.config import DecodingConfig
-from convai.config_values import laid_over
-from convai.dialog import AGENT, Persona, Turn
+from convai.conversation.reply import Reply
+from convai.core.dialog import AGENT, Persona, Turn
+from convai.core.errors import SettingsError
+from convai.core.settings import DecodingConfig
+from convai.core.settings_values import laid_over
 from convai.engine import Finished, Token
-from convai.errors import SettingsError
-from convai.protocol import Limits, ProtocolError
-from convai.protocol.schema import build
-from convai.protocol.values import MOST_CANDIDATES, Candidate, Message, PersonaCard, Siblings, Summary
-from convai.reply import Reply
+from convai.server.protocol import Limits, ProtocolError
+from convai.server.protocol.schema import build
+from convai.server.protocol.values import MOST_CANDIDATES, Candidate, Message, PersonaCard, Siblings, Summary
 from convai.store import Conversation
 from convai.store import Message as Kept
 from convai.store import Summary as KeptSummary

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from convai.config import DecodingConfig
-from convai.dialog import AGENT, Persona
+from convai.conversation.reply import prompt_input
+from convai.core.dialog import AGENT, Persona
+from convai.core.errors import ConvaiError
+from convai.core.settings import DecodingConfig
 from convai.engine import Finished
 from convai.engine import Request as EngineRequest
-from convai.errors import ConvaiError
-from convai.reply import prompt_input
 from convai.server.limiter import Busy
 
 if TYPE_CHECKING:

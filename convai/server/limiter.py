@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from convai.config import ServerConfig
-from convai.errors import ConvaiError
+from convai.core.errors import ConvaiError
+from convai.core.settings import ServerConfig
 
 Reason = Literal["queue", "rate", "connections", "draining"]
 _KNOWN: Final = 10_000

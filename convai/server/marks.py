@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from convai.core.dialog import Turn
 from convai.coref.chat import Linked
-from convai.dialog import Turn
-from convai.protocol.values import Message
 from convai.server.metrics import Metrics
+from convai.server.protocol.values import Message
 
 if TYPE_CHECKING:
     from convai.server.room import Room

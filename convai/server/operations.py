@@ -12,16 +12,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from convai.config import DecodingConfig
-from convai.config_values import laid_over
-from convai.dialog import AGENT, USER, Turn
-from convai.errors import ConvaiError
-from convai.protocol import client
-from convai.protocol.answers import Accepted
-from convai.protocol.changes import DecodingSet, PersonaSet, TitleSet
-from convai.reply import Reply, check_persona
+from convai.conversation.reply import Reply, check_persona
+from convai.core.dialog import AGENT, USER, Turn
+from convai.core.errors import ConvaiError
+from convai.core.settings import DecodingConfig
+from convai.core.settings_values import laid_over
 from convai.server.convert import decoding_of, persona_of, title_of, turns_of
 from convai.server.limiter import Busy
+from convai.server.protocol import client
+from convai.server.protocol.answers import Accepted
+from convai.server.protocol.changes import DecodingSet, PersonaSet, TitleSet
 from convai.server.room import Room
 from convai.server.service import Service
 from convai.server.writing import Plan, Writing

@@ -9,12 +9,12 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from convai.dialog import Turn
-from convai.protocol import Change, Frame, ReplayBuffer, newest_that_fit
-from convai.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
-from convai.protocol.values import Message, Resume
+from convai.core.dialog import Turn
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
 from convai.server.drafts import Drafts
+from convai.server.protocol import Change, Frame, ReplayBuffer, newest_that_fit
+from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
+from convai.server.protocol.values import Message, Resume
 from convai.server.readers import Reader
 from convai.server.service import Service
 from convai.server.writing import Writing

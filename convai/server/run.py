@@ -12,8 +12,8 @@ from typing import Final
 
 import uvicorn
 
-from convai.config import ServerConfig
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
+from convai.core.settings import ServerConfig
 from convai.server.app import App
 from convai.server.transports import HttpProtocol, SocketProtocol
 

@@ -12,19 +12,19 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
-from convai.agent import Agent
-from convai.config import DecodingConfig, ServerConfig
+from convai.conversation.agent import Agent
+from convai.core.settings import DecodingConfig, ServerConfig
 from convai.engine import Engine, Overloaded, Stream
 from convai.engine import Request as EngineRequest
-from convai.persona_choice import PersonaDeck
-from convai.protocol import Limits
 from convai.server.access import Access
-from convai.server.clerk import Clerk
+from convai.server.group_commit import Clerk
 from convai.server.health import Checker
 from convai.server.limiter import Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
 from convai.server.metrics import Metrics
+from convai.server.protocol import Limits
 from convai.store import Store
+from convai.text.personas import PersonaDeck
 
 logger = logging.getLogger("convai.server")
 THREADS: Final = 4

@@ -10,8 +10,8 @@ from flask import Flask, Response, g, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
-from convai import resources
-from convai.errors import ConvaiError, DataError
+from convai.core import resources
+from convai.core.errors import ConvaiError, DataError
 from convai.server.access import address_of
 from convai.server.completion_request import ApiError
 from convai.server.health import Health

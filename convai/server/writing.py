@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
+from convai.conversation.reply import Reply
+from convai.core.errors import ConvaiError
 from convai.engine import Request, Stream, Token
-from convai.errors import ConvaiError
-from convai.protocol.changes import Failed, FinishedReply, Started, Stopped, TokenDrawn
-from convai.protocol.values import Message
-from convai.reply import Reply
 from convai.server.convert import bounded, details_of, message_of
 from convai.server.limiter import Busy
 from convai.server.metrics import Outcome, Pace
+from convai.server.protocol.changes import Failed, FinishedReply, Started, Stopped, TokenDrawn
+from convai.server.protocol.values import Message
 from convai.server.service import log_failure
 from convai.store import Draft
 from convai.store import Message as Kept

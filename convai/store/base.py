@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from convai.dialog import Persona
+from convai.core.dialog import Persona
 from convai.store.database import Database
 from convai.store.errors import StoreError
 from convai.store.queries import IDENT

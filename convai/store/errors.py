@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convai.errors import ConvaiError
+from convai.core.errors import ConvaiError
 
 
 class StoreError(ConvaiError):

@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
 )
 
-from convai.dialog import Persona
+from convai.core.dialog import Persona
 from convai.store.errors import NotFound
 from convai.store.records import INTERRUPTED, STREAMING, Conversation, Message
 from convai.store.tables import conversations, messages, personas

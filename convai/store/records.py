@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from convai.dialog import Persona
+from convai.core.dialog import Persona
 
 Status = Literal["complete", "interrupted", "streaming"]
 COMPLETE: Final = "complete"

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
 
-from convai.dialog import AGENT, USER, check_text
+from convai.core.dialog import AGENT, USER, check_text
 from convai.store import queries
 from convai.store.base import Base, as_json, now
 from convai.store.errors import Conflict

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from convai.dialog import USER, Persona, check_text
-from convai.safe_text import one_line
+from convai.core.dialog import USER, Persona, check_text
+from convai.core.safe_text import one_line
 from convai.store import listing, queries, transfer
 from convai.store.base import as_json, new_id, now
 from convai.store.errors import StoreError

@@ -20,16 +20,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from convai.config import DecodingConfig
-from convai.config_values import laid_over
-from convai.corpora.building import as_list, as_object, kind, sentences
-from convai.corpora.json_text import decode_line
-from convai.corpora.plain_text import parse_text
-from convai.dialog import AGENT, USER, Persona, check_text
-from convai.errors import DataError, SettingsError
-from convai.protocol.limits import MAX_WHOLE
-from convai.safe_text import one_line
+from convai.core.dialog import AGENT, USER, Persona, check_text
+from convai.core.errors import DataError, SettingsError
+from convai.core.limits import MAX_WHOLE
+from convai.core.safe_text import one_line
+from convai.core.settings import DecodingConfig
+from convai.core.settings_values import laid_over
 from convai.store.records import COMPLETE, INTERRUPTED, Conversation, Message
+from convai.text.corpora.building import as_list, as_object, kind, sentences
+from convai.text.corpora.json_text import decode_line
+from convai.text.corpora.plain_text import parse_text
 
 FORMAT: Final = "convai.conversation"
 VERSION: Final = 1
@@ -152,7 +152,7 @@ def rows(
 
 
 def from_text(text: str, where: str) -> Imported:
-    """A conversation from plain text; see convai.corpora.plain_text. Raises DataError with the line."""
+    """A conversation from plain text; see convai.text.corpora.plain_text. Raises DataError with the line."""
     if len(text) > MAX_FILE:
         raise DataError(f"{where}: over {MAX_FILE:,} characters; is this a conversation?")
     dialog = parse_text(text, where)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
-from convai.dialog import USER, check_text
+from convai.core.dialog import USER, check_text
 from convai.store import queries
 from convai.store.base import as_json
 from convai.store.errors import Conflict

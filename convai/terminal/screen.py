@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Final, TextIO
 
-from convai.safe_text import visible
+from convai.core.safe_text import visible
 
 _CODES: Final = {"user": "1;36", "agent": "1;32", "dim": "2", "bold": "1", "problem": "31"}
 _HISTORY_LINES: Final = 1000

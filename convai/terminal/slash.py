@@ -11,19 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands.common import field_docs
-from convai.config import DecodingConfig
-from convai.config_values import from_text, nearest, unknown_setting
-from convai.corpora.building import persona_from_text
-from convai.corpora.personas import read_personas
-from convai.dialog import USER
-from convai.errors import ConvaiError, DataError, SettingsError
-from convai.mood import MoodPreference
-from convai.safe_text import visible
+from convai.conversation.mood import MoodPreference
+from convai.core.dialog import USER
+from convai.core.errors import ConvaiError, DataError, SettingsError
+from convai.core.safe_text import visible
+from convai.core.settings import DecodingConfig
+from convai.core.settings_values import field_docs, from_text, nearest, unknown_setting
+from convai.text.corpora.building import persona_from_text
+from convai.text.corpora.personas import read_personas
 
 if TYPE_CHECKING:
-    from convai.explain import Explanation, Row
-    from convai.interact import Chat
+    from convai.conversation.explain import Explanation, Row
+    from convai.terminal.chat import Chat
 
 _FIELDS: Final = [field.name for field in dataclasses.fields(DecodingConfig)]
 HISTORY: Final = "max_history"

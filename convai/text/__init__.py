@@ -1,1 +1,1 @@
-"""Spelling and files of the tokenizer: what `convai.tokenizer` is made of."""
+"""Spelling and files of the tokenizer: what `convai.text.tokenizer` is made of."""

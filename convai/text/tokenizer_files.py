@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from convai.atomic import atomic_write
-from convai.errors import CheckpointError
+from convai.core.errors import CheckpointError
+from convai.core.files import atomic_write
 
 TOKENIZER_FILE: Final = "tokenizer.json"
 CONFIG_FILE: Final = "tokenizer_config.json"

@@ -1,1 +1,1 @@
-"""What surrounds a training: its data, its optimizers, its folder, its reports. The loop is convai.train."""
+"""What surrounds a training: its data, its optimizers, its folder, its reports; `loop` is the loop."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
 
 _BUILD = "build it as https://github.com/NVIDIA/apex says, CUDA extensions included"
 

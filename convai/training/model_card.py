@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convai.checkpoint import atomic_write
-from convai.model_config import ModelConfig
+from convai.model.checkpoint import atomic_write
+from convai.model.shape import Shape
 
 CARD = "README.md"
 
 
 def write_card(
-    folder: Path, description: dict[str, Any], shape: ModelConfig, records: list[dict[str, Any]]
+    folder: Path, description: dict[str, Any], shape: Shape, records: list[dict[str, Any]]
 ) -> None:
     """Write `folder`/README.md from the run's description and its log."""
     text = card(folder.name, description, shape, records)
     atomic_write(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def card(name: str, description: dict[str, Any], shape: ModelConfig, records: list[dict[str, Any]]) -> str:
+def card(name: str, description: dict[str, Any], shape: Shape, records: list[dict[str, Any]]) -> str:
     """The card as Markdown."""
     config = description["config"]
     files = description["files"]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convai.config import TrainConfig
+from convai.core.settings import TrainConfig
 from convai.training import apex
 from convai.training.rates import depth, n_blocks
 

@@ -16,9 +16,9 @@ import ignite.distributed as idist
 import torch
 from torch import nn
 
-from convai.batches import Batch
-from convai.losses import Losses, compute_losses
-from convai.model import DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
+from convai.training.batches import Batch
+from convai.training.losses import Losses, compute_losses
 from convai.training.processes import gradient_group
 
 Objective = Callable[[DoubleHeadsModel, Batch], Losses]

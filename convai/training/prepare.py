@@ -10,16 +10,16 @@ from typing import Any
 
 import ignite.distributed as idist
 
-from convai import corpora
-from convai.config import TrainConfig
-from convai.datasets import DialogueData, StepSource
-from convai.dialog import AGENT, Dialog, Turn
-from convai.encoded import EncodedCorpus, cached_arrays, file_digest
-from convai.encoding import encode_dialogs
-from convai.errors import DataError
-from convai.segments import EncodedDialog
-from convai.streams import StreamData, make_stream
-from convai.tokenizer import Tokenizer
+from convai.core.dialog import AGENT, Dialog, Turn
+from convai.core.errors import DataError
+from convai.core.settings import TrainConfig
+from convai.text import corpora
+from convai.text.prompt import encode_dialogs
+from convai.text.segments import EncodedDialog
+from convai.text.tokenizer import Tokenizer
+from convai.training.corpus import EncodedCorpus, cached_arrays, file_digest
+from convai.training.dialogues import DialogueData, StepSource
+from convai.training.packed import StreamData, make_stream
 
 HELD_OUT = 200
 """At most this many dialogues are held out for validation when no file is given for it."""

@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from convai.errors import ConvaiError, ReportedElsewhere, SettingsError, TrainingError
+from convai.core.errors import ConvaiError, ReportedElsewhere, SettingsError, TrainingError
 
 PATIENT: Final = timedelta(days=30)
 """Where one process works (reads, encodes, saves) and the others wait: only its death ends the waiting."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from convai.config import TrainConfig
+from convai.core.settings import TrainConfig
 
 SLANT: Final = 32.0
 """How many times smaller the slanted triangle's ends are than its peak (Howard & Ruder 2018, §3.2)."""

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from convai.atomic import atomic_write
+from convai.core.files import atomic_write
 
 
 class Reporter:

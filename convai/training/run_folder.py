@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import torch
 
-from convai.checkpoint import read_json, write_json
-from convai.errors import CheckpointError, TrainingError
+from convai.core.errors import CheckpointError, TrainingError
+from convai.model.checkpoint import read_json, write_json
 
 RUN: Final = "run.json"
 LOG: Final = "log.jsonl"

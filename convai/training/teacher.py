@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convai.agent import load_agent, model_folder
-from convai.checkpoint import WEIGHTS
-from convai.config import TrainConfig
-from convai.distillation import Distiller
-from convai.encoded import file_digest
-from convai.errors import CheckpointError, DataError, TrainingError
-from convai.model import DoubleHeadsModel
-from convai.tokenizer import Tokenizer
+from convai.conversation.agent import load_agent, model_folder
+from convai.core.errors import CheckpointError, DataError, TrainingError
+from convai.core.settings import TrainConfig
+from convai.model.checkpoint import WEIGHTS
+from convai.model.double_heads import DoubleHeadsModel
+from convai.text.tokenizer import Tokenizer
+from convai.training.corpus import file_digest
+from convai.training.distillation import Distiller
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from convai.checkpoint import HEADS
-from convai.config import TrainConfig
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
+from convai.core.settings import TrainConfig
+from convai.model.checkpoint import HEADS
 from convai.training.rates import depth, n_blocks
 
 

@@ -11,7 +11,7 @@ from convai.bench.compare import SEQUENTIAL_CHATS, alternate, one, ratios, runni
 from convai.bench.contenders.base import Setup, Timing
 from convai.bench.worker import Worker, WorkerError
 from convai.bench.workload import Workload, chats
-from convai.errors import ConvaiError
+from convai.core.errors import ConvaiError
 from tests.bench.fakes import PRECISION, Dying, Failing, Short, Slow, Unloadable, fake
 
 WORK = Workload().quick()

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from convai.agent import Agent
 from convai.bench.contenders.base import Setup, Timing, Together, one_after_another
 from convai.bench.contenders.ours import Ours
 from convai.bench.contenders.registry import BASELINES, KINDS, OURS
-from convai.bench.made_up import made_up_tokenizer
+from convai.bench.random_model import made_up_tokenizer
 from convai.bench.workload import Chat, Workload, chats
-from convai.model import DoubleHeadsModel
-from convai.model_config import ModelConfig
+from convai.conversation.agent import Agent
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Shape
 from tests.tiny import randomize
 
 VOCAB = 300
@@ -29,7 +29,7 @@ ASKED = chats(GREEDY, VOCAB, 3, seed=1)
 
 @pytest.fixture(scope="module")
 def model() -> DoubleHeadsModel:
-    config = ModelConfig(vocab_size=VOCAB, n_positions=64, n_embd=64, n_layer=2, n_head=2)
+    config = Shape(vocab_size=VOCAB, n_positions=64, n_embd=64, n_layer=2, n_head=2)
     model = DoubleHeadsModel(config.without_dropout())
     randomize(model)
     with torch.no_grad():

@@ -13,10 +13,10 @@ from convai.__main__ import main
 from convai.bench.bandwidth import Bandwidth, bytes_a_step, measure_bandwidth, share_of_limit
 from convai.bench.contenders.registry import KINDS, OURS
 from convai.bench.sizes import SIZES
-from convai.model_config import ModelConfig
+from convai.model.shape import Shape
 from tests.bench.fakes import PRECISION, Fake, Slow, Unloadable, fake
 
-TINY = ModelConfig(vocab_size=300, n_positions=512, n_embd=64, n_layer=2, n_head=2)
+TINY = Shape(vocab_size=300, n_positions=512, n_embd=64, n_layer=2, n_head=2)
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,12 @@ import torch
 from convai.__main__ import main
 from convai.bench import soak
 from convai.bench.guests import random_settings
-from convai.bench.made_up import random_model
+from convai.bench.random_model import random_model
 from convai.bench.sizes import SIZES
-from convai.model import DoubleHeadsModel
-from convai.model_config import ModelConfig
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Shape
 
-TINY = ModelConfig(vocab_size=300, n_positions=256, n_embd=16, n_layer=1, n_head=1)
+TINY = Shape(vocab_size=300, n_positions=256, n_embd=16, n_layer=1, n_head=1)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_a_full_queue_is_survived(
 def test_a_damaged_model_is_noticed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def poisoned(config: ModelConfig, seed: int) -> DoubleHeadsModel:
+    def poisoned(config: Shape, seed: int) -> DoubleHeadsModel:
         model = random_model(config, seed)
         with torch.no_grad():
             model.transformer.wte.weight[0] = math.nan

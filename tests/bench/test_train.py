@@ -10,10 +10,10 @@ import torch
 from convai.__main__ import main
 from convai.bench import blog_layout, sizes, train
 from convai.bench.report import matmul_peak
-from convai.dialog import AGENT
-from convai.model_config import ModelConfig
+from convai.core.dialog import AGENT
+from convai.model.shape import Shape
 
-TINY = ModelConfig(vocab_size=64, n_positions=512, n_embd=16, n_layer=2, n_head=2)
+TINY = Shape(vocab_size=64, n_positions=512, n_embd=16, n_layer=2, n_head=2)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -26,7 +26,7 @@ def test_a_difference_would_be_noticed() -> None:
     special = train.Ids(TINY.vocab_size)
     dialogs = train.made_up(2, TINY.vocab_size)
     torch.manual_seed(0)
-    from convai.model import DoubleHeadsModel
+    from convai.model.double_heads import DoubleHeadsModel
 
     model = DoubleHeadsModel(TINY.without_dropout()).eval()
     whole, cut = (list(blog_layout.reply_rows(dialogs, special, h)) for h in (None, 0))

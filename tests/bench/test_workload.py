@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from convai.bench.made_up import made_up_tokenizer, random_model, save_random
+from convai.bench.random_model import made_up_tokenizer, random_model, save_random
 from convai.bench.workload import CONTROL_IDS, Workload, chats
-from convai.checkpoint import load_model
-from convai.dialog import AGENT, USER
-from convai.model_config import ModelConfig
-from convai.tokenizer import SPECIAL_TOKENS, Tokenizer
+from convai.core.dialog import AGENT, USER
+from convai.model.checkpoint import load_model
+from convai.model.shape import Shape
+from convai.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 VOCAB = 1100
 TOKENIZER = made_up_tokenizer(VOCAB)
@@ -63,7 +63,7 @@ def test_every_id_of_the_made_up_vocabulary_has_a_text(size: int) -> None:
 
 def test_the_random_model_is_as_unsure_as_a_trained_one() -> None:
     """A nucleus of some dozens of tokens: neither one nor most of the vocabulary."""
-    config = ModelConfig(vocab_size=4096, n_positions=160, n_embd=64, n_layer=3, n_head=2)
+    config = Shape(vocab_size=4096, n_positions=160, n_embd=64, n_layer=3, n_head=2)
     model = random_model(config)
     prompts = [chat.prompt(made_up_tokenizer(4096)) for chat in chats(Workload(), 4096, 4, seed=1)]
     with torch.no_grad():
@@ -79,7 +79,7 @@ def test_the_random_model_is_as_unsure_as_a_trained_one() -> None:
 
 
 def test_the_folder_holds_that_model(tmp_path: Path) -> None:
-    config = ModelConfig(vocab_size=300, n_positions=64, n_embd=16, n_layer=2, n_head=2)
+    config = Shape(vocab_size=300, n_positions=64, n_embd=16, n_layer=2, n_head=2)
     told = save_random(config, tmp_path, seed=3)
     saved, made = load_model(tmp_path).state_dict(), random_model(config, seed=3).state_dict()
     assert all(torch.equal(saved[name], made[name]) for name in made)

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from convai import __main__ as cli
-from convai.agent import load_agent
-from convai.config import DecodingConfig
-from convai.dialog import AGENT, USER, Persona, Turn
-from convai.persona_choice import PersonaDeck
-from convai.session import Session
+from convai.conversation.agent import load_agent
+from convai.conversation.session import Session
+from convai.core.dialog import AGENT, USER, Persona, Turn
+from convai.core.settings import DecodingConfig
+from convai.text.personas import PersonaDeck
 from tests.chatting import NURSE, tiny_agent
 
 ROOT = Path(__file__).parent.parent.parent
@@ -268,5 +268,12 @@ def test_a_chat_loads_no_more_than_it_needs(model: Path, tmp_path: Path) -> None
         timeout=120,
     )
     assert done.stdout.count("\n") == 1
-    unwanted = {"transformers", "ignite", "matplotlib", "tensorboard", "convai.train", "convai.datasets"}
+    unwanted = {
+        "transformers",
+        "ignite",
+        "matplotlib",
+        "tensorboard",
+        "convai.training.loop",
+        "convai.training.dialogues",
+    }
     assert unwanted & set(json.loads(done.stderr)) == set()

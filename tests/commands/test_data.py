@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from convai.commands import data
-from convai.corpora import read, write
-from convai.errors import DataError
+from convai.core.errors import DataError
+from convai.text.corpora import read, write
 
 FORMATS = Path(__file__).parents[2] / "data" / "formats"
 

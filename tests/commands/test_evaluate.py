@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from convai import corpora
 from convai.__main__ import main
-from convai.agent import Agent
-from convai.config import DecodingConfig
-from convai.dialog import AGENT, USER, Dialog, Turn
+from convai.conversation.agent import Agent
+from convai.core.dialog import AGENT, USER, Dialog, Turn
+from convai.core.settings import DecodingConfig
 from convai.evaluation.report import json_line, report
-from convai.tokenizer import Tokenizer
-from tests.corpora.helpers import talk
+from convai.text import corpora
+from convai.text.tokenizer import Tokenizer
+from tests.text.corpora.helpers import talk
 from tests.tiny import tiny_model
 
 DIALOGS = [

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from convai.__main__ import main
-from convai.agent import Agent, load_agent
-from convai.model import DoubleHeadsModel
-from convai.model_config import ModelConfig
-from convai.tokenizer import Tokenizer
+from convai.conversation.agent import Agent, load_agent
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Shape
+from convai.text.tokenizer import Tokenizer
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    config = ModelConfig(vocab_size=261, n_positions=64, n_embd=16, n_layer=2, n_head=2)
+    config = Shape(vocab_size=261, n_positions=64, n_embd=16, n_layer=2, n_head=2)
     Agent(DoubleHeadsModel(config), Tokenizer.byte_level(), max_history=3).save(tmp_path / "model")
     (tmp_path / "model" / "README.md").write_text("# card\n")
     return tmp_path / "model"
@@ -65,40 +65,3 @@ def test_export_onto_itself_is_refused(saved: Path, capsys: pytest.CaptureFixtur
 def test_an_unknown_model_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "show", "nonsuch"]) == 2
     assert "no such model folder" in capsys.readouterr().err
-
-
-def test_grow_makes_a_deeper_model_that_talks_the_same(saved: Path, tmp_path: Path) -> None:
-    out = tmp_path / "deep"
-    assert main(["models", "grow", str(saved), str(out), "--layers", "4"]) == 0
-    shallow, deep = load_agent(saved).model, load_agent(out).model
-    assert deep.config.n_layer == 4
-    ids, positions = torch.randint(0, 200, (1, 9)), torch.arange(9).expand(1, 9)
-    torch.testing.assert_close(deep(ids, positions), shallow(ids, positions), atol=1e-6, rtol=0)
-
-
-def test_grow_refuses_the_model_itself_and_fewer_layers(
-    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["models", "grow", str(saved), str(saved), "--layers", "4"]) == 2
-    assert "name another folder" in capsys.readouterr().err
-    assert main(["models", "grow", str(saved), str(tmp_path / "x"), "--layers", "1"]) == 2
-    assert "more than the model's own 2" in capsys.readouterr().err
-    assert not (tmp_path / "x").exists()
-
-
-def test_average_keeps_what_the_second_is_shipped_with(saved: Path, tmp_path: Path) -> None:
-    other, out = tmp_path / "other", tmp_path / "between"
-    agent = load_agent(saved)
-    agent.model.init_weights()
-    agent.max_history = 5
-    agent.save(other)
-    assert main(["models", "average", str(saved), str(other), str(out), "--share", "0.25"]) == 0
-    mixed = load_agent(out)
-    assert mixed.max_history == 5
-    first, second = (load_agent(folder).model.transformer.wte.weight for folder in (saved, other))
-    torch.testing.assert_close(mixed.model.transformer.wte.weight, 0.75 * first + 0.25 * second)
-
-
-def test_average_does_not_overwrite_its_sources(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "average", str(saved), str(saved), str(saved)]) == 2
-    assert "name another folder" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convai.__main__ import main
-from convai.cards import load_card
+from convai.text.cards import load_card
 
 Capture = pytest.CaptureFixture[str]
 

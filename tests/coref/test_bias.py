@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from convai.core.errors import DataError
 from convai.coref.conll import read_conll, write_conll
 from convai.coref.document import Cluster, Document, Sentence
 from convai.coref.scorer.gap import Asked, ask, is_of_name, read_gap, score_gap
 from convai.coref.scorer.winobias import find_winobias, read_winobias, score_winobias
-from convai.errors import DataError
 from tests.coref.made_up import sentence
 
 HEADER = "ID\tText\tPronoun\tPronoun-offset\tA\tA-offset\tA-coref\tB\tB-offset\tB-coref\tURL"

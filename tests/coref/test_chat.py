@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from convai.core.dialog import AGENT, USER, Turn
 from convai.coref.chat import ChatReader, Linked
 from convai.coref.parsing.load import load_parser
-from convai.dialog import AGENT, USER, Turn
 from tests.coref.stand_in import StandIn
 
 TURNS = [

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convai.core.errors import DataError
 from convai.coref.conll import Chains, read_chains, read_conll, write_conll
 from convai.coref.document import Document, Sentence, Span, crossing_spans
-from convai.errors import DataError
 
 
 def row(number: int, word: str, chains: str = "-", speaker: str = "-") -> str:

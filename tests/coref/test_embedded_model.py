@@ -7,10 +7,10 @@ import json
 import pytest
 
 from convai.__main__ import main
+from convai.core.resources import models_dir
 from convai.coref.checkpoint import load_resolver
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import document_of_turns
-from convai.resources import models_dir
 
 pytest.importorskip("spacy")
 

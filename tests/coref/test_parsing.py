@@ -9,12 +9,12 @@ import pytest
 import spacy
 
 from convai.__main__ import main
+from convai.core.errors import CheckpointError, ConvaiError, DataError
 from convai.coref.chat import load_chat_reader
 from convai.coref.document import Document, Sentence
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse_documents
 from convai.coref.parsing.universal import is_clear, to_universal
-from convai.errors import CheckpointError, ConvaiError, DataError
 from tests.coref.treebanks import write_treebank
 
 WORDS = "Anna likes her dog . He sleeps in Paris .".split()

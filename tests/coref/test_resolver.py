@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from convai.core.errors import DataError, SettingsError
 from convai.coref.document import Document, Sentence
 from convai.coref.features import MentionTable
 from convai.coref.lexicon import Gender, Life
@@ -14,7 +15,6 @@ from convai.coref.linking import Clusters
 from convai.coref.pairs import make_pairs
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import ResolveSettings, stretches
-from convai.errors import DataError, SettingsError
 from tests.coref.made_up import random_document, random_sentence, sentence, tiny_resolver
 
 

@@ -9,8 +9,8 @@ import spacy
 from spacy import displacy
 from spacy.tokens import Doc, DocBin
 
+from convai.core.errors import ConvaiError, DataError, SettingsError
 from convai.coref.spacy_component import NAME, dialogue, load_pipeline
-from convai.errors import ConvaiError, DataError, SettingsError
 from tests.coref.stand_in import StandIn
 
 TEXT = "Anna likes her dog. He sleeps in Paris.  Anna likes Paris."

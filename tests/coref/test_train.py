@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from convai.core.errors import CheckpointError, SettingsError, TrainingError
 from convai.coref.checkpoint import (
     CONFIG,
     VOCABULARY,
@@ -31,7 +32,6 @@ from convai.coref.resolver import CorefResolver
 from convai.coref.scorer.gap import Asked
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.train import LOG, STATE, Run, new_run, resume_run, scored
-from convai.errors import CheckpointError, SettingsError, TrainingError
 from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, tiny_resolver, vectors
 
 

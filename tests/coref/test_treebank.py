@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from convai.core.errors import DataError
 from convai.coref.parsing.treebank import gather, read_conllu, read_entities
-from convai.errors import DataError
 from tests.coref.treebanks import SENTENCES, write_treebank
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convai.core.errors import DataError, SettingsError
 from convai.coref.data import read_vectors
 from convai.coref.vectors import read_texts, save_vectors, train_vectors
-from convai.errors import DataError, SettingsError
 
 ANIMALS = ("dog", "cat", "cow", "horse")
 TOOLS = ("hammer", "saw", "drill", "knife")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from convai import resources
 from convai.__main__ import main
+from convai.conversation.mood import MoodPreference, MoodReader
+from convai.core import resources
 from convai.emotion.checkpoint import EMBEDDED
 from convai.emotion.classifier import EmotionClassifier
 from convai.emotion.labels import GOEMOTIONS, TWEETEVAL_EMOJI, TWEETEVAL_EMOTION
 from convai.emotion.vocabulary import UNKNOWN_ID
-from convai.mood import MoodPreference, MoodReader
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PLAIN = [

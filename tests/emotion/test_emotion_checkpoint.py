@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from convai.core.errors import CheckpointError
 from convai.emotion import labels
 from convai.emotion.checkpoint import (
     CONFIG,
@@ -20,7 +21,6 @@ from convai.emotion.checkpoint import (
 )
 from convai.emotion.classifier import EmotionClassifier
 from convai.emotion.vocabulary import RESERVED, Vocabulary
-from convai.errors import CheckpointError
 from tests.emotion.models import VOCABULARY as WORDS
 from tests.emotion.models import saved_model, tiny_model, torchmoji_state
 
@@ -68,7 +68,7 @@ def test_damaged_folders_name_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_no_embedded_model_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convai.resources.models_dir", lambda: tmp_path)
+    monkeypatch.setattr("convai.core.resources.models_dir", lambda: tmp_path)
     with pytest.raises(CheckpointError, match="no embedded emotion model; name one with --model"):
         load_emotion_model()
     saved_model(tmp_path / "emotion-mini")

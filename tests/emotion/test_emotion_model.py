@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from convai.core.errors import CheckpointError, SettingsError
 from convai.emotion import native
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.encoder import Encoder, Precision
 from convai.emotion.int8 import Int8Layer
 from convai.emotion.model import Attention, EmotionModel, Packing, initialise
 from convai.emotion.recurrence import Steps, fold
-from convai.errors import CheckpointError, SettingsError
 from tests.emotion.models import HEADS, tiny_model
 from tests.emotion.reference import one_sequence
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence, pad_sequence
 
+from convai.core.errors import SettingsError
 from convai.emotion.lstm import HardSigmoidLSTM
 from convai.emotion.recurrence import Steps, fold, run_layer
-from convai.errors import SettingsError
 from tests.emotion.reference import one_sequence
 
 

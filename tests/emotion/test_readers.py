@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from convai.core.errors import DataError
 from convai.emotion.labelled import TRAIN, VALID, LabelSet, Texts
 from convai.emotion.readers import read_labelled
 from convai.emotion.tables import read_table, with_validation
-from convai.errors import DataError
 
 
 def write(path: Path, content: str) -> Path:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.emotion import scores
 from convai.emotion.batches import Task, collate, draw, epoch, with_unknown
 from convai.emotion.checkpoint import load_emotion_model
@@ -22,13 +23,12 @@ from convai.emotion.evaluate import evaluate
 from convai.emotion.finetune import class_average, finetune, prepared, stages
 from convai.emotion.fitting import RunningMean, batch_loss, falling, judged
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
-from convai.emotion.levelling import best_strength, level
+from convai.emotion.logit_adjustment import best_strength, level
 from convai.emotion.model import with_heads
 from convai.emotion.settings import LAYERS, METHODS, FinetuneSettings, TrainSettings
 from convai.emotion.tables import with_validation
 from convai.emotion.train import LOG, STATE, new_run, resume_run
 from convai.emotion.vectors import write_vectors
-from convai.errors import CheckpointError, DataError, SettingsError, TrainingError
 from tests.emotion.models import HEADS, VOCABULARY, tiny_model
 
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convai.__main__ import main
+from convai.core.errors import DataError
 from convai.emotion import cooccurrence
 from convai.emotion.cooccurrence import WINDOW, Neighbours, beside, texts_in, word_vectors
 from convai.emotion.vectors import begin_with, read_vectors, write_vectors
 from convai.emotion.vocabulary import UNKNOWN_ID, Vocabulary
-from convai.errors import DataError
 from tests.emotion.models import VOCABULARY, WORDS
 
 SIZE = 6

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from convai.core.errors import CheckpointError, SettingsError
 from convai.emotion.vocabulary import RESERVED, UNKNOWN_ID, Vocabulary
-from convai.errors import CheckpointError, SettingsError
 
 TEXTS = ["happy happy joy", "Happy joy sad", "b a", "", "xy" * 16 + " " + "xy" * 16]
 

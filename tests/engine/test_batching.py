@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convai.config import DecodingConfig, EngineConfig
+from convai.core.errors import SettingsError
+from convai.core.settings import DecodingConfig, EngineConfig
 from convai.engine import Engine, Event, Finished, Overloaded, Request, Stream
-from convai.errors import SettingsError
-from convai.model_config import Family
+from convai.model.shape import Family
 from tests.drawing import BYTES, engine, finished, prompt, ready, settings_of
 from tests.tiny import FAMILIES
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from convai.checkpoint import save_model
 from convai.engine import Finished, Request
-from convai.model import DoubleHeadsModel
+from convai.model.checkpoint import save_model
+from convai.model.double_heads import DoubleHeadsModel
 from tests.drawing import (
     BYTES,
     NO_BANS,

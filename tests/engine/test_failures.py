@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from convai.config import EngineConfig
+from convai.core.errors import ConvaiError
+from convai.core.settings import EngineConfig
 from convai.engine import Engine, EngineError, NotANumber, Request
+from convai.engine.backends import InferenceModel
+from convai.engine.beam import BeamState
 from convai.engine.runner import Runner
-from convai.errors import ConvaiError
-from convai.inference import InferenceModel
-from convai.sampling.beam import BeamState
 from tests.drawing import BYTES, engine, finished, prompt, ready, settings_of
 
 POISON = BYTES.encode("~")[0]

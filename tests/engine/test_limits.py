@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from convai.config import EngineConfig
+from convai.core.errors import ConvaiError, SettingsError
+from convai.core.settings import EngineConfig
 from convai.engine import Engine, Request
-from convai.errors import ConvaiError, SettingsError
 from tests.drawing import (
     BYTES,
     engine,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convai import segments
-from convai.config import EngineConfig
-from convai.dialog import AGENT, USER
+from convai.core.dialog import AGENT, USER
+from convai.core.settings import EngineConfig
 from convai.engine import Engine, Request, Token
-from convai.model_config import Family
-from convai.segments import EncodedTurn, build_prompt
+from convai.model.shape import Family
+from convai.text import segments
+from convai.text.segments import EncodedTurn, build_prompt
 from tests.drawing import (
     BYTES,
     engine,

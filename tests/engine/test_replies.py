@@ -8,13 +8,13 @@ import math
 import pytest
 import torch
 
-from convai.batches import collate
-from convai.config import DecodingConfig
-from convai.dialog import USER
+from convai.core.dialog import USER
+from convai.core.settings import DecodingConfig
 from convai.engine import Engine, Event, Request, Token
-from convai.model import DoubleHeadsModel
-from convai.model_config import Family
-from convai.segments import complete
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Family
+from convai.text.segments import complete
+from convai.training.batches import collate
 from tests.drawing import (
     BYTES,
     NO_BANS,

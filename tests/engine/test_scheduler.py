@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convai.core.errors import SettingsError
 from convai.engine.errors import Overloaded
 from convai.engine.scheduler import LONGEST_WAIT, Plan, Scheduler, State, Task
-from convai.errors import SettingsError
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import pytest
 
-from convai.config import EngineConfig
+from convai.core.settings import EngineConfig
 from convai.engine import Engine, EngineClosed, EngineError, Event, Finished, Request, Stats, Token
-from convai.model import DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
 from tests.drawing import BYTES, engine, finished, prompt, ready, settings_of
 
 LONG = settings_of(min_length=60, max_length=60)

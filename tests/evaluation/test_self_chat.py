@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from convai.agent import Agent
-from convai.config import DecodingConfig
-from convai.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.encoding import encode_persona, encode_turns
+from convai.conversation.agent import Agent
+from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
+from convai.core.errors import SettingsError
+from convai.core.settings import DecodingConfig
 from convai.engine import Finished, Request
-from convai.errors import SettingsError
-from convai.evaluate import reply_seed
+from convai.evaluation.evaluate import reply_seed
 from convai.evaluation.self_chat import OPENERS, Conversation, self_chats, tally
-from convai.segments import build_prompt
-from convai.tokenizer import Tokenizer
+from convai.text.prompt import encode_persona, encode_turns
+from convai.text.segments import build_prompt
+from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
 
 PERSONAS = [Persona(("i am a diver.",)), Persona(("i sell hats.", "i sing.")), Persona(("i row.",))]

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from convai.config import EngineConfig, ServerConfig
+from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine.runner import Runner
 from convai.server import room
 from convai.server.app import App

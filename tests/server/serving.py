@@ -15,16 +15,16 @@ from typing import Any, Self
 
 from websockets.sync.client import ClientConnection, connect
 
-from convai.agent import Agent
-from convai.config import EngineConfig, ServerConfig
+from convai.conversation.agent import Agent
+from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine import Engine, Stats
-from convai.protocol import ServerEvent, View, encode, parse_server
-from convai.protocol.answers import Accepted, Error, Overloaded, Ready
-from convai.protocol.changes import Failed, FinishedReply, State, Stopped
-from convai.protocol.client import Hello
-from convai.protocol.values import Message, Resume
 from convai.server.app import App
 from convai.server.marks import ReadCoref, ReadMood
+from convai.server.protocol import ServerEvent, View, encode, parse_server
+from convai.server.protocol.answers import Accepted, Error, Overloaded, Ready
+from convai.server.protocol.changes import Failed, FinishedReply, State, Stopped
+from convai.server.protocol.client import Hello
+from convai.server.protocol.values import Message, Resume
 from convai.server.run import Server, address, listen
 from convai.server.service import Service
 from convai.store import Store

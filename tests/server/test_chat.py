@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from convai.protocol.answers import Accepted
-from convai.protocol.changes import FinishedReply, Path, Started, State, TokenDrawn
-from convai.session import Session
+from convai.conversation.session import Session
+from convai.server.protocol.answers import Accepted
+from convai.server.protocol.changes import FinishedReply, Path, Started, State, TokenDrawn
 from tests.chatting import NURSE
 from tests.server.serving import Chat, Running
 

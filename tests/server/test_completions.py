@@ -10,8 +10,8 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from convai.dialog import Persona
-from convai.session import Session
+from convai.conversation.session import Session
+from convai.core.dialog import Persona
 from tests.server.serving import PATIENCE, Running, until_idle
 
 MESSAGES: Any = [

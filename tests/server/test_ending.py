@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from convai.dialog import AGENT
-from convai.protocol.answers import Accepted, Overloaded
-from convai.protocol.changes import FinishedReply, TokenDrawn
+from convai.core.dialog import AGENT
+from convai.server.protocol.answers import Accepted, Overloaded
+from convai.server.protocol.changes import FinishedReply, TokenDrawn
 from convai.store import Store
 from tests.server.served import serve
 from tests.server.serving import PATIENCE, Chat

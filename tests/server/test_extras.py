@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from convai.protocol.answers import Inspected
-from convai.protocol.changes import FinishedReply, Suggestions, TokenDrawn
+from convai.server.protocol.answers import Inspected
+from convai.server.protocol.changes import FinishedReply, Suggestions, TokenDrawn
 from tests.server.serving import Chat, Running, until_idle
 
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from convai.config import EngineConfig
+from convai.core.settings import EngineConfig
 from convai.engine.runner import Runner
 from convai.server.health import Checker
 from tests.server.gate import gated

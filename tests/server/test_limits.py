@@ -15,14 +15,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from convai.config import EngineConfig, ServerConfig
-from convai.errors import SettingsError
-from convai.protocol import parse_server
-from convai.protocol.answers import Error, Overloaded
-from convai.protocol.changes import State
+from convai.core.errors import SettingsError
+from convai.core.settings import EngineConfig, ServerConfig
 from convai.server.access import Access, address_of
 from convai.server.limiter import Busy, Limiter
 from convai.server.logs import Throttle
+from convai.server.protocol import parse_server
+from convai.server.protocol.answers import Error, Overloaded
+from convai.server.protocol.changes import State
 from tests.server.gate import gated
 from tests.server.serving import PATIENCE, Running, serving
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from convai.dialog import USER, Turn
+from convai.core.dialog import USER, Turn
 from convai.emotion.classifier import Prediction
-from convai.protocol.changes import Marks, State
 from convai.server.marks import Linked, coref_data, emotion_data
+from convai.server.protocol.changes import Marks, State
 from tests.server.serving import serving
 
 

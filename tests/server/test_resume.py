@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convai.protocol.changes import FinishedReply, State, TokenDrawn
+from convai.server.protocol.changes import FinishedReply, State, TokenDrawn
 from tests.server.gate import gated
 from tests.server.serving import Chat, Running, serving
 

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from convai.engine import Stream
-from convai.protocol.changes import Stopped, TokenDrawn
+from convai.server.protocol.changes import Stopped, TokenDrawn
 from tests.server.gate import Gate, gated
 from tests.server.serving import PATIENCE, Running, serving, until_idle
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from convai.protocol.answers import Conversations, Earlier
-from convai.protocol.changes import DecodingSet, Deleted, Path, PersonaSet, State, TitleSet
+from convai.server.protocol.answers import Conversations, Earlier
+from convai.server.protocol.changes import DecodingSet, Deleted, Path, PersonaSet, State, TitleSet
 from tests.server.serving import Chat, Running
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convai.dialog import AGENT
+from convai.core.dialog import AGENT
 from convai.store import Store
 
 ANN = "ann"

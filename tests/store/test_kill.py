@@ -8,7 +8,7 @@ from multiprocessing.context import ForkServerContext
 
 import pytest
 
-from convai.dialog import AGENT
+from convai.core.dialog import AGENT
 from convai.store import Store
 from tests.store.helpers import ANN
 from tests.store.killed_writer import reply_to, talk

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from convai.dialog import AGENT, USER
+from convai.core.dialog import AGENT, USER
 from convai.store import Store
 from tests.store.helpers import ANN, made
 

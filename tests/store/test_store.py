@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from convai.dialog import Persona
-from convai.errors import ConvaiError, DataError
+from convai.core.dialog import Persona
+from convai.core.errors import ConvaiError, DataError
 from convai.store import Draft, NotFound, Store, StoreError
 from tests.store.helpers import ANN, BOB, Chat, made
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.corpora import iter_dialogs
-from convai.dialog import Persona
-from convai.errors import DataError
+from convai.core.dialog import Persona
+from convai.core.errors import DataError
 from convai.store import Store
 from convai.store.transfer import from_json, from_text
-from tests.corpora.test_json_text import JSON
+from convai.text.corpora import iter_dialogs
 from tests.store.helpers import ANN, BOB, Chat, made
+from tests.text.corpora.test_json_text import JSON
 
 NURSE = Persona(("i am a nurse.", "i have two dogs."), "Ann")
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from convai.dialog import AGENT, USER
-from convai.errors import DataError
+from convai.core.dialog import AGENT, USER
+from convai.core.errors import DataError
 from convai.store import Conflict, Draft, NotFound, Store
 from tests.store.helpers import ANN, Chat, made
 
@@ -298,7 +298,7 @@ def test_the_agent_may_speak_first(chat: Chat) -> None:
 
 
 def test_a_message_knows_the_persona_it_was_said_under(chat: Chat) -> None:
-    from convai.dialog import Persona
+    from convai.core.dialog import Persona
 
     user = chat.say("hi")
     chat.store.set_persona(ANN, chat.id, Persona(("i bake.",)))

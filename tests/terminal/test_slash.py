@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from convai.config import DecodingConfig
-from convai.dialog import Persona
-from convai.errors import ConvaiError
-from convai.interact import Chat
-from convai.persona_choice import PersonaDeck
-from convai.session import Session, reply_seed
+from convai.conversation.session import Session, reply_seed
+from convai.core.dialog import Persona
+from convai.core.errors import ConvaiError
+from convai.core.settings import DecodingConfig
 from convai.terminal import slash
+from convai.terminal.chat import Chat
 from convai.terminal.screen import Screen
+from convai.text.personas import PersonaDeck
 from tests.chatting import NURSE, ScriptedEngine, scripted, tiny_agent
 
 BAKER, SMITH = Persona(("i bake.",)), Persona(("i am a smith.", "i sing."))
@@ -37,7 +37,7 @@ class Desk:
         self.out = io.StringIO()
         self.session, self.engine = scripted(*script, **decoding)
         deck = PersonaDeck([BAKER], seed=0)
-        self.chat = Chat(self.session, deck, Screen(self.out, width=width), NoKeyboard())
+        self.chat = Chat(self.session, deck, Screen(self.out, width=width), NoKeyboard(), slash.execute)
 
     def __call__(self, line: str) -> str:
         self.chat.handle(line)
@@ -215,7 +215,7 @@ def test_why_of_beam_search_has_no_single_probabilities() -> None:
     agent = tiny_agent(num_beams=2, max_length=4)
     out = io.StringIO()
     session = Session(agent, agent.engine(), NURSE)
-    chat = Chat(session, PersonaDeck([BAKER]), Screen(out, width=80), NoKeyboard())
+    chat = Chat(session, PersonaDeck([BAKER]), Screen(out, width=80), NoKeyboard(), slash.execute)
     chat.handle("hi")
     chat.handle("/why")
     assert "Candidates:" in out.getvalue()

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import pre_tokenizers
 
 from convai.text.detokenizer import byte_of_char
-from convai.tokenizer import Tokenizer
+from convai.text.tokenizer import Tokenizer
 from tests.tokenizer_kinds import KINDS, kind, texts
 
 

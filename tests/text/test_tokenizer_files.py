@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, GPT2Tokenizer, OpenAIGPTTokenizer
 
-from convai.errors import CheckpointError
-from convai.tokenizer import SPECIAL_TOKENS, Tokenizer
+from convai.core.errors import CheckpointError
+from convai.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from tests.tokenizer_kinds import KINDS, kind, publish, texts
 
 FAMILIES = {"gpt2": GPT2Tokenizer, "openai-gpt": OpenAIGPTTokenizer}

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from convai.__main__ import main
-from convai.config import TrainConfig
-from convai.errors import SettingsError
-from convai.resources import data_dir
+from convai.core.errors import SettingsError
+from convai.core.resources import data_dir
+from convai.core.settings import TrainConfig
+from convai.train import prepared_for_training
 from convai.training import apex
 from convai.training.optim import Optimizers
-from convai.training.run import prepared_for_training
 from tests.tiny import inputs, tiny_model
 
 OPTIMIZERS = """

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from convai.__main__ import main
-from convai.resources import data_dir
-from convai.train import Trainer
+from convai.core.resources import data_dir
+from convai.training.loop import Trainer
 
 SAMPLES = str(data_dir() / "sample_dialogues.jsonl")
 SHAPE = {"model_type": "gpt2", "vocab_size": 300, "n_positions": 256, "n_embd": 16, "n_layer": 2, "n_head": 2}

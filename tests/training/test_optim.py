@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.config import TrainConfig
-from convai.model import DoubleHeadsModel
+from convai.core.settings import TrainConfig
+from convai.model.double_heads import DoubleHeadsModel
 from convai.training.optim import Optimizers
 from convai.training.rates import depth, rate_factor
 from tests.tiny import inputs, tiny_model

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from convai.config import TrainConfig
-from convai.corpora import read, write
-from convai.resources import data_dir
-from convai.tokenizer import Tokenizer
+from convai.core.resources import data_dir
+from convai.core.settings import TrainConfig
+from convai.text.corpora import read, write
+from convai.text.tokenizer import Tokenizer
 from convai.training.prepare import Files, held_out, prepare
 
 TOKENIZER = Tokenizer.byte_level()

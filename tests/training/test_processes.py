@@ -21,14 +21,14 @@ import pytest
 import torch
 
 from convai.__main__ import main
-from convai.checkpoint import load_model
-from convai.config import TrainConfig
-from convai.errors import ReportedElsewhere, SettingsError
-from convai.tokenizer import Tokenizer
+from convai.core.errors import ReportedElsewhere, SettingsError
+from convai.core.settings import TrainConfig
+from convai.model.checkpoint import load_model
+from convai.text.tokenizer import Tokenizer
+from convai.train import Start, new_run, resume_run
 from convai.training import processes
 from convai.training.prepare import Files, prepare
 from convai.training.processes import process_group
-from convai.training.run import Start, new_run, resume_run
 from convai.training.run_folder import RunFolder
 from tests import torchrun
 
@@ -227,7 +227,7 @@ def both(code: str, *arguments: str) -> list[tuple[int, str, str]]:
     head = """
         import os, signal, sys, threading
         from convai.__main__ import _report
-        from convai.errors import DataError
+        from convai.core.errors import DataError
         from convai.training import processes
         from convai.training.processes import *
         rank = int(os.environ["RANK"])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.config import TrainConfig
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
+from convai.core.settings import TrainConfig
 from convai.training.rates import depth, n_blocks, rate_factor
 from tests.tiny import tiny_model
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 from convai.__main__ import main
-from convai.agent import load_agent
-from convai.batches import Batch
-from convai.checkpoint import load_model
-from convai.config import TrainConfig
-from convai.errors import SettingsError, TrainingError
-from convai.model import DoubleHeadsModel
-from convai.train import Trainer
-from convai.training import lora
+from convai.conversation.agent import load_agent
+from convai.core.errors import SettingsError, TrainingError
+from convai.core.settings import TrainConfig
+from convai.model import adapters as lora
+from convai.model.checkpoint import load_model
+from convai.model.double_heads import DoubleHeadsModel
+from convai.train import Start, build, new_run, resume_run
+from convai.training.batches import Batch
+from convai.training.loop import Trainer
 from convai.training.prepare import Files
-from convai.training.run import Start, build, new_run, resume_run
 from convai.training.run_folder import RunFolder
 from tests import torchrun
 from tests.training.test_run import stock
@@ -119,13 +119,13 @@ def test_a_run_keeps_the_number_type_that_it_began_with(
 ) -> None:
     """Which one `auto` takes is a matter of timing, and may be another when the run goes on."""
     config, out = dataclasses.replace(RUN, precision="auto", steps=4), tmp_path / "out"
-    monkeypatch.setattr("convai.precision.bf16_pays", lambda: True)
+    monkeypatch.setattr("convai.training.autocast.bf16_pays", lambda: True)
     new_run(Files((corpus,)), start, config, out)
     assert json.loads((out / "run.json").read_text())["config"]["precision"] == "bf16"
     for checkpoint in RunFolder(out).checkpoints()[1:]:
         shutil.rmtree(checkpoint)
     whole = load_model(out)
-    monkeypatch.setattr("convai.precision.bf16_pays", lambda: False)
+    monkeypatch.setattr("convai.training.autocast.bf16_pays", lambda: False)
     resume_run(out)
     assert torch.equal(weights(whole), weights(load_model(out)))
 

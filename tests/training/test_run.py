@@ -22,13 +22,13 @@ from transformers import (
 )
 
 from convai.__main__ import main
-from convai.agent import load_agent
-from convai.config import TrainConfig
-from convai.errors import CheckpointError, TrainingError
-from convai.resources import data_dir
-from convai.tokenizer import SPECIAL_TOKENS
+from convai.conversation.agent import load_agent
+from convai.core.errors import CheckpointError, TrainingError
+from convai.core.resources import data_dir
+from convai.core.settings import TrainConfig
+from convai.text.tokenizer import SPECIAL_TOKENS
+from convai.train import Start, build, local_folder, new_run
 from convai.training.prepare import Files
-from convai.training.run import Start, build, local_folder, new_run
 from tests.tokenizer_kinds import publish
 
 SAMPLES = Files((data_dir() / "sample_dialogues.jsonl",))

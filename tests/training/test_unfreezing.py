@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from convai.config import TrainConfig
-from convai.errors import SettingsError
-from convai.model import DoubleHeadsModel
+from convai.core.errors import SettingsError
+from convai.core.settings import TrainConfig
+from convai.model.double_heads import DoubleHeadsModel
 from convai.training.optim import Optimizers
 from convai.training.unfreezing import Unfreezing, keep_last_blocks
 from tests.tiny import FAMILIES, inputs, tiny_model

@@ -15,9 +15,10 @@ import uvicorn
 from a2wsgi import WSGIMiddleware
 from flask import Flask, Response, jsonify, request
 
-from convai.protocol import Limits, ProtocolError, Receiver, ReplayBuffer, encode, error_event
-from convai.protocol import client as c
-from convai.protocol.answers import (
+from convai.core.resources import web_package
+from convai.server.protocol import Limits, ProtocolError, Receiver, ReplayBuffer, encode, error_event
+from convai.server.protocol import client as c
+from convai.server.protocol.answers import (
     Accepted,
     Conversations,
     Inspected,
@@ -25,7 +26,7 @@ from convai.protocol.answers import (
     Pong,
     Ready,
 )
-from convai.protocol.changes import (
+from convai.server.protocol.changes import (
     DecodingSet,
     Deleted,
     FinishedReply,
@@ -37,8 +38,7 @@ from convai.protocol.changes import (
     TitleSet,
     TokenDrawn,
 )
-from convai.protocol.values import Message, Suggestion
-from convai.resources import web_package
+from convai.server.protocol.values import Message, Suggestion
 from tests.web.world import (
     SAMPLE,
     Conversation,

@@ -12,10 +12,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from convai.cards import card_persona, card_png, parse_card, persona_card, read_card
-from convai.cards.files import MAX_FILE
-from convai.dialog import Persona
-from convai.resources import web_package
+from convai.core.dialog import Persona
+from convai.core.resources import web_package
+from convai.text.cards import card_persona, card_png, parse_card, persona_card, read_card
+from convai.text.cards.files import MAX_FILE
 from tests.web.conftest import ROOT
 
 STATIC = ROOT / "web/static"

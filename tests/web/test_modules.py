@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from convai.config import DecodingConfig
-from convai.config_values import laid_over
-from convai.protocol import CHANGES, Limits, ProtocolError, View, encode, parse_server
-from convai.protocol.answers import Pong
-from convai.protocol.changes import (
+from convai.core.settings import DecodingConfig
+from convai.core.settings_values import laid_over
+from convai.server.protocol import CHANGES, Limits, ProtocolError, View, encode, parse_server
+from convai.server.protocol.answers import Pong
+from convai.server.protocol.changes import (
     Change,
     DecodingSet,
     Deleted,
@@ -30,8 +30,8 @@ from convai.protocol.changes import (
     TitleSet,
     TokenDrawn,
 )
-from convai.protocol.schema import build, plain
-from convai.protocol.values import Candidate, Message, PersonaCard, Siblings, Suggestion
+from convai.server.protocol.schema import build, plain
+from convai.server.protocol.values import Candidate, Message, PersonaCard, Siblings, Suggestion
 from tests.web.conftest import JS_TESTS, RunNode
 
 HISTORIES = 200

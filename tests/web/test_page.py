@@ -15,7 +15,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from convai.cards import card_png, parse_card
+from convai.text.cards import card_png, parse_card
 from tests.web.axe import issues
 from tests.web.browser import PHONE, Page
 from tests.web.fake_server import FakeServer

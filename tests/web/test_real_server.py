@@ -13,7 +13,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: the page is n
 
 from selenium.webdriver.common.keys import Keys
 
-from convai.cards import card_png, parse_card
+from convai.text.cards import card_png, parse_card
 from tests.web.axe import issues
 from tests.web.browser import PHONE, Page
 from tests.web.real_server import RealServer

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from convai.config import DecodingConfig
-from convai.protocol import Limits, ReplayBuffer
-from convai.protocol.changes import Change, Path, State
-from convai.protocol.values import Candidate, InputRow, Message, PersonaCard, Siblings, Summary
+from convai.core.settings import DecodingConfig
+from convai.server.protocol import Limits, ReplayBuffer
+from convai.server.protocol.changes import Change, Path, State
+from convai.server.protocol.values import Candidate, InputRow, Message, PersonaCard, Siblings, Summary
 
 SAMPLE = PersonaCard(name="Ann", sentences=("i am a nurse.", "i have two dogs."))
 

@@ -13,7 +13,7 @@ from ctranslate2.converters import TransformersConverter
 
 from convai.bench.contenders.base import Setup, Timing, Together
 from convai.bench.workload import Chat
-from convai.tokenizer import Tokenizer
+from convai.text.tokenizer import Tokenizer
 
 
 class _Converter(TransformersConverter):  # type: ignore[misc]

@@ -13,7 +13,7 @@ import gguf
 import numpy as np
 from torch import Tensor
 
-from convai.checkpoint import load_model
+from convai.model.checkpoint import load_model
 
 TYPES = {"f16": gguf.GGMLQuantizationType.F16, "q8_0": gguf.GGMLQuantizationType.Q8_0}
 _FILE_TYPES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}

@@ -14,7 +14,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from convai.bench.contenders.base import Setup, Timing, Together, one_after_another
 from convai.bench.workload import Chat
-from convai.tokenizer import Tokenizer
+from convai.text.tokenizer import Tokenizer
 
 
 def load_gpt2(folder: Path) -> Any:

@@ -17,8 +17,8 @@ import llama_cpp as ll
 from convai.bench.contenders.base import Setup, Timing, Together
 from convai.bench.contenders.gguf_file import write_gguf
 from convai.bench.workload import Chat
-from convai.errors import ConvaiError
-from convai.tokenizer import Tokenizer
+from convai.core.errors import ConvaiError
+from convai.text.tokenizer import Tokenizer
 
 
 @ll.llama_log_callback  # type: ignore[untyped-decorator]

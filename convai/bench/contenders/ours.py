@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from convai.agent import load_agent
 from convai.bench.contenders.base import Setup, Timing, Together
 from convai.bench.workload import Chat, chats, persona, words
-from convai.config import EngineConfig
-from convai.dialog import USER
+from convai.conversation.agent import load_agent
+from convai.core.dialog import USER
+from convai.core.errors import ConvaiError
+from convai.core.settings import EngineConfig
 from convai.engine import Engine, Request, Timings, Token
-from convai.errors import ConvaiError
-from convai.inference.precision import chosen
-from convai.segments import EncodedTurn
+from convai.engine.backends.precision import chosen
+from convai.text.segments import EncodedTurn
 
 USER_WORDS = 16
 """Words of the user's turn in a conversation."""

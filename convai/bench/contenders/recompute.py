@@ -14,9 +14,9 @@ import torch
 from convai.bench.contenders.base import Setup, Timing, Together, one_after_another
 from convai.bench.contenders.hf import load_gpt2
 from convai.bench.workload import Chat
-from convai.dialog import AGENT, USER
-from convai.resources import benchmarks_dir
-from convai.tokenizer import Tokenizer
+from convai.core.dialog import AGENT, USER
+from convai.core.resources import benchmarks_dir
+from convai.text.tokenizer import Tokenizer
 
 
 @cache

@@ -18,22 +18,22 @@ from typing import Any, cast
 
 import torch
 
-from convai.agent import Agent, load_agent
 from convai.bench.server.stub import StubEngine
 from convai.bench.soak import resident_bytes
-from convai.config import DecodingConfig, EngineConfig, ServerConfig
-from convai.dialog import AGENT, USER, Persona, Turn
+from convai.conversation.agent import Agent, load_agent
+from convai.conversation.reply import Reply
+from convai.core.dialog import AGENT, USER, Persona, Turn
+from convai.core.errors import ConvaiError
+from convai.core.settings import DecodingConfig, EngineConfig, ServerConfig
 from convai.engine import Engine, Token
-from convai.errors import ConvaiError
-from convai.model import DoubleHeadsModel
-from convai.model_config import ModelConfig
-from convai.reply import Reply
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.shape import Shape
 from convai.server.app import App
 from convai.server.logs import log_to_stderr
 from convai.server.run import Server, address, allow_connections, listen, prefer_latency
 from convai.server.service import Service
 from convai.store import Store
-from convai.tokenizer import Tokenizer
+from convai.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def _serve(pipe: Connection, kind: Kind) -> None:
 
 def _engine(kind: Kind) -> tuple[Agent, Engine]:
     if kind.interval is not None:
-        shape = ModelConfig(vocab_size=261, n_positions=4096, n_embd=8, n_layer=1, n_head=1)
+        shape = Shape(vocab_size=261, n_positions=4096, n_embd=8, n_layer=1, n_head=1)
         agent = Agent(DoubleHeadsModel(shape), Tokenizer.byte_level(), DecodingConfig(), 8, "stub")
         return agent, cast(Engine, StubEngine(kind.interval))
     agent = load_agent(kind.model)

@@ -7,10 +7,10 @@ import json
 import statistics
 from typing import Any, Final
 
-from convai import resources
 from convai.bench.server.guests import Crowd
 from convai.bench.server.host import Host, Kind, hosted
-from convai.dialog import USER
+from convai.core import resources
+from convai.core.dialog import USER
 
 WITHIN: Final = 3.0
 """Nobody's wait for a first token may be longer than so many medians."""

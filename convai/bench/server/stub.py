@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from convai.config import EngineConfig
+from convai.core.settings import EngineConfig
 from convai.engine import Finished, Request, Stream, Token
 from convai.engine.errors import EngineClosed
 from convai.engine.job import Job, new_job

@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.errors import CheckpointError, ConvaiError
-from convai.resources import models_dir
+from convai.core.errors import CheckpointError, ConvaiError
+from convai.core.resources import models_dir
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from convai.core.errors import DataError
 from convai.coref.document import Document, Sentence
 from convai.coref.parsing.universal import is_clear, to_universal
-from convai.errors import DataError
 
 if TYPE_CHECKING:
     from spacy.language import Language

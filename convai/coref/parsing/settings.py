@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convai.errors import SettingsError
+from convai.core.errors import SettingsError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from convai.corpora.files import lines
-from convai.errors import DataError
+from convai.core.errors import DataError
+from convai.text.corpora.files import lines
 
 _COLUMNS: Final = 10
 NON_COMMERCIAL: Final = ("essay", "fiction", "letter", "podcast", "whow")

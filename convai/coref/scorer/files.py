@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convai.core.errors import DataError
 from convai.coref.conll import read_chains
 from convai.coref.scorer.metrics import Counts, score
-from convai.errors import DataError
 
 
 def score_files(key: Path, response: Path, *, singletons: bool = True) -> dict[str, Counts]:

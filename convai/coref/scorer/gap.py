@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from convai.core.errors import DataError
 from convai.coref.document import Document, Resolver, Span
 from convai.coref.mentions import head_of
-from convai.corpora.files import lines
-from convai.errors import DataError
+from convai.text.corpora.files import lines
 
 _COLUMNS: Final = "ID Text Pronoun Pronoun-offset A A-offset A-coref B B-offset B-coref URL".split()
 _FEMININE: Final = frozenset(("she", "her", "hers", "herself"))

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from convai.core.errors import DataError
 from convai.coref.conll import read_conll
 from convai.coref.document import Cluster, Document, Resolver, Span
 from convai.coref.scorer.metrics import conll_f1, score
-from convai.errors import DataError
 
 _NAME = re.compile(r"type(?P<type>[12])_(?P<side>pro|anti)_stereotype")
 

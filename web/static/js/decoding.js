@@ -1,5 +1,5 @@
-// The decoding settings as the page shows them: names as in convai.config.DecodingConfig, ranges as there and in
-// convai.protocol.Limits. A test holds names and ranges against both; the server checks every number again.
+// The decoding settings as the page shows them: names as in convai.core.settings.DecodingConfig, ranges as there and in
+// convai.server.protocol.Limits. A test holds names and ranges against both; the server checks every number again.
 
 /** `most` may be lowered by a limit of the same name in `ready`. `off`: the value that switches it off. */
 export const FIELDS = [

@@ -1,0 +1,1 @@
+"""What a conversation is: turns, replies, sessions, and what reads along."""

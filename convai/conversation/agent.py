@@ -1,0 +1,124 @@
+"""A model folder, loaded and ready to talk: model, tokenizer, and the settings it was shipped with."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from convai.core import resources
+from convai.core.errors import CheckpointError, SettingsError
+from convai.core.settings import DecodingConfig, EngineConfig, TrainConfig
+from convai.core.settings_values import laid_over
+from convai.engine import Engine
+from convai.model.checkpoint import load_config, load_model, read_json, save_model, write_json
+from convai.model.double_heads import DoubleHeadsModel
+from convai.text.prompt import KnownTexts
+from convai.text.tokenizer import Tokenizer
+
+SETTINGS: Final = "convai.json"
+DEFAULT_HISTORY: Final = 8
+"""Exchanges of history in a chat, for a model that does not say."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """What a chat needs of a model: `engine` to draw replies, `decoding` and `max_history` as shipped."""
+
+    model: DoubleHeadsModel
+    tokenizer: Tokenizer
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    max_history: int | None = DEFAULT_HISTORY
+    name: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+    """TrainConfig fields that suit tuning this model: `convai train --model` begins with them."""
+    texts: KnownTexts = field(init=False, repr=False, compare=False)
+    """The tokenizer for what is said in chats."""
+
+    def __post_init__(self) -> None:
+        self.texts = KnownTexts(self.tokenizer)
+
+    def engine(self, config: EngineConfig | None = None) -> Engine:
+        """An engine of this model."""
+        return Engine(self.model, self.tokenizer, config)
+
+    def exact_engine(self, autocast: torch.dtype | None) -> Engine:
+        """One for scores that others are to find again: float32, or bfloat16 where `autocast` says so."""
+        return self.engine(EngineConfig(precision="float32" if autocast is None else "bf16"))
+
+    def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
+        """Write model, tokenizer and settings; `dtype` converts the weights. Raises OSError."""
+        control_ids = {
+            f"{name}_token_id": getattr(self.tokenizer, f"{name}_id") for name in ("bos", "eos", "pad")
+        }
+        save_model(self.model, folder, dtype, control_ids=control_ids)
+        self.tokenizer.save(folder)
+        settings = {"decoding": dataclasses.asdict(self.decoding), "max_history": self.max_history}
+        write_json(folder / SETTINGS, settings | ({"training": self.training} if self.training else {}))
+
+
+def model_folder(model: str | Path | None) -> Path:
+    """The folder of `model`: a path, the name of an embedded model, or None for the embedded default."""
+    if model is None:
+        return resources.model_path(resources.DEFAULT_MODEL)
+    if (path := Path(model)).exists():
+        return path
+    if str(model) in resources.model_names():
+        return resources.model_path(str(model))
+    names = ", ".join(resources.model_names()) or "none"
+    raise CheckpointError(f"{model}: no such model folder, and no embedded model of that name ({names})")
+
+
+def load_agent(model: str | Path | None = None) -> Agent:
+    """Load a model folder (see `model_folder`), weights as float32, ready to talk.
+
+    Raises CheckpointError when a file is missing, damaged or of another kind of model, or when the model
+    was never tuned for dialogue (its vocabulary lacks the five special tokens).
+    """
+    folder = model_folder(model)
+    config = load_config(folder)
+    tokenizer = Tokenizer.load(folder)
+    if config.vocab_size < tokenizer.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the model knows {config.vocab_size} tokens, its tokenizer gives "
+            f"{tokenizer.vocab_size}, so it was not tuned for dialogue; tune it first: "
+            f"convai train DATA --model {folder} --out DIR"
+        )
+    decoding, history = read_settings(folder)
+    training = dict(_settings(folder).get("training", {}))
+    return Agent(load_model(folder), tokenizer, decoding, history, folder.name, training)
+
+
+def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:
+    """The decoding settings and the history that `folder` ships with, or the defaults."""
+    path = folder / SETTINGS
+    values = _settings(folder)
+    history = values.get("max_history", DEFAULT_HISTORY)
+    if history is not None and (type(history) is not int or history < 0):
+        raise CheckpointError(f"{path}: max_history={history!r}; use a number of exchanges, or null for all")
+    decoding = values.get("decoding", {})
+    if not isinstance(decoding, dict):
+        raise CheckpointError(f"{path}: decoding={decoding!r}; use an object of settings")
+    try:
+        return laid_over(DecodingConfig(), decoding), history
+    except SettingsError as error:
+        raise CheckpointError(f"{path}: decoding: {error}") from None
+
+
+def training_config(folder: Path) -> TrainConfig:
+    """The training settings that suit the model in `folder`, over the defaults."""
+    values = _settings(folder).get("training", {})
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{folder / SETTINGS}: training={values!r}; use an object of settings")
+    try:
+        return laid_over(TrainConfig(), values)
+    except SettingsError as error:
+        raise CheckpointError(f"{folder / SETTINGS}: training: {error}") from None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / SETTINGS
+    return read_json(path) if path.exists() else {}

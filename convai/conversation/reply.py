@@ -1,0 +1,337 @@
+"""A reply in the making, without I/O: what the engine is asked for, what can be shown, what it comes to.
+
+Every door draws its replies through this module, a thread with `for`, a coroutine with `async for`, so that
+the same persona, turns, settings and seed give the same reply in the terminal, on a socket and over REST.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from convai.conversation.agent import Agent
+from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
+from convai.conversation.mood import bonuses
+from convai.core.dialog import AGENT, USER, Persona, Turn, history_window
+from convai.core.safe_text import OneLine, one_line
+from convai.core.settings import DecodingConfig
+from convai.engine import Event, Finished, Request, Token
+from convai.text.prompt import encode_persona, encode_turns
+from convai.text.segments import build_prompt, fit_history
+from convai.text.tokenizer import Tokenizer
+
+SILENCE: Final = "..."
+"""The reply where the model came up with nothing that can be shown, again and again."""
+TRIES: Final = 4
+"""Draws before SILENCE."""
+SUGGESTION_TOKENS: Final = 24
+"""Most tokens of a suggestion: what can be read at a glance."""
+_SUGGESTION: Final = -1
+"""Stands for the attempt in the seed of a suggestion."""
+_MESSAGE: Final = 8
+"""Positions that a persona leaves at least for what is said to it."""
+
+
+def reply_seed(seed: int, turn: int, attempt: int = 0, retry: int = 0) -> int:
+    """The sampler's seed of one reply: turn `turn` (from 0), replacing `attempt` earlier ones."""
+    digest = hashlib.blake2b(f"{seed}/{turn}/{attempt}/{retry}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def prompt_input(
+    agent: Agent,
+    persona: Persona,
+    turns: Sequence[Turn],
+    speaker: int,
+    *,
+    max_history: int | None,
+    max_length: int,
+    begun: str = "",
+) -> Input:
+    """What the model is shown of `turns` (the last `max_history` exchanges) as `speaker` is to speak.
+
+    `begun` is what the speaker has said already. Raises SettingsError where persona and last turn leave no
+    room for a reply.
+    """
+    tokenizer, positions = agent.tokenizer, agent.model.config.n_positions
+    encoded = encode_persona(agent.texts, persona)
+    window = [Turn(turn.speaker, turn.text) for turn in history_window(turns, max_history)]
+    words = tokenizer.encode(begun) if begun else []
+    fitting = fit_history(
+        encoded,
+        encode_turns(agent.texts, window),
+        n_positions=positions,
+        reserve=_reserve(positions, max_length) + len(words),
+    )
+    prompt = build_prompt(tokenizer, encoded, fitting, speaker)
+    if words:
+        prompt.extend(words, prompt.segments[-1], [len(fitting) + 1] * len(words))
+    return Input(prompt, encoded, fitting, len(turns) - len(fitting))
+
+
+def check_persona(agent: Agent, persona: Persona, max_length: int) -> None:
+    """Raise SettingsError where a persona leaves the model no room for a message and its reply."""
+    positions = agent.model.config.n_positions
+    ids = encode_persona(agent.texts, persona)
+    fit_history(ids, (), n_positions=positions, reserve=_reserve(positions, max_length) + _MESSAGE)
+
+
+def _reserve(positions: int, max_length: int) -> int:
+    """Positions kept for the reply and its two control tokens; a long one has what is left."""
+    return min(max_length, positions // 4) + 2
+
+
+class Reply:
+    """What is drawn after `turns`. `request`, `tokens`, `finished`, `chosen` and `shown` are for reading.
+
+    Ask the engine for each of `requests()` in turn and hand every event to `take`. When there is no further
+    request, `finished[chosen]` is the reply. One that is stopped before that is `shown`.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        persona: Persona,
+        turns: Sequence[Turn],
+        decoding: DecodingConfig,
+        *,
+        seed: int,
+        max_history: int | None,
+        rejected: Sequence[str] = (),
+        attempt: int = 0,
+        begun: str = "",
+        alternatives: int = 0,
+        preference: Callable[[Sequence[str]], Sequence[float]] | None = None,
+        told: Sequence[Turn] | None = None,
+    ) -> None:
+        """`seed` is the conversation's, `rejected` the replies that this one is not to repeat, `attempt`
+        their number, `begun` the text to go on from (then there is one candidate). `preference` gives the
+        texts of several candidates a bonus each, added to their scores. `told`: the turns in the words that
+        the model is to read. Raises SettingsError.
+        """
+        if begun:
+            decoding = replace(decoding, candidates=1, num_beams=1)
+        self._agent = agent
+        self.seed = seed
+        self._place = (len(turns), attempt)
+        self._preference = preference
+        self.begun = begun
+        self.source = prompt_input(
+            agent,
+            persona,
+            turns if told is None else told,
+            AGENT,
+            max_history=max_history,
+            max_length=decoding.max_length,
+            begun=begun,
+        )
+        own = [turn.text for turn in turns if turn.speaker == AGENT]
+        ids = agent.texts.encode_batch([*own, *rejected, *([begun] if begun else [])])
+        self.request = Request(self.source.prompt, decoding, ids, alternatives)
+        self.tokens = TokenLog()
+        self.finished: list[Finished] = []
+        self.chosen: int | None = None
+        self.shown = begun
+        self._lines: dict[int, _Line] = {}
+
+    @property
+    def live(self) -> bool:
+        """Whether it can be shown as it is drawn: there is one candidate, and it stays as it is."""
+        return self.request.config.candidates == 1 and self.request.config.num_beams == 1
+
+    def requests(self) -> Iterator[Request]:
+        """The requests to draw, one after another, until one of them gives something to show."""
+        config = self.request.config
+        sampled = config.temperature > 0 and config.num_beams == 1
+        turn, attempt = self._place
+        for retry in range(TRIES if sampled and not self.begun else 1):
+            drawn_with = replace(config, seed=reply_seed(self.seed, turn, attempt, retry))
+            self.request = replace(self.request, config=drawn_with)
+            self.tokens, self.finished, self._lines = TokenLog(), [], {}
+            yield self.request
+            with_text = [i for i, end in enumerate(self.finished) if end.text]
+            if with_text:
+                self.chosen = self._best(with_text)
+                return
+            if any(end.reason == "deadline" for end in self.finished):
+                break  # another try would only come too late as well
+        self.chosen = 0
+        self.finished[0] = replace(self.finished[0], text=SILENCE)
+
+    def _best(self, among: Sequence[int]) -> int:
+        """The one of `among` that the next-sentence head and the preference together like best."""
+        extra = bonuses(self._preference if len(among) > 1 else None, [self.finished[i].text for i in among])
+        return max(zip(among, extra, strict=True), key=lambda pair: self.finished[pair[0]].score + pair[1])[0]
+
+    def take(self, event: Event) -> Event:
+        """Keep an event of the stream; returns it with its text on one clean line.
+
+        Of one candidate the texts of the tokens are how its Finished.text begins.
+        """
+        line = self._lines.get(event.candidate)
+        if line is None:
+            line = self._lines[event.candidate] = _Line(self._agent.tokenizer, self.begun)
+        if isinstance(event, Finished):
+            end = replace(event, text=line.whole(event))
+            self.finished.append(end)
+            return end
+        self.tokens.append(event)
+        piece = line.push(event)
+        if self.live:
+            self.shown += piece
+        return event if piece == event.text else replace(event, text=piece)
+
+    def explain(self) -> Explanation:
+        """The exact input, and what the reply was chosen from."""
+        tokenizer = self._agent.tokenizer
+        end = None if self.chosen is None else self.finished[self.chosen]
+        candidate = 0 if end is None else end.candidate
+        tokens = [token for token in self.tokens if token.candidate == candidate]
+        ids = [token.id for token in tokens] if end is None else list(end.ids)
+        rows = input_rows(tokenizer, self.source) + reply_rows(tokenizer, self.source, ids, tokens, end)
+        return Explanation(
+            tuple(rows), tuple(self.finished), self.chosen, self.request.config, self.source.left_out
+        )
+
+
+class TokenLog:
+    """The tokens of a reply so far, without their texts: a few bytes each, for thousands of them."""
+
+    def __init__(self) -> None:
+        self._candidates, self._ids, self._logprobs = array("H"), array("l"), array("d")
+        self._alternatives: list[tuple[tuple[str, float], ...]] | None = None
+
+    def append(self, token: Token) -> None:
+        """One more."""
+        if token.alternatives and self._alternatives is None:
+            self._alternatives = [()] * len(self._ids)
+        if self._alternatives is not None:
+            self._alternatives.append(token.alternatives)
+        self._candidates.append(token.candidate)
+        self._ids.append(token.id)
+        self._logprobs.append(token.logprob)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Token]:
+        for place, id in enumerate(self._ids):
+            others = () if self._alternatives is None else self._alternatives[place]
+            yield Token(self._candidates[place], id, "", self._logprobs[place], others)
+
+
+class _Line:
+    """One candidate's text as it is shown: on one clean line, behind what it goes on from."""
+
+    def __init__(self, tokenizer: Tokenizer, begun: str) -> None:
+        self._tokenizer, self._begun = tokenizer, begun
+        self._line = OneLine()
+        self._ids = tokenizer.encode(begun) if begun else []
+        self._decoder = tokenizer.stream() if begun else None
+        self._skip = len(one_line(tokenizer.decode(self._ids)))
+        if self._decoder is not None:
+            # a blank in front of the next word shows only where the words before it are known
+            for id in self._ids:
+                self._behind(self._line.push(self._decoder.push(id)))
+
+    def push(self, token: Token) -> str:
+        """What a token adds."""
+        text = token.text if self._decoder is None else self._decoder.push(token.id)
+        return self._behind(self._line.push(text))
+
+    def whole(self, end: Finished) -> str:
+        """All of it."""
+        if self._decoder is None:
+            return one_line(end.text)
+        text = one_line(self._tokenizer.decode([*self._ids, *end.ids]))
+        begun = len(one_line(self._tokenizer.decode(self._ids)))
+        return self._begun + text[begun:]
+
+    def _behind(self, piece: str) -> str:
+        """`piece` without what belongs to the beginning."""
+        cut = min(self._skip, len(piece))
+        self._skip -= cut
+        return piece[cut:]
+
+
+class Suggesting:
+    """Lines that the user might say next, drawn as `Reply` is: `requests`, then `take` of every event.
+
+    The model takes the user's chair in the same conversation, whose cached prefix it shares. The same
+    conversation and seed give the same lines.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        persona: Persona,
+        turns: Sequence[Turn],
+        decoding: DecodingConfig,
+        *,
+        seed: int,
+        max_history: int | None,
+        count: int = 3,
+        rounds: int = 1,
+    ) -> None:
+        """`count` lines a round; up to `rounds` of them, until `count` lines are distinct and came to an end.
+
+        Raises SettingsError where `count` is out of range or the conversation does not fit into the model.
+        """
+        self._count, self._rounds = count, rounds
+        length = min(decoding.max_length, SUGGESTION_TOKENS)
+        config = replace(
+            decoding,
+            candidates=count,
+            num_beams=1,
+            max_length=length,
+            min_length=min(decoding.min_length, length),
+            seed=reply_seed(seed, len(turns), _SUGGESTION),
+        )
+        source = prompt_input(
+            agent, persona, turns, USER, max_history=max_history, max_length=decoding.max_length
+        )
+        said = [turn.text for turn in turns if turn.speaker == USER]
+        self._request = Request(source.prompt, config, agent.texts.encode_batch(said))
+        self._finished: list[Finished] = []
+
+    def requests(self) -> Iterator[Request]:
+        """The requests to draw, one after another."""
+        for number in range(self._rounds):
+            yield replace(self._request, first_candidate=number * self._count)
+            if len(self._distinct(whole=True)) >= self._count:
+                return
+
+    def take(self, event: Event) -> None:
+        """Keep an event of the stream."""
+        if isinstance(event, Finished) and math.isfinite(event.score) and (text := one_line(event.text)):
+            self._finished.append(replace(event, text=text))
+
+    def lines(self) -> list[tuple[str, float]]:
+        """The best lines and their scores by the next-sentence head, best first; whole ones before cut ones.
+
+        Two lines that differ in case or punctuation alone are one.
+        """
+        found = self._distinct(whole=True)[: self._count]
+        if len(found) < self._count:
+            known = {_sounds(text) for text, _ in found}
+            cut = [line for line in self._distinct(whole=False) if _sounds(line[0]) not in known]
+            found = sorted([*found, *cut[: self._count - len(found)]], key=lambda line: -line[1])
+        return found
+
+    def _distinct(self, *, whole: bool) -> list[tuple[str, float]]:
+        ends = sorted(
+            (end for end in self._finished if not whole or end.reason == "stop"), key=lambda end: -end.score
+        )
+        best: dict[str, tuple[str, float]] = {}
+        for end in ends:
+            best.setdefault(_sounds(end.text), (end.text, end.score))
+        return list(best.values())
+
+
+def _sounds(text: str) -> str:
+    """A line as it sounds, for comparing; one of signs alone stays as it is."""
+    return " ".join("".join(char if char.isalnum() else " " for char in text.lower()).split()) or text

@@ -1,0 +1,99 @@
+"""Where the files that travel with convai are: sample personas, embedded models, old baselines, the page.
+
+They live in `data/`, `benchmarks/` and `web/` at the root of the repository. A wheel carries these folders as
+`convai/data`, `convai/benchmarks` and `convai/web` (see `[tool.setuptools.package-dir]` in pyproject.toml),
+so there are two places to look: inside the package when installed, beside it in a checkout. Nothing is
+downloaded and nothing is written here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from convai.core.errors import CheckpointError, DataError
+
+DEFAULT_MODEL: Final = "persona-mini"
+"""The embedded dialogue model that commands use when none is named."""
+
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+
+
+def data_dir() -> Path:
+    """The folder of everything that travels with convai.
+
+    Raises DataError when the installation has lost it.
+    """
+    return _folder("data")
+
+
+def benchmarks_dir() -> Path:
+    """The folder of the baselines that no package offers.
+
+    Raises DataError when the installation has lost it.
+    """
+    return _folder("benchmarks")
+
+
+def web_package() -> ModuleType:
+    """The page's package, `convai.web`: its `create_blueprint()` is what a server mounts. Needs Flask.
+
+    Raises DataError when the installation has lost it.
+    """
+    name = "convai.web"
+    if name not in sys.modules:
+        folder = _folder("web")
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _folder(name: str) -> Path:
+    installed = _PACKAGE / name
+    if installed.is_dir():
+        return installed
+    checkout = _PACKAGE.parent
+    # A folder of that name beside an *installed* package belongs to somebody else: pyproject.toml tells.
+    if (checkout / name).is_dir() and (checkout / "pyproject.toml").is_file():
+        return checkout / name
+    raise DataError(f"{installed}: convai's own {name} folder is missing; install convai again")
+
+
+def personas_path() -> Path:
+    """The sample personas: one a block, a sentence a line, blocks separated by a blank line."""
+    return data_dir() / "personas.txt"
+
+
+def models_dir() -> Path:
+    """The folder that holds one model folder a name. It need not exist (a checkout without weights)."""
+    return data_dir() / "models"
+
+
+def model_names() -> list[str]:
+    """Names of the embedded models, sorted: the folders of `models_dir()` that hold a config.json."""
+    return sorted(path.parent.name for path in models_dir().glob("*/config.json"))
+
+
+def model_path(name: str) -> Path:
+    """The folder of the embedded model called `name`.
+
+    Raises CheckpointError when there is none of that name; the message lists those there are.
+    """
+    names = model_names()
+    if name not in names:
+        known = f"there is {', '.join(names)}" if names else "this installation has none"
+        raise CheckpointError(f"no embedded model is called {name!r}; {known}; or name a model folder")
+    return models_dir() / name

@@ -1,0 +1,102 @@
+"""Attention of a ragged batch of spans over a pool of caches, by torch's fused kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convai.engine.backends.pool import KVPool, Span
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """One span: rows first … last - 1 of the batch, at places start … end - 1."""
+
+    slot: int
+    start: int
+    end: int
+    first: int
+    last: int
+    causal: bool
+    mask: Tensor | None  # [T, end], added to the scores
+
+
+@dataclass(frozen=True, slots=True)
+class Singles:
+    """Tokens of different slots taken together: at place `places[i]` of `slots[i]` each, `[B]`."""
+
+    slots: Tensor
+    places: Tensor
+    longest: int
+    seen: Tensor  # [B, 1, 1, longest], true where attention is allowed
+
+    @classmethod
+    def of(cls, slots: Tensor, places: Tensor, longest: int) -> Singles:
+        """`longest`: places that are read, at least those that any of the tokens sees."""
+        seen = torch.arange(longest, device=places.device) <= places[:, None]
+        return cls(slots, places, longest, seen[:, None, None])
+
+    def attend(self, qkv: Tensor, cache: Tensor) -> Tensor:
+        """`[B, H, d]` of `qkv` `[B, 3, H, d]`, whose keys and values go into the layer's `cache` first."""
+        cache[self.slots, :, :, self.places] = qkv[:, 1:]
+        keys, values = cache[self.slots, :, :, : self.longest].unbind(1)
+        q = qkv[:, 0].unsqueeze(2)
+        return F.scaled_dot_product_attention(q, keys, values, attn_mask=self.seen)[:, :, 0]
+
+
+class Layout:
+    """Where the tokens of one forward pass are stored and what each sees; made once, used in every layer.
+
+    On a CPU every span has a call of its own: it reads its slot in place and nothing else. Elsewhere the
+    spans of one token are one call, which copies their slots together (a launch costs more than that).
+    """
+
+    def __init__(self, spans: Sequence[Span], pool: KVPool, heads: int) -> None:
+        self._heads = heads
+        device, dtype = pool.data.device, pool.data.dtype
+        singles: list[tuple[int, int, int]] = []  # row, slot, place
+        self._chunks: list[_Chunk] = []
+        first = 0
+        for span in spans:
+            last, end = first + span.count, span.start + span.count
+            if span.count == 1 and device.type != "cpu":
+                singles.append((first, span.slot, span.start))
+            else:
+                mask = None
+                if span.start and span.count > 1:
+                    mask = torch.full((span.count, end), -math.inf, dtype=dtype, device=device)
+                    mask.triu_(span.start + 1)
+                causal = span.start == 0 and span.count > 1
+                self._chunks.append(_Chunk(span.slot, span.start, end, first, last, causal, mask))
+            first = last
+        self._singles: tuple[Tensor, Singles] | None = None
+        if singles:
+            rows, slots, places = torch.tensor(singles).T.to(device)
+            longest = 1 + max(place for _, _, place in singles)
+            self._singles = rows, Singles.of(slots, places, longest)
+
+    def attend(self, qkv: Tensor, cache: Tensor) -> Tensor:
+        """What the heads of a layer see, `[N, D]`, of its `qkv` `[N, 3 D]`.
+
+        The new keys and values are stored in `cache` `[slots, 2, heads, capacity, D / heads]` first.
+        """
+        split = qkv.view(-1, 3, self._heads, cache.shape[-1])
+        out = torch.empty_like(split[:, 0], memory_format=torch.contiguous_format)
+        for c in self._chunks:
+            q, k, v = split[c.first : c.last].permute(1, 2, 0, 3)
+            keys, values = cache[c.slot, :, :, : c.end]
+            keys[:, c.start :] = k
+            values[:, c.start :] = v
+            seen = F.scaled_dot_product_attention(
+                q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), attn_mask=c.mask, is_causal=c.causal
+            )
+            out[c.first : c.last] = seen[0].transpose(0, 1)
+        if self._singles is not None:
+            rows, together = self._singles
+            out[rows] = together.attend(split[rows], cache)
+        return out.view(qkv.shape[0], -1)

@@ -1,1 +1,0 @@
-"""The parts of `convai.decoding`: processors of logits, n-gram bans, beam search."""

@@ -1,0 +1,13 @@
+"""All that a server sends: answers, states and changes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from convai.server.protocol.answers import ANSWERS, Answer
+from convai.server.protocol.changes import CHANGES, Change, State
+
+ServerEvent = Answer | State | Change
+
+SERVER_EVENTS: Final[dict[str, type[ServerEvent]]] = {**ANSWERS, State.type: State, **CHANGES}
+"""`type` of a frame from the server → its class."""

@@ -1,0 +1,116 @@
+"""Cards in files: JSON, or PNG with the card in a text chunk."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Final
+
+from convai.core.errors import DataError
+from convai.core.files import atomic_write
+from convai.text.cards import png
+from convai.text.cards.card import BACKFILL, Card, from_base64, parse_card, to_base64, to_json
+
+MAX_FILE: Final = 32 * 2**20
+"""Bytes of a file; cards of several megabytes exist, since their images are large."""
+KEYWORDS: Final = ("ccv3", "chara")
+"""Of the text chunks with a card, the better one first (SPEC_V3.md, Embedding Methods)."""
+VERSIONS: Final = (1, 2, 3)
+
+
+def is_card_file(path: Path) -> bool:
+    """Whether the name is that of a card: .png or .json."""
+    return path.suffix.lower() in (".png", ".json")
+
+
+def load_card(path: Path) -> Card:
+    """The card in a JSON or PNG file; which it is, its first bytes tell. Raises DataError."""
+    return read_card(_bytes_of(path), str(path))
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What a file holds, and a little more than MAX_FILE of a larger one."""
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, not a file; name a file in it")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror}); check the path") from None
+
+
+def read_card(data: bytes, where: str) -> Card:
+    """The card in the bytes of a file. Raises DataError, beginning with `where`, for what holds none."""
+    if len(data) > MAX_FILE:
+        raise DataError(f"{where}: over {MAX_FILE // 2**20} MiB; is this a card?")
+    return _from_png(data, where) if png.is_png(data) else parse_card(data, where)
+
+
+def _from_png(data: bytes, where: str) -> Card:
+    found: dict[str, png.Text] = {}
+    damage: DataError | None = None
+    try:
+        for chunk in png.chunks(data, where):
+            text = png.text_of(chunk, where)
+            if text is not None and text.keyword in KEYWORDS:
+                found.setdefault(text.keyword, text)
+    except DataError as error:
+        damage = error
+    errors = [damage] if damage else []
+    for keyword in KEYWORDS:
+        if keyword not in found:
+            continue
+        try:
+            if not found[keyword].sound:
+                raise DataError(f"{where}: the card in the image is damaged (a check sum is wrong)")
+            card = parse_card(from_base64(found[keyword].data, where), where)
+        except DataError as error:
+            errors.append(error)
+            continue
+        trouble = tuple(str(error).removeprefix(f"{where}: ") for error in errors)
+        return Card(card.document, card.notes + trouble)
+    if errors:
+        raise errors[-1]
+    raise DataError(f"{where}: the image holds no card (no text chunk chara or ccv3)")
+
+
+def card_json(card: Card, version: int = 3) -> str:
+    """The card as a JSON file, in a version."""
+    return to_json(card.as_version(version)) + "\n"
+
+
+def card_png(card: Card, version: int = 3, image: bytes | None = None, where: str = "image") -> bytes:
+    """The card in an image, or in a plain one; version 3 is put beside a version 2, for those who read that.
+
+    Raises DataError, beginning with `where`, for an image that is no PNG or not whole.
+    """
+    if image is None:
+        shade = zlib.crc32(card.name.encode("utf-8", "replace"))
+        image = png.plain_image(400, 600, (96 + shade % 96, 96 + (shade >> 8) % 96, 96 + (shade >> 16) % 96))
+    texts = {"chara": to_base64(card.as_version(min(version, 2)))}
+    if version == 3:
+        notes = f"{BACKFILL}\n{card.text('creator_notes')}".rstrip()
+        older = card.as_version(2)
+        older["data"]["creator_notes"] = notes
+        texts = {"chara": to_base64(older), "ccv3": to_base64(card.as_version(3))}
+    return png.with_texts(image, texts, KEYWORDS, where)
+
+
+def save_card(path: Path, card: Card, version: int = 3, image: Path | None = None) -> None:
+    """Write the card to a .png or .json file, whole or not at all. Raises DataError."""
+    if version not in VERSIONS:
+        raise DataError(f"version={version}: use 1, 2 or 3")
+    if path.suffix.lower() == ".json":
+        content = card_json(card, version).encode()
+    elif path.suffix.lower() == ".png":
+        picture = None
+        if image is not None:
+            picture = _bytes_of(image)
+            if len(picture) > MAX_FILE:
+                raise DataError(f"{image}: over {MAX_FILE // 2**20} MiB; choose a smaller image")
+        content = card_png(card, version, picture, str(image))
+    else:
+        raise DataError(f"{path}: a card is a .png or a .json file; choose such a name")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}; create it first")
+    atomic_write(path, lambda temporary: temporary.write_bytes(content))

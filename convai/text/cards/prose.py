@@ -1,0 +1,94 @@
+"""Persona sentences from the text of a card: placeholders, the ways cards are written, bounds.
+
+Cards in the wild are prose, lists, Markdown, W++ (`Age("25")`) or property lists (`[Age: 25; Likes: tea]`).
+Every pattern here is linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from convai.core.safe_text import one_line
+
+MAX_TEXT: Final = 100_000
+"""Characters of a field that are looked at."""
+MAX_SENTENCE: Final = 200
+"""Characters of a sentence; a longer one is cut between two words."""
+_MACRO: Final = re.compile(r"\{\{([^{}]{0,500})\}\}|<(user|bot|char)>", re.IGNORECASE)
+_TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--[^<>]{0,500}-->")
+_WPP: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,40})\s?\(\s?(\"[^()]{1,1000})\)")
+_LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
+_BULLET: Final = re.compile(r"(?:[-*+•·>#]+|\d{1,3}[.)])\s+")
+_EMPHASIS: Final = re.compile(r"[*_~`|]{1,3}")
+_BRACKETS: Final = re.compile(r"[\[\]{}]")
+_END: Final = re.compile(r"(?<=[.!?])[\"')”]?\s+")
+_ABBREVIATED: Final = re.compile(r"(?:^|\s)(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|e\.g|i\.e|approx|[A-Z])\.$")
+_LETTER: Final = re.compile(r"[^\W\d_]")
+
+
+def resolved(text: str, char: str, user: str) -> str:
+    """`text` with `{{char}}`, `{{user}}` and their like replaced; what is put in is not looked at again.
+
+    Of `{{random:a,b}}` and `{{pick:a,b}}` the first stays, `{{reverse:a}}` is reversed; comments, hidden
+    keys, dice and unknown ones are left out.
+    """
+    return _MACRO.sub(lambda match: _macro(match[1] if match[2] is None else match[2], char, user), text)
+
+
+def _macro(inner: str, char: str, user: str) -> str:
+    name, colon, rest = inner.partition(":")
+    name = name.strip().lower()
+    if name in ("char", "bot") and not colon:
+        return char
+    if name == "user" and not colon:
+        return user
+    if name in ("random", "pick"):
+        return (rest or "").lstrip(":").split(",")[0].strip()
+    return rest[::-1] if name == "reverse" else ""
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a field, each on one line, without markup; empty ones are left out."""
+    text = _TAG.sub(" ", _LINK.sub(r"\1", text[:MAX_TEXT]))
+    text = _WPP.sub(_property, text).replace("\r\n", "\n").replace("\r", "\n")
+    return [sentence for line in text.split("\n") for sentence in _of_line(line)]
+
+
+def _property(match: re.Match[str]) -> str:
+    """`Likes("tea" + "cake")` → a line `Likes: tea, cake`."""
+    values = [part.strip().strip('"').strip() for part in match[2].split("+")]
+    return f"\n{match[1].strip()}: {', '.join(value for value in values if value)}\n"
+
+
+def _of_line(line: str) -> Iterator[str]:
+    line = line.strip()
+    listed = line.startswith("[") and ";" in line
+    line = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
+    line = _BRACKETS.sub(" ", _EMPHASIS.sub("", line))
+    for part in line.split(";") if listed else [line]:
+        for piece in _joined(_END.split(part)):
+            clean = one_line(piece).strip(" ,;:+-=\"'“”")
+            if len(_LETTER.findall(clean)) >= 2:
+                yield clean if clean[-1] in ".!?" else clean + "."
+
+
+def _joined(pieces: Iterable[str]) -> Iterator[str]:
+    """Pieces, but those that end with an abbreviation together with the next."""
+    held = ""
+    for piece in pieces:
+        held = f"{held} {piece}" if held else piece
+        if len(held) > MAX_SENTENCE or not _ABBREVIATED.search(held[-12:]):
+            yield held
+            held = ""
+    if held:
+        yield held
+
+
+def shortened(sentence: str) -> str:
+    """The sentence, or as many of its words as MAX_SENTENCE holds."""
+    if len(sentence) <= MAX_SENTENCE:
+        return sentence
+    head = sentence[: MAX_SENTENCE - 3]
+    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "..."

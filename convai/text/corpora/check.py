@@ -1,0 +1,137 @@
+"""Everything that is wrong with a corpus, as `file:line: what is wrong; what to do`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from convai.core.dialog import Dialog
+from convai.core.errors import DataError
+from convai.text.corpora.detect import detect
+from convai.text.corpora.files import require_file
+from convai.text.corpora.formats import named
+from convai.text.corpora.notes import Notes
+from convai.text.corpora.reading import Located, iter_located
+
+MAX_LISTED: Final = 20
+"""Problems, and warnings, that are listed one by one; the others are counted."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found in one file. `problems` keep it from being read, `warnings` do not."""
+
+    path: Path
+    format: str = "unknown"
+    dialogues: int = 0
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problem_count: int = 0
+    warning_count: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file can be read."""
+        return not self.problem_count
+
+    def lines(self) -> Iterator[str]:
+        """The report as people read it, problems first, a summary last."""
+        yield from self.problems
+        if self.problem_count > len(self.problems):
+            yield f"{self.path}: and {self.problem_count - len(self.problems):,} more problems"
+        yield from (f"{warning} (warning)" for warning in self.warnings)
+        if self.warning_count > len(self.warnings):
+            yield f"{self.path}: and {self.warning_count - len(self.warnings):,} more warnings"
+        verdict = "ok" if self.ok else _counted(self.problem_count, "problem")
+        if self.warning_count:
+            verdict += f", {_counted(self.warning_count, 'warning')}"
+        yield f"{self.path}: {self.format}, {_counted(self.dialogues, 'dialogue')}, {verdict}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+class _Collector(Notes):
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+    def error(self, problem: DataError) -> None:
+        self.errors += 1
+        self.report.problem_count += 1
+        if len(self.report.problems) < MAX_LISTED:
+            self.report.problems.append(str(problem))
+
+    def warn(self, text: str) -> None:
+        self.report.warning_count += 1
+        if len(self.report.warnings) < MAX_LISTED:
+            self.report.warnings.append(text)
+
+
+def check(path: str | os.PathLike[str], format: str | None = None) -> Report:
+    """Read a whole file and report what is wrong or odd.
+
+    Raises DataError only when the file cannot be opened, or `format` is the name of none.
+    """
+    file = Path(path)
+    require_file(file)
+    report = Report(file)
+    notes = _Collector(report)
+    if format:
+        named(format)
+    try:
+        report.format = format or detect(file)
+        inspector = _Inspector(notes)
+        for located in iter_located(file, report.format, notes):
+            report.dialogues += 1
+            inspector.look(located)
+        inspector.finish()
+    except DataError as error:
+        notes.error(error)
+    return report
+
+
+class _Inspector:
+    """Oddities of dialogues that can be read."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+        self.seen: dict[int, str] = {}
+        self.first_without_persona = ""
+        self.with_persona = 0
+
+    def look(self, located: Located) -> None:
+        d, where = located.dialog, located.where
+        if not any(True for _ in d.replies()):
+            self.notes.warn(
+                f"{where}: the agent never replies, so there is nothing to learn; check the speakers"
+            )
+        words = hash(tuple((t.speaker, t.text) for t in d.turns))
+        if words in self.seen:
+            self.notes.warn(f"{where}: the same turns as the dialogue at {self.seen[words]}; remove one")
+        self.seen.setdefault(words, where)
+        if d.persona:
+            self.with_persona += 1
+        elif not self.first_without_persona:
+            self.first_without_persona = where
+        self._candidates(d, where)
+
+    def _candidates(self, d: Dialog, where: str) -> None:
+        for i, turn in enumerate(d.turns, 1):
+            if turn.text in turn.distractors:
+                self.notes.warn(
+                    f"{where}, turn {i}: the reply is among its wrong candidates; remove it there"
+                )
+            elif len(set(turn.distractors)) < len(turn.distractors):
+                self.notes.warn(f"{where}, turn {i}: a wrong candidate occurs twice; remove one")
+
+    def finish(self) -> None:
+        if self.with_persona and self.first_without_persona:
+            self.notes.warn(
+                f"{self.first_without_persona}: the first dialogue without persona sentences, though "
+                f"{self.with_persona:,} have some; add them if they were forgotten"
+            )

@@ -1,0 +1,79 @@
+"""The table of dialogue formats: who reads one, who writes it, what its files are called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from convai.core.dialog import Dialog
+from convai.core.errors import DataError
+from convai.text.corpora import (
+    csv_persona,
+    jsonl,
+    openai_messages,
+    parlai_text,
+    personachat_json,
+    plain_text,
+    sharegpt,
+)
+from convai.text.corpora.notes import Notes
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way to write dialogues down. `render` is None where the format is only read."""
+
+    name: str
+    description: str
+    extensions: tuple[str, ...]
+    parse: Callable[[Path, Notes], Iterator[tuple[int, Dialog]]]
+    render: Callable[[Iterable[Dialog]], Iterator[str]] | None = None
+
+
+FORMATS: Final[dict[str, Format]] = {
+    f.name: f
+    for f in (
+        Format(
+            "jsonl",
+            "this project's own JSON Lines; holds everything",
+            (".jsonl", ".ndjson"),
+            jsonl.parse,
+            jsonl.render,
+        ),
+        Format(
+            "personachat",
+            "PERSONA-CHAT as JSON: personality, utterances, candidates (the last one is the reply)",
+            (".json",),
+            personachat_json.parse,
+            personachat_json.render,
+        ),
+        Format(
+            "parlai",
+            "ParlAI / ConvAI2 text: numbered lines, persona lines, partner<TAB>reply",
+            (".txt",),
+            parlai_text.parse,
+            parlai_text.render,
+        ),
+        Format(
+            "openai",
+            "OpenAI messages, a JSON object a line; the system message is the persona",
+            (),
+            openai_messages.parse,
+            openai_messages.render,
+        ),
+        Format("sharegpt", "ShareGPT conversations, JSON or a JSON object a line", (), sharegpt.parse),
+        Format("csv", "CSV with the columns Persona and chat", (".csv",), csv_persona.parse),
+        Format("text", "plain text: a turn a line, a blank line between dialogues", (), plain_text.parse),
+    )
+}
+
+
+def named(name: str, *, to_write: bool = False) -> Format:
+    """The format of that name. Raises DataError, listing the names, for an unknown one."""
+    usable = [f.name for f in FORMATS.values() if f.render or not to_write]
+    if name not in usable:
+        what = "cannot be written" if name in FORMATS else "is unknown"
+        raise DataError(f"format '{name}' {what}; use one of {', '.join(usable)}")
+    return FORMATS[name]

@@ -1,0 +1,65 @@
+"""Which persona: the sentences that were given, those of a file, or a random one with a seed of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from convai.core import resources
+from convai.core.dialog import Persona
+from convai.core.errors import DataError
+from convai.text.cards import card_persona, is_card_file, load_card
+from convai.text.corpora.building import persona_from_text
+from convai.text.corpora.personas import read_personas
+
+_PATH: Final = re.compile(r"\S*[/\\]\S*|\S+\.\w+")
+"""One word with a slash or a file name's ending: somebody means a file."""
+
+
+class PersonaDeck:
+    """Personas to draw from, by default those that travel with convai.
+
+    The seed is the deck's own: a fixed seed for the sampler of replies does not fix who is talking.
+    """
+
+    def __init__(self, personas: Sequence[Persona] = (), seed: int | None = None) -> None:
+        """Without `personas` the sample file is read at the first draw. `seed` None: another every time."""
+        self._personas = list(personas)
+        self._random = random.Random(seed)
+
+    def draw(self, but: Persona | None = None) -> Persona:
+        """A random persona, another than `but` where there is one. Raises DataError without sample file."""
+        if not self._personas:
+            self._personas = read_personas(resources.personas_path())
+        others = [persona for persona in self._personas if persona != but]
+        return self._random.choice(others or self._personas)
+
+    def take(self, personas: Sequence[Persona]) -> None:
+        """Draw from these from now on."""
+        self._personas = list(personas)
+
+
+def personas_of(text: str, where: str) -> list[Persona]:
+    """The personas in the file called `text`, or else `text` itself, read as sentences (blank: nobody).
+
+    A `.json` or `.png` file is a character card. Raises DataError, beginning with `where`, for what looks
+    like a path and leads nowhere, and for text with control characters; also for a card that says nothing.
+    """
+    if os.path.exists(text):
+        return [_of_card(Path(text))] if is_card_file(Path(text)) else read_personas(text)
+    if _PATH.fullmatch(text.strip()):
+        raise DataError(
+            f"{where}: there is no file {text}; check the path, or write sentences: 'i have two dogs.'"
+        )
+    return [persona_from_text(text, where)]
+
+
+def _of_card(path: Path) -> Persona:
+    persona = card_persona(load_card(path)).persona
+    if not persona:
+        raise DataError(f"{path}: the card says nothing of who somebody is (description, personality)")
+    return persona

@@ -1,0 +1,70 @@
+"""What the fast precisions cost on real dialogues: the embedded model's perplexity beside float32's."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from convai.core.resources import DEFAULT_MODEL, model_names, model_path
+from convai.engine.backends import InferenceModel, Span
+from convai.engine.backends.precision import Requested
+from convai.evaluation.scoring import reply_windows
+from convai.model.checkpoint import load_model
+from convai.model.double_heads import DoubleHeadsModel
+from convai.text import segments
+from convai.text.corpora.reading import iter_dialogs
+from convai.text.prompt import encode_dialogs
+from convai.text.segments import EncodedDialog, EncodedTurn
+from convai.text.tokenizer import Tokenizer
+
+DIALOGUES = 30
+EVERY = 4
+"""One reply in so many: enough to tell a hundredth."""
+WITHIN = 0.01
+"""Share of float32's perplexity that int8 may add."""
+
+Scored = tuple[DoubleHeadsModel, list[segments.Sequence], float]
+
+
+@pytest.fixture(scope="module")
+def scored(convai_data: Path) -> Scored:
+    """The embedded model, reply windows of the first validation dialogues, float32's perplexity on them."""
+    if DEFAULT_MODEL not in model_names():
+        pytest.skip("this checkout has no embedded model")
+    folder = model_path(DEFAULT_MODEL)
+    model, tokenizer = load_model(folder).eval(), Tokenizer.load(folder)
+    file = convai_data / "personachat" / "valid_self_original.txt"
+    dialogs = encode_dialogs(tokenizer, list(itertools.islice(iter_dialogs(file), DIALOGUES)))
+    gold = [EncodedDialog(d.persona, [EncodedTurn(t.speaker, t.ids) for t in d.turns]) for d in dialogs]
+    windows = reply_windows(gold, max_history=2, n_positions=model.config.n_positions)
+    rows = [window.tree(tokenizer) for window in itertools.islice(windows, 0, None, EVERY)]
+    return model, rows, perplexity(InferenceModel(model, "float32"), rows)
+
+
+def perplexity(fast: InferenceModel, rows: list[segments.Sequence]) -> float:
+    """Per token of the replies, their `<eos>` included."""
+    nats, count = 0.0, 0
+    pool = fast.new_pool(1, fast.config.n_positions)
+    for row in rows:
+        assert row.is_causal
+        words, positions, speakers = torch.tensor([row.words, row.positions, row.segments])
+        labels = torch.tensor(row.labels)
+        hidden = fast.forward(words, positions, speakers, [Span(0, 0, len(row))], pool)
+        told = labels != segments.IGNORE
+        nats += float(F.cross_entropy(fast.lm_logits(hidden[told]), labels[told], reduction="sum"))
+        count += int(told.sum())
+    return math.exp(nats / count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_perplexity_is_within_a_hundredth_of_float32s(precision: Requested, scored: Scored) -> None:
+    model, rows, exact = scored
+    fast = perplexity(InferenceModel(model, precision), rows)
+    print(f"{len(rows)} replies: float32 {exact:.4f}, {precision} {fast:.4f} ({fast / exact - 1:+.2%})")
+    assert abs(fast / exact - 1) < WITHIN

@@ -1,0 +1,185 @@
+"""Adapters: nothing at first, the same sum merged or not, read back by us and by peft with transformers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convai.core.errors import CheckpointError, SettingsError
+from convai.core.settings import TrainConfig
+from convai.model import adapters as lora
+from convai.model.checkpoint import load_model, save_model
+from convai.model.double_heads import DoubleHeadsModel
+from convai.training.optim import Optimizers
+from tests.tiny import FAMILIES, WORDS, inputs, tiny_model
+
+CONFIG = TrainConfig(lora_rank=4, lora_alpha=8.0)
+FRESH = (WORDS + 2, WORDS + 3)
+
+
+def outputs(model: DoubleHeadsModel) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        hidden = model.eval()(*inputs())
+        return model.lm_logits(hidden), model.mc_logits(hidden)
+
+
+def taught(
+    family: Any = "gpt2", config: TrainConfig = CONFIG, fresh: tuple[int, ...] = ()
+) -> DoubleHeadsModel:
+    """A tiny model with adapters that are no longer nothing."""
+    model = tiny_model(family)
+    torch.manual_seed(0)
+    lora.adapt(model, CONFIG, fresh)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.2 * torch.randn_like(p))
+    return model
+
+
+@pytest.mark.parametrize("targets", ["all", "attention"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_find_every_matrix_and_begin_as_nothing(family: Any, targets: Any) -> None:
+    model = tiny_model(family)
+    before = outputs(model)
+    assert not lora.is_adapted(model)
+    lora.adapt(model, TrainConfig(lora_rank=4, lora_targets=targets))
+    assert lora.is_adapted(model)
+    for one, other in zip(before, outputs(model), strict=True):
+        assert torch.equal(one, other)
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    sizes = {name.split(".lora_A")[0]: tuple(p.shape) for name, p in learning.items() if "lora_A" in name}
+    parts = {"attn.c_attn": 16, "attn.c_proj": 16, "mlp.c_fc": 16, "mlp.c_proj": 64}
+    wanted = {k: n for k, n in parts.items() if targets == "all" or k.startswith("attn")}
+    assert sizes == {f"transformer.h.{i}.{k}": (4, n) for i in range(2) for k, n in wanted.items()}
+    rest = {name for name in learning if "lora_" not in name}
+    assert rest == {f"multiple_choice_head.modules_to_save.default.summary.{x}" for x in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("fresh", [(), FRESH])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_sum_is_an_ordinary_model_that_says_the_same(
+    family: Any, fresh: tuple[int, ...], tmp_path: Path
+) -> None:
+    model = taught(family, fresh=fresh)
+    plain = lora.merged(model)
+    assert not lora.is_adapted(plain)
+    assert plain.state_dict().keys() == tiny_model(family).state_dict().keys()
+    assert all(p.requires_grad for p in plain.parameters())
+    expected = outputs(model)
+    assert float((expected[0] - outputs(tiny_model(family))[0]).abs().max()) > 0.1
+    save_model(plain, tmp_path)
+    for again in (plain, load_model(tmp_path), model):  # the last: merging left it as it was
+        for one, other in zip(expected, outputs(again), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fresh", [(), FRESH])
+def test_the_base_is_what_it_was(fresh: tuple[int, ...]) -> None:
+    original, base = tiny_model().state_dict(), lora.base(taught(fresh=fresh)).state_dict()
+    assert original.keys() == base.keys()
+    assert all(torch.equal(original[name], base[name]) for name in original)
+
+
+@pytest.mark.parametrize("fresh", [(), FRESH])
+def test_an_adapter_read_back_is_the_same_to_the_bit(fresh: tuple[int, ...], tmp_path: Path) -> None:
+    model = taught(fresh=fresh)
+    lora.save_adapter(model, tmp_path)
+    again = tiny_model()
+    lora.load_adapter(again, tmp_path)
+    for (name, p), (other, q) in zip(model.named_parameters(), again.named_parameters(), strict=True):
+        assert (name, p.requires_grad) == (other, q.requires_grad)
+        assert torch.equal(p, q), name
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
+)  # peft's own call
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peft_reads_it_on_the_stock_model(family: Any, tmp_path: Path) -> None:
+    import peft
+    from transformers import GPT2DoubleHeadsModel, OpenAIGPTDoubleHeadsModel
+
+    model = taught(family)
+    save_model(tiny_model(family), tmp_path / "base")
+    lora.save_adapter(model, tmp_path / "adapter")
+    stock = GPT2DoubleHeadsModel if family == "gpt2" else OpenAIGPTDoubleHeadsModel
+    theirs = peft.PeftModel.from_pretrained(
+        stock.from_pretrained(tmp_path / "base"), tmp_path / "adapter"
+    ).eval()
+    ids = torch.randint(0, WORDS, (2, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        hidden = model.eval()(ids, torch.arange(9).expand(2, 9))
+        given = theirs(ids[:, None], mc_token_ids=torch.tensor([[8], [8]]))
+    torch.testing.assert_close(model.lm_logits(hidden), given.logits[:, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(model.mc_logits(hidden[:, 8]), given.mc_logits[:, 0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_only_adapters_head_and_new_rows_learn(optimizer: Any) -> None:
+    model = tiny_model()
+    lora.adapt(model, CONFIG, FRESH)
+    optimizers = Optimizers(model, TrainConfig(optimizer=optimizer, lr=1e-2, muon_lr=1e-2, layer_decay=2.0))
+    for _ in range(2):
+        hidden = model.train()(*inputs())
+        (model.lm_logits(hidden).logsumexp(-1).mean() + model.mc_logits(hidden).square().mean()).backward()
+        optimizers.step()
+        optimizers.zero_grad()
+    before, after = tiny_model().state_dict(), lora.merged(model).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    matrices = {f"transformer.h.{i}.{t}.weight" for i in range(2) for t in lora._TARGETS["all"]}
+    head = {"multiple_choice_head.summary.weight", "multiple_choice_head.summary.bias"}
+    assert changed == matrices | head | {"transformer.wte.weight"}
+    rows = (before["transformer.wte.weight"] != after["transformer.wte.weight"]).any(1)
+    assert tuple(rows.nonzero().flatten().tolist()) == FRESH
+
+
+def test_a_match_head_learns_too(tmp_path: Path) -> None:
+    config = tiny_model().config.replace(match_size=4)
+    first, model = DoubleHeadsModel(config), DoubleHeadsModel(config)
+    model.load_state_dict(first.state_dict())
+    lora.adapt(model, CONFIG)
+    assert model.match_head is not None
+    assert all(
+        p.requires_grad for name, p in model.named_parameters() if "match_head.modules_to_save" in name
+    )
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(1.0)
+    lora.save_adapter(model, tmp_path)
+    again = DoubleHeadsModel(config)
+    again.load_state_dict(first.state_dict())
+    lora.load_adapter(again, tmp_path)
+    before, after = first.state_dict(), lora.merged(again).state_dict()
+    for name in (n for n in before if n.startswith("match_head.")):
+        torch.testing.assert_close(after[name], before[name] + 1, atol=0, rtol=0)
+
+
+def test_a_damaged_or_foreign_adapter_is_refused(tmp_path: Path) -> None:
+    lora.save_adapter(taught(), tmp_path)
+    other = DoubleHeadsModel(tiny_model().config.replace(n_embd=32))
+    with pytest.raises(CheckpointError, match="no adapter for this model"):
+        lora.load_adapter(other, tmp_path)
+    deeper = DoubleHeadsModel(tiny_model().config.replace(n_layer=3))
+    with pytest.raises(CheckpointError, match="the adapter has other layers than the model"):
+        lora.load_adapter(deeper, tmp_path)
+    settings = json.loads((tmp_path / lora.CONFIG).read_text())
+    (tmp_path / lora.CONFIG).write_text(json.dumps(settings | {"r": "four"}))
+    with pytest.raises(CheckpointError, match="no adapter for this model"):
+        lora.load_adapter(tiny_model(), tmp_path)
+    data = (tmp_path / lora.WEIGHTS).read_bytes()
+    (tmp_path / lora.WEIGHTS).write_bytes(data[:100])
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors: damaged or missing"):
+        lora.load_adapter(tiny_model(), tmp_path)
+
+
+def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(SettingsError, match=r"pip install 'convai\[lora\]'"):
+        lora.adapt(tiny_model(), CONFIG)

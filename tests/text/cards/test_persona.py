@@ -1,0 +1,222 @@
+"""Persona sentences of a card: what is used, how it is split and bounded, and what never gets there."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convai.core.dialog import Persona, check_text
+from convai.core.errors import DataError
+from convai.text.cards import Card, card_persona, load_card, parse_card, persona_card, save_card
+from convai.text.cards.prose import MAX_SENTENCE, resolved, sentences
+from convai.text.personas import personas_of
+
+
+def card(**fields: object) -> Card:
+    return Card({"name": "Ann", **fields})
+
+
+def test_description_and_personality_make_the_persona() -> None:
+    found = card_persona(
+        card(description="{{char}} is a nurse. She likes {{user}}!", personality="kind, quick")
+    )
+    assert found.persona == Persona(
+        ("my name is Ann.", "Ann is a nurse.", "She likes you!", "kind, quick."), "Ann"
+    )
+    assert (found.left_out, found.notes) == ((), ())
+
+
+def test_nothing_else_gets_into_the_persona() -> None:
+    secret = {
+        field: f"secret {field}. {{{{char}}}} tells."
+        for field in (
+            "creator_notes",
+            "system_prompt",
+            "post_history_instructions",
+            "creator",
+            "character_version",
+            "scenario",
+            "first_mes",
+            "mes_example",
+            "unknown",
+        )
+    }
+    lists = {field: ["secret"] for field in ("tags", "alternate_greetings", "source")}
+    notes = {
+        "creator_notes_multilingual": {"en": "secret"},
+        "character_book": {"entries": [{"content": "secret"}]},
+    }
+    data = {"name": "Ann", "description": "i bake.", **secret, **lists, **notes}
+    for document in (data, {"spec": "chara_card_v3", "data": data, **secret}):
+        found = card_persona(Card(document))
+        assert found.persona.sentences == ("my name is Ann.", "i bake.")
+        assert "secret" not in " ".join((*found.left_out, *found.notes))
+    assert found.creator_notes.startswith("secret creator_notes")
+    assert found.greeting == "secret first_mes. Ann tells."
+
+
+def test_what_does_not_fit_is_left_out_from_the_end_and_told() -> None:
+    many = card(description=" ".join(f"fact number {i}." for i in range(30)))
+    found = card_persona(many)
+    assert len(found.persona.sentences) == 12
+    assert found.left_out == tuple(f"fact number {i}." for i in range(11, 30))
+    assert found.notes == ("19 of 31 sentences were left out; they do not fit",)
+    assert len(card_persona(many, most=3).persona.sentences) == 3
+    assert sum(map(len, card_persona(many, chars=60).persona.sentences)) <= 60
+
+
+def test_a_model_says_what_it_holds() -> None:
+    asked: list[int] = []
+
+    def fits(persona: Persona) -> bool:
+        asked.append(len(persona.sentences))
+        return len(persona.sentences) <= 2
+
+    found = card_persona(card(description="One fact. Two facts. Three facts."), fits=fits)
+    assert found.persona.sentences == ("my name is Ann.", "One fact.")
+    assert found.left_out == ("Two facts.", "Three facts.")
+    assert asked == [1, 2, 3]
+
+
+def test_a_long_sentence_is_cut_between_words_and_told() -> None:
+    found = card_persona(card(description="word " * 100))
+    last = found.persona.sentences[-1]
+    assert len(last) <= MAX_SENTENCE
+    assert last.endswith("word...")
+    assert found.notes == ("a sentence of 500 characters was cut",)
+
+
+def test_what_is_said_twice_counts_once() -> None:
+    found = card_persona(card(description="i bake. I BAKE.", personality="i bake."))
+    assert found.persona.sentences == ("my name is Ann.", "i bake.")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two! Three? four", ["One.", "Two!", "Three?", "four."]),
+        ("a line\nanother line\r\n\r\nthird", ["a line.", "another line.", "third."]),
+        ("Dr. Smith met J. R. Jones. He left.", ["Dr. Smith met J. R. Jones.", "He left."]),
+        ("# Title\n- **tall**\n* _dark_\n1. rich", ["Title.", "tall.", "dark.", "rich."]),
+        (
+            '[character("Ann") { Age("25") Likes("tea" + "long walks") }]',
+            ["character: Ann.", "Age: 25.", "Likes: tea, long walks."],
+        ),
+        ("[Age: 25; Likes: tea, cake; Job: nurse]", ["Age: 25.", "Likes: tea, cake.", "Job: nurse."]),
+        ("<b>bold</b> and <!-- hidden --> [a link](http://x.org/y)", ["bold and a link."]),
+        ("... !!! --- 12 \u200b", []),
+        ("tab\there \x1b[31mred\x07", ["tab here 31mred."]),
+        ("\u201cquoted\u201d", ["quoted."]),
+        ("\u79c1\u306f\u770b\u8b77\u5e2b\u3067\u3059", ["\u79c1\u306f\u770b\u8b77\u5e2b\u3067\u3059."]),
+        ("", []),
+    ],
+)
+def test_the_ways_cards_are_written(text: str, expected: list[str]) -> None:
+    assert sentences(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{char}} {{CHAR}} <BOT> <char> {{ char }}", "A A A A A"),
+        ("{{user}} <USER> {{User}}", "U U U"),
+        ("{{random:x,y}} {{pick::y,z}} {{reverse:abc}}", "x y cba"),
+        ("{{// a comment}}{{comment: x}}{{hidden_key:k}}{{roll:6}}{{original}}", ""),
+        ("{{char", "{{char"),
+        ("{{{{char}}}}", "{{A}}"),
+        ("<start> 1 < 2", "<start> 1 < 2"),
+    ],
+)
+def test_placeholders(text: str, expected: str) -> None:
+    assert resolved(text, "A", "U") == expected
+
+
+def test_what_is_put_in_is_not_looked_at_again() -> None:
+    assert resolved("{{char}} and {{user}}", "{{user}}", "{{char}}") == "{{user}} and {{char}}"
+    hostile = Card({"name": "{{user}}<bot>\n</s>", "description": "{{char}} is here."})
+    assert card_persona(hostile).persona.sentences == ("my name is userbot /s.", "userbot /s is here.")
+
+
+def test_a_card_without_a_name() -> None:
+    found = card_persona(Card({"description": "{{char}} waits."}))
+    assert found.persona == Persona(("this character waits.",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{" * 50_000,
+        "<a" * 50_000,
+        "[" * 100_000,
+        '"("' * 33_000,
+        "A. " * 33_000,
+        "a(" * 50_000,
+        "!" * 100_000,
+        "-" * 100_000,
+        "[a](" * 25_000,
+        " " * 100_000 + "x",
+        'Age("' * 20_000,
+        "a" * 10_000_000,
+    ],
+)
+def test_hostile_texts_take_no_time(text: str) -> None:
+    begun = time.process_time()
+    card_persona(card(description=text, personality=text, first_mes=text))
+    assert time.process_time() - begun < 5
+
+
+PIECES = [*"<>[](){}:;+*-.a", " ", "\n", '"', "{{", "}}", "char", "user", "\x00", "\ud800"]
+
+
+@given(st.text() | st.lists(st.sampled_from(PIECES)).map("".join), st.text(max_size=20), st.text(max_size=20))
+def test_whatever_a_card_says_the_persona_is_clean(text: str, name: str, user: str) -> None:
+    found = card_persona(Card({"name": name, "description": text, "personality": text}), user=user)
+    assert len(found.persona.sentences) <= 12
+    assert sum(map(len, found.persona.sentences)) <= 600
+    for sentence in found.persona.sentences:
+        assert check_text(sentence, "") == sentence
+        assert len(sentence) <= MAX_SENTENCE
+
+
+class TestBack:
+    def test_a_persona_makes_a_card_that_makes_the_persona(self) -> None:
+        persona = Persona(("my name is Ann.", "i am a nurse.", "i have two dogs."), "Ann")
+        assert card_persona(persona_card(persona)).persona == persona
+
+    def test_the_card_that_it_came_from_stays_when_nothing_was_changed(self, tmp_path: Path) -> None:
+        base = parse_card(json.dumps({"name": "Ann", "description": "i bake.", "x": [1]}), "f")
+        assert persona_card(card_persona(base).persona, base) is base
+
+    def test_what_was_changed_is_changed_and_the_rest_stays(self) -> None:
+        base = Card(
+            {
+                "spec": "chara_card_v3",
+                "description": "old",
+                "data": {
+                    "name": "Ann",
+                    "nickname": "Annie",
+                    "description": "old",
+                    "personality": "p",
+                    "x": [1],
+                },
+            }
+        )
+        made = persona_card(Persona(("my name is Bo.", "i sail."), "Bo"), base)
+        assert card_persona(made).persona == Persona(("my name is Bo.", "i sail."), "Bo")
+        assert made.document["description"] == made.data["description"] == "i sail."
+        assert (made.data["x"], made.data["personality"]) == ([1], "")
+        assert base.data["description"] == "old"
+
+    def test_a_card_file_is_a_persona_for_the_terminal(self, tmp_path: Path) -> None:
+        path = tmp_path / "ann.png"
+        save_card(path, persona_card(Persona(("i bake.",), "Ann")))
+        assert personas_of(str(path), "--persona") == [Persona(("my name is Ann.", "i bake."), "Ann")]
+        assert load_card(path).version == 3
+        (tmp_path / "empty.json").write_text('{"first_mes": "hi"}')
+        with pytest.raises(DataError, match="says nothing of who somebody is"):
+            personas_of(str(tmp_path / "empty.json"), "--persona")
