@@ -26,8 +26,9 @@ from convai.server.completions import completions
 from convai.server.connection import Connection
 from convai.server.health import Health
 from convai.server.limiter import Busy
+from convai.server.logs import log_failure
 from convai.server.room import Rooms
-from convai.server.service import Service, log_failure
+from convai.server.service import Service
 from convai.server.site import MOST_BODY, create_site
 
 CHAT: Final = "/chat"

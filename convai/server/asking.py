@@ -19,13 +19,14 @@ from convai.server.convert import (
     turns_of,
 )
 from convai.server.limiter import RETRY, Busy
+from convai.server.logs import log_failure
 from convai.server.operations import Refused
 from convai.server.protocol import client, newest_that_fit
 from convai.server.protocol.answers import Accepted, Conversations, Earlier, Inspected
 from convai.server.protocol.changes import Suggestions
 from convai.server.protocol.values import InputRow, Suggestion
 from convai.server.room import LOOK_BACK, Room
-from convai.server.service import Service, log_failure
+from convai.server.service import Service
 from convai.store import Conflict
 
 _ROUNDS: Final = 4

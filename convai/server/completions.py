@@ -32,8 +32,9 @@ from convai.server.asgi import (
 )
 from convai.server.completion_request import ApiError, CompletionRequest, parse, too_slow
 from convai.server.limiter import Busy
+from convai.server.logs import log_failure
 from convai.server.metrics import Outcome, Pace
-from convai.server.service import Service, log_failure
+from convai.server.service import Service
 
 _DONE: Final = b"data: [DONE]\n\n"
 

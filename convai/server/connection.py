@@ -16,6 +16,7 @@ from convai.server.access import address_of
 from convai.server.asgi import Receive, Scope, Send, header
 from convai.server.convert import persona_of
 from convai.server.limiter import Busy
+from convai.server.logs import log_failure
 from convai.server.protocol import (
     VERSION,
     Answer,
@@ -29,7 +30,7 @@ from convai.server.protocol import (
 )
 from convai.server.protocol.answers import Accepted, Error, GoingAway, Overloaded, Pong, Ready
 from convai.server.room import Room, Rooms
-from convai.server.service import COME_BACK, Service, log_failure
+from convai.server.service import COME_BACK, Service
 from convai.store import Conflict, NotFound
 
 _MOST_BAD: Final = 20

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-from convai.server.service import Service, log_failure
-
-if TYPE_CHECKING:
-    from convai.server.writing import Writing
+from convai.server.logs import log_failure
+from convai.server.service import Service
+from convai.store import Draft
 
 SAVE_EVERY: Final = 2.0
 """Seconds of a reply that a crash may cost."""
@@ -16,21 +15,30 @@ _TOGETHER: Final = 50
 """Replies in one transaction: more of them would keep the event loop from its work for too long."""
 
 
+class Unfinished(Protocol):
+    """A reply that is being written."""
+
+    settled: bool
+
+    def draft(self) -> Draft:
+        """The reply as far as it is to be saved."""
+
+
 class Drafts:
     """What has been drawn since the last time it was saved. Belongs to one event loop."""
 
     def __init__(self, service: Service, every: float = SAVE_EVERY) -> None:
         self._service, self._every = service, every
-        self._changed: set[Writing] = set()
+        self._changed: set[Unfinished] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def changed(self, writing: Writing) -> None:
+    def changed(self, writing: Unfinished) -> None:
         """More of this reply is there."""
         self._changed.add(writing)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="convai-drafts")
 
-    async def _save(self, writings: list[Writing]) -> None:
+    async def _save(self, writings: list[Unfinished]) -> None:
         drafts = [writing.draft() for writing in writings if not writing.settled]
         try:
             await self._service.in_store(self._service.store.save_drafts, drafts)

@@ -6,18 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from convai.conversation.agent import Agent
 from convai.conversation.reply import prompt_input
 from convai.core.dialog import AGENT, Persona
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
-from convai.engine import Finished
+from convai.engine import Engine, Finished, Overloaded
 from convai.engine import Request as EngineRequest
-from convai.server.limiter import Busy
-
-if TYPE_CHECKING:
-    from convai.server.service import Service
 
 SECONDS: Final = 5.0
 """Time for the token."""
@@ -39,17 +36,25 @@ class Checker:
     """Asks the engine for a token, once for everybody who wants to know."""
 
     def __init__(
-        self, service: Service, *, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
+        self,
+        agent: Agent,
+        engine: Engine,
+        draining: Callable[[], bool],
+        *,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._service, self._seconds, self._clock = service, seconds, clock
+        """`draining` says whether the server is about to stop."""
+        self._agent, self._engine, self._draining = agent, engine, draining
+        self._seconds, self._clock = seconds, clock
         self._task: asyncio.Task[Health] | None = None
         self._known = (float("-inf"), Health("unknown"))
 
     async def check(self) -> Health:
         """How the server is. Takes a second answer within FRESH from the first."""
-        if self._service.draining:
+        if self._draining():
             return Health("draining")
-        said = self._service.engine.health()
+        said = self._engine.health()
         if said.status != "ok":
             return Health(said.status, said.detail)
         since, known = self._known
@@ -68,23 +73,22 @@ class Checker:
         return health
 
     async def _token(self) -> Health:
-        service = self._service
         config = DecodingConfig(max_length=1, temperature=0.0)
         try:
-            source = prompt_input(service.agent, Persona(), (), AGENT, max_history=None, max_length=1)
+            source = prompt_input(self._agent, Persona(), (), AGENT, max_history=None, max_length=1)
             async with asyncio.timeout(self._seconds):
-                async with service.stream(EngineRequest(source.prompt, config)) as events:
+                async with self._engine.stream(EngineRequest(source.prompt, config)) as events:
                     ends = [event async for event in events if isinstance(event, Finished)]
         except TimeoutError:
             return Health("stuck", f"no token within {self._seconds:g} seconds")
-        except Busy:  # the queue is full: others' tokens will do
+        except Overloaded:  # the queue is full: others' tokens will do
             return await self._progress()
         except ConvaiError as error:
             return Health("failed", str(error))
         return Health("ok") if ends else Health("failed", "a reply without an end")
 
     async def _progress(self) -> Health:
-        engine = self._service.engine
+        engine = self._engine
         before = engine.stats().steps
         with suppress(TimeoutError):
             async with asyncio.timeout(self._seconds):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
+
+logger: Final = logging.getLogger("convai.server")
 
 _MOST: Final = 5
 _SECONDS: Final = 60.0
@@ -41,3 +44,9 @@ def log_to_stderr() -> None:
     handler.addFilter(Throttle())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def log_failure(what: str, error: BaseException) -> None:
+    """Log a defect by its place and kind. Its message is left out: it may hold what somebody wrote."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s: %s\n%s", what, type(error).__name__, frames)

@@ -12,15 +12,12 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from convai.core.dialog import Turn
 from convai.coref.chat import Linked
 from convai.server.metrics import Metrics
 from convai.server.protocol.values import Message
-
-if TYPE_CHECKING:
-    from convai.server.room import Room
 
 MOST_WAITING: Final = 64
 """Messages that wait to be read, in the whole server; others are left out."""
@@ -60,6 +57,18 @@ ReadCoref = Callable[[Sequence[Turn]], Sequence[Linked]]
 """The links in a branch, oldest turn first. May take its time, and may raise."""
 
 
+class Shown(Protocol):
+    """A conversation whose messages are marked; `convai.server.room.Room` is one."""
+
+    deleted: bool
+
+    async def turns(self, most: int) -> tuple[list[Turn], list[str]]:
+        """The last `most` messages that are whole, and their ids."""
+
+    async def mark(self, message: str, kind: Literal["emotion", "coref"], data: dict[str, Any]) -> None:
+        """Tell what was found in a message."""
+
+
 class Marker:
     """Reads along in the rooms of a server. Everything here runs in the event loop and raises nothing."""
 
@@ -71,11 +80,11 @@ class Marker:
         self._coref_thread = ThreadPoolExecutor(1, "convai-coref")
         self._waiting = 0
         self._reading: set[str] = set()
-        self._looking: dict[Room, bool] = {}
+        self._looking: dict[Shown, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
 
-    def seen(self, room: Room, messages: Iterable[Message]) -> None:
+    def seen(self, room: Shown, messages: Iterable[Message]) -> None:
         """These messages are shown now: have the mood of those read that have none yet."""
         if self._read_mood is None:
             return
@@ -90,7 +99,7 @@ class Marker:
             self._reading.add(message.id)
             self._start(self._mood(room, message.id, message.text))
 
-    def changed(self, room: Room) -> None:
+    def changed(self, room: Shown) -> None:
         """The branch that a room shows is another one now: have its links read."""
         if self._read_coref is None:
             return
@@ -116,7 +125,7 @@ class Marker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _mood(self, room: Room, message: str, text: str) -> None:
+    async def _mood(self, room: Shown, message: str, text: str) -> None:
         assert self._read_mood is not None
         loop = asyncio.get_running_loop()
         try:
@@ -131,7 +140,7 @@ class Marker:
             self._waiting -= 1
             self._reading.discard(message)
 
-    async def _look(self, room: Room) -> None:
+    async def _look(self, room: Shown) -> None:
         assert self._read_coref is not None
         loop = asyncio.get_running_loop()
         try:

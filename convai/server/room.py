@@ -7,7 +7,7 @@ import secrets
 import time
 from collections import OrderedDict
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from convai.core.dialog import Turn
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
@@ -15,7 +15,6 @@ from convai.server.drafts import Drafts
 from convai.server.protocol import Change, Frame, ReplayBuffer, newest_that_fit
 from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
 from convai.server.protocol.values import Message, Resume
-from convai.server.readers import Reader
 from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Conversation, NotFound
@@ -29,6 +28,19 @@ KEPT: Final = 120.0
 """Seconds for which the latest changes are kept for those who come back."""
 _LEFT: Final = 1000
 """Conversations that nobody reads whose latest changes are kept for those who come back."""
+
+
+class Reader(Protocol):
+    """One window on a conversation: it asks the room for what follows what it has sent."""
+
+    alternatives: int
+    """Alternatives that it wants beside every token."""
+
+    def wake(self) -> None:
+        """There is something new."""
+
+    def restate(self) -> None:
+        """What it has sent is of no use any more: a `state` is to come next."""
 
 
 class Room:
@@ -141,8 +153,14 @@ class Room:
         """Remember the branch up to what is said now, or was written last."""
         self._path = [replace(kept, details={}) if kept.details else kept for kept in path[-LOOK_BACK:]]
 
-    def has_written(self, reply: Kept) -> None:
-        """Remember a reply behind the branch that is known; of another one nothing is known any more."""
+    def written(self, reply: Kept | None) -> None:
+        """Nothing is being written any more; `reply` is in the store.
+
+        It is remembered behind the branch that is known; of another one nothing is known any more.
+        """
+        self.writing = None
+        if reply is None:
+            return
         path = self._path
         if path is not None and reply.parent == (path[-1].id if path else None):
             self.goes_on([*path, reply])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,7 +24,6 @@ from convai.server.protocol import Limits
 from convai.store import Store
 from convai.text.personas import PersonaDeck
 
-logger = logging.getLogger("convai.server")
 THREADS: Final = 4
 """Threads for what takes its time."""
 COME_BACK: Final = 5.0
@@ -60,7 +57,7 @@ class Service:
         self.limiter = Limiter(config)
         self.metrics = Metrics(engine.stats, lambda: self.limiter.sockets)
         self.marker = Marker(self.metrics, read_mood, read_coref)
-        self.health = Checker(self)
+        self.health = Checker(agent, engine, lambda: self.draining)
         self.deck = PersonaDeck()
         self.draining = False
         self._threads = ThreadPoolExecutor(THREADS, "convai-work")
@@ -123,9 +120,3 @@ class Service:
         self._threads.shutdown()
         self._clerk.close()
         self.store.close()
-
-
-def log_failure(what: str, error: BaseException) -> None:
-    """Log a defect by its place and kind. Its message is left out: it may hold what somebody wrote."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s: %s\n%s", what, type(error).__name__, frames)

@@ -16,7 +16,8 @@ from convai.server.access import address_of
 from convai.server.completion_request import ApiError
 from convai.server.health import Health
 from convai.server.limiter import Busy
-from convai.server.service import Service, log_failure
+from convai.server.logs import log_failure
+from convai.server.service import Service
 from convai.store import NotFound
 
 MOST_BODY: Final = 32 * 2**20

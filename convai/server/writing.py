@@ -7,22 +7,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal, Protocol
 
 from convai.conversation.reply import Reply
 from convai.core.errors import ConvaiError
 from convai.engine import Request, Stream, Token
 from convai.server.convert import bounded, details_of, message_of
+from convai.server.drafts import Drafts
 from convai.server.limiter import Busy
+from convai.server.logs import log_failure
 from convai.server.metrics import Outcome, Pace
+from convai.server.protocol import Change
 from convai.server.protocol.changes import Failed, FinishedReply, Started, Stopped, TokenDrawn
 from convai.server.protocol.values import Message
-from convai.server.service import log_failure
+from convai.server.service import Service
 from convai.store import Draft
 from convai.store import Message as Kept
-
-if TYPE_CHECKING:
-    from convai.server.room import Room
 
 By = Literal["client", "left", "shutdown"]
 _OUTCOMES: Final[dict[By | None, Outcome]] = {
@@ -47,11 +47,30 @@ class Plan:
         self.stream.close()
 
 
+class Listener(Protocol):
+    """Where a reply is written; `convai.server.room.Room` is one."""
+
+    service: Service
+    drafts: Drafts
+    owner: str
+    id: str
+    lock: asyncio.Lock
+
+    def emit(self, change: Change) -> None:
+        """Number a change and tell everybody."""
+
+    def written(self, reply: Kept | None) -> None:
+        """Nothing is being written any more; `reply` is in the store."""
+
+    async def show_what_is(self, shown: str | None) -> None:
+        """After a reply that came to nothing: show the branch again."""
+
+
 class Writing:
     """The reply `message` of a room, from its first token to its place in the store."""
 
     def __init__(
-        self, room: Room, plan: Plan, draft: Kept, request: str, release: Callable[[], None]
+        self, room: Listener, plan: Plan, draft: Kept, request: str, release: Callable[[], None]
     ) -> None:
         self.room = room
         self._plan, self._draft, self._request, self._release = plan, draft, request, release
@@ -118,7 +137,7 @@ class Writing:
                     outcome = await self._settle(failure, outcome)
             except Exception as error:
                 log_failure("a reply could not be kept", error)
-                self.room.writing = None
+                self.room.written(None)
                 self.room.emit(Failed(id=self.id, code="internal", error="the reply could not be kept"))
                 outcome = "failed"
         metrics.replies.labels("socket", outcome).inc()
@@ -162,6 +181,7 @@ class Writing:
         end = reply.finished[reply.chosen] if whole and reply.chosen is not None else None
         text = end.text if end is not None else (reply.shown if reply.live else "")
         kept: Message | None = None
+        row: Kept | None = None
         if text:
             row = await call(
                 store.finish_reply,
@@ -172,11 +192,10 @@ class Writing:
                 status="complete" if end is not None else "interrupted",
                 details={**details_of(reply, self._plan.max_history), "request": self._request},
             )
-            room.has_written(row)
             kept = message_of(row, request=self._request)
         else:
             await call(store.drop_reply, room.owner, room.id, self.id)
-        room.writing = None
+        room.written(row)
         if end is not None and kept is not None:
             room.emit(FinishedReply(message=kept, reason="stop" if end.reason == "stop" else "length"))
             return outcome

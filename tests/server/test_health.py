@@ -22,6 +22,12 @@ def http(server: Running) -> Iterator[httpx2.Client]:
         yield client
 
 
+def hurried(server: Running) -> None:
+    """Have the server wait for its token a moment only."""
+    service = server.app.service
+    service.health = Checker(service.agent, service.engine, lambda: service.draining, seconds=0.05)
+
+
 def sample(client: httpx2.Client, name: str, **labels: str) -> float:
     found = [
         one.value
@@ -50,7 +56,7 @@ def test_a_dead_engine_is_no_healthy_server(tmp_path: Path, monkeypatch: pytest.
         answer = httpx2.get(f"{server.url}/healthz")
         assert (answer.status_code, answer.json()["status"]) == (503, "closed")
     with gated(monkeypatch) as gate, serving(tmp_path / "stuck") as server:
-        server.app.service.health = Checker(server.app.service, seconds=0.05)
+        hurried(server)
         answer = httpx2.get(f"{server.url}/healthz")
         assert (answer.status_code, answer.json()["status"]) == (503, "stuck")
         gate.open()
@@ -77,7 +83,7 @@ def test_a_full_queue_in_front_of_a_dead_engine_is_no_sign_of_life(
             one.new()
             one.post("send", text="hi")
             one.until(lambda event: event.type == "started")
-        server.app.service.health = Checker(server.app.service, seconds=0.05)
+        hurried(server)
         answer = httpx2.get(f"{server.url}/healthz")
         assert (answer.status_code, answer.json()["status"]) == (503, "stuck")
         gate.open()
