@@ -11,7 +11,19 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from convai.core.dialog import Persona
@@ -32,7 +44,24 @@ _DONE: Final = select(requests).where(
 )
 _DO: Final = insert(requests)
 _INSERT_MESSAGE: Final = insert(messages)
-_CHANGE: Final = update(conversations).where(conversations.c.id == bindparam("of_conversation"))
+
+
+def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[int]:
+    """A time for what an owner has just changed: `at`, or a millisecond behind all of the owner's others.
+
+    So conversations that change within one tick of the clock, or while it is set back, still have an order.
+    """
+    others = conversations.alias("others")
+    last = select(func.max(others.c.updated)).where(others.c.owner == owner).correlate(conversations)
+    before = last.scalar_subquery()
+    return case((before >= at, before + 1), else_=at)
+
+
+_CHANGE: Final = (
+    update(conversations)
+    .where(conversations.c.id == bindparam("of_conversation"))
+    .values(updated=latest(conversations.c.owner, bindparam("at", type_=BigInteger)))
+)
 
 
 def now() -> int:
@@ -172,4 +201,4 @@ class Base:
     @staticmethod
     def _change(connection: Connection, conversation: str, **values: object) -> None:
         """Set columns of a conversation; it is the latest of its owner's now."""
-        connection.execute(_CHANGE, {"of_conversation": conversation, "updated": now(), **values})
+        connection.execute(_CHANGE, {"of_conversation": conversation, "at": now(), **values})

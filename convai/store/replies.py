@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, exists, func, select, update
 
 from convai.core.dialog import AGENT, USER, check_text
 from convai.store import queries
-from convai.store.base import Base, as_json, now
+from convai.store.base import Base, as_json, latest, now
 from convai.store.errors import Conflict
 from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Message, Receipt
 from convai.store.tables import conversations, messages
@@ -44,7 +44,9 @@ _LEAD_TO_DRAFT: Final = (
         conversations.c.leaf.is_distinct_from(bindparam("of_message")),
         exists().where(*_BEING_WRITTEN),
     )
-    .values(leaf=bindparam("of_message"), updated=bindparam("at"))
+    .values(
+        leaf=bindparam("of_message"), updated=latest(conversations.c.owner, bindparam("at", type_=BigInteger))
+    )
 )
 
 

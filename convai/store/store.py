@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import BigInteger, Connection, delete, func, insert, literal, select
 
 from convai.core.dialog import USER, Persona, check_text
 from convai.core.safe_text import one_line
 from convai.store import listing, queries, transfer
-from convai.store.base import as_json, new_id, now
+from convai.store.base import as_json, latest, new_id, now
 from convai.store.errors import StoreError
 from convai.store.records import Conversation, Message, Page, Receipt
 from convai.store.tables import conversations, messages, personas
@@ -121,7 +121,7 @@ class Store(Turns):
                     persona=1,
                     leaf=None,
                     created=time,
-                    updated=time,
+                    updated=latest(literal(owner), literal(time, BigInteger)),
                 )
             )
             self._insert_persona(connection, id, 1, who, time)
@@ -223,7 +223,7 @@ class Store(Turns):
                     persona=given.persona,
                     leaf=None if given.leaf is None else ids[given.leaf],
                     created=time,
-                    updated=time,
+                    updated=latest(literal(owner), literal(time, BigInteger)),
                 )
             )
             for version, persona in given.personas:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable
@@ -62,7 +63,19 @@ def test_what_is_no_json_is_refused(store: Store, settings: dict[str, Any]) -> N
     assert store.find(ANN).items == ()
 
 
-def test_the_list_is_the_latest_first_and_comes_in_pages(store: Store) -> None:
+@pytest.mark.parametrize("clock", ["runs", "stands", "is set back"])
+def test_the_list_is_the_latest_first_and_comes_in_pages(
+    store: Store, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    """Whatever the clock does: that of a fast machine has one tick for many changes."""
+    ticks = {
+        "stands": itertools.repeat(1_700_000_000_000),
+        "is set back": itertools.count(1_700_000_000_000, -1),
+    }
+    if clock in ticks:
+        monkeypatch.setattr("convai.store.base.now", lambda: next(ticks[clock]))
+        monkeypatch.setattr("convai.store.store.now", lambda: next(ticks[clock]))
+        monkeypatch.setattr("convai.store.replies.now", lambda: next(ticks[clock]))
     chats = [Chat(store) for _ in range(5)]
     for number, chat in enumerate(chats):
         chat.say(f"chat {number}")
@@ -74,7 +87,7 @@ def test_the_list_is_the_latest_first_and_comes_in_pages(store: Store) -> None:
     while page.more:
         page = store.find(ANN, after=page.items[-1].id, limit=2)
         seen += page.items
-    assert sorted(item.title for item in seen) == [f"chat {number}" for number in range(5)]
+    assert [item.title for item in seen] == [f"chat {number}" for number in (1, 4, 3, 2, 0)]
     assert (seen[0].preview, seen[0].messages, seen[0].updated) == (
         "the last word",
         2,
@@ -83,6 +96,23 @@ def test_the_list_is_the_latest_first_and_comes_in_pages(store: Store) -> None:
     for limit in (0, 1001):
         with pytest.raises(StoreError, match="use 1 to 1000"):
             store.find(ANN, limit=limit)
+
+
+def test_a_draft_that_is_saved_makes_its_conversation_the_latest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_000_000_000)
+    first, second, third = (Chat(store) for _ in range(3))
+    for number, chat in enumerate((first, second, third)):
+        chat.say(f"chat {number}")
+    drafts = [
+        Draft(owner=ANN, conversation=chat.id, message=chat.draft(), text="so far")
+        for chat in (second, first)
+    ]
+    store.save_drafts(drafts)
+    assert titles(store) == ["chat 0", "chat 1", "chat 2"]
+    store.create(BOB)
+    assert store.find(BOB).items[0].updated == 1_700_000_000_000  # another owner's do not count
 
 
 def test_search_wants_every_word_in_any_case_and_any_message(store: Store) -> None:
