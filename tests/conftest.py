@@ -1,4 +1,4 @@
-"""What every test shares: one thread, no network, the same random examples on every run in CI."""
+"""What every test shares: one thread, no network, the same random examples on every run."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ if (
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No deadline: a loaded machine is no bug. In CI the examples are always the same ones.
-settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile(
-    "ci", settings.get_profile("local"), derandomize=True, database=None, print_blob=True
-)
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+# No deadline: a loaded machine is no bug. The examples are the same ones on every run, so that who changes a
+# line is told about that line; `pytest --hypothesis-profile=search` looks for new ones.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("search"), derandomize=True, database=None)
+settings.load_profile("same")
 
 
 @pytest.hookimpl(tryfirst=True)

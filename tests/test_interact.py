@@ -305,7 +305,7 @@ class PseudoTerminal:
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
-    def expect(self, pattern: str, seconds: float = 60) -> str:
+    def expect(self, pattern: str, seconds: float = 300) -> str:
         """Everything up to the end of the first match of `pattern`, which is then behind us."""
         end = time.monotonic() + seconds
         while not (match := re.search(pattern, self.shown)):
@@ -326,17 +326,17 @@ class PseudoTerminal:
 
         Python overlooks one that comes in the instant between the prompt and its wait for a key.
         """
-        for _ in range(30):
+        for _ in range(5):
             self.type("\x03")
             try:
-                return self.expect(pattern, 1)
+                return self.expect(pattern, 20)  # pressed twice it means something else
             except AssertionError:
                 continue
-        return self.expect(pattern, 1)
+        return self.expect(pattern, 20)
 
     def leave(self, keys: str) -> int:
         """Press `keys` until the program has ended; its exit code."""
-        for _ in range(30):
+        for _ in range(120):
             self.type(keys)
             try:
                 return self.process.wait(1)

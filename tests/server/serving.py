@@ -30,7 +30,7 @@ from convai.server.service import Service
 from convai.store import Store
 from tests.chatting import tiny_agent
 
-PATIENCE = 30
+PATIENCE = 120
 """Seconds after which a test that waits gives up; none waits that long unless something is broken."""
 
 
@@ -99,7 +99,7 @@ class Chat:
         self.frames: list[ServerEvent] = []
         self._open = ExitStack()
         self.socket: ClientConnection = self._open.enter_context(
-            connect(url, max_size=2**21, max_queue=None, ping_interval=None)
+            connect(url, max_size=2**21, max_queue=None, ping_interval=None, open_timeout=PATIENCE)
         )
         self._name, self._names = secrets.token_hex(6), 0
         self._send(encode(Hello(version=1, resume=resume, **hello)))

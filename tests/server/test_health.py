@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -11,21 +12,21 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from convai.core.settings import EngineConfig
 from convai.engine.runner import Runner
-from convai.server.health import Checker
+from convai.server.health import FRESH, Checker
 from tests.server.gate import gated
-from tests.server.serving import Running, serving, until_idle
+from tests.server.serving import PATIENCE, Running, serving, until_idle
 
 
 @pytest.fixture
 def http(server: Running) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=server.url, timeout=30) as client:
+    with httpx2.Client(base_url=server.url, timeout=PATIENCE) as client:
         yield client
 
 
-def hurried(server: Running) -> None:
-    """Have the server wait for its token a moment only."""
+def checked(server: Running, **options: Any) -> None:
+    """Have the server check itself with other options."""
     service = server.app.service
-    service.health = Checker(service.agent, service.engine, lambda: service.draining, seconds=0.05)
+    service.health = Checker(service.agent, service.engine, lambda: service.draining, **options)
 
 
 def sample(client: httpx2.Client, name: str, **labels: str) -> float:
@@ -40,24 +41,29 @@ def sample(client: httpx2.Client, name: str, **labels: str) -> float:
 
 
 def test_a_real_token_is_drawn(tmp_path: Path) -> None:
+    clock = [0.0]
     with serving(tmp_path) as server:
+        checked(server, seconds=PATIENCE, clock=lambda: clock[0])
         before = server.stats.tokens_drawn
-        answer = httpx2.get(f"{server.url}/healthz")
+        answer = httpx2.get(f"{server.url}/healthz", timeout=PATIENCE)
         assert (answer.status_code, answer.json()["status"]) == (200, "ok")
         assert server.stats.tokens_drawn == before + 1
         for _ in range(5):  # within a second it is known
-            assert httpx2.get(f"{server.url}/healthz").status_code == 200
-        assert server.stats.tokens_drawn <= before + 2
+            assert httpx2.get(f"{server.url}/healthz", timeout=PATIENCE).status_code == 200
+        assert server.stats.tokens_drawn == before + 1
+        clock[0] += FRESH
+        assert httpx2.get(f"{server.url}/healthz", timeout=PATIENCE).status_code == 200
+        assert server.stats.tokens_drawn == before + 2
 
 
 def test_a_dead_engine_is_no_healthy_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(tmp_path / "closed") as server:
         server.engine.close()
-        answer = httpx2.get(f"{server.url}/healthz")
+        answer = httpx2.get(f"{server.url}/healthz", timeout=PATIENCE)
         assert (answer.status_code, answer.json()["status"]) == (503, "closed")
     with gated(monkeypatch) as gate, serving(tmp_path / "stuck") as server:
-        hurried(server)
-        answer = httpx2.get(f"{server.url}/healthz")
+        checked(server, seconds=0.05)
+        answer = httpx2.get(f"{server.url}/healthz", timeout=PATIENCE)
         assert (answer.status_code, answer.json()["status"]) == (503, "stuck")
         gate.open()
 
@@ -66,7 +72,7 @@ def test_a_dead_engine_is_no_healthy_server(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Runner, "compute", broken)
     with serving(tmp_path / "broken") as server:
-        answer = httpx2.get(f"{server.url}/healthz")
+        answer = httpx2.get(f"{server.url}/healthz", timeout=PATIENCE)
         assert (answer.status_code, answer.json()["status"]) == (503, "failed")
 
 
@@ -83,8 +89,8 @@ def test_a_full_queue_in_front_of_a_dead_engine_is_no_sign_of_life(
             one.new()
             one.post("send", text="hi")
             one.until(lambda event: event.type == "started")
-        hurried(server)
-        answer = httpx2.get(f"{server.url}/healthz")
+        checked(server, seconds=0.05)
+        answer = httpx2.get(f"{server.url}/healthz", timeout=PATIENCE)
         assert (answer.status_code, answer.json()["status"]) == (503, "stuck")
         gate.open()
         chat.reply()
@@ -119,6 +125,7 @@ def test_what_is_measured(server: Running, http: httpx2.Client) -> None:
 
 def test_refusals_are_counted(tmp_path: Path) -> None:
     with serving(tmp_path, rate=3) as server, server.chat() as chat:
+        server.app.service.limiter._clock = lambda: 0.0
         for _ in range(3):
             chat.ask("list")
         assert chat.refused("list") == "rate"

@@ -118,7 +118,7 @@ def test_one_of_two_windows_that_leaves_stops_nothing(server: Running, gate: Gat
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_of_the_api_that_leaves(
+def test_a_client_of_the_api_that_leaves_stops_the_computation(
     server: Running, gate: Gate, stopped: threading.Event, stream: bool
 ) -> None:
     body = {

@@ -25,8 +25,8 @@ from convai.core.errors import ReportedElsewhere, SettingsError
 from convai.core.settings import TrainConfig
 from convai.model.checkpoint import load_model
 from convai.text.tokenizer import Tokenizer
-from convai.train import Start, new_run, resume_run
 from convai.training import processes
+from convai.training.loop import Start, new_run, resume_run
 from convai.training.prepare import Files, prepare
 from convai.training.processes import process_group
 from convai.training.run_folder import RunFolder
@@ -152,19 +152,6 @@ def test_two_processes_equal_one_with_the_joint_batch(
 # -- a process that dies -------------------------------------------------------------------------------
 
 
-def process_of(rank: int, launcher: int) -> int | None:
-    """The process with this rank among the children of `launcher`, once it is there."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "status").read_text()
-            variables = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
-        if f"PPid:\t{launcher}\n" in status and f"RANK={rank}".encode() in variables:
-            return int(folder.name)
-    return None
-
-
 def wait_for(checkpoint: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 240
     while not checkpoint.exists():
@@ -173,8 +160,25 @@ def wait_for(checkpoint: Path, process: subprocess.Popen[str]) -> None:
         os.sched_yield()
 
 
+DYING = """
+import os, pathlib, signal, sys
+from convai.__main__ import main
+from convai.training.run_folder import RunFolder
+pid = pathlib.Path(os.environ["PIDS"], "pid")
+if os.environ["RANK"] == "1":
+    pid.write_text(str(os.getpid()))
+save = RunFolder.save
+def save_and_kill(self, step, *rest, **more):
+    if step == 6:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+    return save(self, step, *rest, **more)
+RunFolder.save = save_and_kill
+sys.exit(main(sys.argv[1:]))
+"""
+"""`convai` whose process 0 kills process 1 when it saves the sixth step."""
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the process to kill in /proc")
 def test_a_killed_process_ends_the_run_which_one_process_resumes(
     corpus: Path, shape: Path, tmp_path: Path
 ) -> None:
@@ -182,20 +186,16 @@ def test_a_killed_process_ends_the_run_which_one_process_resumes(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     new_run(Files((corpus,)), Start(shape=shape), dataclasses.replace(config, accumulation=2), whole)
     arguments = ["train", str(corpus), "--config", str(shape), "--threads", "1", "--out", str(killed)]
-    with subprocess.Popen(
-        torchrun.command(2, [*arguments, *options(config)]),
-        env=torchrun.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as launcher:
-        wait_for(killed / "checkpoints" / "step-00000003", launcher)
-        victim = process_of(1, launcher.pid)
-        assert victim is not None
-        os.kill(victim, signal.SIGKILL)
-        _, said = launcher.communicate(timeout=240)
-    assert launcher.returncode
-    [line] = re.findall(r"convai: error: .*", said)
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    launcher = torchrun.command(2, [*arguments, *options(config)])
+    at = launcher.index("-m", 3)
+    launcher[at : at + 2] = [str(script)]
+    done = subprocess.run(
+        launcher, env=torchrun.environment() | {"PIDS": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode
+    [line] = re.findall(r"convai: error: .*", done.stderr)
     assert re.search("process 0 of 2: (another process of this run has died|ended by its launcher)", line)
     assert "--resume" in line
     assert not (killed / "model.safetensors").exists()
@@ -222,7 +222,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def both(code: str, *arguments: str) -> list[tuple[int, str, str]]:
+def both(code: str, *arguments: str, grace: float = 5.0) -> list[tuple[int, str, str]]:
     """Exit code, stdout and stderr of two processes that run `code`, where `rank` is set."""
     head = """
         import os, signal, sys, threading
@@ -231,7 +231,6 @@ def both(code: str, *arguments: str) -> list[tuple[int, str, str]]:
         from convai.training import processes
         from convai.training.processes import *
         rank = int(os.environ["RANK"])
-        processes.GRACE = 0.5
         def main():
     """
     tail = """
@@ -241,7 +240,13 @@ def both(code: str, *arguments: str) -> list[tuple[int, str, str]]:
             sys.exit(_report(error))
     """
     body = textwrap.indent(textwrap.dedent(code), "    ")
-    script = textwrap.dedent(head).strip() + "\n" + body + "\n" + textwrap.dedent(tail)
+    script = (
+        textwrap.dedent(head).strip()
+        + f"\n    processes.GRACE = {grace}\n"
+        + body
+        + "\n"
+        + textwrap.dedent(tail)
+    )
     port = free_port()
     started = [by_hand(rank, port, ["-c", script, *arguments]) for rank in range(2)]
     try:
@@ -286,13 +291,16 @@ def test_an_error_that_all_processes_meet_is_told_once() -> None:
 @pytest.mark.slow
 def test_a_process_that_no_signal_reaches_ends_when_another_dies() -> None:
     """As where a GPU's queue waits for gradients that never come."""
-    [(code, _, err), (killed, _, _)] = both("""
+    [(code, _, err), (killed, _, _)] = both(
+        """
         with process_group():
             barrier()
             if rank:
                 os.kill(os.getpid(), signal.SIGKILL)
             threading.Lock().acquire() and threading.Event().wait()
-    """)
+    """,
+        grace=0.5,
+    )
     assert killed == -signal.SIGKILL
     assert code == 2
     assert re.fullmatch(r"convai: error: process 0 of 2: another process .* has died .*--resume\n", err)
@@ -302,7 +310,8 @@ def test_a_process_that_no_signal_reaches_ends_when_another_dies() -> None:
 def test_a_process_that_does_not_answer_ends_the_others(corpus: Path, shape: Path, tmp_path: Path) -> None:
     out, port = tmp_path / "out", free_port()
     train = ["-m", "convai", "train", str(corpus), "--config", str(shape), "--out", str(out)]
-    train += ["--timeout", "2", *options(dataclasses.replace(CONFIG, steps=100_000))]
+    # less than it takes a busy machine to save and evaluate is no sign that somebody does not answer
+    train += ["--timeout", "10", *options(dataclasses.replace(CONFIG, steps=100_000, eval_every=0))]
     with by_hand(0, port, train) as first, by_hand(1, port, train) as second:
         wait_for(out / "checkpoints" / "step-00000003", first)
         second.send_signal(signal.SIGSTOP)
@@ -313,7 +322,7 @@ def test_a_process_that_does_not_answer_ends_the_others(corpus: Path, shape: Pat
             second.kill()
     assert first.returncode == 2
     [line] = re.findall(r"convai: error: .*", said)
-    assert "process 0 of 2: no answer from another process for 2 s" in line
+    assert "process 0 of 2: no answer from another process for 10 s" in line
     assert "--timeout" in line
 
 

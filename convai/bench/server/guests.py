@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 PER_ADDRESS: Final = 16
 KEEPALIVE: Final = 20.0
+_LOOK: Final = 0.05
 _AT_ONCE: Final = 32
 """Connections that are made side by side."""
 
@@ -178,12 +179,14 @@ class Crowd:
                 return
             await asyncio.sleep(0.1)
 
-    async def window(self, seconds: float) -> Notes:
-        """What is seen in the next `seconds`."""
+    async def window(self, seconds: float, replies: int = 0) -> Notes:
+        """What is seen in the next `seconds`, and until there is a token and so many whole replies."""
         notes = self.notes = Notes()
         for guest in self._guests:
             guest.notes = notes
         await asyncio.sleep(seconds)
+        while (not notes.tokens or notes.replies < replies) and not notes.errors:
+            await asyncio.sleep(_LOOK)
         self.notes = Notes()
         for guest in self._guests:
             guest.notes = self.notes

@@ -56,7 +56,7 @@ async def _measure(host: Host, people: int, seconds: float, lines: list[str]) ->
         before = await asyncio.to_thread(host.call, "stats")
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        notes = await crowd.window(seconds)
+        notes = await crowd.window(seconds, replies=1)
         after = await asyncio.to_thread(host.call, "stats")
         served.append((after["tokens_drawn"] - before["tokens_drawn"]) / (loop.time() - begun))
         await crowd.leave()

@@ -245,22 +245,15 @@ def test_a_server_that_says_nothing(tmp_path: Path) -> None:
             download(url, tmp_path / "chat.json", timeout_s=0.05)
 
 
-def test_a_server_that_stops_in_the_middle(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def test_a_server_that_stops_in_the_middle(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stalled(*args: object) -> bytes:
+        raise TimeoutError("timed out")
 
-        def answer() -> None:
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegin")
-                connection.recv(1)  # until the client gives up
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/chat.json"
-        with pytest.raises(DataError, match="run it again to go on from there"):
-            download(url, tmp_path / "chat.json", timeout_s=0.05)
-        thread.join()
+    monkeypatch.setattr(http.client.HTTPResponse, "read", stalled)
+    with pytest.raises(DataError, match=r"broke at 0 bytes \(timed out\); run it again to go on from there"):
+        download(site.url, tmp_path / "chat.json")
 
 
 @pytest.mark.parametrize(
