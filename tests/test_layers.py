@@ -73,8 +73,8 @@ def part_of(module: str) -> str:
 
 
 def floor_of(module: str) -> int | None:
-    """Where `module` stands in FLOORS; convai/__init__.py is below everything."""
-    return FLOOR_OF.get(part_of(module)) if "." in module else -1
+    """Where `module` stands in FLOORS; convai/__init__.py, which all may import, stands on the first."""
+    return FLOOR_OF.get(part_of(module)) if "." in module else 0
 
 
 def imports_of(tree: ast.AST) -> list[tuple[int, str]]:
