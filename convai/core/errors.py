@@ -19,6 +19,10 @@ class CheckpointError(ConvaiError):
     """A model folder that is missing, incomplete, damaged, or not meant for dialogue."""
 
 
+class BaseUnavailable(CheckpointError):
+    """A base model that is not on this machine and cannot be fetched; what can do without it goes on."""
+
+
 class SettingsError(ConvaiError):
     """An option or setting outside its range, or unknown."""
 

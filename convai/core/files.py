@@ -1,11 +1,15 @@
-"""Files that are whole or not there: written aside, then renamed."""
+"""Files that are whole or not there: written aside, then renamed; and JSON objects in them."""
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+from convai.core.errors import CheckpointError
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
@@ -27,3 +31,27 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write indented JSON atomically."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    atomic_write(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises CheckpointError naming the file, and the line when it is malformed."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; is {path.parent} a model folder?") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}; make it a readable file") from None
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{path}: not a text file; copy it again") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand brackets
+        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", str(error).partition(":")[0])
+        raise CheckpointError(f"{path}:{line}: not JSON ({reason}); copy the file again") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected a JSON object; copy the file again")
+    return values

@@ -7,13 +7,12 @@ loader, which runs no code. Files are written aside and renamed: all of one or n
 from __future__ import annotations
 
 import errno
-import json
 import pickle
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +21,8 @@ from torch import Tensor
 
 from convai.core.errors import CheckpointError
 from convai.core.files import atomic_write as atomic_write
+from convai.core.files import read_json as read_json
+from convai.core.files import write_json as write_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 
@@ -38,30 +39,6 @@ HEADS: Final = ("multiple_choice_head.", "match_head.")
 
 # buffers of the causal mask that older releases stored, and weights tied to the word embedding
 _IGNORED: Final = re.compile(r"\.attn\.(bias|masked_bias)$|^lm_head\.weight$|position_ids$")
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write indented JSON atomically."""
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    atomic_write(path, lambda p: p.write_text(text, encoding="utf-8"))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises CheckpointError naming the file, and the line when it is malformed."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing; is {path.parent} a model folder?") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}; make it a readable file") from None
-    except UnicodeDecodeError:
-        raise CheckpointError(f"{path}: not a text file; copy it again") from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand brackets
-        line, reason = getattr(error, "lineno", 1), getattr(error, "msg", str(error).partition(":")[0])
-        raise CheckpointError(f"{path}:{line}: not JSON ({reason}); copy the file again") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: expected a JSON object; copy the file again")
-    return values
 
 
 def save_model(
