@@ -20,7 +20,8 @@ from convai.core.errors import CheckpointError, SettingsError
 from convai.core.files import atomic_write
 from convai.core.settings import TrainConfig
 from convai.model.checkpoint import read_json, write_json
-from convai.model.double_heads import Conv1D, DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.gpt import Conv1D
 
 if TYPE_CHECKING:
     from peft import LoraConfig

@@ -18,12 +18,17 @@ fused kernel gains nothing from causality).
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
-    """Attention of queries `[B, H, T, D]` over keys and values `[B, H, S, D]`.
+    """Attention of queries `[B, H, T, D]` over keys and values `[B, H or fewer, S, D]`.
+
+    Fewer heads of keys and values than of queries serve H / fewer query heads each, in their order.
 
     `mask`: boolean, broadcastable to `[B, H, T, S]`, True where attention is allowed; None means causal
     when T = S, and everything allowed when T is 1.
     """
     t, s = q.shape[2], k.shape[2]
+    if k.shape[1] < q.shape[1]:
+        share = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
     plain = (
         q.device.type == "cpu"
         and q.dtype == torch.bfloat16

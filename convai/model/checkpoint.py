@@ -24,21 +24,19 @@ from convai.core.files import atomic_write as atomic_write
 from convai.core.files import read_json as read_json
 from convai.core.files import write_json as write_json
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.families import FAMILIES
 from convai.model.shape import Shape
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
 OLD_WEIGHTS: Final = "pytorch_model.bin"
 
-# OpenAI GPT's names in transformers for what GPT-2 calls wte and wpe
-_OPENAI_NAMES: Final = {
-    "transformer.tokens_embed.weight": "transformer.wte.weight",
-    "transformer.positions_embed.weight": "transformer.wpe.weight",
-}
 HEADS: Final = ("multiple_choice_head.", "match_head.")
+_FRESH: Final = (*HEADS, "transformer.segment_gate")
+"""What a plain language model lacks, and gets as a fresh model has it."""
 
-# buffers of the causal mask that older releases stored, and weights tied to the word embedding
-_IGNORED: Final = re.compile(r"\.attn\.(bias|masked_bias)$|^lm_head\.weight$|position_ids$")
+# buffers that older releases stored
+_IGNORED: Final = re.compile(r"\.attn\.(bias|masked_bias)$|position_ids$|rotary_emb\.inv_freq$")
 
 
 def save_model(
@@ -56,9 +54,7 @@ def save_model(
     state = {
         name: p.detach().to("cpu", dtype or p.dtype).contiguous() for name, p in model.state_dict().items()
     }
-    if model.config.family == "openai-gpt":
-        back = {ours: theirs for theirs, ours in _OPENAI_NAMES.items()}
-        state = {back.get(name, name): p for name, p in state.items()}
+    state = FAMILIES[model.config.family].to_disk(state)
     config = model.config.to_hf() | dict(control_ids or {})
     config["dtype"] = str(dtype or next(model.parameters()).dtype).removeprefix("torch.")
     try:
@@ -77,7 +73,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> DoubleHeadsM
     CheckpointError for a missing, truncated or mismatching file.
     """
     config = load_config(folder)
-    state = _normalise(_read_weights(folder), folder)
+    state = _normalise(_read_weights(folder), folder, config)
     vocabulary = state.get("transformer.wte.weight")
     if vocabulary is not None and vocabulary.shape[0] != config.vocab_size:
         raise CheckpointError(
@@ -97,7 +93,7 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> DoubleHeadsM
             )
     fresh = [
         name
-        for head in HEADS
+        for head in _FRESH
         if not any(name.startswith(head) for name in state)
         for name in expected
         if name.startswith(head)
@@ -154,20 +150,22 @@ def _read_old_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _normalise(state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-    """Our names: prefix added where a plain trunk was saved, OpenAI's mapped, buffers and copies dropped."""
-    if not any(name.startswith("transformer.") for name in state):
+def _normalise(state: dict[str, Tensor], folder: Path, config: Shape) -> dict[str, Tensor]:
+    """Our names: prefix added where a plain trunk was saved, the family's mapped, buffers left out."""
+    family = FAMILIES[config.family]
+    root = family.block.partition(".")[0] + "."
+    if not any(name.startswith(root) for name in state):
         state = {
-            name if name.startswith(("lm_head.", *HEADS)) else f"transformer.{name}": p
-            for name, p in state.items()
+            name if name.startswith(("lm_head.", *HEADS)) else f"{root}{name}": p for name, p in state.items()
         }
-    state = {_OPENAI_NAMES.get(name, name): p for name, p in state.items()}
-    output, words = state.get("lm_head.weight"), state.get("transformer.wte.weight")
-    if output is not None and words is not None and not torch.equal(output, words):
-        raise CheckpointError(
-            f"{folder}: the output embedding is not tied to the word embedding; "
-            "use a gpt2 or openai-gpt checkpoint"
-        )
-    if words is None and output is not None:
-        state["transformer.wte.weight"] = output
+    state = family.from_disk(state)
+    if config.tied:
+        output, words = state.pop("lm_head.weight", None), state.get("transformer.wte.weight")
+        if output is not None and words is not None and not torch.equal(output, words):
+            raise CheckpointError(
+                f"{folder}: the output embedding is not tied to the word embedding, as config.json says it "
+                "is; take both files from the same place"
+            )
+        if words is None and output is not None:
+            state["transformer.wte.weight"] = output
     return {name: p for name, p in state.items() if not _IGNORED.search(name)}

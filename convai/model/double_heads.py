@@ -1,12 +1,11 @@
-"""The double-heads GPT: one class for training and inference, OpenAI GPT and GPT-2 blocks.
+"""The double-heads model: one class for every family, a language-model head and a next-sentence head.
 
-Parameter names are those of transformers, so that their checkpoints load here and ours load there
-(see convai.model.checkpoint). Two things differ from transformers' own modules: every family has a key-value
-cache and fused attention, and the language-model logits are computed only where they are asked for.
+Its parts are called as GPT-2's in transformers; `families` knows what files call them, so that checkpoints
+of stock transformers load here and ours load there (see `checkpoint`). Fused attention throughout, and the
+language-model logits are computed only where they are asked for.
 
-Sources: Radford et al. 2018 ("Improving language understanding by generative pre-training", blocks with
-the norm after the addition), Radford et al. 2019 (GPT-2, the norm before), Wolf et al. 2019
-(arXiv 1901.08149, two heads, segment embeddings).
+Source: Wolf et al. 2019 (arXiv 1901.08149, two heads, segment embeddings); the blocks' are in `gpt` and
+`llama`.
 """
 
 from __future__ import annotations
@@ -19,91 +18,51 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from convai.model.attention import attend
-from convai.model.kv_cache import KVCache
+from convai.core.errors import CheckpointError
+from convai.model import gpt, llama
 from convai.model.match_head import MatchHead, MatchInput
 from convai.model.shape import Shape
 
 
-class Conv1D(nn.Module):
-    """A linear layer with its weight stored `[in, out]`, as in OpenAI's releases and transformers."""
-
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_in, n_out))
-        self.bias = nn.Parameter(torch.zeros(n_out))
-
-    def forward(self, x: Tensor) -> Tensor:  # (..., n_in) -> (..., n_out)
-        return F.linear(x, self.weight.t(), self.bias)
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention over `[B, T, D]`, through torch's fused kernels."""
-
-    def __init__(self, config: Shape) -> None:
-        super().__init__()
-        self.n_head = config.n_head
-        self.dropout = config.attn_pdrop
-        self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
-        self.c_proj = Conv1D(config.n_embd, config.n_embd)
-        self.resid_dropout = nn.Dropout(config.resid_pdrop)
-
-    def forward(self, x: Tensor, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
-        b, t, d = x.shape
-        q, k, v = self.c_attn(x).view(b, t, 3, self.n_head, d // self.n_head).permute(2, 0, 3, 1, 4)
-        if cache is not None:
-            k, v = cache.append(layer, k, v)
-        out = attend(q, k, v, mask, self.dropout if self.training else 0.0)
-        out = self.c_proj(out.transpose(1, 2).reshape(b, t, d))
-        return self.resid_dropout(out)  # type: ignore[no-any-return]
-
-
-class MLP(nn.Module):
-    """The feed-forward part, with the tanh approximation of GELU that both families use."""
-
-    def __init__(self, config: Shape) -> None:
-        super().__init__()
-        self.c_fc = Conv1D(config.n_embd, config.inner_size)
-        self.c_proj = Conv1D(config.inner_size, config.n_embd)
-        self.dropout = nn.Dropout(config.resid_pdrop)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))  # type: ignore[no-any-return]
-
-
-class Block(nn.Module):
-    """One transformer block; `pre_norm` tells GPT-2 (norm before) from OpenAI GPT (norm after)."""
-
-    def __init__(self, config: Shape, layer: int) -> None:
-        super().__init__()
-        self.pre_norm = config.pre_norm
-        self.layer = layer
-        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.attn = Attention(config)
-        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.mlp = MLP(config)
-
-    def forward(self, x: Tensor, mask: Tensor | None, cache: KVCache | None = None) -> Tensor:
-        if self.pre_norm:
-            x = x + self.attn(self.ln_1(x), mask, cache, self.layer)
-            return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
-        x = self.ln_1(x + self.attn(x, mask, cache, self.layer))
-        return self.ln_2(x + self.mlp(x))  # type: ignore[no-any-return]
-
-
 class Transformer(nn.Module):
-    """The trunk: summed embeddings and blocks."""
+    """The trunk: summed embeddings and blocks.
 
-    def __init__(self, config: Shape) -> None:
+    GPT's families learn positions (`wpe`) and add segment embeddings as they add words. The rotary families
+    turn queries and keys instead, and segments join through `segment_gate`, which starts at 0: a pretrained
+    model starts as itself.
+    """
+
+    inverse: Tensor
+
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.wte = _embedding(config.vocab_size, config.n_embd)
-        self.wpe = _embedding(config.n_positions, config.n_embd)
-        self.drop = nn.Dropout(config.embd_pdrop)
-        self.h = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
-        # OpenAI GPT ends with its last block's norm
-        self.ln_f = (
-            nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon) if config.pre_norm else nn.Identity()
-        )
+        self.rotary = shape.rotary
+        self.wte = _embedding(shape.vocab_size, shape.n_embd)
+        self.drop = nn.Dropout(shape.embd_pdrop)
+        self.h: nn.ModuleList
+        self.ln_f: nn.Module
+        if shape.rotary:
+            self.segment_gate = nn.Parameter(torch.zeros(()))
+            self.register_buffer("inverse", llama.inverse_frequencies(shape), persistent=False)
+            self.h = nn.ModuleList(llama.Block(shape) for _ in range(shape.n_layer))
+            self.ln_f = nn.RMSNorm(shape.n_embd, eps=shape.layer_norm_epsilon)
+        else:
+            self.wpe = _embedding(shape.n_positions, shape.n_embd)
+            self.h = nn.ModuleList(gpt.Block(shape) for _ in range(shape.n_layer))
+            # OpenAI GPT ends with its last block's norm
+            self.ln_f = (
+                nn.LayerNorm(shape.n_embd, eps=shape.layer_norm_epsilon) if shape.pre_norm else nn.Identity()
+            )
+
+    def embed(self, input_ids: Tensor, position_ids: Tensor, segment_ids: Tensor | None) -> Tensor:
+        """The sum `[B, T, D]` that goes into the first block."""
+        x = self.wte(input_ids)
+        if not self.rotary:
+            x = x + self.wpe(position_ids)
+        if segment_ids is not None:
+            segments = self.wte(segment_ids)
+            x = x + (self.segment_gate * segments if self.rotary else segments)
+        return self.drop(x)  # type: ignore[no-any-return]
 
 
 def _embedding(rows: int, dim: int) -> nn.Embedding:
@@ -128,12 +87,17 @@ class SummaryHead(nn.Module):
 
 
 class DoubleHeadsModel(nn.Module):
-    """A GPT with a language-model head (tied to the word embedding) and a next-sentence head."""
+    """A language model whose last hidden states also feed a next-sentence head.
+
+    The language-model head is tied to the word embedding, unless the shape says otherwise.
+    """
 
     def __init__(self, config: Shape) -> None:
         super().__init__()
         self.config = config
         self.transformer = Transformer(config)
+        if not config.tied:
+            self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.multiple_choice_head = SummaryHead(config)
         self.match_head = MatchHead(config.n_embd, config.match_size) if config.match_size else None
         self.gradient_checkpointing = False
@@ -152,15 +116,15 @@ class DoubleHeadsModel(nn.Module):
             return  # a checkpoint is about to be loaded
         std = self.config.initializer_range
         for name, p in self.named_parameters():
-            if name.endswith("bias"):
+            if name.endswith("bias") or name == "transformer.segment_gate":
                 nn.init.zeros_(p)
             elif p.dim() == 1:
                 nn.init.ones_(p)
-            elif name.endswith("c_proj.weight"):
+            elif name.endswith(("c_proj.weight", "o_proj.weight", "down_proj.weight")):
                 nn.init.normal_(p, std=std / math.sqrt(2 * self.config.n_layer))
             else:
                 nn.init.normal_(p, std=std)
-        if positions == "sinusoid":
+        if positions == "sinusoid" and not self.config.rotary:
             table = sinusoids(self.config.n_positions, self.config.n_embd)
             with torch.no_grad():
                 self.transformer.wpe.weight.copy_(table * (std * math.sqrt(2)))
@@ -182,17 +146,20 @@ class DoubleHeadsModel(nn.Module):
                 noise = torch.randn_like(new.weight[keep:]) * 0.01 * old.std()
                 new.weight[keep:] = old.mean(0, keepdim=True) + noise
         self.transformer.wte = new
+        if not self.config.tied:
+            raise CheckpointError("an untied output embedding cannot grow; choose a model with a tied one")
         self.config = self.config.replace(vocab_size=vocab_size)
 
     def cut_positions(self, n_positions: int) -> None:
         """Keep the first `n_positions` position embeddings: what was never trained only misleads."""
-        kept = self.transformer.wpe.weight.detach()[:n_positions].clone()
-        self.transformer.wpe = nn.Embedding.from_pretrained(kept, freeze=False)
+        if not self.config.rotary:
+            kept = self.transformer.wpe.weight.detach()[:n_positions].clone()
+            self.transformer.wpe = nn.Embedding.from_pretrained(kept, freeze=False)
         self.config = self.config.replace(n_positions=n_positions)
 
     @property
     def device(self) -> torch.device:
-        return self.transformer.wpe.weight.device
+        return self.transformer.wte.weight.device
 
     def num_parameters(self) -> int:
         """Parameters, the tied output embedding counted once."""
@@ -206,33 +173,33 @@ class DoubleHeadsModel(nn.Module):
         position_ids: Tensor,
         segment_ids: Tensor | None = None,
         mask: Tensor | None = None,
-        cache: KVCache | None = None,
     ) -> Tensor:
         """Hidden states `[B, T, D]` after the last norm.
 
         `input_ids`, `position_ids`, `segment_ids`: `[B, T]` integers; a segment id is a token id, looked
-        up in the word embedding (transformers' `token_type_ids`). `mask`: boolean `[B, 1, T, S]`, True
-        where attention is allowed; None means causal. With a `cache` the keys of the new tokens are
-        appended to it and S counts the cached ones too.
+        up in the word embedding (transformers' `token_type_ids`). `mask`: boolean `[B, 1, T, T]`, True
+        where attention is allowed; None means causal.
         """
         t = self.transformer
-        x = t.wte(input_ids) + t.wpe(position_ids)
-        if segment_ids is not None:
-            x = x + t.wte(segment_ids)
-        x = t.drop(x)
-        if cache is not None and mask is None and input_ids.shape[1] > 1:
-            mask = cache.causal_mask(input_ids.shape[1], x.device)
+        x = t.embed(input_ids, position_ids, segment_ids)
+        context: tuple[object, ...] = (mask,)
+        if t.rotary:
+            context = (llama.rotation_of(position_ids, t.inverse, x.dtype), mask)
         for block in t.h:
-            # what a cache keeps must not be appended to it a second time
-            if self.gradient_checkpointing and self.training and cache is None:
-                x = checkpoint(block, x, mask, use_reentrant=False)
+            if self.gradient_checkpointing and self.training:
+                x = checkpoint(block, x, *context, use_reentrant=False)
             else:
-                x = block(x, mask, cache)
+                x = block(x, *context)
         return t.ln_f(x)  # type: ignore[no-any-return]
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """Next-token logits `[..., V]` of the given hidden states `[..., D]`."""
-        return F.linear(hidden, self.transformer.wte.weight)
+        return F.linear(hidden, self.output_weight)
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The output embedding `[V, D]`: the word embedding, unless the shape says otherwise."""
+        return self.transformer.wte.weight if self.config.tied else self.lm_head.weight
 
     def mc_logits(self, hidden: Tensor) -> Tensor:
         """Next-sentence scores `[...]` of hidden states `[..., D]`, taken at each reply's `<eos>`.

@@ -80,9 +80,9 @@ class Distiller(nn.Module):
         if config.soft_lm_coef and batch.n_labels:
             losses.soft_lm = linear_divergence(
                 hidden.reshape(-1, hidden.shape[-1])[batch.lm_places],
-                model.transformer.wte.weight[: self.words],
+                model.output_weight[: self.words],
                 wise.reshape(-1, wise.shape[-1])[batch.lm_places],
-                teacher.transformer.wte.weight[: self.words],
+                teacher.output_weight[: self.words],
                 config.temperature,
             )
         if config.soft_mc_coef and batch.n_choices:

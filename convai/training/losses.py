@@ -59,7 +59,7 @@ def losses_of(model: DoubleHeadsModel, batch: Batch, hidden: Tensor) -> Losses:
     lm = mc = flat[:0].float().sum()  # 0, and still something to go backward from
     hits = 0
     if batch.n_labels:
-        weight = model.transformer.wte.weight
+        weight = model.output_weight
         lm = linear_cross_entropy(flat[batch.lm_places], weight, batch.lm_labels)
     if batch.n_choices:
         scores = choice_scores(model, hidden, batch)

@@ -262,7 +262,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "config deep": (lambda d: (d / "config.json").write_text("[" * 100_000), "config.json:1: not JSON"),
     "config digits": (lambda d: (d / "config.json").write_text('{"n_embd": ' + "9" * 5000 + "}"), "not JSON"),
     "config a folder": (lambda d: as_folder(d / "config.json"), "config.json: Is a directory"),
-    "another kind": (lambda d: edit(d / "config.json", model_type="llama"), "model_type 'llama'"),
+    "another kind": (lambda d: edit(d / "config.json", model_type="bert"), "model_type 'bert'"),
     "another family": (
         lambda d: edit(d / "config.json", model_type="openai-gpt", n_inner=None),
         "unknown weight transformer.ln_f",

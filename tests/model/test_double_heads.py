@@ -4,13 +4,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2DoubleHeadsModel, OpenAIGPTConfig, OpenAIGPTDoubleHeadsModel
 
 from convai.core.errors import CheckpointError
 from convai.model.double_heads import DoubleHeadsModel, sinusoids
-from convai.model.kv_cache import KVCache
 from convai.model.shape import Family, Shape
 from tests.tiny import FAMILIES, SPECIAL, close, inputs, randomize, tiny_config, tiny_model
 
@@ -109,76 +106,6 @@ def test_a_later_token_changes_nothing_before_it(family: Family) -> None:
     assert not close(a[:, 6:], b[:, 6:], 1e-2)
 
 
-# -- the cache
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=15)
-@given(chunks=st.lists(st.integers(1, 5), min_size=1, max_size=6), seed=st.integers(0, 100))
-def test_cached_is_uncached(family: Family, chunks: list[int], seed: int) -> None:
-    model = tiny_model(family)
-    words, positions, segments = inputs(2, sum(chunks), seed)
-    cache = KVCache(model.config, 2, capacity=sum(chunks))
-    parts = []
-    start = 0
-    with torch.no_grad():
-        for size in chunks:
-            part = slice(start, start + size)
-            parts.append(model(words[:, part], positions[:, part], segments[:, part], cache=cache))
-            start += size
-        assert cache.length == start
-        assert close(torch.cat(parts, 1), model(words, positions, segments), 1e-5)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_one_token_at_a_time(family: Family) -> None:
-    model = tiny_model(family)
-    words, positions, segments = inputs()
-    cache = KVCache(model.config, 3)
-    with torch.no_grad():
-        steps = [
-            model(words[:, i : i + 1], positions[:, i : i + 1], segments[:, i : i + 1], cache=cache)
-            for i in range(11)
-        ]
-        whole = model(words, positions, segments)
-    assert close(model.lm_logits(torch.cat(steps, 1)), model.lm_logits(whole))
-
-
-def test_a_truncated_cache_goes_on_as_if_never_longer() -> None:
-    model = tiny_model()
-    words, positions, segments = inputs(1)
-    cache = KVCache(model.config)
-    with torch.no_grad():
-        model((words + 1) % V, positions, segments, cache=cache)
-        cache.truncate(0)
-        model(words[:, :7], positions[:, :7], segments[:, :7], cache=cache)
-        model((words[:, 7:] + 1) % V, positions[:, 7:], segments[:, 7:], cache=cache)
-        cache.truncate(7)
-        cache.truncate(100)  # more than there is: nothing to forget
-        assert cache.length == 7
-        rest = model(words[:, 7:], positions[:, 7:], segments[:, 7:], cache=cache)
-        assert close(rest, model(words, positions, segments)[:, 7:], 1e-5)
-
-
-def test_rows_of_a_cache_are_selected() -> None:
-    model = tiny_model()
-    words, positions, segments = inputs()
-    cache = KVCache(model.config, 3)
-    rows = torch.tensor([2, 0, 2, 1])
-    with torch.no_grad():
-        model(words[:, :8], positions[:, :8], segments[:, :8], cache=cache)
-        cache.select(rows)
-        rest = model(words[rows, 8:], positions[rows, 8:], segments[rows, 8:], cache=cache)
-        assert close(rest, model(words, positions, segments)[rows, 8:], 1e-5)
-
-
-def test_a_full_cache_refuses() -> None:
-    model = tiny_model()
-    words, positions, segments = inputs(1)
-    with pytest.raises(ValueError, match="holds 10 tokens, 11 are needed"):
-        model(words, positions, segments, cache=KVCache(model.config, capacity=10))
-
-
 # -- gradient checkpointing
 
 
@@ -211,12 +138,11 @@ def test_gradient_checkpointing_saves_activations(monkeypatch: pytest.MonkeyPatc
         calls.append(options)
         return block(*args)
 
-    monkeypatch.setattr("convai.model.checkpoint", spy)
+    monkeypatch.setattr("convai.model.double_heads.checkpoint", spy)
     model = tiny_model().train()
     model.gradient_checkpointing = True
     model(*inputs())
     assert calls == [{"use_reentrant": False}] * 2
-    model(*inputs(1), cache=KVCache(model.config))  # a cache would be filled twice
     model.eval()(*inputs())  # nothing to save
     assert len(calls) == 2
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convai.model import memory
-from convai.model.double_heads import Block, Conv1D, DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.gpt import Block, Conv1D
 from convai.model.shape import Shape
 
 _Pointer = ctypes.c_void_p

@@ -14,7 +14,8 @@ from convai.engine.backends.attention import Layout, Singles
 from convai.engine.backends.cuda_graphs import StepGraphs
 from convai.engine.backends.linear import Linear, Precision, activation_dtype, linear
 from convai.engine.backends.pool import KVPool, Span
-from convai.model.double_heads import Block, Conv1D, DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.gpt import Block, Conv1D
 
 _Norm = tuple[Tensor, Tensor]
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convai.model.double_heads import Block, DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.gpt import Block
 
 
 def rounded(x: Tensor) -> Tensor:

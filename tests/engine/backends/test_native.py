@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from convai.engine.backends import InferenceModel, Span, native
-from convai.model.double_heads import Block, DoubleHeadsModel
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.gpt import Block
 from convai.model.shape import Family, Shape
 from tests.engine.backends import eight_bit
 from tests.tiny import FAMILIES, randomize
