@@ -37,7 +37,6 @@ def test_the_package_list_names_every_folder_with_modules() -> None:
     names = {".".join(folder.parts) for folder in folders}
     assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == names | {
         "convai.data",
-        "convai.benchmarks",
         "convai.web",
     }
     assert [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").is_file()] == []
@@ -61,7 +60,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(ROOT / name, tree)
     shutil.copytree(ROOT / "convai", tree / "convai", ignore=CACHES)
     shutil.copytree(ROOT / "data", tree / "data")
-    shutil.copytree(ROOT / "benchmarks", tree / "benchmarks", ignore=CACHES)
     shutil.copytree(ROOT / "web", tree / "web", ignore=CACHES)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     build += ["--no-deps", "--no-build-isolation", "--wheel-dir", str(tree / "dist"), "."]
@@ -93,7 +91,7 @@ def test_the_wheel_carries_code_data_command_and_licence(wheel: Path) -> None:
         for name in compiled
     )
     carried = {name for name in names if not name.startswith(info)} - compiled
-    beside = files("data") | files("benchmarks") | files("web")
+    beside = files("data") | files("web")
     assert carried == files("convai") | {f"convai/{name}" for name in beside}
     assert "convai = convai.__main__:main" in scripts
     assert f"{info}/licenses/LICENSE" in names
@@ -107,7 +105,7 @@ def test_an_installation_from_the_wheel_finds_its_data(wheel: Path, tmp_path: Pa
     code = (
         "import convai, convai.core.resources as r; print(convai.__file__); print(r.personas_path());"
         "print(r.models_dir()); print(r.personas_path().stat().st_size, r.model_names());"
-        "print(r.benchmarks_dir()); print(r.web_package().__file__)"
+        "print(r.web_package().__file__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -118,8 +116,7 @@ def test_an_installation_from_the_wheel_finds_its_data(wheel: Path, tmp_path: Pa
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    module, personas, models, contents, benchmarks, web = done.stdout.splitlines()
-    assert benchmarks == str(site / "convai" / "benchmarks")
+    module, personas, models, contents, web = done.stdout.splitlines()
     assert web == str(site / "convai" / "web" / "__init__.py")
     assert module == str(site / "convai" / "__init__.py")
     assert personas == str(site / "convai" / "data" / "personas.txt")

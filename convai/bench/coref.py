@@ -1,28 +1,26 @@
 """`convai bench coref`: words a second after parsing, against pair by pair, and memory as documents grow.
 
-Both sides start from parsed documents. The plain side (`benchmarks/plain_coref.py`) gets the mentions and
-scores their pairs one by one; it is measured on a part of the documents, by turns with ours on the same part.
+Both sides start from parsed documents. The plain side (convai/bench/baselines/plain_coref.py) gets the
+mentions and scores their pairs one by one; it is measured on a part of the documents, by turns with ours on
+the same part.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import statistics
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
 
+from convai.bench.baselines import plain_coref
 from convai.core import resources
-from convai.core.errors import DataError
 from convai.coref.document import Cluster, Document, Sentence
 from convai.coref.features import CATEGORIES, OBJECTS, SUBJECTS, MentionTable
 from convai.coref.lexicon import Kind
@@ -45,29 +43,16 @@ GROWTH: Final = (20_000, 200_000)
 """Words of the documents whose memory is compared."""
 
 
-def plain_module() -> ModuleType:
-    """`benchmarks/plain_coref.py`. Raises DataError when the installation has lost it."""
-    path = resources.benchmarks_dir() / "plain_coref.py"
-    spec = importlib.util.spec_from_file_location("plain_coref", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise DataError(f"{path}: missing; install convai again")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 class Plain:
     """The plain side for one model."""
 
     def __init__(self, resolver: CorefResolver) -> None:
-        self.module = plain_module()
         self.resolver = resolver
         model = resolver.model
         self.weights = {name: p.detach().numpy() for name, p in model.state_dict().items()}
         window = resolver.window
         self.window = (window.window, window.matching, window.reach)
-        self.names = self.module.Words(
+        self.names = plain_coref.Words(
             i=int(Kind.I), you=int(Kind.YOU), other_pronoun=int(Kind.OTHER_PRONOUN), name=int(Kind.NAME),
             kinds=len(Kind), relations=RELATIONS, subjects=SUBJECTS, objects=OBJECTS, sentences=SENTENCES,
             mentions=MENTIONS, turns=TURNS, ranks=RANKS,
@@ -95,7 +80,7 @@ class Plain:
         row["inputs"] = self._vectors(row["words"]).reshape(-1)
         row["averages"] = np.concatenate((vectors[c.start : c.end].mean(axis=0), vectors.mean(axis=0)))
         row["category_rows"] = [value + at for value, at in zip(row["categories"], _OFFSETS, strict=True)]
-        return self.module.Mention(row, self.resolver.unit[row["words"][0]])
+        return plain_coref.Mention(row, self.resolver.unit[row["words"][0]])
 
     def _vectors(self, rows: Sequence[int]) -> np.ndarray[Any, Any]:
         learnt = [row if row < len(self.weights["learnt.weight"]) else UNKNOWN for row in rows]
@@ -109,7 +94,7 @@ class Plain:
         A mention is made from its sentence whenever it is needed; with `kept` once.
         """
         mentions = [make() for make in makers] if kept else []
-        found: Scored = self.module.score_document(
+        found: Scored = plain_coref.score_document(
             mentions.__getitem__ if kept else lambda i: makers[i](),
             heads_of(table), self.weights, self.names, self.window, self.summary,
         )  # fmt: skip

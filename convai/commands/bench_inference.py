@@ -1,4 +1,4 @@
-"""The actions of `convai bench` that measure the engine: decode, concurrency, soak."""
+"""The actions of `convai bench` that measure the engine: decode, concurrency."""
 
 from __future__ import annotations
 
@@ -24,30 +24,6 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     concurrency.add_argument(
         "--chats", type=int, nargs="+", default=[8, 32], metavar="N", help="chats at once (default: 8 32)"
     )
-    _add_soak(
-        actions.add_parser(
-            "soak",
-            help="many chats with cancels and edits: is anything left?",
-            allow_abbrev=False,
-        )
-    )
-
-
-def _add_soak(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--size", choices=("S", "M"), default="S", help="model size (default: S)")
-    parser.add_argument("--chats", type=int, default=64, metavar="N", help="guests at once (default: 64)")
-    parser.add_argument("--minutes", type=float, default=10.0, metavar="X", help="how long (default: 10)")
-    parser.add_argument(
-        "--requests", type=int, default=0, metavar="N", help="end after so many instead (default: 0, by time)"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="of the engine (default: 0, all cores)"
-    )
-    parser.add_argument(
-        "--precision", default="auto", metavar="NAME", help="of the engine's weights (default: auto)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="what the guests do (default: 0)")
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
@@ -115,34 +91,6 @@ def run_concurrency(args: argparse.Namespace) -> int:
     return _report(lambda show: measure(plan, tuple(args.chats), show), args.json)
 
 
-def run_soak(args: argparse.Namespace) -> int:
-    """`convai bench soak`: exit code 1 where something is not as it has to be."""
-    from convai.bench.cores import allowed, keep
-
-    cores = allowed()  # before torch is loaded, which forgets them
-
-    from convai.bench.soak import SoakPlan, measure
-
-    keep(cores)
-    plan = SoakPlan(
-        size=args.size,
-        chats=args.chats,
-        minutes=args.minutes,
-        requests=args.requests,
-        threads=args.threads or len(cores),
-        precision=args.precision,
-        seed=args.seed,
-    )
-    found: dict[str, Any] = {}
-
-    def soak(show: Callable[[str], None]) -> tuple[dict[str, float], dict[str, Any]]:
-        found.update(measure(plan, show))
-        return {}, found
-
-    _report(soak, args.json)
-    return 0 if found["passed"] else 1
-
-
 def _report(
     work: Callable[[Callable[[str], None]], tuple[dict[str, float], dict[str, Any]]], json_only: bool
 ) -> int:
@@ -157,5 +105,5 @@ def _report(
     return 0
 
 
-ACTIONS = {"decode": run_decode, "concurrency": run_concurrency, "soak": run_soak}
+ACTIONS = {"decode": run_decode, "concurrency": run_concurrency}
 """Action → what runs it."""

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-PARTS: Final = ("transport", "people", "attacks")
+PARTS: Final = ("transport", "people")
 
 
 def add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare it."""
     parser = actions.add_parser(
-        "server", help="the chat server: many chats, people and a model, attacks", allow_abbrev=False
+        "server", help="the chat server: many chats, people and a model", allow_abbrev=False
     )
     parser.add_argument(
         "--parts", choices=PARTS, nargs="+", default=list(PARTS), help="what to measure (default: all)"
@@ -89,12 +89,6 @@ def _people(args: argparse.Namespace, show: Callable[[str], None]) -> dict[str, 
     return found
 
 
-def _attacks(args: argparse.Namespace, show: Callable[[str], None]) -> dict[str, Any]:
-    from convai.bench.server.attacks import measure
-
-    return measure(max(args.chats // 10, 1), args.seconds, show)
-
-
 def _transport_ratios(found: dict[str, Any]) -> dict[str, float]:
     from convai.bench.server.transport import MOST_DELAY, MOST_KB
 
@@ -114,23 +108,11 @@ def _people_ratios(found: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _attack_ratios(found: dict[str, Any]) -> dict[str, float]:
-    from convai.bench.server.attacks import MORE, SLOWER
-
-    flat = {f"{name}/speed_kept": one["speed"] / SLOWER for name, one in found.items()}
-    for name, one in found.items():
-        memory = one["memory_mib"]
-        flat[f"{name}/memory_back"] = MORE * memory["idle"] / memory["after"]
-    return flat
-
-
 _MEASURE: Final[dict[str, Callable[[argparse.Namespace, Callable[[str], None]], dict[str, Any]]]] = {
     "transport": _transport,
     "people": _people,
-    "attacks": _attacks,
 }
 _RATIOS: Final[dict[str, Callable[[dict[str, Any]], dict[str, float]]]] = {
     "transport": _transport_ratios,
     "people": _people_ratios,
-    "attacks": _attack_ratios,
 }

@@ -1,7 +1,7 @@
-"""Where the files that travel with convai are: sample personas, embedded models, old baselines, the page.
+"""Where the files that travel with convai are: sample personas, embedded models, the page.
 
-They live in `data/`, `benchmarks/` and `web/` at the root of the repository. A wheel carries these folders as
-`convai/data`, `convai/benchmarks` and `convai/web` (see `[tool.setuptools.package-dir]` in pyproject.toml),
+They live in `data/` and `web/` at the root of the repository. A wheel carries these folders as
+`convai/data` and `convai/web` (see `[tool.setuptools.package-dir]` in pyproject.toml),
 so there are two places to look: inside the package when installed, beside it in a checkout. Nothing is
 downloaded and nothing is written here.
 """
@@ -28,14 +28,6 @@ def data_dir() -> Path:
     Raises DataError when the installation has lost it.
     """
     return _folder("data")
-
-
-def benchmarks_dir() -> Path:
-    """The folder of the baselines that no package offers.
-
-    Raises DataError when the installation has lost it.
-    """
-    return _folder("benchmarks")
 
 
 def web_package() -> ModuleType:

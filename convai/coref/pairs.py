@@ -2,7 +2,7 @@
 
 A mention is compared with the last `window` mentions and, further back, with the nearest ones that have the
 same head word (of "I" and "you": the same speaker). All pairs of a stretch of text are made and described
-together, by operations on whole arrays; `benchmarks/plain_coref.py` computes the same pair by pair.
+together, by operations on whole arrays; convai/bench/baselines/plain_coref.py computes the same one by one.
 """
 
 from __future__ import annotations

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
 from convai import __main__ as cli
-from convai.bench.server import attacks, people, transport
-from convai.bench.server.host import Kind, hosted
+from convai.bench.server import people, transport
 from tests.chatting import tiny_agent
 
 pytestmark = pytest.mark.slow
@@ -32,20 +30,6 @@ def test_people(tmp_path: Path) -> None:
     assert found["replies"] > 0
     assert len(found["engine_tokens_per_s"]) == len(found["served_tokens_per_s"]) == 2
     assert found["share"] > 0
-
-
-def test_attacks_are_made_and_the_server_outlives_them() -> None:
-    async def each() -> dict[str, int]:
-        names = ("slow_reader", "silent", "never_reads", "malformed", "broken_frames", "invalid_utf8")
-        return {name: await attacks.ATTACKS[name](host.url, begun() + 0.5) for name in names}
-
-    from time import monotonic as begun
-
-    with hosted(Kind(interval=0.05, compression=True)) as host:
-        done = asyncio.run(each())
-        assert all(done.values())
-        assert asyncio.run(attacks.ATTACKS["zip_bomb"](host.url, begun() + 2.0)) > 0
-        assert host.call("stats")["pid"] > 0
 
 
 def test_the_command_prints_a_json_line(

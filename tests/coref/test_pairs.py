@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from convai.bench.baselines import plain_coref
 from convai.bench.coref import Plain, heads_of
 from convai.coref.model import tensors
 from convai.coref.pairs import FEATURES, NUMBER_OF, Window, describe, make_pairs, summary
@@ -28,11 +29,11 @@ def test_features_and_scores_equal_those_of_plain_python(seed: int) -> None:
     at = 0
     for i in range(len(table)):
         between = 0
-        expected = list(plain.module.antecedents(heads_of(table), i, *plain.window, words))
+        expected = list(plain_coref.antecedents(heads_of(table), i, *plain.window, words))
         assert pairs.earlier[pairs.offsets[i] : pairs.offsets[i + 1]].tolist() == expected
         for j in expected:
-            features, crossed = plain.module.compare(mentions[i], mentions[j], i - j, between, words)
-            between += plain.module.agrees(mentions[i], mentions[j], words)
+            features, crossed = plain_coref.compare(mentions[i], mentions[j], i - j, between, words)
+            between += plain_coref.agrees(mentions[i], mentions[j], words)
             wrong = [
                 name for name, a, b in zip(FEATURES, features, dense[:, at], strict=True) if abs(a - b) > 1e-6
             ]

@@ -20,7 +20,7 @@ from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine import Engine, Stats
 from convai.server.app import App
 from convai.server.marks import ReadCoref, ReadMood
-from convai.server.protocol import ServerEvent, View, encode, parse_server
+from convai.server.protocol import ServerEvent, encode, parse_server
 from convai.server.protocol.answers import Accepted, Error, Overloaded, Ready
 from convai.server.protocol.changes import Failed, FinishedReply, State, Stopped
 from convai.server.protocol.client import Hello
@@ -29,6 +29,7 @@ from convai.server.run import Server, address, listen
 from convai.server.service import Service
 from convai.store import Store
 from tests.chatting import tiny_agent
+from tests.server.protocol.view import View
 
 PATIENCE = 120
 """Seconds after which a test that waits gives up; none waits that long unless something is broken."""

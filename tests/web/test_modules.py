@@ -12,7 +12,7 @@ import pytest
 
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
-from convai.server.protocol import CHANGES, Limits, ProtocolError, View, encode, parse_server
+from convai.server.protocol import CHANGES, Limits, ProtocolError, encode, parse_server
 from convai.server.protocol.answers import Pong
 from convai.server.protocol.changes import (
     Change,
@@ -32,6 +32,7 @@ from convai.server.protocol.changes import (
 )
 from convai.server.protocol.schema import build, plain
 from convai.server.protocol.values import Candidate, Message, PersonaCard, Siblings, Suggestion
+from tests.server.protocol.view import View
 from tests.web.conftest import JS_TESTS, RunNode
 
 HISTORIES = 200

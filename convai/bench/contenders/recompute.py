@@ -1,35 +1,18 @@
-"""The blog post's algorithm (benchmarks/blog_post.py), one chat after another."""
+"""The blog post's algorithm (convai/bench/baselines/blog_post.py), one chat after another."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from collections.abc import Sequence
-from functools import cache
-from types import ModuleType
 
 import torch
 
+from convai.bench.baselines import blog_post
 from convai.bench.contenders.base import Setup, Timing, Together, one_after_another
 from convai.bench.contenders.hf import load_gpt2
 from convai.bench.workload import Chat
 from convai.core.dialog import AGENT, USER
-from convai.core.resources import benchmarks_dir
 from convai.text.tokenizer import Tokenizer
-
-
-@cache
-def blog_post() -> ModuleType:
-    """The module in benchmarks/, which is beside the package in a checkout and inside it when installed."""
-    path = benchmarks_dir() / "blog_post.py"
-    spec = importlib.util.spec_from_file_location("convai_blog_post", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path}: not a Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclasses look their annotations up
-    spec.loader.exec_module(module)
-    return module
 
 
 class Recompute:
@@ -37,12 +20,11 @@ class Recompute:
 
     def __init__(self, setup: Setup) -> None:
         torch.set_num_threads(setup.threads)
-        self._blog = blog_post()
         self._model = load_gpt2(setup.folder)
         self._tokenizer = Tokenizer.load(setup.folder)
         t, work = self._tokenizer, setup.work
-        self._special = self._blog.SpecialIds(t.bos_id, t.speaker1_id, t.speaker2_id, tuple(t.hidden_ids))
-        self._settings = self._blog.Settings(work.reply, work.temperature, 0, work.top_p)
+        self._special = blog_post.SpecialIds(t.bos_id, t.speaker1_id, t.speaker2_id, tuple(t.hidden_ids))
+        self._settings = blog_post.Settings(work.reply, work.temperature, 0, work.top_p)
 
     def run(self, chats: Sequence[Chat], seed: int) -> Timing:
         torch.manual_seed(seed)
@@ -54,7 +36,7 @@ class Recompute:
         reply: list[int] = []
         times = Together(time.perf_counter(), 1)
         while len(reply) < self._settings.max_length:
-            token = self._blog.sample_token(
+            token = blog_post.sample_token(
                 self._model, self._special, chat.persona, history, reply, self._settings
             )
             reply.append(token)

@@ -7,6 +7,8 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import resource
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +21,6 @@ from typing import Any, cast
 import torch
 
 from convai.bench.server.stub import StubEngine
-from convai.bench.soak import resident_bytes
 from convai.conversation.agent import Agent, load_agent
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn
@@ -142,6 +143,16 @@ def _obey(pipe: Connection, server: Server, service: Service, where: str) -> Non
             pipe.send((True, _COMMANDS[name](service, *args)))
         except Exception as error:
             pipe.send((False, f"{type(error).__name__}: {error}"))
+
+
+def resident_bytes() -> int:
+    """Memory of this process in RAM, in bytes. Linux tells; elsewhere it is the most there ever was."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
+        return 1024 * int(line.split()[1])
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def _memory(service: Service) -> int:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from convai.model.openai_release.crc32c import masked_crc32c
 from convai.model.openai_release.wire import DamagedError, varint
 
 FOOTER: Final = 48
 MAGIC: Final = 0xDB4775248B80FB57
 TRAILER: Final = 5
-"""Bytes after a block: its compression, and the masked CRC-32C of block and compression."""
+"""Bytes after a block: its compression, and a checksum of both, which is left alone (see tensor_bundle)."""
 
 
 def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -51,9 +50,6 @@ def _block(data: bytes, offset: int, size: int) -> bytes:
     end = offset + size
     if end + TRAILER > len(data) - FOOTER:
         raise DamagedError("a block lies outside the file")
-    stored = int.from_bytes(data[end + 1 : end + TRAILER], "little")
-    if masked_crc32c(data[offset : end + 1]) != stored:
-        raise DamagedError("a block's checksum is wrong")
     if data[end]:
         kind = "with snappy" if data[end] == 1 else f"as type {data[end]}"
         raise DamagedError(f"a block is compressed {kind}, which TensorFlow's Saver does not do")

@@ -1,8 +1,8 @@
 """The chat socket's events: parse, validate, limits, numbered replay; no I/O. docs/protocol.md explains them.
 
 Parts, lowest first: `limits`, `kinds` (checks of values), `schema` (checks from annotations), `values`,
-`client`, `answers` and `changes` (the events), `wire` (frames), `replay` (the server's memory of what was
-sent) and `view` (what a client makes of it).
+`client`, `answers` and `changes` (the events), `wire` (frames) and `replay` (the server's memory of what was
+sent).
 """
 
 from convai.core.limits import CLOSE_CODES, ERROR_CODES, VERSION, ErrorCode, Limits, ProtocolError
@@ -11,7 +11,6 @@ from convai.server.protocol.changes import CHANGES, Change
 from convai.server.protocol.client import CLIENT_EVENTS, ClientEvent, Request
 from convai.server.protocol.replay import Frame, ReplayBuffer
 from convai.server.protocol.server import SERVER_EVENTS, ServerEvent
-from convai.server.protocol.view import View
 from convai.server.protocol.wire import (
     Receiver,
     encode,
@@ -40,7 +39,6 @@ __all__ = [
     "ReplayBuffer",
     "Request",
     "ServerEvent",
-    "View",
     "encode",
     "error_event",
     "newest_that_fit",

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.server.protocol import Frame, ReplayBuffer, View, parse_server
+from convai.server.protocol import Frame, ReplayBuffer, parse_server
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, Stopped, TokenDrawn
 from convai.server.protocol.values import Message, PersonaCard, Resume
+from tests.server.protocol.view import View
 
 USER = Message(id="m0", role="user", text="hi", time=0)
 

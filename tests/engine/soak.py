@@ -1,31 +1,33 @@
-"""`convai bench soak`: many guests who come, change their minds and go, and nothing may be left of them.
+"""A soak test of the engine: guests come, change their minds and go, and nothing may be left of them.
 
 Checked are: memory that does not grow, no request that waits for ever, counts of the engine that agree with
 what the guests saw, slots that are free at the end, and (in float32) a seeded reply that is the same
-whenever it is asked for, whoever else is killed in its batch.
+whenever it is asked for, whoever else is killed in its batch. `test_soak.py` runs it for a moment;
+`python -m tests.engine.soak --minutes 10` for longer.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
-import torch
-
-from convai.bench.guests import Guest, Ledger
 from convai.bench.random_model import made_up_tokenizer, random_model
+from convai.bench.server.host import resident_bytes
 from convai.bench.sizes import SIZES
 from convai.bench.workload import Workload, chats
-from convai.core.errors import ConvaiError, SettingsError
+from convai.core.errors import ConvaiError
 from convai.core.settings import EngineConfig
 from convai.engine import Engine, Finished, Overloaded, Request, Stats
 from convai.engine.backends.precision import chosen
+from tests.engine.soak_guests import Guest, Ledger
 
 SLOTS: Final = 32
 QUEUE: Final = 32
@@ -50,22 +52,12 @@ class SoakPlan:
     chats: int = 64
     minutes: float = 10.0
     requests: int = 0
-    threads: int = 0
     precision: str = "auto"
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises SettingsError for what cannot be run."""
-        if self.chats < 1:
-            raise SettingsError(f"chats={self.chats}: use 1 or more")
-        if not (self.minutes > 0 or self.requests > 0):
-            raise SettingsError(f"minutes={self.minutes}: use a number above 0")
 
 
 def measure(plan: SoakPlan, show: Callable[[str], None]) -> dict[str, Any]:
     """Run; `show` gets a line a check. The result holds every figure, the `checks`, and `passed`."""
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
     config = EngineConfig(
         slots=SLOTS, queue=QUEUE, prefix_mib=PREFIX_MIB, precision=plan.precision,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -241,14 +233,18 @@ def ends_of(samples: Sequence[int]) -> tuple[float, float]:
     return statistics.median(early), statistics.median(samples[-max(n // 10, 1) :])
 
 
-def resident_bytes() -> int:
-    """Memory of this process in RAM, in bytes. Linux tells; elsewhere it is the most there ever was."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
-        return 1024 * int(line.split()[1])
-    import resource
-    import sys
+def main() -> int:
+    """Run for some minutes; 1 where something is not as it has to be."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--size", choices=SIZES, default="S")
+    parser.add_argument("--chats", type=int, default=64)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--seed", type=int, default=0, help="what the guests do")
+    found = measure(SoakPlan(**vars(parser.parse_args())), print)
+    print(json.dumps(found))
+    return 0 if found["passed"] else 1
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,8 @@
 """Single forward passes of `convai.engine.backends`, precision by precision, beside transformers' GPT-2.
 
-`python benchmarks/forward_passes.py --size S`: random weights, one thread, everything in one process and in
-turn, milliseconds of processor time (the least and the median), so that a busy machine tells the same ratios.
+`python -m convai.bench.baselines.forward_passes --size S`: random weights, one thread, everything in one
+process and in turn, milliseconds of processor time (the least and the median), so that a busy machine tells
+the same ratios.
 """
 
 from __future__ import annotations

@@ -1,8 +1,13 @@
-"""Clients that mean harm, or seem to, beside others who chat: do those notice, and what stays behind?"""
+"""Clients that mean harm, or seem to, beside others who chat: do those notice, and what stays behind?
+
+`test_attacks.py` makes each for a moment; `python -m tests.server.attacks` measures them.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import multiprocessing
 import os
 import time
@@ -16,10 +21,6 @@ from convai.bench.server.guests import Crowd, address_for
 from convai.bench.server.host import Host, Kind, hosted
 from convai.bench.server.transport import LINES, LONG
 
-SLOWER: Final = 0.9
-"""Of their speed that the others keep."""
-MORE: Final = 1.1
-"""Of idle's memory that there may be afterwards."""
 INTERVAL: Final = 0.25
 CONNECTS: Final = 10_000
 _NETWORK: Final = 9
@@ -337,3 +338,11 @@ ATTACKS: Final[dict[str, Callable[[str, float], Coroutine[Any, Any, int]]]] = {
     "zip_bomb": _zip_bomb,
     "come_and_go": _come_and_go,
 }
+"""Name → what it does until the monotonic clock says so; how often it did."""
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--chats", type=int, default=50, help="others who chat")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each attack")
+    options = parser.parse_args()
+    print(json.dumps(measure(options.chats, options.seconds, print)))

@@ -1,0 +1,1 @@
+"""What convai is measured against and no package offers: plain and faithful."""
