@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TextIO
 
+from convai.conversation.hooks import tell
 from convai.conversation.links import LinkReader
-from convai.conversation.mood import MoodReader, tell
+from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
 from convai.core.dialog import MAX_UTTERANCE_CHARS, Turn
 from convai.core.errors import DataError, SettingsError

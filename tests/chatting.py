@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any
+import hashlib
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from typing import Any, Self
 
 import torch
 
 from convai.conversation.agent import Agent
 from convai.conversation.session import Session
 from convai.core.dialog import Persona
-from convai.core.settings import DecodingConfig
-from convai.engine import Event, Finished, Request, Token
+from convai.core.settings import DecodingConfig, EngineConfig
+from convai.engine import Event, Finished, Health, Request, Stats, Token
 from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
 
@@ -65,6 +66,57 @@ class ScriptedEngine:
             text += piece
             yield Token(number, 97, piece, -1.0)
         yield Finished(number, tuple(ids), text, -float(len(ids) + 1), score, "stop")
+
+
+class DigestEngine:
+    """Says what follows from the whole request: another prompt, seed, setting or ban, another text.
+
+    Now and then it says nothing at all, so that it is asked again.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.config = EngineConfig()
+        self._tokenizer = agent.tokenizer
+
+    def stream(self, request: Request) -> Events:
+        asked = (request.prompt, request.config, [list(ids) for ids in request.own_turns])
+        found = hashlib.sha256(repr(asked).encode()).digest()
+        ids = self._tokenizer.encode("" if found[0] < 20 else found[1:4].hex())
+        tokens = [Token(0, id, self._tokenizer.decode([id]), -1.0) for id in ids]
+        end = Finished(0, tuple(ids), self._tokenizer.decode(ids), -float(len(ids)), 0.5, "stop")
+        return Events([*tokens, end])
+
+    def stats(self) -> Stats:
+        return Stats()
+
+    def health(self) -> Health:
+        return Health("ok")
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class Events:
+    """Events that are there already, for a thread or a coroutine."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = iter(events)
+
+    def __iter__(self) -> Iterator[Event]:
+        return self._events
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        for event in self._events:
+            yield event
+
+    def close(self) -> None:
+        self._events = iter(())
 
 
 def scripted(*script: Any, persona: Persona = NURSE, **decoding: Any) -> tuple[Session, ScriptedEngine]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from convai.conversation.agent import Agent
     from convai.core.dialog import Dialog
-    from convai.evaluation.self_chat import Conversation
+    from convai.evaluation.self_chat import SelfChat
 
 _SHARED: Final = ("seed", "candidates")
 """Fields of DecodingConfig whose names mean something else in EvaluateConfig."""
@@ -200,7 +200,7 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
     from convai.evaluation.report import listing, transcript
     from convai.evaluation.self_chat import self_chats, tally
 
-    conversations: list[Conversation] = []
+    conversations: list[SelfChat] = []
     max_history = config.max_history if hasattr(args, "max_history") else agent.max_history
     with _bars() as progress:
         for conversation in self_chats(

@@ -110,29 +110,3 @@ class MoodPreference:
         """The bonus of each candidate, to be added to the score of the next-sentence head."""
         chances = [self._reader.of(text).emotions[self.emotion] for text in texts]
         return [self.weight * math.log(max(_LEAST, p)) for p in chances]
-
-
-def tell(listener: Callable[[Turn], None] | None, turn: Turn) -> None:
-    """Call `listener`; what it raises is logged and no more."""
-    if listener is None:
-        return
-    try:
-        listener(turn)
-    except Exception:  # a listener must not break the chat
-        _logger.exception("what listens to the chat failed")
-
-
-def bonuses(
-    preference: Callable[[Sequence[str]], Sequence[float]] | None, texts: Sequence[str]
-) -> list[float]:
-    """What `preference` adds to each candidate; nothing where there is none, or it fails, which is logged."""
-    if preference is None:
-        return [0.0] * len(texts)
-    try:
-        found = [float(value) for value in preference(texts)]
-        if len(found) == len(texts):
-            return found
-        _logger.error("the preference gave %d scores for %d candidates", len(found), len(texts))
-    except Exception:  # a preference must not break the reply
-        _logger.exception("the preference among candidates failed")
-    return [0.0] * len(texts)

@@ -6,17 +6,16 @@ the same persona, turns, settings and seed give the same reply in the terminal, 
 
 from __future__ import annotations
 
-import hashlib
-import math
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from convai.conversation.agent import Agent
+from convai.conversation.conversation import Place
 from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
-from convai.conversation.mood import bonuses
-from convai.core.dialog import AGENT, USER, Persona, Turn, history_window
+from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
+from convai.core.dialog import AGENT, Persona, Turn, history_window
 from convai.core.safe_text import OneLine, one_line
 from convai.core.settings import DecodingConfig
 from convai.engine import Event, Finished, Request, Token
@@ -28,39 +27,28 @@ SILENCE: Final = "..."
 """The reply where the model came up with nothing that can be shown, again and again."""
 TRIES: Final = 4
 """Draws before SILENCE."""
-SUGGESTION_TOKENS: Final = 24
-"""Most tokens of a suggestion: what can be read at a glance."""
-_SUGGESTION: Final = -1
-"""Stands for the attempt in the seed of a suggestion."""
 _MESSAGE: Final = 8
 """Positions that a persona leaves at least for what is said to it."""
-
-
-def reply_seed(seed: int, turn: int, attempt: int = 0, retry: int = 0) -> int:
-    """The sampler's seed of one reply: turn `turn` (from 0), replacing `attempt` earlier ones."""
-    digest = hashlib.blake2b(f"{seed}/{turn}/{attempt}/{retry}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def prompt_input(
     agent: Agent,
     persona: Persona,
-    turns: Sequence[Turn],
+    place: Place,
     speaker: int,
     *,
     max_history: int | None,
     max_length: int,
-    begun: str = "",
 ) -> Input:
-    """What the model is shown of `turns` (the last `max_history` exchanges) as `speaker` is to speak.
+    """What the model is shown as `speaker` is to speak at `place`.
 
-    `begun` is what the speaker has said already. Raises SettingsError where persona and last turn leave no
-    room for a reply.
+    That is the last `max_history` exchanges before it, and what the speaker has said already.
+    Raises SettingsError where persona and last turn leave no room for a reply.
     """
     tokenizer, positions = agent.tokenizer, agent.model.config.n_positions
     encoded = encode_persona(agent.texts, persona)
-    window = [Turn(turn.speaker, turn.text) for turn in history_window(turns, max_history)]
-    words = tokenizer.encode(begun) if begun else []
+    window = [Turn(turn.speaker, turn.text) for turn in history_window(place.turns, max_history)]
+    words = tokenizer.encode(place.begun) if place.begun else []
     fitting = fit_history(
         encoded,
         encode_turns(agent.texts, window),
@@ -70,7 +58,7 @@ def prompt_input(
     prompt = build_prompt(tokenizer, encoded, fitting, speaker)
     if words:
         prompt.extend(words, prompt.segments[-1], [len(fitting) + 1] * len(words))
-    return Input(prompt, encoded, fitting, len(turns) - len(fitting))
+    return Input(prompt, encoded, fitting, place.number - len(fitting))
 
 
 def check_persona(agent: Agent, persona: Persona, max_length: int) -> None:
@@ -86,7 +74,9 @@ def _reserve(positions: int, max_length: int) -> int:
 
 
 class Reply:
-    """What is drawn after `turns`. `request`, `tokens`, `finished`, `chosen` and `shown` are for reading.
+    """What is drawn at a place of a conversation.
+
+    `request`, `tokens`, `finished`, `chosen` and `shown` are for reading.
 
     Ask the engine for each of `requests()` in turn and hand every event to `take`. When there is no further
     request, `finished[chosen]` is the reply. One that is stopped before that is `shown`.
@@ -96,41 +86,35 @@ class Reply:
         self,
         agent: Agent,
         persona: Persona,
-        turns: Sequence[Turn],
+        place: Place,
         decoding: DecodingConfig,
         *,
         seed: int,
         max_history: int | None,
-        rejected: Sequence[str] = (),
-        attempt: int = 0,
-        begun: str = "",
         alternatives: int = 0,
-        preference: Callable[[Sequence[str]], Sequence[float]] | None = None,
-        told: Sequence[Turn] | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """`seed` is the conversation's, `rejected` the replies that this one is not to repeat, `attempt`
-        their number, `begun` the text to go on from (then there is one candidate). `preference` gives the
-        texts of several candidates a bonus each, added to their scores. `told`: the turns in the words that
-        the model is to read. Raises SettingsError.
-        """
+        """`seed` is the conversation's. What goes on from a text has one candidate. Raises SettingsError."""
+        begun = place.begun
         if begun:
             decoding = replace(decoding, candidates=1, num_beams=1)
         self._agent = agent
         self.seed = seed
-        self._place = (len(turns), attempt)
-        self._preference = preference
-        self.begun = begun
+        self.place = place
+        self.max_history = max_history
+        self._preference = hooks.preference
+        shown = place if hooks.history is None else replace(place, turns=tuple(hooks.history(place.turns)))
+        self.read = {
+            i - len(place.turns): read.text
+            for i, (said, read) in enumerate(zip(place.turns, shown.turns, strict=True))
+            if said.text != read.text
+        }
+        """Turns that the model read in other words, by their place from the end (-1: the last)."""
         self.source = prompt_input(
-            agent,
-            persona,
-            turns if told is None else told,
-            AGENT,
-            max_history=max_history,
-            max_length=decoding.max_length,
-            begun=begun,
+            agent, persona, shown, AGENT, max_history=max_history, max_length=decoding.max_length
         )
-        own = [turn.text for turn in turns if turn.speaker == AGENT]
-        ids = agent.texts.encode_batch([*own, *rejected, *([begun] if begun else [])])
+        own = [turn.text for turn in place.turns if turn.speaker == AGENT]
+        ids = agent.texts.encode_batch([*own, *place.rejected, *([begun] if begun else [])])
         self.request = Request(self.source.prompt, decoding, ids, alternatives)
         self.tokens = TokenLog()
         self.finished: list[Finished] = []
@@ -143,13 +127,17 @@ class Reply:
         """Whether it can be shown as it is drawn: there is one candidate, and it stays as it is."""
         return self.request.config.candidates == 1 and self.request.config.num_beams == 1
 
+    @property
+    def waits(self) -> bool:
+        """Whether `requests` may wait, for what is preferred among its candidates."""
+        return self._preference is not None and not self.live
+
     def requests(self) -> Iterator[Request]:
         """The requests to draw, one after another, until one of them gives something to show."""
         config = self.request.config
         sampled = config.temperature > 0 and config.num_beams == 1
-        turn, attempt = self._place
-        for retry in range(TRIES if sampled and not self.begun else 1):
-            drawn_with = replace(config, seed=reply_seed(self.seed, turn, attempt, retry))
+        for retry in range(TRIES if sampled and not self.place.begun else 1):
+            drawn_with = replace(config, seed=self.place.seed(self.seed, retry))
             self.request = replace(self.request, config=drawn_with)
             self.tokens, self.finished, self._lines = TokenLog(), [], {}
             yield self.request
@@ -174,7 +162,7 @@ class Reply:
         """
         line = self._lines.get(event.candidate)
         if line is None:
-            line = self._lines[event.candidate] = _Line(self._agent.tokenizer, self.begun)
+            line = self._lines[event.candidate] = _Line(self._agent.tokenizer, self.place.begun)
         if isinstance(event, Finished):
             end = replace(event, text=line.whole(event))
             self.finished.append(end)
@@ -256,82 +244,3 @@ class _Line:
         cut = min(self._skip, len(piece))
         self._skip -= cut
         return piece[cut:]
-
-
-class Suggesting:
-    """Lines that the user might say next, drawn as `Reply` is: `requests`, then `take` of every event.
-
-    The model takes the user's chair in the same conversation, whose cached prefix it shares. The same
-    conversation and seed give the same lines.
-    """
-
-    def __init__(
-        self,
-        agent: Agent,
-        persona: Persona,
-        turns: Sequence[Turn],
-        decoding: DecodingConfig,
-        *,
-        seed: int,
-        max_history: int | None,
-        count: int = 3,
-        rounds: int = 1,
-    ) -> None:
-        """`count` lines a round; up to `rounds` of them, until `count` lines are distinct and came to an end.
-
-        Raises SettingsError where `count` is out of range or the conversation does not fit into the model.
-        """
-        self._count, self._rounds = count, rounds
-        length = min(decoding.max_length, SUGGESTION_TOKENS)
-        config = replace(
-            decoding,
-            candidates=count,
-            num_beams=1,
-            max_length=length,
-            min_length=min(decoding.min_length, length),
-            seed=reply_seed(seed, len(turns), _SUGGESTION),
-        )
-        source = prompt_input(
-            agent, persona, turns, USER, max_history=max_history, max_length=decoding.max_length
-        )
-        said = [turn.text for turn in turns if turn.speaker == USER]
-        self._request = Request(source.prompt, config, agent.texts.encode_batch(said))
-        self._finished: list[Finished] = []
-
-    def requests(self) -> Iterator[Request]:
-        """The requests to draw, one after another."""
-        for number in range(self._rounds):
-            yield replace(self._request, first_candidate=number * self._count)
-            if len(self._distinct(whole=True)) >= self._count:
-                return
-
-    def take(self, event: Event) -> None:
-        """Keep an event of the stream."""
-        if isinstance(event, Finished) and math.isfinite(event.score) and (text := one_line(event.text)):
-            self._finished.append(replace(event, text=text))
-
-    def lines(self) -> list[tuple[str, float]]:
-        """The best lines and their scores by the next-sentence head, best first; whole ones before cut ones.
-
-        Two lines that differ in case or punctuation alone are one.
-        """
-        found = self._distinct(whole=True)[: self._count]
-        if len(found) < self._count:
-            known = {_sounds(text) for text, _ in found}
-            cut = [line for line in self._distinct(whole=False) if _sounds(line[0]) not in known]
-            found = sorted([*found, *cut[: self._count - len(found)]], key=lambda line: -line[1])
-        return found
-
-    def _distinct(self, *, whole: bool) -> list[tuple[str, float]]:
-        ends = sorted(
-            (end for end in self._finished if not whole or end.reason == "stop"), key=lambda end: -end.score
-        )
-        best: dict[str, tuple[str, float]] = {}
-        for end in ends:
-            best.setdefault(_sounds(end.text), (end.text, end.score))
-        return list(best.values())
-
-
-def _sounds(text: str) -> str:
-    """A line as it sounds, for comparing; one of signs alone stays as it is."""
-    return " ".join("".join(char if char.isalnum() else " " for char in text.lower()).split()) or text

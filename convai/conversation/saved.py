@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from convai.conversation.conversation import ReplyTurn
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError, SettingsError
 from convai.core.settings import DecodingConfig
@@ -30,16 +31,6 @@ from convai.text.corpora.json_text import decode_line, dump
 VERSION: Final = 1
 KEY: Final = "conversation"
 _EXAMPLE: Final = '{"turns": [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text": "hello"}]}'
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyTurn(Turn):
-    """A reply that was drawn here. `distractors` are the replies it replaced."""
-
-    attempt: int = 0
-    """How many were drawn in its place before."""
-    interrupted: bool = False
-    """It was stopped: the text is as much as was shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""One conversation: persona, turns, settings; what was said goes in, events of a reply come out.
+"""One conversation in memory, synchronous: what was said goes in, events of a reply come out.
 
-No printing, no sockets, no torch. Replies are drawn by `convai.conversation.reply`, as every other
-door's are.
+No printing, no sockets, no torch. What a conversation is stands in `convai.conversation.conversation`;
+replies are drawn by `convai.conversation.reply`, as every other door's are.
 """
 
 from __future__ import annotations
@@ -9,33 +9,33 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
-from typing import Final
 
 from convai.conversation.agent import Agent
+from convai.conversation.conversation import NOBODY, Conversation, Place, ReplyTurn, reply_seed
+from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
-from convai.conversation.mood import tell
-from convai.conversation.reply import SILENCE, TRIES, Reply, Suggesting, check_persona, reply_seed
-from convai.conversation.saved import ChatSettings, ReplyTurn, load_conversation, save_conversation
+from convai.conversation.hooks import Hooks, tell
+from convai.conversation.reply import SILENCE, TRIES, Reply, check_persona
+from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
+from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.engine import Engine, Event, Token
 
-NOBODY: Final = Persona()
-
-__all__ = ["NOBODY", "SILENCE", "TRIES", "Session", "reply_seed"]
+__all__ = ["NOBODY", "SILENCE", "TRIES", "ReplyTurn", "Session", "reply_seed"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A reply in the making, and what it answers or replaces."""
+    """A reply in the making: what is said before it, if anything, behind `parent`, and where it stands."""
 
-    before: tuple[Turn, ...]
-    rejected: tuple[str, ...]
-    attempt: int
+    said: str | None
+    parent: str | None
+    place: Place
     reply: Reply
 
 
@@ -81,7 +81,7 @@ class Session:
         self.decoding = decoding or agent.decoding
         self.max_history = agent.max_history if isinstance(max_history, EllipsisType) else max_history
         self._drawn_seed = secrets.randbits(32)
-        self._dialog = Dialog()
+        self._conversation = Conversation(persona)
         self._running: Generator[Event, None, None] | None = None
         self._last: _Draft | None = None
         self.set_persona(persona)
@@ -91,17 +91,17 @@ class Session:
     @property
     def persona(self) -> Persona:
         """Who the agent is."""
-        return self._dialog.persona
+        return self._conversation.persona
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """What was said, oldest first; replies drawn here are ReplyTurns."""
-        return self._dialog.turns
+        return self._conversation.turns
 
     @property
     def dialog(self) -> Dialog:
         """The conversation as a dialogue."""
-        return self._dialog
+        return self._conversation.dialog
 
     @property
     def seed(self) -> int:
@@ -130,9 +130,9 @@ class Session:
         SettingsError when it does not fit into the model.
         """
         self.stop()
-        message = Turn(USER, check_text(text, where))
-        running = self._start((*self.turns, message))
-        tell(self.on_turn, message)
+        clean = check_text(text, where)
+        running = self._start(clean, self._conversation.leaf, self._conversation.after(clean))
+        tell(self.on_turn, Turn(USER, clean))
         return running
 
     def regenerate(self) -> Generator[Event, None, None]:
@@ -143,14 +143,8 @@ class Session:
         a reply gets one. Raises ConvaiError when nothing was said.
         """
         self.stop()
-        if not self.turns:
-            raise ConvaiError("there is no reply to draw again; say something first")
-        if self.turns[-1].speaker == USER:  # of a dialogue that was loaded
-            return self._start(self.turns)
-        *before, last = self.turns
-        attempt = last.attempt if isinstance(last, ReplyTurn) else 0
-        rejected = dict.fromkeys((*last.distractors, last.text))
-        return self._start(tuple(before), attempt + 1, tuple(rejected))
+        parent, place = self._conversation.again()
+        return self._start(None, parent, place)
 
     def answer(self, text: str, where: str = "message") -> str:
         """`say`, all at once: the reply's text."""
@@ -170,16 +164,14 @@ class Session:
         suggesting = Suggesting(
             self.agent,
             self.persona,
-            self.turns,
+            Place.after(self.turns),
             self.decoding,
             seed=self.seed,
             max_history=self.max_history,
             count=count,
         )
-        for request in suggesting.requests():
-            with closing(self.engine.stream(request)) as events:
-                for event in events:
-                    suggesting.take(event)
+        for _ in Drawing(suggesting, self.engine.stream).draw():
+            pass
         return tuple(text for text, _ in suggesting.lines())
 
     def stop(self) -> None:
@@ -188,34 +180,26 @@ class Session:
             self._running.close()
             self._running = None
 
-    def _start(
-        self, before: tuple[Turn, ...], attempt: int = 0, rejected: tuple[str, ...] = ()
-    ) -> Generator[Event, None, None]:
-        told = None if self.history is None else self.history(before)
+    def _start(self, said: str | None, parent: str | None, place: Place) -> Generator[Event, None, None]:
         reply = Reply(
             self.agent,
             self.persona,
-            before,
+            place,
             self.decoding,
             seed=self.seed,
             max_history=self.max_history,
-            rejected=rejected,
-            attempt=attempt,
-            preference=self.preference,
-            told=told,
+            hooks=Hooks(self.preference, self.history),
         )
-        self._running = self._draw(_Draft(before, rejected, attempt, reply))
+        self._running = self._draw(_Draft(said, parent, place, reply))
         return self._running
 
     def _draw(self, draft: _Draft) -> Generator[Event, None, None]:
         reply = draft.reply
         try:
-            for request in reply.requests():
-                with closing(self.engine.stream(request)) as events:
-                    for event in events:
-                        shown = reply.take(event)
-                        if reply.live and isinstance(shown, Token):
-                            yield shown
+            with closing(Drawing(reply, self.engine.stream)) as drawing:
+                for event in drawing.draw():
+                    if reply.live and isinstance(event, Token):
+                        yield event
         except (GeneratorExit, KeyboardInterrupt):
             if reply.shown:
                 self._commit(draft, reply.shown, interrupted=True)
@@ -226,36 +210,28 @@ class Session:
         yield end
 
     def _commit(self, draft: _Draft, text: str, interrupted: bool = False) -> None:
-        turn = ReplyTurn(
-            AGENT,
-            text,
-            tuple(wrong for wrong in draft.rejected if wrong != text),
-            draft.attempt,
-            interrupted,
-        )
-        self._dialog = replace(self._dialog, turns=(*draft.before, turn))
+        talk, parent = self._conversation, draft.parent
+        if draft.said is not None:
+            parent = talk.add(USER, draft.said, parent=parent).id
+        kept = talk.add(AGENT, text, parent=parent, attempt=draft.place.attempt, interrupted=interrupted)
         self._last = draft
         self._running = None
         if not interrupted:
-            tell(self.on_turn, turn)
+            tell(self.on_turn, talk.turn(kept))
 
     # -- changing ----------------------------------------------------------------------------------
 
     def undo(self) -> tuple[Turn, ...]:
         """Take back the last message and its reply; return them. Raises ConvaiError without any."""
         self.stop()
-        said = [i for i, turn in enumerate(self.turns) if turn.speaker == USER]
-        if not said:
-            raise ConvaiError("there is nothing to take back")
-        taken = self.turns[said[-1] :]
-        self._dialog = replace(self._dialog, turns=self.turns[: said[-1]])
+        taken = self._conversation.undo()
         self._last = None
-        return taken
+        return tuple(self._conversation.turn(message) for message in taken)
 
     def reset(self) -> None:
         """Start over with the same persona. The seed stays if it was given; else a fresh one is drawn."""
         self.stop()
-        self._dialog = Dialog(personas=self._dialog.personas)
+        self._conversation = Conversation(self.persona, self._conversation.partner)
         self._drawn_seed = secrets.randbits(32)
         self._last = None
 
@@ -266,7 +242,7 @@ class Session:
         """
         self.stop()
         check_persona(self.agent, persona, self.decoding.max_length)
-        self._dialog = replace(self._dialog, personas=(self._dialog.personas[USER], persona))
+        self._conversation.set_persona(persona)
 
     def save(self, path: Path) -> None:
         """Write the conversation and its settings to a file. Raises DataError; see `saved`."""
@@ -274,7 +250,7 @@ class Session:
         settings = ChatSettings(
             decoding=self.decoding, max_history=self.max_history, seed=self.seed, model=self.agent.name
         )
-        save_conversation(path, self._dialog, settings)
+        save_conversation(path, self.dialog, settings)
 
     def load(self, path: Path) -> None:
         """Go on with a saved conversation, as it would have gone on: persona, turns, settings, seed.
@@ -284,8 +260,8 @@ class Session:
         """
         self.stop()
         dialog, settings = load_conversation(path)
-        self.set_persona(dialog.persona)
-        self._dialog = dialog
+        check_persona(self.agent, dialog.persona, self.decoding.max_length)
+        self._conversation = Conversation.of_dialog(dialog)
         self._last = None
         if settings is not None:
             self.decoding, self.max_history = settings.decoding, settings.max_history

@@ -198,8 +198,8 @@ def variety(conversations: Iterable[Sequence[str]]) -> dict[str, float]:
     }
 
 
-def reply_seed(seed: int, number: int) -> int:
-    """The sampler's seed for reply `number` of a run with `seed`: another one for every pair."""
+def numbered_seed(seed: int, number: int) -> int:
+    """The seed of reply, or conversation, `number` of a run with `seed`: another one for every pair."""
     return (seed << 32) + number
 
 
@@ -229,7 +229,7 @@ def draw_replies(
             agent,
             dialogs[window.dialog],
             window,
-            replace(agent.decoding, seed=reply_seed(seed, window.number)),
+            replace(agent.decoding, seed=numbered_seed(seed, window.number)),
         )
         for window in windows
     )

@@ -14,14 +14,13 @@ from typing import Any, Final
 import torch
 
 from convai.conversation.agent import Agent
-from convai.conversation.session import SILENCE
+from convai.conversation.conversation import Place
+from convai.conversation.drawing import Drawing
+from convai.conversation.reply import SILENCE, Reply
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.core.safe_text import one_line
-from convai.engine import Finished, Request
-from convai.evaluation.evaluate import reply_seed, variety
+from convai.engine import Finished
+from convai.evaluation.evaluate import numbered_seed, variety
 from convai.evaluation.metrics import Mean, normalize_answer
-from convai.text.prompt import encode_persona, encode_turns
-from convai.text.segments import EncodedTurn, build_prompt, fit_history
 
 OPENERS: Final = (
     "Hi! How are you today?",
@@ -38,38 +37,11 @@ AT_ONCE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class SelfChat:
     """What was said, and the replies of the agent's chair as they were drawn."""
 
     dialog: Dialog
     replies: tuple[Finished, ...]
-
-
-class Chair:
-    """One side of the table, which takes itself for the agent."""
-
-    def __init__(self, agent: Agent, persona: Persona, max_history: int | None) -> None:
-        self._agent, self._max_history = agent, max_history
-        self._persona = encode_persona(agent.tokenizer, persona)
-        self._turns: list[EncodedTurn] = []
-
-    def note(self, text: str, *, own: bool) -> None:
-        """Somebody said `text`: this chair, or the other one."""
-        self._turns += encode_turns(self._agent.tokenizer, [Turn(AGENT if own else USER, text)])
-
-    def request(self, seed: int) -> Request:
-        """What asks for a reply. Raises SettingsError when the persona leaves no room for one."""
-        positions = self._agent.model.config.n_positions
-        keep = None if self._max_history is None else 2 * self._max_history + 1
-        history = fit_history(
-            self._persona,
-            self._turns if keep is None else self._turns[-keep:],
-            n_positions=positions,
-            reserve=min(self._agent.decoding.max_length, positions // 4) + 2,
-        )
-        own = [turn.ids for turn in self._turns if turn.speaker == AGENT]
-        prompt = build_prompt(self._agent.tokenizer, self._persona, history)
-        return Request(prompt, replace(self._agent.decoding, seed=seed), own)
 
 
 class _Table:
@@ -79,45 +51,39 @@ class _Table:
         self, agent: Agent, personas: Sequence[Persona], number: int, seed: int, max_history: int | None
     ) -> None:
         rng = random.Random(f"self-chat {seed} {number}")
-        self.sides = rng.sample(personas, 2) if len(personas) > 1 else [personas[0]] * 2
-        self.chairs = [Chair(agent, persona, max_history) for persona in self.sides]
-        self.said: list[Turn] = []
-        self.drawn: list[Finished] = []
-        self._number, self._seed = number, seed
-        self._say(USER, rng.choice(OPENERS))
-
-    @property
-    def _turn(self) -> int:
-        return len(self.said)
+        self._agent, self._max_history = agent, max_history
+        self._seed, self._id = numbered_seed(seed, number), f"self-chat-{seed}-{number + 1}"
+        sides = rng.sample(personas, 2) if len(personas) > 1 else [personas[0]] * 2
+        self._dialog = Dialog((Turn(USER, rng.choice(OPENERS)),), (sides[USER], sides[AGENT]), self._id)
+        self._drawn: list[Finished] = []
 
     @property
     def _speaker(self) -> int:
-        return AGENT if self._turn % 2 else USER
+        return AGENT if len(self._dialog.turns) % 2 else USER
 
-    def request(self) -> Request:
-        """What asks for the next turn."""
-        return self.chairs[self._speaker].request(reply_seed(self._seed, (self._number << 16) + self._turn))
-
-    def take(self, reply: Finished) -> None:
-        """The next turn has been drawn."""
-        speaker = self._speaker
-        if speaker == AGENT:
-            self.drawn.append(reply)
-        self._say(speaker, one_line(reply.text) or SILENCE)
-
-    def _say(self, speaker: int, text: str) -> None:
-        self.said.append(Turn(speaker, text))
-        for side, chair in enumerate(self.chairs):
-            chair.note(text, own=side == speaker)
-
-    def conversation(self) -> Conversation:
-        """All that was said."""
-        dialog = Dialog(
-            tuple(self.said),
-            (self.sides[USER], self.sides[AGENT]),
-            id=f"self-chat-{self._seed}-{self._number + 1}",
+    def next(self) -> Reply:
+        """The next turn, to be drawn; its speaker takes itself for the agent."""
+        seen = self._dialog if self._speaker == AGENT else self._dialog.swapped()
+        return Reply(
+            self._agent,
+            seen.persona,
+            Place.after(seen.turns),
+            self._agent.decoding,
+            seed=self._seed,
+            max_history=self._max_history,
         )
-        return Conversation(dialog, tuple(self.drawn))
+
+    def take(self, reply: Reply) -> None:
+        """The next turn has been drawn."""
+        assert reply.chosen is not None
+        end = reply.finished[reply.chosen]
+        if self._speaker == AGENT:
+            self._drawn.append(replace(end, text="") if end.text == SILENCE else end)
+        self._dialog = replace(self._dialog, turns=(*self._dialog.turns, Turn(self._speaker, end.text)))
+
+    def chat(self) -> SelfChat:
+        """All that was said."""
+        return SelfChat(self._dialog, tuple(self._drawn))
 
 
 def self_chats(
@@ -129,30 +95,35 @@ def self_chats(
     seed: int,
     max_history: int | None,
     autocast: torch.dtype | None = None,
-) -> Iterator[Conversation]:
+) -> Iterator[SelfChat]:
     """`count` conversations in which the agent's chair replies `turns` times, both chairs with the agent's
     decoding settings.
 
-    Personas, opener and sampling of a conversation follow from `seed` and its number: a longer run begins
-    with the conversations of a shorter one. The two personas differ where there are two.
+    Personas, opener and seed of a conversation follow from `seed` and its number (`numbered_seed`): a longer
+    run begins with the conversations of a shorter one. The two personas differ where there are two.
     """
     with agent.exact_engine(autocast) as engine:
         for first in range(0, count, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, count))
             tables = [_Table(agent, personas, number, seed, max_history) for number in numbers]
             for _ in range(2 * turns - 1):
-                replies = engine.map([table.request() for table in tables])
-                for table, reply in zip(tables, replies, strict=True):
+                replies = [table.next() for table in tables]
+                drawings = [Drawing(reply, engine.stream) for reply in replies]
+                for drawing in drawings:  # all are asked for before the first is read
+                    drawing.start()
+                for table, reply, drawing in zip(tables, replies, drawings, strict=True):
+                    for _event in drawing.draw():
+                        pass
                     table.take(reply)
-            yield from (table.conversation() for table in tables)
+            yield from (table.chat() for table in tables)
 
 
-def tally(conversations: Sequence[Conversation]) -> dict[str, Any]:
+def tally(conversations: Sequence[SelfChat]) -> dict[str, Any]:
     """Counts and shares over the replies of the agent's chair.
 
     As `convai.evaluation.evaluate.variety`, and: `echoed_replies`, which say what the partner said before;
-    `empty`, without a text; `cut_off`, ended by the length; `questions`, the share with a question mark;
-    `words_per_reply`.
+    `empty`, without a text however often they were drawn; `cut_off`, ended by the length; `questions`, the
+    share with a question mark; `words_per_reply`.
     """
     texts = [[reply.text for reply in c.replies] for c in conversations]
     drawn = [reply for c in conversations for reply in c.replies]
@@ -165,7 +136,7 @@ def tally(conversations: Sequence[Conversation]) -> dict[str, Any]:
         "replies": len(drawn),
         **variety(texts),
         "echoed_replies": sum(_echoes(c.dialog) for c in conversations),
-        "empty": sum(not one_line(reply.text) for reply in drawn),
+        "empty": sum(not reply.text for reply in drawn),
         "cut_off": sum(reply.reason == "length" for reply in drawn),
         "questions": questions.value,
         "words_per_reply": words.value,

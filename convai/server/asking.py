@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
 from typing import Final
 
+from convai.conversation.conversation import Place
+from convai.conversation.drawing import Drawing
 from convai.conversation.explain import input_rows, reply_rows
-from convai.conversation.reply import Suggesting, prompt_input
+from convai.conversation.reply import prompt_input
+from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT
 from convai.server.convert import (
     bounded,
@@ -25,7 +29,7 @@ from convai.server.protocol import client, newest_that_fit
 from convai.server.protocol.answers import Accepted, Conversations, Earlier, Inspected
 from convai.server.protocol.changes import Suggestions
 from convai.server.protocol.values import InputRow, Suggestion
-from convai.server.room import LOOK_BACK, Room
+from convai.server.room import Room
 from convai.server.service import Service
 from convai.store import Conflict
 
@@ -58,8 +62,8 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
     """The exact input of a reply, token by token. Raises NotFound, Refused for a user's message."""
     if room.writing is not None and room.writing.id == event.message:
         raise Conflict("this reply is being written; ask again when it is whole")
-    path, _ = await room.branch(event.message)
-    *above, target = path
+    path = await room.branch(event.message)
+    above, target = path.above(), path.messages[-1]
     if target.speaker != AGENT:
         raise Refused("only a reply has an input to look at")
     service = room.service
@@ -70,14 +74,17 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
         personas = service.store.personas(room.owner, room.id)
         own = decoding_of(conversation, agent.decoding)
         drawn = drawn_of(target.details, agent.decoding, agent.tokenizer.vocab_size)
+        turns = turns_of(above.messages)
+        for place, text in drawn.read.items() if drawn else ():
+            if -len(turns) <= place < 0:
+                turns[place] = replace(turns[place], text=text)
         source = prompt_input(
             agent,
             personas.get(target.persona, conversation.persona),
-            turns_of(above),
+            Place.after(turns, earlier=above.earlier).onward(drawn.begun if drawn else ""),
             AGENT,
             max_history=drawn.max_history if drawn else agent.max_history,
             max_length=(drawn.decoding if drawn else own).max_length,
-            begun=drawn.begun if drawn else "",
         )
         tokenizer = agent.tokenizer
         ids = list(drawn.ids) if drawn else tokenizer.encode(target.text)
@@ -126,7 +133,7 @@ async def suggest(room: Room, event: client.Suggest) -> Accepted:
         if service.engine.stats().waiting:
             raise Busy("queue", RETRY)
         room.stop_suggesting()
-        path, _ = await room.branch()
+        path = await room.branch()
 
         def prepare() -> Suggesting:
             conversation = service.store.load(room.owner, room.id)
@@ -134,7 +141,7 @@ async def suggest(room: Room, event: client.Suggest) -> Accepted:
             return Suggesting(
                 service.agent,
                 conversation.persona,
-                turns_of(path[-LOOK_BACK:]),
+                Place.after(turns_of(path.messages), earlier=path.earlier),
                 decoding,
                 seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
                 max_history=service.agent.max_history,
@@ -143,17 +150,15 @@ async def suggest(room: Room, event: client.Suggest) -> Accepted:
             )
 
         suggesting = await service.in_thread(prepare)
-        task = _suggest(room, suggesting, path[-1].id if path else None)
+        task = _suggest(room, suggesting, path.leaf)
         room.suggesting = asyncio.create_task(task, name="convai-suggestions")
     return Accepted(request=event.request)
 
 
 async def _suggest(room: Room, suggesting: Suggesting, message: str | None) -> None:
     try:
-        for request in suggesting.requests():
-            async with room.service.stream(request) as events:
-                async for event in events:
-                    suggesting.take(event)
+        async for _ in Drawing(suggesting, room.service.stream).adraw():
+            pass
     except Busy:
         pass  # those that are there will do: whoever waits for a reply comes first
     except Exception as error:

@@ -14,7 +14,7 @@ from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.server.protocol import Limits
 
-MAX_MESSAGES: Final = 400
+MAX_MESSAGES: Final = 2_000
 MAX_STOPS: Final = 4
 MAX_TOP_LOGPROBS: Final = 20
 _ROLES: Final = {"user": USER, "assistant": AGENT}

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import convai
+from convai.conversation.conversation import Place
+from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply
 from convai.core.errors import ConvaiError, SettingsError
-from convai.engine import Finished, Stream, Token
+from convai.engine import Finished, Token
 from convai.server.access import address_of
 from convai.server.asgi import (
     CLOSE,
@@ -88,28 +90,29 @@ async def _admitted(service: Service, scope: Scope, receive: Receive) -> Complet
     return parse(body, service.agent, service.engine.config.slots, service.limits)
 
 
-async def _drawing(service: Service, request: CompletionRequest) -> Drawing:
+async def _drawing(service: Service, request: CompletionRequest) -> Completion:
     """The reply, asked of the engine. Raises Busy, SettingsError."""
 
-    def plan() -> Drawing:
+    def plan() -> Completion:
         seed = request.decoding.seed
         reply = Reply(
             service.agent,
             request.persona,
-            request.turns,
+            Place.after(request.turns),
             request.decoding,
             seed=secrets.randbits(32) if seed is None else seed,
             max_history=service.agent.max_history,
             alternatives=request.top_logprobs,
+            hooks=service.hooks,
         )
-        return Drawing(service, request, reply)
+        return Completion(service, request, reply)
 
     drawing = await service.in_thread(plan)
     drawing.start()
     return drawing
 
 
-async def _answer(drawing: Drawing, receive: Receive, send: Send) -> None:
+async def _answer(drawing: Completion, receive: Receive, send: Send) -> None:
     """Draw and send, for as long as the client is there."""
     watch = asyncio.create_task(_watch(drawing, receive), name="convai-rest-client")
     outcome: Outcome = "failed"
@@ -127,13 +130,13 @@ async def _answer(drawing: Drawing, receive: Receive, send: Send) -> None:
         drawing.service.metrics.replies.labels("rest", outcome).inc()
 
 
-async def _watch(drawing: Drawing, receive: Receive) -> None:
+async def _watch(drawing: Completion, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     drawing.leave()
 
 
-async def _send_whole(drawing: Drawing, send: Send) -> None:
+async def _send_whole(drawing: Completion, send: Send) -> None:
     try:
         async for _ in drawing.pieces():
             pass
@@ -143,7 +146,7 @@ async def _send_whole(drawing: Drawing, send: Send) -> None:
         await answer_json(send, drawing.completion())
 
 
-async def _send_events(drawing: Drawing, send: Send) -> None:
+async def _send_events(drawing: Completion, send: Send) -> None:
     await begin(send, 200, "text/event-stream; charset=utf-8", [("x-accel-buffering", "no")])
 
     async def event(body: bytes, more: bool = True) -> None:
@@ -230,14 +233,13 @@ def _overlap(text: str, stop: str) -> int:
     return 0
 
 
-class Drawing:
+class Completion:
     """A completion in the making."""
 
     def __init__(self, service: Service, request: CompletionRequest, reply: Reply) -> None:
         self.service, self.request = service, request
         self.left = False
-        self._reply, self._requests = reply, reply.requests()
-        self._stream: Stream | None = None
+        self._reply, self._drawing = reply, Drawing(reply, service.stream)
         self._begun = time.monotonic()
         self._id = f"chatcmpl-{secrets.token_hex(12)}"
         self._created = int(time.time())
@@ -246,7 +248,7 @@ class Drawing:
 
     def start(self) -> None:
         """Ask the engine. Raises Busy."""
-        self._stream = self.service.stream(next(self._requests))
+        self._drawing.start()
 
     def leave(self) -> None:
         """The client is gone: stop computing."""
@@ -255,36 +257,27 @@ class Drawing:
 
     def close(self) -> None:
         """Stop computing."""
-        if self._stream is not None:
-            self._stream.close()
+        self._drawing.close()
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """What is to be told, as it comes. Raises the ConvaiError that broke the reply off."""
         pace = Pace(self.service.metrics, "rest", self._begun)
         told_as_drawn = self._reply.live or self.request.n > 1
-        while self._stream is not None and not self.left:
-            async for event in self._stream:
-                shown = self._reply.take(event)
-                if isinstance(shown, Token):
-                    self._drawn += 1
-                    pace.token(time.monotonic())
-                    if told_as_drawn and (piece := self._token(shown, event)) is not None:
-                        yield piece
-                elif self.request.n > 1:
-                    yield self._end(shown.candidate, shown)
-                if all(choice.reason for choice in self._choices):
-                    self.close()
-                    return
-            if self.left:
+        async for shown in self._drawing.adraw():
+            if isinstance(shown, Token):
+                self._drawn += 1
+                pace.token(time.monotonic())
+                if told_as_drawn and (piece := self._token(shown)) is not None:
+                    yield piece
+            elif self.request.n > 1:
+                yield self._end(shown.candidate, shown)
+            if all(choice.reason for choice in self._choices):
+                self.close()
                 return
-            request = next(self._requests, None)
-            if request is None:
-                break
-            self._stream = self.service.stream(request)
         if self.request.n == 1 and not self.left and self._reply.chosen is not None:
             yield self._end(0, self._reply.finished[self._reply.chosen])
 
-    def _token(self, shown: Token, event: object) -> Piece | None:
+    def _token(self, shown: Token) -> Piece | None:
         index = shown.candidate
         choice = self._choices[index]
         if choice.reason is not None:

@@ -91,7 +91,7 @@ def decoding_of(conversation: Conversation, own: DecodingConfig) -> DecodingConf
         return own
 
 
-def details_of(reply: Reply, max_history: int | None) -> dict[str, Any]:
+def details_of(reply: Reply) -> dict[str, Any]:
     """What is kept beside a reply, for `inspect`: its settings, its tokens, what it was chosen from.
 
     The seed is the conversation's: as a setting it gives this reply again.
@@ -101,7 +101,7 @@ def details_of(reply: Reply, max_history: int | None) -> dict[str, Any]:
     tokens = [token for token in reply.tokens if token.candidate == candidate]
     details: dict[str, Any] = {
         "settings": {**asdict(reply.request.config), "seed": reply.seed},
-        "max_history": max_history,
+        "max_history": reply.max_history,
         "ids": [token.id for token in tokens] if end is None or tokens else list(end.ids),
         "logprobs": [bounded(token.logprob, 0.0) for token in tokens],
     }
@@ -109,8 +109,10 @@ def details_of(reply: Reply, max_history: int | None) -> dict[str, Any]:
         details["alternatives"] = [
             [[text, bounded(logprob, 0.0)] for text, logprob in token.alternatives] for token in tokens
         ]
-    if reply.begun:
-        details["begun"] = reply.begun
+    if reply.place.begun:
+        details["begun"] = reply.place.begun
+    if reply.read:
+        details["read"] = {str(place): text for place, text in reply.read.items()}
     if end is not None:
         details["reason"] = end.reason
         details["logprob"] = bounded(end.logprob, 0.0)
@@ -150,6 +152,8 @@ class Drawn:
     decoding: DecodingConfig
     max_history: int | None
     begun: str
+    read: Mapping[int, str]
+    """Turns that the model read in other words, by their place before the reply (-1: the last)."""
 
 
 def drawn_of(details: Mapping[str, Any], own: DecodingConfig, vocabulary: int) -> Drawn | None:
@@ -170,6 +174,7 @@ def drawn_of(details: Mapping[str, Any], own: DecodingConfig, vocabulary: int) -
         if (reason := details.get("reason")) in ("stop", "length", "deadline"):
             end = Finished(0, ids, "", bounded(float(details["logprob"]), 0.0), 0.0, reason)
         decoding = laid_over(own, details["settings"])
-        return Drawn(ids, tokens, end, decoding, history, str(details.get("begun", "")))
+        read = {int(place): str(text) for place, text in details.get("read", {}).items()}
+        return Drawn(ids, tokens, end, decoding, history, str(details.get("begun", "")), read)
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError):
         return None

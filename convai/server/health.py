@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from convai.conversation.agent import Agent
+from convai.conversation.conversation import Place
 from convai.conversation.reply import prompt_input
 from convai.core.dialog import AGENT, Persona
 from convai.core.errors import ConvaiError
@@ -75,7 +76,7 @@ class Checker:
     async def _token(self) -> Health:
         config = DecodingConfig(max_length=1, temperature=0.0)
         try:
-            source = prompt_input(self._agent, Persona(), (), AGENT, max_history=None, max_length=1)
+            source = prompt_input(self._agent, Persona(), Place(), AGENT, max_history=None, max_length=1)
             async with asyncio.timeout(self._seconds):
                 async with self._engine.stream(EngineRequest(source.prompt, config)) as events:
                     ends = [event async for event in events if isinstance(event, Finished)]

@@ -7,13 +7,14 @@ then tells the room.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
 
+from convai.conversation.conversation import Place, answered_by_another, check_goes_on
+from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply, check_persona
-from convai.core.dialog import AGENT, USER, Turn
+from convai.core.dialog import USER, Turn
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
@@ -24,12 +25,9 @@ from convai.server.protocol.answers import Accepted
 from convai.server.protocol.changes import DecodingSet, PersonaSet, TitleSet
 from convai.server.room import Room
 from convai.server.service import Service
-from convai.server.writing import Plan, Writing
-from convai.store import Conflict, Conversation, Receipt, Said
+from convai.server.writing import Writing
+from convai.store import Branch, Conversation, Receipt, Said
 from convai.store import Message as Kept
-
-_MOST_SIBLINGS: Final = 16
-"""Replies beside a new one that it is kept from repeating."""
 
 
 class Refused(ConvaiError):
@@ -38,11 +36,11 @@ class Refused(ConvaiError):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was there before somebody spoke: the branch that is shown, and the turns up to what they say."""
+    """What was there before somebody spoke: the branch that is shown, and where the reply to them stands."""
 
     conversation: Conversation
-    shown: list[Kept]
-    turns: list[Turn]
+    shown: Branch
+    place: Place
 
 
 async def send(room: Room, event: client.Send, address: str) -> Accepted:
@@ -51,11 +49,10 @@ async def send(room: Room, event: client.Send, address: str) -> Accepted:
 
     def look() -> _Seen:
         conversation, shown = room.latest()
-        return _Seen(conversation, shown, [*turns_of(shown), Turn(USER, event.text)])
+        return _Seen(conversation, shown, _answering(shown, event.text))
 
     def commit(seen: _Seen) -> Said:
-        leaf = seen.shown[-1].id if seen.shown else None
-        after = event.after if event.after is not None else leaf
+        after = event.after if event.after is not None else seen.shown.leaf
         return store.say(owner, room.id, event.text, after=after, request=event.request)
 
     async with room.lock:
@@ -67,20 +64,20 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
     service = room.service
     store, owner = service.store, room.owner
     async with room.lock:
-        before, _ = await room.branch()
-        until, _ = await room.branch(event.message)
-        *above, old = until
+        before = await room.branch()
+        until = await room.branch(event.message)
+        old = until.messages[-1]
 
         def commit() -> Receipt:
             return store.edit(owner, room.id, event.message, event.text, request=event.request)
 
         if old.speaker == USER:
-            turns = [*turns_of(above), Turn(USER, event.text)]
+            place = _answering(until.above(), event.text)
             return await _say(
                 room,
                 event.request,
                 address,
-                lambda: _Seen(store.load(owner, room.id), before, turns),
+                lambda: _Seen(store.load(owner, room.id), before, place),
                 lambda _: Said(receipt=commit()),
             )
         receipt = await service.in_store(commit)
@@ -92,40 +89,40 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
 async def regenerate(room: Room, event: client.Regenerate, address: str) -> Accepted:
     """Another reply beside the old one, or the first one to a user's message."""
     async with room.lock:
-        before, _ = await room.branch()
-        if event.message is None and not before:
+        before = await room.branch()
+        if event.message is None and not before.messages:
             raise Refused("there is no reply to draw again; say something first")
-        until, _ = await room.branch(event.message)
-        store, target = room.service.store, until[-1]
+        until = await room.branch(event.message)
+        store, target = room.service.store, until.messages[-1]
 
         def commit() -> Receipt:
             return store.regenerate(room.owner, room.id, target.id, request=event.request)
 
-        above = until if target.speaker == USER else until[:-1]
-        rejected = [] if target.speaker == USER else await _siblings(room, target)
-        receipt = await _begin(
-            room, event.request, address, before, above, commit, rejected=rejected, attempt=len(rejected)
-        )
+        parent = answered_by_another(target)
+        above = until if parent == target.id else until.above()
+        drawn = await room.service.in_thread(store.replies, room.owner, room.id, parent)
+        place = _after(above).beside(drawn.texts, drawn.attempts)
+        receipt = await _begin(room, event.request, address, before, above, place, commit)
         return Accepted(request=event.request, again=receipt.again)
 
 
 async def go_on(room: Room, event: client.Continue, address: str) -> Accepted:
     """A reply that was stopped, or cut, is gone on with."""
     async with room.lock:
-        before, _ = await room.branch()
-        if event.message is None and not before:
+        before = await room.branch()
+        if event.message is None and not before.messages:
             raise Refused("there is no reply to go on with; say something first")
-        until, _ = await room.branch(event.message)
-        store, target = room.service.store, until[-1]
-        if target.speaker != AGENT:
-            raise Conflict("only a reply can be gone on with")
+        until = await room.branch(event.message)
+        store, target = room.service.store, until.messages[-1]
+        check_goes_on(target, followed=False)  # the store knows whether it is
 
         def commit() -> Receipt:
             return store.continue_reply(room.owner, room.id, target.id, request=event.request)
 
-        receipt = await _begin(
-            room, event.request, address, before, until[:-1], commit, begun=target.text, attempt=target.index
-        )
+        drawn = await room.service.in_thread(store.replies, room.owner, room.id, target.parent, before=target)
+        above = until.above()
+        place = _after(above).onward(target.text, drawn.attempts)
+        receipt = await _begin(room, event.request, address, before, above, place, commit)
         return Accepted(request=event.request, again=receipt.again)
 
 
@@ -210,7 +207,7 @@ async def set_title(room: Room, event: client.SetTitle) -> Accepted:
 
 async def _move(room: Room, request: str, do: Callable[[], Receipt]) -> Accepted:
     async with room.lock:
-        before, _ = await room.branch()
+        before = await room.branch()
         receipt = await room.service.in_store(do)
         if not receipt.again:
             room.stop_suggesting()
@@ -218,9 +215,19 @@ async def _move(room: Room, request: str, do: Callable[[], Receipt]) -> Accepted
     return Accepted(request=request, again=receipt.again)
 
 
-async def _tell(room: Room, before: list[Kept]) -> None:
-    after, _ = await room.branch()
-    room.tell_path(before, after)
+async def _tell(room: Room, before: Branch) -> None:
+    after = await room.branch()
+    room.tell_path(before.messages, after.messages)
+
+
+def _after(above: Branch) -> Place:
+    """Where the reply to what was said last stands."""
+    return Place.after(turns_of(above.messages), earlier=above.earlier)
+
+
+def _answering(above: Branch, text: str) -> Place:
+    """Where the reply to `text` stands, which the user says now."""
+    return Place.after([*turns_of(above.messages), Turn(USER, text)], earlier=above.earlier)
 
 
 async def _say(
@@ -233,13 +240,13 @@ async def _say(
     """Commit what the user says, and begin the reply to it; all that waits for the disk in one go."""
     service = room.service
 
-    def begin() -> tuple[_Seen, Plan, Said]:
+    def begin() -> tuple[_Seen, Drawing[Reply], Said]:
         seen = look()
-        plan = _plan(room, seen.turns, seen.conversation)
+        drawing = _asked(room, seen.place, seen.conversation)
         try:
-            return seen, plan, commit(seen)
+            return seen, drawing, commit(seen)
         except BaseException:
-            plan.drop()
+            drawing.close()
             raise
 
     if room.writing is not None:  # a request that was done is answered again; another one is a conflict
@@ -249,21 +256,21 @@ async def _say(
         service.check_open()
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
-        seen, plan, said = await service.in_store(begin)
-        undo_all.callback(plan.drop)
+        seen, drawing, said = await service.planned(begin)
+        undo_all.callback(drawing.close)
         receipt, draft = said.receipt, said.draft
-        after = [*seen.shown, said.message] if said.message is not None else (await room.branch())[0]
+        after = seen.shown.then(said.message) if said.message is not None else await room.branch()
         if receipt.again:
-            plan.drop()
-            if not after or after[-1].id != receipt.message:
+            drawing.close()
+            if after.leaf != receipt.message:
                 return Accepted(request=request, message=receipt.message, again=True)
             # it was done, but the server ended, or everybody left, before there was a reply
-            plan = await service.in_store(_plan, room, turns_of(after))
-            undo_all.callback(plan.drop)
+            drawing = await service.planned(_asked, room, _after(after))
+            undo_all.callback(drawing.close)
         if draft is None:
             draft = await service.in_store(_draft, room, service.store.begin_reply)
         undo_all.pop_all()
-        _start(room, Writing(room, plan, draft, request, release), seen.shown, after)
+        _start(room, Writing(room, drawing, draft, request, release), seen.shown, after)
     return Accepted(request=request, message=receipt.message, again=receipt.again)
 
 
@@ -271,15 +278,12 @@ async def _begin(
     room: Room,
     request: str,
     address: str,
-    before: list[Kept],
-    above: list[Kept],
+    before: Branch,
+    above: Branch,
+    place: Place,
     commit: Callable[[], Receipt],
-    *,
-    rejected: Sequence[str] = (),
-    attempt: int = 0,
-    begun: str = "",
 ) -> Receipt:
-    """Begin a reply behind `above`; `commit` makes its draft."""
+    """Begin a reply at `place`, which is behind `above`; `commit` makes its draft."""
     service = room.service
     if room.writing is not None:
         return await service.in_store(commit)
@@ -287,26 +291,24 @@ async def _begin(
         service.check_open()
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
-        plan = await service.in_store(
-            _plan, room, turns_of(above), rejected=rejected, attempt=attempt, begun=begun
-        )
-        undo_all.callback(plan.drop)
+        drawing = await service.planned(_asked, room, place)
+        undo_all.callback(drawing.close)
         receipt = await service.in_store(commit)
         if receipt.again:
             return receipt
         draft = await service.in_store(service.store.message, room.owner, room.id, receipt.message)
         undo_all.pop_all()
         # the reply may be on another branch than the one that is shown
-        elsewhere = bool(above) and above[-1].id not in {kept.id for kept in before}
-        _start(room, Writing(room, plan, draft, request, release), before, above if elsewhere else before)
+        elsewhere = above.leaf is not None and above.leaf not in {kept.id for kept in before.messages}
+        _start(room, Writing(room, drawing, draft, request, release), before, above if elsewhere else before)
     return receipt
 
 
-def _start(room: Room, writing: Writing, before: list[Kept], after: list[Kept]) -> None:
+def _start(room: Room, writing: Writing, before: Branch, after: Branch) -> None:
     """Tell of the branch and of the reply, in one go: the answer to the request is sent before them."""
     room.stop_suggesting()
     room.goes_on(after)
-    room.tell_path(before, after)
+    room.tell_path(before.messages, after.messages)
     room.writing = writing
     writing.start()
 
@@ -317,16 +319,8 @@ def _draft(room: Room, begin: Callable[[str, str], Receipt]) -> Kept:
     return room.service.store.message(room.owner, room.id, receipt.message)
 
 
-def _plan(
-    room: Room,
-    turns: Sequence[Turn],
-    conversation: Conversation | None = None,
-    *,
-    rejected: Sequence[str] = (),
-    attempt: int = 0,
-    begun: str = "",
-) -> Plan:
-    """The reply after `turns`, asked of the engine already. Raises Busy, SettingsError.
+def _asked(room: Room, place: Place, conversation: Conversation | None = None) -> Drawing[Reply]:
+    """The reply at `place`, asked of the engine already. Raises Busy, SettingsError.
 
     Waits for the disk, where `conversation` is not given.
     """
@@ -336,37 +330,17 @@ def _plan(
     reply = Reply(
         service.agent,
         now.persona,
-        turns,
+        place,
         decoding,
         seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
         max_history=service.agent.max_history,
-        rejected=rejected,
-        attempt=attempt,
-        begun=begun,
         alternatives=room.alternatives,
+        hooks=service.hooks,
     )
-    requests = reply.requests()
+    drawing = Drawing(reply, service.stream)
     try:
-        stream = service.stream(next(requests))
+        drawing.start()
     except Busy as error:
         service.metrics.rejected.labels(error.reason).inc()
         raise
-    return Plan(reply, requests, stream, service.agent.max_history)
-
-
-async def _siblings(room: Room, reply: Kept) -> list[str]:
-    """The texts of a reply and of those beside it, its latest siblings."""
-
-    def collect() -> list[str]:
-        store, newest = room.service.store, reply
-        found: list[str] = []
-        while newest.next is not None and newest.index < reply.index + _MOST_SIBLINGS:
-            newest = store.message(room.owner, room.id, newest.next)
-        one: Kept | None = newest
-        while one is not None and len(found) < _MOST_SIBLINGS:
-            if one.speaker == AGENT:
-                found.append(one.text)
-            one = store.message(room.owner, room.id, one.previous) if one.previous else None
-        return found[::-1]
-
-    return await room.service.in_thread(collect)
+    return drawing

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
+from convai.conversation.conversation import LOOK_BACK
 from convai.core.dialog import Turn
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
 from convai.server.drafts import Drafts
@@ -17,11 +18,9 @@ from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Marks
 from convai.server.protocol.values import Message, Resume
 from convai.server.service import Service
 from convai.server.writing import Writing
-from convai.store import Conversation, NotFound
+from convai.store import Branch, Conversation, NotFound
 from convai.store import Message as Kept
 
-LOOK_BACK: Final = 400
-"""Messages of a branch that are read at most, from its end."""
 IN_VIEW: Final = 50
 """Messages from the end of a branch that every reader has; changes farther back are told by a `state`."""
 KEPT: Final = 120.0
@@ -59,7 +58,7 @@ class Room:
         self.left = time.monotonic()
         """When it was made, or the last reader left."""
         self._links: tuple[str, dict[str, Any]] | None = None
-        self._path: list[Kept] | None = None
+        self._path: Branch | None = None
         self._readers: set[Reader] = set()
 
     # -- readers -----------------------------------------------------------------------------------
@@ -133,25 +132,26 @@ class Room:
 
     # -- the state ---------------------------------------------------------------------------------
 
-    async def branch(self, until: str | None = None) -> tuple[list[Kept], int]:
-        """The current branch, or that up to `until`, and how many messages come before it."""
+    async def branch(self, until: str | None = None) -> Branch:
+        """The current branch, or that up to `until`: its end, and all that a reply depends on."""
         call = self.service.store.branch
-        return await self.service.in_thread(call, self.owner, self.id, until=until, limit=LOOK_BACK)
+        return await self.service.in_thread(call, self.owner, self.id, until=until, limit=LOOK_BACK + 1)
 
-    def latest(self) -> tuple[Conversation, list[Kept]]:
+    def latest(self) -> tuple[Conversation, Branch]:
         """The conversation and its current branch, whose messages may lack their details and neighbours.
 
         Waits for the disk. The branch is read anew only where its end is not the one that `goes_on` told of.
         """
         store, known = self.service.store, self._path
         conversation = store.load(self.owner, self.id)
-        if known is not None and conversation.leaf == (known[-1].id if known else None):
+        if known is not None and conversation.leaf == known.leaf:
             return conversation, known
-        return conversation, store.branch(self.owner, self.id, limit=LOOK_BACK)[0]
+        return conversation, store.branch(self.owner, self.id, limit=LOOK_BACK)
 
-    def goes_on(self, path: list[Kept]) -> None:
+    def goes_on(self, path: Branch) -> None:
         """Remember the branch up to what is said now, or was written last."""
-        self._path = [replace(kept, details={}) if kept.details else kept for kept in path[-LOOK_BACK:]]
+        last = [replace(kept, details={}) if kept.details else kept for kept in path.messages[-LOOK_BACK:]]
+        self._path = Branch(last, path.earlier + len(path.messages) - len(last))
 
     def written(self, reply: Kept | None) -> None:
         """Nothing is being written any more; `reply` is in the store.
@@ -162,8 +162,8 @@ class Room:
         if reply is None:
             return
         path = self._path
-        if path is not None and reply.parent == (path[-1].id if path else None):
-            self.goes_on([*path, reply])
+        if path is not None and reply.parent == path.leaf:
+            self.goes_on(path.then(reply))
         else:
             self._path = None
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 from convai.conversation.agent import Agent
+from convai.conversation.hooks import NO_HOOKS, Hooks
 from convai.core.settings import DecodingConfig, ServerConfig
 from convai.engine import Engine, Overloaded, Stream
 from convai.engine import Request as EngineRequest
@@ -46,12 +47,15 @@ class Service:
         *,
         read_mood: ReadMood | None = None,
         read_coref: ReadCoref | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """`engine` has been started; `read_mood` and `read_coref` read along (see `convai.server.marks`).
+        """`engine` has been started; `read_mood` and `read_coref` read along (see `convai.server.marks`);
+        `hooks` lean on every reply, of the socket and of REST.
 
         Raises SettingsError for tokens or an address that will not do.
         """
         self.agent, self.engine, self.store, self.config = agent, engine, store, config
+        self.hooks = hooks
         self.access = Access(config)
         self.limits = Limits()
         self.limiter = Limiter(config)
@@ -80,6 +84,13 @@ class Service:
         if self.store.database.sqlite:
             return await self._clerk.do(do, *args, **kwargs)
         return await self.in_thread(do, *args, **kwargs)
+
+    async def planned(self, do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """`in_store` for what begins a reply: where its history is read in other words first, which may take
+        its time, others' writing does not wait for that.
+        """
+        call = self.in_store if self.hooks.history is None else self.in_thread
+        return await call(do, *args, **kwargs)
 
     def stream(self, request: EngineRequest) -> Stream:
         """The engine's stream. Raises Busy where its queue is full."""

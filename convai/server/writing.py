@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal, Protocol
 
+from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply
 from convai.core.errors import ConvaiError
-from convai.engine import Request, Stream, Token
+from convai.engine import Token
 from convai.server.convert import bounded, details_of, message_of
 from convai.server.drafts import Drafts
 from convai.server.limiter import Busy
@@ -31,20 +32,6 @@ _OUTCOMES: Final[dict[By | None, Outcome]] = {
     "left": "left",
     "shutdown": "shutdown",
 }
-
-
-@dataclass(slots=True)
-class Plan:
-    """A reply that the engine has begun to compute, before anything of it is in the store."""
-
-    reply: Reply
-    requests: Iterator[Request]
-    stream: Stream
-    max_history: int | None
-
-    def drop(self) -> None:
-        """Nobody wants it after all."""
-        self.stream.close()
 
 
 class Listener(Protocol):
@@ -70,10 +57,11 @@ class Writing:
     """The reply `message` of a room, from its first token to its place in the store."""
 
     def __init__(
-        self, room: Listener, plan: Plan, draft: Kept, request: str, release: Callable[[], None]
+        self, room: Listener, drawing: Drawing[Reply], draft: Kept, request: str, release: Callable[[], None]
     ) -> None:
+        """`drawing` has been started; `release` is called at its end."""
         self.room = room
-        self._plan, self._draft, self._request, self._release = plan, draft, request, release
+        self._drawing, self._draft, self._request, self._release = drawing, draft, request, release
         self.settled = False
         """Whether it has come to its end, and belongs into the store as it is then."""
         self._by: By | None = None
@@ -92,13 +80,13 @@ class Writing:
 
     def message(self) -> Message:
         """The reply as far as it has been shown."""
-        text = self._plan.reply.shown if self._plan.reply.live else ""
+        text = self._drawing.work.shown if self._drawing.work.live else ""
         shown = replace(message_of(self._draft, request=self._request), candidates=(), chosen=None)
         return replace(shown, text=text, status="streaming")
 
     def draft(self) -> Draft:
         """The reply as far as it is to be saved."""
-        shown = self._plan.reply.shown
+        shown = self._drawing.work.shown
         return Draft(owner=self.room.owner, conversation=self.room.id, message=self.id, text=shown)
 
     def start(self) -> None:
@@ -110,7 +98,7 @@ class Writing:
         """Stop the computation now; returns when what was shown is in the store. May be called twice."""
         if self._by is None:
             self._by = by
-            self._plan.stream.close()
+            self._drawing.close()
         if self._task is not None:
             await asyncio.shield(self._task)
 
@@ -122,7 +110,7 @@ class Writing:
         with ExitStack() as held:
             held.enter_context(self.room.service.work())
             held.callback(self._release)
-            held.callback(self._plan.drop)
+            held.callback(self._drawing.close)
             try:
                 await self._draw()
                 outcome = _OUTCOMES[self._by]
@@ -143,26 +131,14 @@ class Writing:
         metrics.replies.labels("socket", outcome).inc()
 
     async def _draw(self) -> None:
-        plan, reply = self._plan, self._plan.reply
         pace = Pace(self.room.service.metrics, "socket", self._clock())
-        drafts = self.room.drafts
-        while self._by is None:
-            async for event in plan.stream:
-                shown = reply.take(event)
-                if isinstance(shown, Token):
-                    now = self._clock()
-                    pace.token(now)
-                    if reply.live:
-                        self.room.emit(self._token(shown))
-                        drafts.changed(self)
-                if self._by is not None:
-                    return
-            if self._by is not None:
-                return
-            request = next(plan.requests, None)
-            if request is None:
-                return
-            plan.stream = self.room.service.stream(request)
+        drafts, live = self.room.drafts, self._drawing.work.live
+        async for event in self._drawing.adraw():
+            if isinstance(event, Token):
+                pace.token(self._clock())
+                if live:
+                    self.room.emit(self._token(event))
+                    drafts.changed(self)
 
     def _token(self, token: Token) -> TokenDrawn:
         return TokenDrawn(
@@ -174,7 +150,7 @@ class Writing:
 
     async def _settle(self, failure: Exception | None, outcome: Outcome) -> Outcome:
         """Put the reply's end into the store, then tell the room."""
-        room, reply = self.room, self._plan.reply
+        room, reply = self.room, self._drawing.work
         self.settled = True
         store, call = room.service.store, room.service.in_store
         whole = failure is None and self._by is None and reply.chosen is not None
@@ -190,7 +166,7 @@ class Writing:
                 self.id,
                 text,
                 status="complete" if end is not None else "interrupted",
-                details={**details_of(reply, self._plan.max_history), "request": self._request},
+                details={**details_of(reply), "request": self._request},
             )
             kept = message_of(row, request=self._request)
         else:

@@ -6,13 +6,15 @@ them `queries` (reading), `records` (what comes out), `database` (opening, trans
 """
 
 from convai.store.errors import Conflict, NotFound, StoreError
-from convai.store.records import Conversation, Draft, Message, Page, Receipt, Said, Summary
+from convai.store.records import Branch, Conversation, Draft, Drawn, Message, Page, Receipt, Said, Summary
 from convai.store.store import Store
 
 __all__ = [
+    "Branch",
     "Conflict",
     "Conversation",
     "Draft",
+    "Drawn",
     "Message",
     "NotFound",
     "Page",

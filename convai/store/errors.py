@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from convai.conversation.conversation import Conflict
 from convai.core.errors import ConvaiError
+
+__all__ = ["Conflict", "NotFound", "StoreError"]
 
 
 class StoreError(ConvaiError):
@@ -11,7 +14,3 @@ class StoreError(ConvaiError):
 
 class NotFound(StoreError):
     """There is no such conversation or message, or it is somebody else's: the two look the same."""
-
-
-class Conflict(StoreError):
-    """The conversation has moved on, or is not in the state that the operation needs."""

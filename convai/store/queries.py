@@ -24,9 +24,9 @@ from sqlalchemy import (
     select,
 )
 
-from convai.core.dialog import Persona
+from convai.core.dialog import AGENT, Persona
 from convai.store.errors import NotFound
-from convai.store.records import INTERRUPTED, STREAMING, Conversation, Message
+from convai.store.records import INTERRUPTED, STREAMING, Conversation, Drawn, Message
 from convai.store.tables import conversations, messages, personas
 
 IDENT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -172,19 +172,37 @@ def branch_length(connection: Connection, conversation: str, leaf: str | None) -
     return connection.execute(select(func.count()).select_from(up)).scalar_one()
 
 
-def newest_below(connection: Connection, conversation: str, id: str, writer: str) -> str:
-    """The newest message among `id` and all that follow it: the end of a branch."""
+def links(connection: Connection, conversation: str, writer: str) -> list[tuple[str, str | None]]:
+    """Every message and its parent, oldest first."""
     rows = connection.execute(
         select(messages.c.id, messages.c.parent)
         .where(messages.c.conversation == conversation, shown(writer))
         .order_by(messages.c.number)
     )
-    newest, below = id, {id}
-    for child, parent in rows:  # parents come before their children
-        if parent in below:
-            below.add(child)
-            newest = child
-    return newest
+    return [(row.id, row.parent) for row in rows]
+
+
+def replies(
+    connection: Connection,
+    conversation: str,
+    parent: str | None,
+    writer: str,
+    before: int | None,
+    latest: int,
+) -> Drawn:
+    """The agent's messages behind `parent` (only those with a number below `before`)."""
+    wanted = and_(
+        messages.c.conversation == conversation,
+        messages.c.parent.is_(None) if parent is None else messages.c.parent == parent,
+        messages.c.speaker == AGENT,
+        shown(writer),
+        *([] if before is None else [messages.c.number < before]),
+    )
+    count = connection.execute(select(func.count()).select_from(messages).where(wanted)).scalar_one()
+    texts = connection.execute(
+        select(messages.c.text).where(wanted).order_by(messages.c.number.desc()).limit(latest)
+    ).scalars()
+    return Drawn(count, [*texts][::-1])
 
 
 def tree(connection: Connection, conversation: str, writer: str) -> list[Message]:

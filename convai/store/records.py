@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from convai.core.dialog import Persona
 
@@ -37,6 +37,33 @@ class Message:
     siblings: int = 1
     previous: str | None = None
     next: str | None = None
+
+
+class Branch(NamedTuple):
+    """Messages that follow one another, and how many `earlier` ones come before the first of them."""
+
+    messages: list[Message]
+    earlier: int = 0
+
+    @property
+    def leaf(self) -> str | None:
+        """The last message's id."""
+        return self.messages[-1].id if self.messages else None
+
+    def then(self, message: Message) -> Branch:
+        """The branch with one more message."""
+        return Branch([*self.messages, message], self.earlier)
+
+    def above(self) -> Branch:
+        """The branch without its last message."""
+        return Branch(self.messages[:-1], self.earlier)
+
+
+class Drawn(NamedTuple):
+    """Replies to one message: how many were drawn, and the texts of the latest, oldest first."""
+
+    attempts: int
+    texts: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

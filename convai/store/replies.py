@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, exists, func, select, update
 
-from convai.core.dialog import AGENT, USER, check_text
+from convai.conversation.conversation import answered_by_another, check_answerable, check_goes_on
+from convai.core.dialog import AGENT, check_text
 from convai.store import queries
 from convai.store.base import Base, as_json, latest, now
 from convai.store.errors import Conflict
@@ -85,9 +86,7 @@ class Replies(Base):
         def do(connection: Connection) -> Receipt:
             row = self._idle(connection, owner, conversation)
             if row.leaf is not None:
-                last = queries.message_row(connection, row.id, row.leaf, self.writer)
-                if last.speaker == AGENT:
-                    raise Conflict("the last message is a reply; draw it again, or say something")
+                check_answerable(queries.message_row(connection, row.id, row.leaf, self.writer))
             return self._begun(connection, row, row.leaf, request)
 
         return self._once(owner, request, do)
@@ -103,7 +102,7 @@ class Replies(Base):
             if id is None:
                 raise Conflict("there is no reply to draw again; say something first")
             old = queries.message_row(connection, row.id, id, self.writer)
-            return self._begun(connection, row, old.id if old.speaker == USER else old.parent, request)
+            return self._begun(connection, row, answered_by_another(old), request)
 
         return self._once(owner, request, do)
 
@@ -121,13 +120,10 @@ class Replies(Base):
             if id is None:
                 raise Conflict("there is no reply to go on with; say something first")
             old = queries.message_row(connection, row.id, id, self.writer)
-            if old.speaker != AGENT:
-                raise Conflict("only a reply can be gone on with")
             follows = select(func.count()).where(
                 messages.c.conversation == row.id, messages.c.parent == old.id
             )
-            if connection.execute(follows).scalar_one():
-                raise Conflict("something was said after this reply; draw another one instead")
+            check_goes_on(old, followed=bool(connection.execute(follows).scalar_one()))
             writing = {"of_message": old.id, "status": STREAMING, "writer": self.writer}
             connection.execute(CHANGE_MESSAGE, writing)
             self._change(connection, row.id, leaf=old.id)

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, delete, func, insert, literal, select
 
+from convai.conversation.conversation import MOST_REJECTED
 from convai.core.dialog import USER, Persona, check_text
 from convai.core.safe_text import one_line
 from convai.store import listing, queries, transfer
 from convai.store.base import as_json, latest, new_id, now
 from convai.store.errors import StoreError
-from convai.store.records import Conversation, Message, Page, Receipt
+from convai.store.records import Branch, Conversation, Drawn, Message, Page, Receipt
 from convai.store.tables import conversations, messages, personas
 from convai.store.turns import OPENING, Turns
 
@@ -52,7 +53,7 @@ class Store(Turns):
 
     def branch(
         self, owner: str, conversation: str, *, until: str | None = None, limit: int | None = None
-    ) -> tuple[list[Message], int]:
+    ) -> Branch:
         """The current branch (or that up to the message `until`), and how many earlier ones it has.
 
         With `limit` only that many of its last messages. Raises NotFound.
@@ -66,7 +67,22 @@ class Store(Turns):
             earlier = 0
             if path and path[0].parent is not None:
                 earlier = queries.branch_length(connection, row.id, path[0].parent)
-            return path, earlier
+            return Branch(path, earlier)
+
+    def replies(
+        self,
+        owner: str,
+        conversation: str,
+        parent: str | None,
+        *,
+        before: Message | None = None,
+        latest: int = MOST_REJECTED,
+    ) -> Drawn:
+        """The replies to `parent` (those that came `before` one of them), and the `latest` texts."""
+        with self.database.read() as connection:
+            id = queries.owned(connection, owner, conversation).id
+            number = None if before is None else before.number
+            return queries.replies(connection, id, parent, self.writer, number, latest)
 
     def message(self, owner: str, conversation: str, message: str) -> Message:
         """One message. Raises NotFound."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
+from convai.conversation.conversation import last_said, newest_below
 from convai.core.dialog import USER, check_text
 from convai.store import queries
 from convai.store.base import as_json
@@ -142,11 +143,9 @@ class Turns(Replies):
         def do(connection: Connection) -> Receipt:
             row = self._idle(connection, owner, conversation)
             path = queries.branch(connection, row.id, row.leaf, self.writer)
-            said = [message for message in path if message.speaker == USER]
-            if not said:
-                raise Conflict("there is nothing to take back")
-            self._change(connection, row.id, leaf=said[-1].parent)
-            return Receipt(conversation=row.id, message=said[-1].parent)
+            said = last_said(path)
+            self._change(connection, row.id, leaf=said.parent)
+            return Receipt(conversation=row.id, message=said.parent)
 
         return self._once(owner, request, do)
 
@@ -156,7 +155,7 @@ class Turns(Replies):
         def do(connection: Connection) -> Receipt:
             row = self._idle(connection, owner, conversation)
             chosen = queries.message_row(connection, row.id, message, self.writer)
-            leaf = queries.newest_below(connection, row.id, chosen.id, self.writer)
+            leaf = newest_below(queries.links(connection, row.id, self.writer), chosen.id)
             self._change(connection, row.id, leaf=leaf)
             return Receipt(conversation=row.id, message=leaf)
 

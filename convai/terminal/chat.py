@@ -7,9 +7,9 @@ from contextlib import closing
 from typing import Final, Protocol
 
 import convai
+from convai.conversation.conversation import ReplyTurn
 from convai.conversation.links import LinkReader
 from convai.conversation.mood import MoodReader
-from convai.conversation.saved import ReplyTurn
 from convai.conversation.session import Session
 from convai.core.dialog import AGENT
 from convai.core.errors import ConvaiError

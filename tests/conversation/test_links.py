@@ -13,6 +13,7 @@ from convai.conversation.session import Session
 from convai.core.dialog import USER, Turn
 from convai.core.errors import CheckpointError, ConvaiError
 from convai.coref.chat import Linked
+from convai.terminal import slash
 from convai.terminal.chat import Chat
 from convai.terminal.screen import Screen
 from convai.text.personas import PersonaDeck
@@ -45,7 +46,7 @@ def chat(links: LinkReader | None, *lines: str) -> str:
     out = io.StringIO()
     session = Session(tiny_agent(), ScriptedEngine("hi you", "bye"))  # type: ignore[arg-type]
     session.on_turn = links
-    talk = Chat(session, PersonaDeck((), 0), Screen(out), None, None, links)  # type: ignore[arg-type]
+    talk = Chat(session, PersonaDeck((), 0), Screen(out), None, slash.execute, None, links)  # type: ignore[arg-type]
     for line in lines:
         talk.handle(line)
     if links is not None:

@@ -15,6 +15,7 @@ from convai.conversation.session import Session
 from convai.core.dialog import AGENT, USER, Turn
 from convai.core.errors import CheckpointError, ConvaiError, SettingsError
 from convai.emotion.classifier import EmotionClassifier
+from convai.terminal import slash
 from convai.terminal.chat import Chat
 from convai.terminal.screen import Screen
 from convai.text.personas import PersonaDeck
@@ -135,7 +136,7 @@ def test_a_preference_for_a_mood() -> None:
 
 def chat(talk: Session, reader: MoodReader | None, *lines: str) -> str:
     out = io.StringIO()
-    terminal = Chat(talk, PersonaDeck(), Screen(out, width=80), _NoKeyboard(), reader)
+    terminal = Chat(talk, PersonaDeck(), Screen(out, width=80), _NoKeyboard(), slash.execute, reader)
     for line in lines:
         terminal.handle(line)
     return out.getvalue()

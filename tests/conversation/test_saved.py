@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.conversation.saved import ChatSettings, ReplyTurn, load_conversation, save_conversation
+from convai.conversation.conversation import ReplyTurn
+from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line

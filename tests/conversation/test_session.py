@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from convai.conversation.agent import Agent
-from convai.conversation.saved import ReplyTurn
+from convai.conversation.conversation import ReplyTurn
 from convai.conversation.session import SILENCE, Session, reply_seed
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import ConvaiError, DataError, SettingsError

@@ -199,7 +199,7 @@ def test_each_reply_is_what_a_fresh_engine_gives_for_its_request(agent: Agent) -
     windows = list(reply_windows(encoded, max_history=1, n_positions=160))
     expected = []
     for number, window in enumerate(windows):
-        decoding = replace(FAST, seed=module.reply_seed(7, number))
+        decoding = replace(FAST, seed=module.numbered_seed(7, number))
         request = reply_request(agent, encoded[window.dialog], window, decoding)
         expected.append(agent.engine().best(request).ids)
     assert [reply.ids for reply in drawn(agent, DIALOGS, seed=7, most=1)] == expected

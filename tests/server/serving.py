@@ -67,7 +67,7 @@ class Running:
 def serving(
     folder: Path,
     agent: Agent | None = None,
-    engine: EngineConfig | None = None,
+    engine: EngineConfig | Engine | None = None,
     read_mood: ReadMood | None = None,
     read_coref: ReadCoref | None = None,
     **config: Any,
@@ -76,7 +76,9 @@ def serving(
     agent = agent or tiny_agent()
     settings = ServerConfig(port=0, **{"drain": 0.0, **config})
     store = Store(folder / "conversations.db")
-    with listen(settings) as listening, agent.engine(engine or EngineConfig(prefix_mib=8)).start() as running:
+    if engine is None or isinstance(engine, EngineConfig):
+        engine = agent.engine(engine or EngineConfig(prefix_mib=8)).start()
+    with listen(settings) as listening, engine as running:
         app = App(Service(agent, running, store, settings, read_mood=read_mood, read_coref=read_coref))
         server = Server(app)
         thread = threading.Thread(target=server.run, args=([listening],), name="server")

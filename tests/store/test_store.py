@@ -187,6 +187,7 @@ def test_one_owner_never_reaches_anothers(store: Store) -> None:
     whole: list[Callable[[], object]] = [
         lambda: store.branch(BOB, chat.id),
         lambda: store.tree(BOB, chat.id),
+        lambda: store.replies(BOB, chat.id, user),
         lambda: store.personas(BOB, chat.id),
         lambda: store.append_user(BOB, chat.id, "x"),
         lambda: store.append_reply(BOB, chat.id, "x"),

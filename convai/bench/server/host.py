@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +22,8 @@ import torch
 
 from convai.bench.server.stub import StubEngine
 from convai.conversation.agent import Agent, load_agent
+from convai.conversation.conversation import Place
+from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import ConvaiError
@@ -184,14 +186,17 @@ async def _talk(
         for turn in range(10_000):
             turns.append(Turn(USER, lines[(number * 7 + turn) % len(lines)]))
             reply = Reply(
-                agent, persona, turns, agent.decoding, seed=seed + number, max_history=agent.max_history
+                agent,
+                persona,
+                Place.after(turns),
+                agent.decoding,
+                seed=seed + number,
+                max_history=agent.max_history,
             )
-            for request in reply.requests():
-                async with service.stream(request) as events:
-                    async for event in events:
-                        reply.take(event)
-                        if isinstance(event, Token) and loop.time() >= end:
-                            return
+            with closing(Drawing(reply, service.stream)) as drawing:
+                async for event in drawing.adraw():
+                    if isinstance(event, Token) and loop.time() >= end:
+                        return
             assert reply.chosen is not None
             turns.append(Turn(AGENT, reply.finished[reply.chosen].text))
 

@@ -1,0 +1,132 @@
+"""A conversation is the same at every door: terminal, socket, REST and self-chat give the same replies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from convai.conversation.agent import Agent
+from convai.conversation.session import Session
+from convai.core.dialog import USER, Dialog, Persona
+from convai.core.settings import EngineConfig
+from convai.engine import Engine
+from convai.evaluation.evaluate import numbered_seed
+from convai.evaluation.self_chat import self_chats
+from tests.chatting import DigestEngine, ended, tiny_agent
+from tests.server.serving import PATIENCE, Running, serving
+
+PERSONAS = [Persona(("i am a nurse.", "i have two dogs.")), Persona(("i ski.",))]
+RUN = 5
+SEED = numbered_seed(RUN, 0)
+EXACT = EngineConfig(precision="float32", prefix_mib=8)
+
+
+class Doors:
+    """One agent, and an engine for each door that says the same."""
+
+    def __init__(self, agent: Agent, made_up: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.agent, self.folder = agent, folder
+        self._made_up = made_up
+        if made_up:
+            monkeypatch.setattr(Agent, "exact_engine", lambda agent, autocast: self.engine())
+
+    def engine(self) -> Any:
+        return DigestEngine(self.agent) if self._made_up else self.agent.engine(EXACT)
+
+    def self_chat(self, turns: int) -> Dialog:
+        """The model in both chairs."""
+        history = self.agent.max_history
+        (chat,) = self_chats(self.agent, PERSONAS, 1, turns=turns, seed=RUN, max_history=history)
+        return chat.dialog
+
+    def terminal(self, persona: Persona) -> Session:
+        decoding = replace(self.agent.decoding, seed=SEED)
+        return Session(self.agent, self.engine(), persona, decoding=decoding)
+
+    def serving(self) -> Any:
+        engine = self.engine()
+        return serving(self.folder, self.agent, engine if self._made_up else engine.start(), rate=1_000_000)
+
+
+@pytest.fixture(params=["made up", "model"])
+def doors(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doors:
+    return Doors(tiny_agent(max_length=8), request.param == "made up", tmp_path, monkeypatch)
+
+
+def rest(server: Running, dialog: Dialog, reply: int) -> str:
+    """What REST says in the place of a turn of the dialogue."""
+    said = [("user" if turn.speaker == USER else "assistant", turn.text) for turn in dialog.turns[:reply]]
+    system = ("system", "\n".join(dialog.persona.sentences))
+    body = {
+        "model": "tiny",
+        "messages": [{"role": role, "content": text} for role, text in (system, *said)],
+        "seed": SEED,
+    }
+    answer = httpx2.post(f"{server.url}/v1/chat/completions", json=body, timeout=PATIENCE)
+    return answer.json()["choices"][0]["message"]["content"]  # type: ignore[no-any-return]
+
+
+def test_the_same_seed_gives_the_same_conversation_at_every_door(doors: Doors) -> None:
+    """500 turns that self-chat made up, 20 redraws, and what is said after them (fewer with a model)."""
+    turns, redraws = (250, 20) if isinstance(doors.engine(), DigestEngine) else (3, 5)
+    dialog = doors.self_chat(turns)
+    texts = [turn.text for turn in dialog.turns]
+    said, replies = texts[::2], texts[1::2]
+
+    session = doors.terminal(dialog.persona)
+    assert [session.answer(text) for text in said] == replies
+    again = [ended(session.regenerate()).text for _ in range(redraws)]
+    assert len(set(again)) > redraws / 2, "the doors are held against something"
+    after = session.answer("and then?")
+
+    with doors.serving() as server, server.chat() as chat:
+        chat.ready()
+        chat.new(persona={"sentences": list(dialog.persona.sentences)}, settings={"seed": SEED})
+        assert [chat.say(text) for text in said] == replies
+        drawn = []
+        for _ in range(redraws):
+            chat.done("regenerate")
+            drawn.append(chat.reply().text)
+        assert drawn == again
+        assert chat.say("and then?") == after
+        for place in sorted({1, 3, len(texts) // 2 | 1, len(texts) - 1}):
+            assert rest(server, dialog, place) == texts[place]
+
+
+def test_undo_and_another_message_stand_at_the_same_place(doors: Doors) -> None:
+    session = doors.terminal(PERSONAS[0])
+    first = [session.answer("hi"), session.answer("how are you?")]
+    session.undo()
+    second = session.answer("who are you?")
+    with doors.serving() as server, server.chat() as chat:
+        chat.ready()
+        chat.new(persona={"sentences": list(PERSONAS[0].sentences)}, settings={"seed": SEED})
+        assert [chat.say("hi"), chat.say("how are you?")] == first
+        chat.done("undo")
+        assert chat.say("who are you?") == second
+
+
+def test_another_reply_to_a_message_that_has_one_is_another(doors: Doors) -> None:
+    """Asked for by the user's message, and not by the reply."""
+    with doors.serving() as server, server.chat() as chat:
+        chat.ready()
+        chat.new(persona={"sentences": list(PERSONAS[0].sentences)}, settings={"seed": SEED})
+        first = chat.say("hi")
+        chat.done("regenerate", message=chat.view.messages[0].id)
+        second = chat.reply().text
+    session = doors.terminal(PERSONAS[0])
+    assert session.answer("hi") == first
+    assert ended(session.regenerate()).text == second != first
+
+
+def test_an_engine_of_digests_tells_requests_apart() -> None:
+    agent = tiny_agent()
+    session = Session(agent, DigestEngine(agent), PERSONAS[0])  # type: ignore[arg-type]
+    other = Session(agent, DigestEngine(agent), PERSONAS[1])  # type: ignore[arg-type]
+    assert not isinstance(session.engine, Engine)
+    session.decoding = other.decoding = replace(agent.decoding, seed=SEED)
+    assert session.answer("hi") != other.answer("hi")
