@@ -13,7 +13,7 @@ import ignite.distributed as idist
 import torch
 
 from convai import __version__
-from convai.conversation.agent import SETTINGS, Agent, model_folder, read_settings, training_config
+from convai.conversation.agent import DEFAULT_HISTORY, Agent, model_folder, read_settings, training_config
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.core.settings import DecodingConfig, TrainConfig
 from convai.evaluation.metrics import hits_at_k, perplexity
@@ -21,6 +21,7 @@ from convai.evaluation.scoring import reply_windows, score_windows
 from convai.model import adapters as lora
 from convai.model.checkpoint import load_config, load_model, read_json
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base
 from convai.model.shape import Shape
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer
@@ -72,6 +73,7 @@ def new_run(
         start = dataclasses.replace(start, tokenizer=teacher.folder)  # one vocabulary for both
     with memory_mends(config):
         model, tokenizer, settings = build(files, start, config)
+    base = reference_of(start, config, model)
     positions = [m.config.n_positions for m in (model, teacher.model if teacher else model)]
     values: dict[str, Any] = {
         "row_tokens": min(config.row_tokens, *positions),
@@ -81,7 +83,7 @@ def new_run(
     distiller = teacher.distiller(model, tokenizer, config) if teacher is not None else None
     prepared = prepare(files, tokenizer, config, cache=cache)
     folder = RunFolder(out)
-    trainer = make_trainer(model, tokenizer, settings, prepared, config, folder, distiller)
+    trainer = make_trainer(model, tokenizer, settings, prepared, config, folder, distiller, base)
     barrier()  # everybody has looked whether the folder is free
     if is_first():
         folder.start(
@@ -130,14 +132,15 @@ def resume_run(out: Path, *, cache: Path | None = None) -> None:
     last = checkpoints[-1]
     state = folder.load_state(last)
     torch.manual_seed(config.seed)
-    model = load_model(last)
+    model = load_base(last) if is_adapter(last) else load_model(last)
     tokenizer = Tokenizer.load(last)
     model = prepared_for_training(model, config)
     if config.lora_rank:
-        lora.load_adapter(model, last / lora.ADAPTER)
+        lora.load_adapter(model, last if is_adapter(last) else last / lora.ADAPTER, config)
     distiller = teacher.distiller(model, tokenizer, config) if teacher is not None else None
     prepared = prepare(files, tokenizer, config, cache=cache)
-    trainer = make_trainer(model, tokenizer, settings, prepared, config, folder, distiller)
+    base = BaseReference.read(last) if is_adapter(last) else None
+    trainer = make_trainer(model, tokenizer, settings, prepared, config, folder, distiller, base)
     if state["step"] >= trainer.total_steps:
         raise TrainingError(
             f"{out}: the run is finished ({state['step']} steps); start a new one with --model {out}"
@@ -196,7 +199,13 @@ def build(
         fresh.init_weights(positions="sinusoid")
         return prepared_for_training(fresh, config), tokenizer, {}
     folder = local_folder(start.model)
-    model = load_model(folder)
+    adapted = is_adapter(folder)
+    if adapted and not config.lora_rank:
+        raise TrainingError(
+            f"{folder}: an adapter goes on learning as one: add --lora-rank, or make a model of it first "
+            "(convai models merge)"
+        )
+    model = load_base(folder) if adapted else load_model(folder)
     tokenizer, added = Tokenizer.load_pretrained(folder)
     if tokenizer.vocab_size - added > model.config.vocab_size:
         raise CheckpointError(
@@ -214,9 +223,23 @@ def build(
             f"--last-blocks: {folder.name} does not know the control tokens yet, and its embeddings "
             "have to learn them; leave it out (--lora-rank learns them too)"
         )
-    if config.lora_rank:
+    if adapted:
+        lora.load_adapter(model, folder, config)
+    elif config.lora_rank:
         lora.adapt(model, config, fresh=range(tokenizer.vocab_size - added, tokenizer.vocab_size))
     return model, tokenizer, settings
+
+
+def reference_of(start: Start, config: TrainConfig, model: DoubleHeadsModel) -> BaseReference | None:
+    """What the run's adapters will be saved as belonging to; None where whole models are saved.
+
+    The rotary families' bases are large and stay where they are; OpenAI's GPTs are small, and a tuned one is
+    saved whole, with the adapter beside it.
+    """
+    if not config.lora_rank or not model.config.rotary:
+        return None
+    folder = local_folder(start.model)
+    return BaseReference.read(folder) if is_adapter(folder) else BaseReference.of(load_model(folder), folder)
 
 
 def local_folder(model: str | None) -> Path:
@@ -272,8 +295,12 @@ def make_trainer(
     config: TrainConfig,
     folder: RunFolder,
     distiller: Distiller | None = None,
+    base: BaseReference | None = None,
 ) -> Trainer:
-    """The trainer of a new or resumed run, with its way to save and to validate."""
+    """The trainer of a new or resumed run, with its way to save and to validate.
+
+    `base`: what the adapters of a run belong to, where they are saved without it.
+    """
     decoding = DecodingConfig(**settings.get("decoding", {}))
 
     def save(network: DoubleHeadsModel, path: Path) -> None:
@@ -282,6 +309,13 @@ def make_trainer(
             shipped.max_history = settings["max_history"]
         shipped.training = settings.get("training", {})
         shipped.save(path)
+
+    def save_adapter(network: DoubleHeadsModel, path: Path) -> None:
+        assert base is not None
+        lora.save_adapter(network, path)
+        shipped = Agent(network, tokenizer, decoding, settings.get("max_history", DEFAULT_HISTORY))
+        shipped.training = settings.get("training", {})
+        shipped.save_beside(path, base)
 
     def save_parts(network: DoubleHeadsModel, path: Path) -> None:
         lora.save_adapter(network, path / lora.ADAPTER)
@@ -295,6 +329,8 @@ def make_trainer(
     trainer = Trainer(model, prepared.source, config, folder, save, validate, distiller=distiller)
     if lora.is_adapted(model):
         trainer.save_model, trainer.ship = save_parts, save_sum
+        if base is not None:
+            trainer.save_model = trainer.ship = save_adapter
     return trainer
 
 

@@ -14,12 +14,12 @@ from convai.core.errors import CheckpointError, SettingsError
 from convai.core.settings import DecodingConfig, EngineConfig, TrainConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Engine
-from convai.model.checkpoint import load_config, load_model, read_json, save_model, write_json
+from convai.model.checkpoint import read_json, save_model, write_json
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.folder import BASE, SETTINGS, BaseReference, load_folder, shape_of
 from convai.text.prompt import KnownTexts
 from convai.text.tokenizer import Tokenizer
 
-SETTINGS: Final = "convai.json"
 DEFAULT_HISTORY: Final = 8
 """Exchanges of history in a chat, for a model that does not say."""
 
@@ -55,8 +55,17 @@ class Agent:
             f"{name}_token_id": getattr(self.tokenizer, f"{name}_id") for name in ("bos", "eos", "pad")
         }
         save_model(self.model, folder, dtype, control_ids=control_ids)
+        self.save_beside(folder)
+
+    def save_beside(self, folder: Path, base: BaseReference | None = None) -> None:
+        """Write what stands beside the weights, or beside an adapter of `base`: tokenizer and settings."""
         self.tokenizer.save(folder)
-        settings = {"decoding": dataclasses.asdict(self.decoding), "max_history": self.max_history}
+        settings: dict[str, Any] = {
+            "decoding": dataclasses.asdict(self.decoding),
+            "max_history": self.max_history,
+        }
+        if base is not None:
+            settings[BASE] = base.to_json()
         write_json(folder / SETTINGS, settings | ({"training": self.training} if self.training else {}))
 
 
@@ -79,7 +88,7 @@ def load_agent(model: str | Path | None = None) -> Agent:
     was never tuned for dialogue (its vocabulary lacks the five special tokens).
     """
     folder = model_folder(model)
-    config = load_config(folder)
+    config = shape_of(folder)
     tokenizer = Tokenizer.load(folder)
     if config.vocab_size < tokenizer.vocab_size:
         raise CheckpointError(
@@ -89,7 +98,7 @@ def load_agent(model: str | Path | None = None) -> Agent:
         )
     decoding, history = read_settings(folder)
     training = dict(_settings(folder).get("training", {}))
-    return Agent(load_model(folder), tokenizer, decoding, history, folder.name, training)
+    return Agent(load_folder(folder), tokenizer, decoding, history, folder.name, training)
 
 
 def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:

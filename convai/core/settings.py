@@ -186,6 +186,9 @@ class TrainConfig:
     """Dropout of what goes into an adapter."""
     lora_targets: Literal["all", "attention"] = "all"
     """Matrices with an adapter: all of the blocks', or those of their attention."""
+    frozen_precision: Literal["float32", "int8"] = "float32"
+    """What the weights below adapters are computed with: int8 is several times faster on processors with
+    VNNI, and near to what an int8 engine will compute."""
     max_norm: float = 1.0
     """Gradients are clipped to this norm."""
     dropout: float | None = None

@@ -1,13 +1,15 @@
 """LoRA through peft: small low-rank matrices learn beside frozen weights, and are added to them at the end.
 
-Hu et al. 2021 (arXiv 2106.09685). A checkpoint of such a run holds the unchanged model and, in ADAPTER, what
-learns; the finished folder holds the sum, an ordinary model, and the adapter too. The adapter's files are
-peft's own: on the same base `peft.PeftModel` reads them with stock transformers as well.
+Hu et al. 2021 (arXiv 2106.09685). What learns is kept in a folder of its own: peft's two files under
+transformers' names, so that on the same base `peft.PeftModel` reads them with stock transformers as well,
+and for the rotary families HEADS_FILE with what stock models lack (next-sentence heads, segment gate).
+The frozen weights may be computed with in 8 bits (`frozen`), which a processor does several times faster.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,8 @@ from convai.core.files import atomic_write
 from convai.core.settings import TrainConfig
 from convai.model.checkpoint import read_json, write_json
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.families import FAMILIES
+from convai.model.frozen import FrozenLinear
 from convai.model.gpt import Conv1D
 
 if TYPE_CHECKING:
@@ -30,14 +34,13 @@ ADAPTER: Final = "adapter"
 """Folder of the adapter, in a checkpoint and in the finished model's folder."""
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
+HEADS_FILE: Final = "heads.safetensors"
+"""Heads and segment gate, where the base is of a family whose stock models have none."""
 
 _NAME: Final = "default"
 _HEADS: Final = ("multiple_choice_head", "match_head")
 _PREFIX: Final = "base_model.model."  # what PeftModel puts before every name
-_TARGETS: Final = {
-    "all": ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"],
-    "attention": ["attn.c_attn", "attn.c_proj"],
-}
+_GATE: Final = "transformer.segment_gate"
 
 
 def adapt(model: DoubleHeadsModel, config: TrainConfig, fresh: Sequence[int] = ()) -> None:
@@ -47,18 +50,32 @@ def adapt(model: DoubleHeadsModel, config: TrainConfig, fresh: Sequence[int] = (
     tokens that the model did not know. Raises SettingsError when peft is not installed.
     """
     peft = _peft()
+    parts = FAMILIES[model.config.family]
+    if config.frozen_precision == "int8":
+        freeze_in_int8(model, config)
     _inject(
         model,
         peft.LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             lora_dropout=config.lora_dropout,
-            target_modules=_TARGETS[config.lora_targets],
+            target_modules=list(parts.lora[config.lora_targets]),
             modules_to_save=[name for name in _HEADS if getattr(model, name) is not None],
             trainable_token_indices={"transformer.wte": list(fresh)} if fresh else None,
-            fan_in_fan_out=True,
+            fan_in_fan_out=not model.config.rotary,
         ),
     )
+
+
+def freeze_in_int8(model: DoubleHeadsModel, config: TrainConfig) -> None:
+    """Replace the layers that will get adapters by their 8-bit twins, in place."""
+    for name in FAMILIES[model.config.family].lora[config.lora_targets]:
+        part, _, leaf = name.partition(".")
+        for block in model.transformer.h:
+            parent = block.get_submodule(part)
+            layer = getattr(parent, leaf)
+            if not isinstance(layer, FrozenLinear):
+                setattr(parent, leaf, FrozenLinear.of(layer))
 
 
 def is_adapted(model: DoubleHeadsModel) -> bool:
@@ -71,39 +88,94 @@ def save_adapter(model: DoubleHeadsModel, folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False)
-    tensors = {_PREFIX + name: p.detach().cpu().contiguous() for name, p in state.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / WEIGHTS, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
+    state = {name: p.detach().cpu().contiguous() for name, p in state.items()}
     values: dict[str, Any] = model.peft_config[_NAME].to_dict()  # type: ignore[union-attr, index]
+    folder.mkdir(parents=True, exist_ok=True)
+    if model.config.rotary:
+        heads = {name: p for name, p in state.items() if name.startswith(_HEADS)}
+        heads[_GATE] = model.transformer.segment_gate.detach().cpu()
+        state = {_on_disk(name, model): p for name, p in state.items() if name not in heads}
+        values["modules_to_save"] = None
+        values["target_modules"] = [_stock_layer(name, model) for name in values["target_modules"]]
+        rows = values["trainable_token_indices"]
+        values["trainable_token_indices"] = rows and {"model.embed_tokens": rows["transformer.wte"]}
+        atomic_write(folder / HEADS_FILE, lambda part: save_file(heads, part, metadata={"format": "pt"}))
+    tensors = {_PREFIX + name: p for name, p in state.items()}
+    atomic_write(folder / WEIGHTS, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
     plain = {k: sorted(v) if isinstance(v, set) else v for k, v in values.items()}
     write_json(folder / CONFIG, plain | {"inference_mode": True})
 
 
-def load_adapter(model: DoubleHeadsModel, folder: Path) -> None:
+def load_adapter(model: DoubleHeadsModel, folder: Path, config: TrainConfig | None = None) -> None:
     """Give `model`, the base that an adapter was made for, the one in `folder`, ready to learn on.
 
-    Raises CheckpointError for a missing or damaged adapter, or one of another model.
+    `config`: of the run that goes on with it; its rank is to be the adapter's. Raises CheckpointError for a
+    missing or damaged adapter, or one of another model.
     """
     peft = _peft()
     values = read_json(folder / CONFIG)
-    try:
-        state = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS}: damaged or missing ({error}); copy it again") from None
+    if config is not None and config.lora_rank != values.get("r"):
+        raise SettingsError(
+            f"lora_rank={config.lora_rank}: the adapter in {folder} has rank {values.get('r')}; give that one"
+        )
+    if config is not None and config.frozen_precision == "int8":
+        freeze_in_int8(model, config)
+    state = {name.removeprefix(_PREFIX): p for name, p in _tensors(folder / WEIGHTS).items()}
+    if model.config.rotary:
+        heads = _tensors(folder / HEADS_FILE)
+        gate = heads.pop(_GATE, None)
+        state = {_from_disk(name, model): p for name, p in state.items()} | heads
+        ours = {_stock_layer(n, model): n for n in FAMILIES[model.config.family].lora["all"]}
+        values["target_modules"] = [ours.get(name, name) for name in values.get("target_modules") or ()]
+        values["modules_to_save"] = [name for name in _HEADS if getattr(model, name) is not None]
+        rows = values.get("trainable_token_indices")
+        values["trainable_token_indices"] = rows and {"transformer.wte": rows.get("model.embed_tokens")}
     try:
         _inject(model, peft.LoraConfig(**values | {"inference_mode": False}))
-        own = {name.removeprefix(_PREFIX): p for name, p in state.items()}
-        result = peft.set_peft_model_state_dict(model, own, adapter_name=_NAME)
+        result = peft.set_peft_model_state_dict(model, state, adapter_name=_NAME)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{folder}: no adapter for this model ({reason}); give the model that it was trained on"
         ) from None
     known = set(peft.get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False))
-    if result.unexpected_keys or known != set(own):
+    if result.unexpected_keys or known != set(state) or (model.config.rotary and gate is None):
         raise CheckpointError(
             f"{folder}: the adapter has other layers than the model; give the model that it was trained on"
         )
+    if model.config.rotary and gate is not None:
+        with torch.no_grad():
+            model.transformer.segment_gate.copy_(gate)
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged or missing ({error}); copy it again") from None
+
+
+def _stock_layer(name: str, model: DoubleHeadsModel) -> str:
+    """What stock transformers calls our layer `name` of a block."""
+    return FAMILIES[model.config.family].inner.get(name, name)
+
+
+_LAYER: Final = re.compile(r"transformer\.h\.(\d+)\.(.+?)\.(lora_.+)")
+
+
+def _on_disk(name: str, model: DoubleHeadsModel) -> str:
+    """The adapter's tensor `name` as peft would call it on the stock model."""
+    if found := _LAYER.fullmatch(name):
+        return f"{FAMILIES[model.config.family].block}.{found[1]}.{_stock_layer(found[2], model)}.{found[3]}"
+    return name.replace("transformer.wte", "model.embed_tokens")
+
+
+def _from_disk(name: str, model: DoubleHeadsModel) -> str:
+    family = FAMILIES[model.config.family]
+    stock = {theirs: ours for ours, theirs in family.inner.items()}
+    if found := re.fullmatch(re.escape(family.block) + r"\.(\d+)\.(.+?)\.(lora_.+)", name):
+        return f"transformer.h.{found[1]}.{stock.get(found[2], found[2])}.{found[3]}"
+    return name.replace("model.embed_tokens", "transformer.wte")
 
 
 def merged(model: DoubleHeadsModel) -> DoubleHeadsModel:
@@ -127,15 +199,27 @@ def _plain(model: DoubleHeadsModel, *, add: bool) -> DoubleHeadsModel:
             if add:
                 own = module.unload_and_optionally_merge_module(True, safe_merge=False, adapter_names=None)
         elif isinstance(module, LoraLayer):
-            if add:
-                module.merge()
             own = module.get_base_layer()
+            if isinstance(own, FrozenLinear):
+                own = own.thawed()
+                if add:
+                    with torch.no_grad():
+                        product = _matrix(module.lora_B) @ _matrix(module.lora_A)
+                        own.weight += product * module.scaling[_NAME]
+            elif add:
+                module.merge()
         else:
             continue
         parent, _, leaf = name.rpartition(".")
         setattr(plain.get_submodule(parent), leaf, own)
     del plain.peft_config
     return plain.requires_grad_(True)
+
+
+def _matrix(adapters: torch.nn.ModuleDict) -> torch.Tensor:
+    weight = adapters[_NAME].weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
 
 
 def _inject(model: DoubleHeadsModel, settings: LoraConfig) -> None:
@@ -150,8 +234,17 @@ def _inject(model: DoubleHeadsModel, settings: LoraConfig) -> None:
             n_in, n_out = module.weight.shape
             return n_in, n_out
 
-    settings._register_custom_module({Conv1D: AdaptedConv1D})
+    class AdaptedFrozen(Linear):  # type: ignore[misc, unused-ignore]
+        """peft's adapter of a frozen 8-bit layer."""
+
+        def _get_in_out_features(self, module: torch.nn.Module) -> tuple[int, int]:
+            assert isinstance(module, FrozenLinear)
+            return module.in_features, module.out_features
+
+    settings._register_custom_module({Conv1D: AdaptedConv1D, FrozenLinear: AdaptedFrozen})
     inject_adapter_in_model(settings, model, _NAME)
+    if model.config.rotary:
+        model.transformer.segment_gate.requires_grad_(True)
 
 
 def _peft() -> Any:

@@ -15,8 +15,11 @@ from convai.core.settings import TrainConfig
 from convai.model import adapters as lora
 from convai.model.checkpoint import load_model, save_model
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.families import FAMILIES as FAMILY_PARTS
+from convai.model.frozen import FrozenLinear, quantise_rows
+from convai.model.shape import Shape
 from convai.training.optim import Optimizers
-from tests.tiny import FAMILIES, WORDS, inputs, tiny_model
+from tests.tiny import FAMILIES, WORDS, inputs, randomize, tiny_model
 
 CONFIG = TrainConfig(lora_rank=4, lora_alpha=8.0)
 FRESH = (WORDS + 2, WORDS + 3)
@@ -132,7 +135,7 @@ def test_only_adapters_head_and_new_rows_learn(optimizer: Any) -> None:
         optimizers.zero_grad()
     before, after = tiny_model().state_dict(), lora.merged(model).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    matrices = {f"transformer.h.{i}.{t}.weight" for i in range(2) for t in lora._TARGETS["all"]}
+    matrices = {f"transformer.h.{i}.{t}.weight" for i in range(2) for t in FAMILY_PARTS["gpt2"].lora["all"]}
     head = {"multiple_choice_head.summary.weight", "multiple_choice_head.summary.bias"}
     assert changed == matrices | head | {"transformer.wte.weight"}
     rows = (before["transformer.wte.weight"] != after["transformer.wte.weight"]).any(1)
@@ -183,3 +186,125 @@ def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(SettingsError, match=r"pip install 'convai\[lora\]'"):
         lora.adapt(tiny_model(), CONFIG)
+
+
+# -- rotary families: an adapter of its own, perhaps on 8-bit weights
+
+
+def small_llama(seed: int = 0) -> DoubleHeadsModel:
+    shape = Shape(
+        family="llama",
+        vocab_size=WORDS + 5,
+        n_positions=64,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_kv_head=2,
+        n_inner=48,
+    )
+    model = DoubleHeadsModel(shape.without_dropout())
+    randomize(model, seed)
+    with torch.no_grad():
+        model.transformer.segment_gate.zero_()
+    return model.eval()
+
+
+def taught_llama(config: TrainConfig) -> DoubleHeadsModel:
+    model = small_llama()
+    torch.manual_seed(0)
+    lora.adapt(model, config)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.1 * torch.randn_like(p))
+    return model
+
+
+INT8 = TrainConfig(lora_rank=4, lora_alpha=8.0, frozen_precision="int8")
+
+
+@pytest.mark.parametrize("config", [CONFIG, INT8])
+def test_heads_and_gate_learn_beside_a_rotary_familys_adapters(config: TrainConfig) -> None:
+    model = small_llama()
+    lora.adapt(model, config)
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+    layers = FAMILY_PARTS["llama"].lora["all"]
+    wanted = {
+        f"transformer.h.{i}.{n}.lora_{x}.default.weight" for i in range(2) for n in layers for x in "AB"
+    }
+    heads = {f"multiple_choice_head.modules_to_save.default.summary.{x}" for x in ("weight", "bias")}
+    assert learning == wanted | heads | {"transformer.segment_gate"}
+    (model.lm_logits(model(*inputs())).logsumexp(-1).mean()).backward()
+    assert model.transformer.segment_gate.grad is not None
+
+
+@pytest.mark.parametrize("config", [CONFIG, INT8])
+def test_a_rotary_familys_adapter_is_read_back_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
+    model = taught_llama(config)
+    lora.save_adapter(model, tmp_path)
+    again = small_llama()
+    lora.load_adapter(again, tmp_path, config)
+    for (name, p), (other, q) in zip(model.named_parameters(), again.named_parameters(), strict=True):
+        assert (name, p.requires_grad) == (other, q.requires_grad)
+        assert torch.equal(p, q), name
+    assert torch.equal(outputs(model)[0], outputs(again)[0])
+
+
+def test_the_sum_of_a_rotary_base_and_its_adapter_says_the_same() -> None:
+    model = taught_llama(CONFIG)
+    for one, other in zip(outputs(model), outputs(lora.merged(model)), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_stock_transformers_reads_a_rotary_familys_adapter(tmp_path: Path) -> None:
+    import peft
+    from transformers import LlamaForCausalLM
+
+    model = taught_llama(CONFIG)
+    with torch.no_grad():
+        model.transformer.segment_gate.zero_()  # what stock models do not have
+    save_model(small_llama(), tmp_path / "base")
+    lora.save_adapter(model, tmp_path / "adapter")
+    base = LlamaForCausalLM.from_pretrained(tmp_path / "base")
+    theirs = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    ids = torch.randint(0, WORDS, (2, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ours = model.eval().lm_logits(model(ids, torch.arange(9).expand(2, 9)))
+        torch.testing.assert_close(ours, theirs(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_another_rank_is_refused(tmp_path: Path) -> None:
+    lora.save_adapter(taught_llama(CONFIG), tmp_path)
+    with pytest.raises(SettingsError, match="has rank 4"):
+        lora.load_adapter(small_llama(), tmp_path, TrainConfig(lora_rank=8))
+
+
+def test_frozen_layers_are_near_the_float_ones_and_so_are_their_gradients() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(96, 64)
+    frozen = FrozenLinear.of(layer)
+    x = torch.randn(5, 7, 96)
+    one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    weights = torch.randn(5, 7, 64)
+    exact, rounded = layer(one), frozen(other)
+    (exact * weights).sum().backward()
+    (rounded * weights).sum().backward()
+    exact, rounded = exact.detach(), rounded.detach()
+    assert float((exact - rounded).norm() / exact.norm()) < 0.02
+    assert one.grad is not None
+    assert other.grad is not None
+    assert float((one.grad - other.grad).norm() / one.grad.norm()) < 0.02
+    assert all(not p.requires_grad for p in frozen.parameters())
+    thawed = frozen.thawed()
+    assert float((thawed.weight - layer.weight).detach().norm() / layer.weight.detach().norm()) < 0.01
+    assert thawed.bias is not None
+    assert torch.equal(thawed.bias, layer.bias)
+
+
+def test_rows_are_quantised_each_by_its_own_largest_number() -> None:
+    x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0], [1e-3, 2e-3, -2e-3]])
+    rows, scale = quantise_rows(x)
+    assert rows.dtype is torch.int8
+    assert rows.tolist() == [[64, -127, 32], [0, 0, 0], [64, 127, -127]]
+    torch.testing.assert_close(rows.float() * scale[:, None], x, atol=2.0 / 254, rtol=0)

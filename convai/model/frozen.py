@@ -1,0 +1,75 @@
+"""Frozen linear layers in 8 bits, for adapters that learn beside them (LoRA on an int8 base).
+
+A frozen weight needs no gradient, so all that training computes with it are two products, y = x Wᵀ forward
+and dx = dy W backward, and both may run in int8 where the processor multiplies that several times as fast as
+float32. Weights have a scale for each output, activations and gradients one for each row, found anew every
+time: Dettmers et al. 2022 (arXiv 2208.07339, §2, vector-wise quantisation) without its outlier columns, for
+both directions as in Wortsman et al. 2023 (arXiv 2304.13013, "SwitchBack", §2.2). What learns stays float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convai.model.gpt import Conv1D
+
+
+class FrozenLinear(nn.Module):
+    """y = x Wᵀ + b with a constant W `[out, in]`, kept as int8 with a scale for each output."""
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        """`weight` `[out, in]`, `bias` `[out]`, in float32."""
+        super().__init__()
+        quantised, scale = quantise_rows(weight.detach())
+        self.register_buffer("weight", quantised)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self.out_features, self.in_features = weight.shape
+
+    @classmethod
+    def of(cls, layer: nn.Linear | Conv1D) -> FrozenLinear:
+        """The 8-bit twin of a linear layer."""
+        weight = layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
+        return cls(weight, layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., in) -> (..., out)
+        y: Tensor = _Product.apply(x.reshape(-1, self.in_features), self.weight, self.scale)  # type: ignore[no-untyped-call]
+        if self.bias is not None:
+            y = y + self.bias
+        return y.view(*x.shape[:-1], self.out_features)
+
+    def thawed(self) -> nn.Linear:
+        """A float32 layer with the weights that this one computes with."""
+        layer = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None)
+        with torch.no_grad():
+            layer.weight.copy_(self.weight.float() * self.scale[:, None])
+            if self.bias is not None:
+                layer.bias.copy_(self.bias)
+        return layer
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, scale)
+        rows, row_scale = quantise_rows(x.float())
+        return torch._int_mm(rows, weight.t()).float().mul_(row_scale[:, None]).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        weight, scale = ctx.saved_tensors
+        rows, row_scale = quantise_rows(gradients[0] * scale)
+        return torch._int_mm(rows, weight).float().mul_(row_scale[:, None]), None, None
+
+
+def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 `[M, K]` and float32 scales `[M]` whose product is near the rows of `x` `[M, K]`."""
+    scale = x.abs().amax(1).clamp_(min=1e-30).div_(127)
+    return (x / scale[:, None]).round_().to(torch.int8), scale
