@@ -1,4 +1,4 @@
-"""`convai data`: check, convert, count, compare and download corpora."""
+"""`convai data`: check, convert, count, compare, compose and download corpora."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-HELP: Final = "check, convert, count, compare and download dialogues"
+from convai.core.errors import SettingsError
+
+HELP: Final = "check, convert, count, compare, compose and download dialogues"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--held-out", nargs="+", type=Path, required=True, metavar="FILE", help="file or folder"
     )
 
+    compose = commands.add_parser(
+        "compose", help="make dialogues in which a persona is asked about, and what was told is asked back"
+    )
+    compose.add_argument("out", type=Path, metavar="OUT", help="file, as jsonl; .gz and .xz are compressed")
+    compose.add_argument(
+        "--dialogs", type=int, default=1000, metavar="N", help="how many (default: %(default)s)"
+    )
+    compose.add_argument("--seed", type=int, default=0, help="what they follow from (default: %(default)s)")
+
     download = commands.add_parser(
         "download", help="fetch PERSONA-CHAT (or another file); goes on where it stopped"
     )
@@ -72,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         "convert": _convert,
         "stats": _stats,
         "overlap": _overlap,
+        "compose": _compose,
         "download": _download,
         "formats": _formats,
     }[args.data_command](args)
@@ -116,6 +128,19 @@ def _overlap(args: argparse.Namespace) -> int:
         print(one)
     print(f"{len(found):,} training dialogues overlap with the held-out files")
     return 1 if found else 0
+
+
+def _compose(args: argparse.Namespace) -> int:
+    from convai.core import resources
+    from convai.text.compose.dialogues import Composer
+    from convai.text.corpora.reading import write
+
+    if args.dialogs < 1:
+        raise SettingsError(f"--dialogs={args.dialogs}: use 1 or more")
+    composer = Composer(resources.data_dir() / "compose")
+    count = write(args.out, composer.dialogs(args.dialogs, args.seed), "jsonl")
+    print(f"{args.out}: {count:,} dialogues")
+    return 0
 
 
 def _download(args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from convai.commands import data
-from convai.core.errors import DataError
+from convai.core.errors import DataError, SettingsError
 from convai.text.corpora import read, write
 
 FORMATS = Path(__file__).parents[2] / "data" / "formats"
@@ -129,3 +129,13 @@ def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
             run(*arguments)
         assert left.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+def test_compose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "made.jsonl"
+    assert run("compose", out, "--dialogs", 3, "--seed", 5) == 0
+    assert f"{out}: 3 dialogues" in capsys.readouterr().out
+    assert len(read(out)) == 3
+    assert run("check", out) == 0
+    with pytest.raises(SettingsError, match="use 1 or more"):
+        run("compose", out, "--dialogs", 0)

@@ -1,0 +1,1 @@
+"""Dialogues made for the purpose: personas asked about, and what the partner told asked back."""

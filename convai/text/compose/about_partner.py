@@ -1,0 +1,276 @@
+"""Exchanges about the partner: what is told, what is asked back, put right, or was never told."""
+
+from __future__ import annotations
+
+import re
+
+from convai.text.compose.forms import fields, fill, listed, sentences
+from convai.text.compose.people import Fact, known
+from convai.text.compose.person import to_you
+from convai.text.compose.questions import answers_of_the_told, pair, recall_question
+from convai.text.compose.scene import ASKED_BACK, Exchange, Question, Scene, Told
+
+
+def tell(scene: Scene, slot: str | None = None) -> Exchange | None:
+    """The partner tells something, and the agent takes notice."""
+    if slot is None:
+        slots = [*ASKED_BACK, "plan", "lost", "dislike", "allergy", "past", "habit", "subject"]
+        slots = [s for s in slots if s not in scene.told and s not in scene.partner.lacks]
+        if not slots:
+            return None
+        slot = scene.rng.choice(slots[:8] if scene.rng.random() < 0.5 else slots)
+    told = scene.learn(slot)
+    if told is None:
+        return None
+    said = scene.statement("tell", told.clause)
+    own = scene.agent.facts.get(slot)
+    if own is not None and scene.rng.random() < 0.4:
+        said += " " + scene.form("and you")
+        clause = scene.rng.choice(scene.world.clauses(own))
+        scene.said_about.add(slot)
+        react = scene.form("react") + " " if scene.rng.random() < 0.6 else ""
+        return sentences(said), sentences(f"{react}{clause}.")
+    return sentences(said), scene.ack(told)
+
+
+def tell_free(scene: Scene) -> Exchange | None:
+    """The partner tells a fact in its own words."""
+    if len(scene.partner.free) > 1:
+        return None
+    free = scene.world.add_free(scene.rng, scene.partner)
+    if free is None:
+        return None
+    scene.free_told[free.clause] = scene.number
+    reply = scene.rng.choice((scene.form("react"), scene.form("free react"), scene.form("free react")))
+    return scene.statement("tell", free.clause), scene.then_ask(reply, "")
+
+
+def recall(scene: Scene) -> Exchange | None:
+    """The partner asks back what was told, the longer ago the likelier."""
+    told = _some_told(scene)
+    if told is None:
+        return None
+    question = recall_question(scene, told)
+    if question is None:
+        return None
+    said = scene.wrapped("remember", question, swap=True)
+    clause = to_you(scene.rng.choice(question.answers))
+    part = "recalled.do" if re.match(r"Do you\b", said) and scene.rng.random() < 0.5 else "recalled"
+    return said, scene.recalled(part, clause)
+
+
+def recall_free(scene: Scene) -> Exchange | None:
+    """The partner asks back what was told in its own words."""
+    able = [f for f in scene.partner.free if scene.free_told.get(f.clause, 99) < scene.number]
+    pairs = [(q, a) for f in able for q, a in f.questions if f"back {q}" not in scene.used]
+    pairs = [
+        (q, a)
+        for q, a in pairs
+        if not re.match(r"(Shall|Would|Why|Can you|Could)", q) and not re.search(r"\b(I|with you|new)\b", q)
+    ]
+    if not pairs:
+        return None
+    direct, answers = scene.rng.choice(pairs)
+    scene.used.add(f"back {direct}")
+    said = scene.wrapped("remember", Question(direct, "", []), swap=True)
+    answer = to_you(scene.rng.choice(answers_of_the_told(list(answers))))
+    if re.match(r"(yes|no|not|none|never)\b", answer):
+        return said, sentences(answer + ".")
+    return said, scene.recalled("recalled", answer)
+
+
+def recall_check(scene: Scene, true: bool) -> Exchange | None:
+    """A yes/no question about what was told, right or wrong."""
+    told = _some_told(scene)
+    if told is None or told.fact.slot in ("plan", "lost", "past", "habit"):
+        return None
+    asked = told.fact if true else scene.world.other(scene.rng, told.fact)
+    lines = [
+        line
+        for line in scene.world.lines(told.fact, "check")
+        if not re.search("Did you say|right[?]|n't you[?]", line)
+    ]
+    if not lines:
+        return None
+    direct = fill(scene.fresh(lines).split(" => ")[0], asked.values)
+    said = scene.wrapped("remember", Question(direct, "", []), swap=True)
+    clause = to_you(scene.rng.choice(scene.world.clauses(told.fact)))
+    return said, scene.recalled("recalled.yes" if true else "recalled.no", clause)
+
+
+def untold(scene: Scene) -> Exchange | None:
+    """The partner asks for something that was never told; the agent says so."""
+    slots = [
+        s for s in ASKED_BACK if s not in scene.told and s not in scene.partner.lacks and s != "language"
+    ]
+    if not slots:
+        return None
+    slot = scene.rng.choice(slots[:9])
+    drawn = scene.world.fact(scene.rng, slot)
+    fact = Fact(slot, {k: v for k, v in drawn.values.items() if k in ("sib", "spouse", "child")})
+    question = recall_question(scene, Told(fact, "", 0), answered=False)
+    if question is None or (slot == "name" and scene.number < 1):
+        return None
+    scene.hinted[slot] = scene.partner.facts["name"] if slot == "name" else drawn
+    whats = [w.split(" => ")[0] for w in scene.world.forms[slot]["what"]]
+    whats = [w for w in whats if fields(w) <= fact.values.keys()]
+    for word in (" do ", " do?", "How old", "name", "called", "kind"):
+        same = [
+            w for w in whats if {" do ": "does", " do?": "does", "How old": "how old"}.get(word, word) in w
+        ]
+        if word in question.direct and same and slot not in ("job", "hobby"):
+            whats = same
+    what = scene.rng.choice(whats or [""])
+    if not what:
+        return None
+    said = scene.wrapped("remember", question, swap=True)
+    reply = scene.form("untold", {"what": fill(what, fact.values)})
+    if scene.rng.random() < 0.6:
+        reply += " " + scene.form("untold.then")
+        scene.pending = slot
+    return said, sentences(reply)
+
+
+def two(scene: Scene) -> Exchange | None:
+    """Two things that were told are asked back at once."""
+    if len(scene.told) < 2:
+        return None
+    one, two = scene.rng.sample(sorted(scene.told), 2)
+    questions = [recall_question(scene, scene.told[s], wh=True) for s in (one, two)]
+    if None in questions:
+        return None
+    return pair(scene, "two questions", [q for q in questions if q], swap=True)
+
+
+def correct(scene: Scene) -> Exchange | None:
+    """The partner takes back what was told; from then on the new value holds."""
+    slots = [
+        s
+        for s in scene.told
+        if s in ("city", "job", "name", "food", "colour", "age", "hobby", "drink", "music")
+    ]
+    slots = [s for s in slots if f"correct {s}" not in scene.used]
+    if not slots:
+        return None
+    slot = scene.rng.choice(slots)
+    scene.used.add(f"correct {slot}")
+    fact = scene.world.other(scene.rng, scene.told[slot].fact)
+    clause = scene.rng.choice(scene.world.clauses(fact))
+    fact = known(fact, clause)
+    scene.told[slot] = Told(fact, clause, scene.number)
+    part = "moved" if slot == "city" and scene.rng.random() < 0.6 else "correct"
+    said = scene.form(part, {"say": clause, **fact.values})
+    if slot not in ("city", "job"):
+        said = said.replace(" now.", ".")
+    reply = scene.form("corrected", {"you": to_you(scene.rng.choice(scene.world.clauses(fact)))})
+    return sentences(said), sentences(reply)
+
+
+def event(scene: Scene) -> Exchange | None:
+    """Good or bad news, and what a friend says to them."""
+    part = scene.rng.choice([p for p in scene.events if p not in scene.used and not p.startswith("any")])
+    scene.used.add(part)
+    clause = scene.rng.choice(scene.events[part]["say"])
+    scene.events_told.append(clause)
+    said = scene.rng.choice(
+        ("{0}.", "{0}.", "{0}.", "Guess what, {0}.", "You know, {0}.", "{0}!", "Well, {0}.")
+    )
+    if part.startswith("bad"):
+        said = scene.rng.choice(("{0}.", "{0}.", "{0}.", "I have bad news, {0}.", "{0}...", "Honestly, {0}."))
+        scene.pending = [
+            "It's hard.",
+            "Thanks for asking.",
+            "I don't know yet.",
+            "I'll be okay.",
+            "Thank you, that helps.",
+        ]
+    else:
+        scene.pending = [
+            "Thank you!",
+            "I can hardly believe it.",
+            "I'm so happy!",
+            "Thanks, I'm still shaking.",
+        ]
+    kind = scene.events["any bad" if part.startswith("bad") else "any good"]
+    if scene.rng.random() < 0.5:
+        reply = scene.fresh(scene.events[part]["answer"])
+    else:
+        reply = f"{scene.fresh(kind['begin'])} {scene.fresh(kind['end'])}"
+    return sentences(said.format(clause)), sentences(reply)
+
+
+def event_recall(scene: Scene) -> Exchange | None:
+    """The partner asks what news there were."""
+    if not scene.events_told:
+        return None
+    clause = scene.events_told.pop()
+    said = scene.rng.choice(
+        (
+            "Do you remember what happened to me?",
+            "What did I tell you about my day?",
+            "What was my news again?",
+            "Do you remember my news?",
+            "What did I say happened?",
+            "Do you still know what happened to me?",
+            "What happened to me, do you remember?",
+            "Do you even remember what I told you before?",
+            "Why do you think I'm in this mood?",
+            "So what was it that happened to me?",
+        )
+    )
+    return said, scene.recalled("recalled", to_you(clause))
+
+
+def about_me(scene: Scene) -> Exchange | None:
+    """What the agent knows of the partner."""
+    facts = [told.fact for told in scene.told.values()]
+    if not facts and not scene.free_told:
+        return sentences(scene.form("about me")), sentences(
+            scene.rng.choice(
+                (
+                    "not much yet. Tell me something about you!",
+                    "you haven't told me anything about yourself so far.",
+                    "so far nothing. What should I know?",
+                    "we've only just met, so nothing yet. Who are you?",
+                )
+            )
+        )
+    chosen = scene.rng.sample(facts, min(len(facts), scene.rng.choice((2, 3, 3, 4))))
+    clauses = [
+        to_you(scene.told[f.slot].clause if f.slot == "lost" else scene.rng.choice(scene.world.clauses(f)))
+        for f in chosen
+    ]
+    if scene.partner.free and (not clauses or scene.rng.random() < 0.7):
+        clauses.append(to_you(scene.partner.free[0].clause))
+    return sentences(scene.form("about me")), sentences(listed(clauses) + ".")
+
+
+def answer_pending(scene: Scene) -> tuple[str, str | None]:
+    """What the partner says to the agent's question, and the agent's reply to that alone (if any)."""
+    pending, scene.pending = scene.pending, None
+    if isinstance(pending, list):
+        return scene.rng.choice(pending), None
+    assert pending is not None
+    part = scene.world.forms[pending]
+    if "exists" in part and scene.rng.random() < 0.15 and pending not in scene.told:
+        scene.partner.lacks.add(pending)
+        return sentences(scene.rng.choice(part["lack"]) + "."), scene.form("react to none")
+    told = scene.learn(pending)
+    if told is None:
+        return "I'd rather not say.", "That's fine, you don't have to."
+    return scene.statement("told", told.clause), scene.ack(told)
+
+
+def _some_told(scene: Scene) -> Told | None:
+    old = [
+        t
+        for t in scene.told.values()
+        if t.at < scene.number and t.asked_back < 2 and t.last < scene.number - 3
+    ]
+    far = sorted(old, key=lambda t: t.at)[: max(1, len(old) // 2)]
+    if not old:
+        return None
+    found = scene.rng.choice(far if scene.rng.random() < 0.5 else old)
+    found.asked_back += 1
+    found.last = scene.number
+    return found

@@ -1,0 +1,184 @@
+"""Whole dialogues from scenes: how long they are, in what order the moves come, and how they are written."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
+from convai.text.compose import about_agent, about_partner
+from convai.text.compose.forms import Parts, read_parts, sentences
+from convai.text.compose.people import PERSONA_SLOTS, Person
+from convai.text.compose.scene import Exchange, Scene
+from convai.text.compose.world import World
+
+Move = Callable[[Scene], Exchange | None]
+
+_MOVES: Final[dict[str, tuple[Move, int]]] = {
+    "ask": (about_agent.ask, 22),
+    "ask_free": (about_agent.ask_free, 30),
+    "tell_free": (about_partner.tell_free, 6),
+    "recall_free": (about_partner.recall_free, 12),
+    "check": (partial(about_agent.check, true=True), 9),
+    "deny": (partial(about_agent.check, true=False), 14),
+    "lack": (about_agent.lack, 8),
+    "wrong": (about_agent.wrong, 7),
+    "right": (about_agent.right, 5),
+    "opposite": (about_agent.opposite, 5),
+    "tell": (about_partner.tell, 13),
+    "recall": (about_partner.recall, 18),
+    "recall_yes": (partial(about_partner.recall_check, true=True), 3),
+    "recall_no": (partial(about_partner.recall_check, true=False), 5),
+    "untold": (about_partner.untold, 5),
+    "two": (about_partner.two, 3),
+    "two_of_agent": (about_agent.two_of_agent, 3),
+    "correct": (about_partner.correct, 3),
+    "event": (about_partner.event, 5),
+    "event_recall": (about_partner.event_recall, 4),
+    "chat": (about_agent.chat, 13),
+    "about_me": (about_partner.about_me, 2),
+    "about_you": (about_agent.about_you, 3),
+}
+"""What may happen in an exchange, and how often beside the others."""
+
+_COMMON: Final = ("job", "city", "hobby", "pet", "food")
+
+
+class Composer:
+    """Composes dialogues from the lists and forms in a folder (data/compose)."""
+
+    def __init__(self, folder: Path, *, held_out: bool = False) -> None:
+        self.world = World(folder, held_out=held_out)
+        self.forms: Parts = read_parts(folder / "forms.txt")
+        self.events: Parts = read_parts(folder / "events.txt")
+        self.talk = read_talk(folder / "talk.txt")
+
+    def dialogs(self, count: int, seed: int) -> Iterator[Dialog]:
+        """`count` dialogues; number i depends on the seed and i alone."""
+        for i in range(count):
+            yield self.dialog(random.Random(f"{seed}/{i}"), f"composed-{seed}-{i}")
+
+    def dialog(self, rng: random.Random, name: str) -> Dialog:
+        """One dialogue of 4 to 18 exchanges, the partner speaking first."""
+        agent, persona = self._agent(rng)
+        partner = self.world.person(rng, taken=agent.name)
+        scene = Scene(rng, self.world, self.forms, self.talk, self.events, agent, partner)
+        said = list(_exchanges(scene, rng))
+        lower = rng.random() < 0.5
+        turns = []
+        for user, reply in said:
+            turns.append(Turn(USER, _as_typed(user, rng) if lower else user))
+            turns.append(Turn(AGENT, reply.lower() if lower else reply))
+        if lower and rng.random() < 0.8:
+            persona = [sentence.lower() for sentence in persona]
+        theirs = self.world.persona(rng, partner, named="name" in scene.told, style="first")
+        if lower:
+            theirs = [sentence.lower() for sentence in theirs]
+        if rng.random() < 0.5:
+            turns = [replace(turn, text=american(turn.text)) for turn in turns]
+            persona, theirs = [american(s) for s in persona], [american(s) for s in theirs]
+        return Dialog(
+            tuple(turns), (Persona(tuple(theirs)), Persona(tuple(persona))), id=name, source="composed"
+        )
+
+    def _agent(self, rng: random.Random) -> tuple[Person, list[str]]:
+        person = self.world.person(rng)
+        style = rng.choices(("first", "third", "second"), (60, 22, 18))[0]
+        named = style != "first" or rng.random() < 0.6
+        slots = [slot for slot in _COMMON if rng.random() < 0.6]
+        wanted = rng.randrange(2, 7)
+        others = rng.sample(PERSONA_SLOTS, len(PERSONA_SLOTS))
+        for slot in dict.fromkeys([*slots, *others]):
+            if len(person.facts) > wanted:
+                break
+            if (slot == "subject" and "job" in person.facts) or (slot == "job" and "subject" in person.facts):
+                continue
+            self.world.add(rng, person, slot)
+        for _ in range(rng.choice((0, 1, 1, 2, 3))):
+            self.world.add_free(rng, person)
+        persona = self.world.persona(rng, person, named=named, style=style)
+        if not named:
+            del person.facts["name"]
+            person.lacks.add("name")
+        return person, persona
+
+
+def american(text: str) -> str:
+    """The text in American spelling, as far as the forms have words that differ."""
+    for one, other in (("avourite", "avorite"), ("olour", "olor"), ("grey", "gray"), ("eighbour", "eighbor")):
+        text = text.replace(one, other)
+    return text
+
+
+def read_talk(path: Path) -> list[tuple[str, list[str]]]:
+    """Small talk: what is said, and what may be answered."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [line.split(" => ") for line in lines if line and not line.startswith("#")]
+    return [(said, replies.split(" / ")) for said, replies in pairs]
+
+
+def _exchanges(scene: Scene, rng: random.Random) -> Iterator[Exchange]:
+    long = rng.random() < 0.4
+    length = rng.randrange(10, 19) if long else rng.randrange(4, 10)
+    if rng.random() < 0.6:
+        yield _hello(scene, rng)
+        scene.number += 1
+    while scene.number < length:
+        weights = {name: weight for name, (_, weight) in _MOVES.items()}
+        if long and scene.number < 4:
+            weights |= {"tell": 45, "recall": 0, "recall_no": 0, "recall_yes": 0}
+        elif long and scene.number < length - 4:
+            weights |= {"chat": 40, "recall": 8}
+        elif long:
+            weights |= {"recall": 60, "recall_no": 10, "two": 8}
+        yield _exchange(scene, rng, weights)
+        scene.number += 1
+    if rng.random() < 0.25:
+        values = scene.told["name"].fact.values if "name" in scene.told else {}
+        yield scene.form("bye"), sentences(scene.form("bye back", values))
+
+
+def _hello(scene: Scene, rng: random.Random) -> Exchange:
+    said, reply = scene.form("hello"), scene.form("hello back")
+    if rng.random() < 0.35:
+        told = scene.learn("name")
+        if told:
+            said = f"{re.sub(r'[?].*', '?', said)} {sentences(told.clause + '.')}"
+            reply = f"Hi {scene.partner.name}! " + rng.choice(
+                ("How are you today?", "Nice to meet you.", "What's on your mind?", "Good to have you here.")
+            )
+    if reply.endswith("?") and ("How" in reply or "And you" in reply):
+        scene.pending = list(scene.forms["fine"][""])
+    return said, reply
+
+
+def _exchange(scene: Scene, rng: random.Random, weights: dict[str, int]) -> Exchange:
+    prefix = ""
+    if scene.pending is not None and not (isinstance(scene.pending, list) and rng.random() < 0.25):
+        told = isinstance(scene.pending, str)
+        prefix, reply = about_partner.answer_pending(scene)
+        if told and reply and rng.random() < 0.65:
+            return prefix, reply
+    scene.pending = None
+    while True:
+        move = rng.choices(list(_MOVES), [weights[name] for name in _MOVES])[0]
+        before = scene.pending
+        found = _MOVES[move][0](scene)
+        if found is not None:
+            return f"{prefix} {found[0]}".strip(), found[1]
+        scene.pending = before
+
+
+def _as_typed(text: str, rng: random.Random) -> str:
+    """Small letters, and now and then no apostrophes, stops or question marks, as people type."""
+    text = text.lower()
+    if rng.random() < 0.25:
+        text = text.replace("'", "")
+    if rng.random() < 0.3:
+        text = re.sub(r"[.?!]$", "", text)
+    return text
