@@ -80,11 +80,16 @@ class DigestEngine:
 
     def stream(self, request: Request) -> Events:
         asked = (request.prompt, request.config, [list(ids) for ids in request.own_turns])
-        found = hashlib.sha256(repr(asked).encode()).digest()
-        ids = self._tokenizer.encode("" if found[0] < 20 else found[1:4].hex())
-        tokens = [Token(0, id, self._tokenizer.decode([id]), -1.0) for id in ids]
-        end = Finished(0, tuple(ids), self._tokenizer.decode(ids), -float(len(ids)), 0.5, "stop")
-        return Events([*tokens, end])
+        found = hashlib.sha256(repr(asked).encode())
+        return Events([event for i in range(request.width) for event in self._candidate(i, found.copy())])
+
+    def _candidate(self, number: int, found: Any) -> Iterator[Event]:
+        found.update(bytes([number]))
+        digest = found.digest()
+        ids = self._tokenizer.encode("" if digest[0] < 20 else digest[1 : 4 + digest[4] % 3].hex())
+        yield from (Token(number, id, self._tokenizer.decode([id]), -1.0) for id in ids)
+        text, score = self._tokenizer.decode(ids), digest[5] / 64
+        yield Finished(number, tuple(ids), text, -float(len(ids)), score, "stop")
 
     def stats(self) -> Stats:
         return Stats()

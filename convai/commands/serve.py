@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
+from convai.core.errors import ConvaiError
 from convai.core.settings import EngineConfig, ServerConfig
 
 if TYPE_CHECKING:
-    from convai.emotion.classifier import Prediction
+    from convai.conversation.hooks import Hooks
+    from convai.conversation.mood import MoodReader
     from convai.server.marks import ReadCoref
 
 HELP: Final = "serve the chat in the browser, the chat socket and an OpenAI-compatible REST API"
@@ -43,6 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|NAME",
         help="the spaCy pipeline under it, such as en_core_web_sm (default: the embedded parser)",
     )
+    parser.add_argument(
+        "--resolved",
+        action="store_true",
+        help="let the model read earlier turns with their pronouns replaced by what they stand for",
+    )
+    parser.add_argument(
+        "--prefer-mood",
+        metavar="NAME",
+        help="prefer, among several candidates, replies that sound like it, such as joy (default: none)",
+    )
+    parser.add_argument(
+        "--mood-weight",
+        type=_weight,
+        default=1.0,
+        metavar="X",
+        help="how much --prefer-mood counts beside the next-sentence score (default: %(default)s)",
+    )
     add_config_arguments(parser, ServerConfig, title="server")
     add_config_arguments(parser, EngineConfig, title="engine")
 
@@ -53,7 +72,17 @@ def _threads(text: str) -> int:
     return int(text)
 
 
-def _mood(folder: str | None) -> Callable[[str], Prediction] | None:
+def _weight(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return weight
+
+
+def _mood(folder: str | None) -> MoodReader | None:
     """What reads the mood of a text. Raises ConvaiError where a model was named and cannot be loaded."""
     from convai.conversation.mood import MoodReader
     from convai.core.resources import models_dir
@@ -63,8 +92,7 @@ def _mood(folder: str | None) -> Callable[[str], Prediction] | None:
     if folder == "none" or (folder is None and not (models_dir() / EMBEDDED).is_dir()):
         return None
     classifier = EmotionClassifier.load(folder, "int8")
-    reader = MoodReader(lambda: classifier)
-    return reader.of
+    return MoodReader(lambda: classifier)
 
 
 def _coref(folder: str | None, parser: str | None) -> ReadCoref | None:
@@ -74,6 +102,26 @@ def _coref(folder: str | None, parser: str | None) -> ReadCoref | None:
     if folder is None:
         return None
     return load_chat_reader(None if folder == "embedded" else folder, parser)
+
+
+def _hooks(args: argparse.Namespace, mood: MoodReader | None) -> Hooks:
+    """What leans on every reply. Raises ConvaiError where what it needs cannot be had."""
+    from convai.conversation.hooks import Hooks
+    from convai.conversation.links import LinkReader
+    from convai.conversation.mood import MoodPreference
+    from convai.coref.chat import load_chat_reader
+
+    preference = history = None
+    if args.prefer_mood is not None:
+        if mood is None:
+            raise ConvaiError("--prefer-mood needs an emotion model; name one with --emotion-model")
+        preference = MoodPreference(mood, args.prefer_mood, args.mood_weight)
+    if args.resolved:
+        model = None if args.coref_model == "embedded" else args.coref_model
+        links = LinkReader(lambda: load_chat_reader(model, args.coref_parser))
+        links.load()
+        history = links.resolved
+    return Hooks(preference, history)
 
 
 def default_store() -> Path:
@@ -104,11 +152,16 @@ def run(args: argparse.Namespace) -> int:
     allow_connections(config.connections)
     torch.set_num_threads(args.threads)
     agent = load_agent(args.model)
-    read_mood = _mood(args.emotion_model)
+    mood = _mood(args.emotion_model)
+    hooks = _hooks(args, mood)
     read_coref = _coref(args.coref_model, args.coref_parser)
     where = config.store or default_store()
     with listen(config) as listening, Store(where) as store, agent.engine(engine_config).start() as engine:
-        app = App(Service(agent, engine, store, config, read_mood=read_mood, read_coref=read_coref))
+        read_mood = None if mood is None else mood.of
+        service = Service(
+            agent, engine, store, config, read_mood=read_mood, read_coref=read_coref, hooks=hooks
+        )
+        app = App(service)
         print(
             f"convai serves {agent.name} on {address(listening)} (Ctrl-C ends it); conversations: {where}",
             flush=True,

@@ -16,6 +16,7 @@ from typing import Any, Self
 from websockets.sync.client import ClientConnection, connect
 
 from convai.conversation.agent import Agent
+from convai.conversation.hooks import NO_HOOKS, Hooks
 from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine import Engine, Stats
 from convai.server.app import App
@@ -70,6 +71,7 @@ def serving(
     engine: EngineConfig | Engine | None = None,
     read_mood: ReadMood | None = None,
     read_coref: ReadCoref | None = None,
+    hooks: Hooks = NO_HOOKS,
     **config: Any,
 ) -> Iterator[Running]:
     """A server whose conversations are in `folder`."""
@@ -79,7 +81,9 @@ def serving(
     if engine is None or isinstance(engine, EngineConfig):
         engine = agent.engine(engine or EngineConfig(prefix_mib=8)).start()
     with listen(settings) as listening, engine as running:
-        app = App(Service(agent, running, store, settings, read_mood=read_mood, read_coref=read_coref))
+        app = App(
+            Service(agent, running, store, settings, read_mood=read_mood, read_coref=read_coref, hooks=hooks)
+        )
         server = Server(app)
         thread = threading.Thread(target=server.run, args=([listening],), name="server")
         thread.start()

@@ -10,8 +10,9 @@ import httpx2
 import pytest
 
 from convai.conversation.agent import Agent
+from convai.conversation.hooks import Hooks
 from convai.conversation.session import Session
-from convai.core.dialog import USER, Dialog, Persona
+from convai.core.dialog import USER, Dialog, Persona, Turn
 from convai.core.settings import EngineConfig
 from convai.engine import Engine
 from convai.evaluation.evaluate import numbered_seed
@@ -47,9 +48,11 @@ class Doors:
         decoding = replace(self.agent.decoding, seed=SEED)
         return Session(self.agent, self.engine(), persona, decoding=decoding)
 
-    def serving(self) -> Any:
+    def serving(self, **more: Any) -> Any:
         engine = self.engine()
-        return serving(self.folder, self.agent, engine if self._made_up else engine.start(), rate=1_000_000)
+        return serving(
+            self.folder, self.agent, engine if self._made_up else engine.start(), rate=1_000_000, **more
+        )
 
 
 @pytest.fixture(params=["made up", "model"])
@@ -57,7 +60,7 @@ def doors(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return Doors(tiny_agent(max_length=8), request.param == "made up", tmp_path, monkeypatch)
 
 
-def rest(server: Running, dialog: Dialog, reply: int) -> str:
+def rest(server: Running, dialog: Dialog, reply: int, **settings: int) -> str:
     """What REST says in the place of a turn of the dialogue."""
     said = [("user" if turn.speaker == USER else "assistant", turn.text) for turn in dialog.turns[:reply]]
     system = ("system", "\n".join(dialog.persona.sentences))
@@ -65,6 +68,7 @@ def rest(server: Running, dialog: Dialog, reply: int) -> str:
         "model": "tiny",
         "messages": [{"role": role, "content": text} for role, text in (system, *said)],
         "seed": SEED,
+        **settings,
     }
     answer = httpx2.post(f"{server.url}/v1/chat/completions", json=body, timeout=PATIENCE)
     return answer.json()["choices"][0]["message"]["content"]  # type: ignore[no-any-return]
@@ -108,6 +112,30 @@ def test_undo_and_another_message_stand_at_the_same_place(doors: Doors) -> None:
         assert [chat.say("hi"), chat.say("how are you?")] == first
         chat.done("undo")
         assert chat.say("who are you?") == second
+
+
+def test_what_leans_on_a_reply_does_so_at_every_door(doors: Doors) -> None:
+    """A history in other words, and a preference among candidates; what the model read is kept."""
+    hooks = Hooks(
+        preference=lambda texts: [float(len(text)) for text in texts],
+        history=lambda turns: [replace(turn, text=turn.text.upper()) for turn in turns],
+    )
+    session = doors.terminal(PERSONAS[0])
+    session.decoding = replace(session.decoding, candidates=3)
+    session.preference, session.history = hooks.preference, hooks.history
+    replies = [session.answer(text) for text in ("hi", "how are you?")]
+    with doors.serving(hooks=hooks) as server, server.chat() as chat:
+        chat.ready()
+        settings = {"seed": SEED, "candidates": 3}
+        chat.new(persona={"sentences": list(PERSONAS[0].sentences)}, settings=settings)
+        assert [chat.say(text) for text in ("hi", "how are you?")] == replies
+        answer = chat.ask("inspect", message=chat.view.messages[-1].id)
+        shown = "".join(row.text for row in answer.rows if row.part == "history")
+        assert "HI" in shown
+        assert "HOW ARE YOU?" in shown
+        path, _ = server.store.branch("local", chat.view.conversation or "")
+        dialog = Dialog(tuple(Turn(kept.speaker, kept.text) for kept in path), (Persona(), PERSONAS[0]))
+        assert rest(server, dialog, 3, candidates=3) == replies[1]
 
 
 def test_another_reply_to_a_message_that_has_one_is_another(doors: Doors) -> None:
