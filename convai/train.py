@@ -206,7 +206,7 @@ def build(
             "(convai models merge)"
         )
     model = load_base(folder) if adapted else load_model(folder)
-    tokenizer, added = Tokenizer.load_pretrained(folder)
+    tokenizer, added = Tokenizer.load_pretrained(folder, config.frame)
     if tokenizer.vocab_size - added > model.config.vocab_size:
         raise CheckpointError(
             f"{folder}: the model knows {model.config.vocab_size} tokens, its tokenizer gives "
@@ -343,10 +343,11 @@ def validator(
     """
 
     def validate(model: DoubleHeadsModel) -> dict[str, float]:
-        windows = list(reply_windows(dialogs, max_history=2, n_positions=model.config.n_positions))
+        positions = model.config.n_positions
+        windows = list(reply_windows(tokenizer.frame, dialogs, max_history=2, n_positions=positions))
         scores = score_windows(
             model,
-            tokenizer,
+            tokenizer.frame,
             windows[idist.get_rank() :: idist.get_world_size()],
             batch_tokens=config.batch_tokens,
             autocast=autocast_dtype(config.precision, model.device),

@@ -51,22 +51,22 @@ def prompt(
     persona: Sequence[str] = ("i bake bread.",),
     tokenizer: Tokenizer = BYTES,
     speaker: int = AGENT,
-) -> segments.Sequence:
+) -> segments.TokenSequence:
     """The user begins, then turn about."""
     turns = [EncodedTurn(i % 2, tokenizer.encode(text)) for i, text in enumerate(said)]
-    return build_prompt(tokenizer, [tokenizer.encode(s) for s in persona], turns, speaker)
+    return build_prompt(tokenizer.frame, [tokenizer.encode(s) for s in persona], turns, speaker)
 
 
 def settings_of(**changes: object) -> DecodingConfig:
     return DecodingConfig(**{"seed": 1, "temperature": 1.0, "top_p": 1.0, **changes})  # type: ignore[arg-type]
 
 
-def states(model: DoubleHeadsModel, prompt: segments.Sequence, ids: Sequence[int]) -> torch.Tensor:
+def states(model: DoubleHeadsModel, prompt: segments.TokenSequence, ids: Sequence[int]) -> torch.Tensor:
     """Hidden states `[T, D]` of prompt and reply, computed all at once and without a cache."""
     n = len(prompt) + len(ids)
     with torch.no_grad():
         hidden = model(
-            torch.tensor([[*prompt.words, *ids]]),
+            torch.tensor([[*prompt.ids, *ids]]),
             torch.arange(n)[None],
             torch.tensor([prompt.segments + [prompt.segments[-1]] * len(ids)]),
         )
@@ -111,12 +111,12 @@ def finished(events: Sequence[Event]) -> list[Finished]:
     return sorted((e for e in events if isinstance(e, Finished)), key=lambda e: e.candidate)
 
 
-def uncached_logprob(model: DoubleHeadsModel, prompt: segments.Sequence, drawn: Sequence[int]) -> float:
+def uncached_logprob(model: DoubleHeadsModel, prompt: segments.TokenSequence, drawn: Sequence[int]) -> float:
     logits = model.lm_logits(states(model, prompt, drawn))[len(prompt) - 1 : -1]
     return float(logits.log_softmax(-1)[range(len(drawn)), list(drawn)].sum())
 
 
 def uncached_score(
-    model: DoubleHeadsModel, prompt: segments.Sequence, ids: Sequence[int], eos_id: int
+    model: DoubleHeadsModel, prompt: segments.TokenSequence, ids: Sequence[int], eos_id: int
 ) -> float:
     return float(model.mc_logits(states(model, prompt, [*ids, eos_id])[-1]).detach())

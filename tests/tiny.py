@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,6 +13,7 @@ from convai.core.dialog import AGENT, USER
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family, Shape
 from convai.text import segments
+from convai.text.frames import TEMPLATE, Frame
 from convai.text.segments import EncodedDialog, EncodedTurn, dialogue_tree, utterance_sequences
 
 FAMILIES: tuple[Family, ...] = ("gpt2", "openai-gpt")
@@ -31,6 +33,38 @@ class Special:
 
 
 SPECIAL = Special()
+FRAME = Frame.blog(
+    bos_id=SPECIAL.bos_id,
+    eos_id=SPECIAL.eos_id,
+    speakers=(SPECIAL.speaker1_id, SPECIAL.speaker2_id),
+    pad_id=SPECIAL.pad_id,
+)
+
+
+START, END, USER_WORD, AGENT_WORD, LINE = range(WORDS, WORDS + 5)
+CHAT = Frame(
+    name=TEMPLATE,
+    start=(),
+    before_persona=(START, 0, LINE),
+    separator=(LINE,),
+    after_persona=(END, LINE),
+    openings=((START, USER_WORD, LINE), (START, AGENT_WORD, LINE)),
+    closings=((END, LINE), (END, LINE)),
+    end_id=END,
+    stop_ids=(END,),
+    segments=(USER_WORD, AGENT_WORD),
+    pad_id=END,
+)
+"""As ChatML writes: a block for the persona, and turns that are closed."""
+IN_TURN = dataclasses.replace(
+    CHAT,
+    start=(1,),
+    before_persona=(START, USER_WORD, LINE),
+    after_persona=(LINE, LINE),
+    in_first_turn=True,
+)
+"""As Gemma's template: the persona begins the first message."""
+FRAMES = {"blog": FRAME, "chat": CHAT, "in turn": IN_TURN}
 
 
 def tiny_config(
@@ -110,18 +144,20 @@ CORPUS = [
 """One speaker twice in a row, a beginning without a question, no reply at all, several lengths."""
 
 
-def as_trees(corpus: Sequence[EncodedDialog]) -> list[segments.Sequence]:
-    return [dialogue_tree(SPECIAL, d.persona, d.turns) for d in corpus]
+def as_trees(corpus: Sequence[EncodedDialog], frame: Frame = FRAME) -> list[segments.TokenSequence]:
+    return [dialogue_tree(frame, d.persona, d.turns) for d in corpus]
 
 
-def as_utterances(corpus: Sequence[EncodedDialog]) -> tuple[list[segments.Sequence], list[int]]:
+def as_utterances(
+    corpus: Sequence[EncodedDialog], frame: Frame = FRAME
+) -> tuple[list[segments.TokenSequence], list[int]]:
     """The sequences of all agent replies that answer something, and how many candidates each has."""
-    rows: list[segments.Sequence] = []
+    rows: list[segments.TokenSequence] = []
     groups = []
     for d in corpus:
         for i, turn in enumerate(d.turns):
             if i and turn.speaker == AGENT:
-                candidates = utterance_sequences(SPECIAL, d.persona, d.turns[:i], turn)
+                candidates = utterance_sequences(frame, d.persona, d.turns[:i], turn)
                 rows += candidates
                 groups.append(len(candidates))
     return rows, groups

@@ -11,7 +11,6 @@ import itertools
 import random
 import statistics
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,10 +22,11 @@ from convai.core.dialog import AGENT
 from convai.core.settings import TrainConfig
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
+from convai.text.frames import Frame
 from convai.text.segments import EncodedDialog, EncodedTurn
 from convai.training.autocast import autocast_dtype
 from convai.training.corpus import EncodedCorpus
-from convai.training.dialogues import Control, DialogueData
+from convai.training.dialogues import DialogueData
 from convai.training.losses import Losses, compute_losses
 from convai.training.optim import Optimizers
 
@@ -36,26 +36,10 @@ BLOG_ACCUMULATION = 8
 BLOG_HISTORY = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """The control ids of a made-up vocabulary: its last five."""
-
-    vocab_size: int
-
-    @property
-    def bos_id(self) -> int:
-        return self.vocab_size - 5
-
-    @property
-    def eos_id(self) -> int:
-        return self.vocab_size - 4
-
-    @property
-    def pad_id(self) -> int:
-        return self.vocab_size - 1
-
-    def speaker_id(self, speaker: int) -> int:
-        return self.vocab_size - 3 + speaker
+def made_up_frame(vocab_size: int) -> Frame:
+    """The blog post's, with the control ids of a made-up vocabulary: its last five."""
+    bos, eos, user, agent, pad = range(vocab_size - 5, vocab_size)
+    return Frame.blog(bos_id=bos, eos_id=eos, speakers=(user, agent), pad_id=pad)
 
 
 def made_up(count: int, vocab_size: int, distractors: int = 1, seed: int = 0) -> list[EncodedDialog]:
@@ -84,19 +68,19 @@ def backward(losses: Losses, config: TrainConfig) -> int:
     return losses.n_labels
 
 
-def same_losses(config: Shape, dialogs: list[EncodedDialog], special: Control) -> float:
+def same_losses(config: Shape, dialogs: list[EncodedDialog], frame: Frame) -> float:
     """Largest relative difference of the two layouts' summed losses on `dialogs`, whole history, float32."""
     torch.manual_seed(0)
     model = DoubleHeadsModel(config.without_dropout()).eval()
     data = DialogueData(
-        EncodedCorpus.pack(dialogs), special, distractors=1, random_start=0.0, permute_persona=False,
+        EncodedCorpus.pack(dialogs), frame, distractors=1, random_start=0.0, permute_persona=False,
         n_positions=config.n_positions, batch_tokens=1 << 30,
     )  # fmt: skip
-    rows = list(blog_layout.reply_rows(dialogs, special, None))
+    rows = list(blog_layout.reply_rows(dialogs, frame, None))
     with torch.no_grad():
         [batch] = next(data.steps())
         tree = compute_losses(model, batch)
-        blog = blog_layout.losses(model, rows, special, max(len(r) for c in rows for r in c))
+        blog = blog_layout.losses(model, rows, frame, max(len(r) for c in rows for r in c))
     pairs = ((tree.lm, blog.lm), (tree.mc, blog.mc))
     return max(abs(float(a) - float(b)) / abs(float(b)) for a, b in pairs)
 
@@ -104,9 +88,9 @@ def same_losses(config: Shape, dialogs: list[EncodedDialog], special: Control) -
 def measure(size: str, *, seconds: float = 40.0, batch_tokens: int = 8192, seed: int = 0) -> dict[str, Any]:
     """Rates of both layouts, alternating for about `seconds`, and how much of the machine ours uses."""
     shape = SIZES[size].without_dropout()
-    special = Ids(shape.vocab_size)
+    frame = made_up_frame(shape.vocab_size)
     dialogs = made_up(400, shape.vocab_size, seed=seed)
-    difference = same_losses(shape.replace(n_layer=2), dialogs[:3], special)
+    difference = same_losses(shape.replace(n_layer=2), dialogs[:3], frame)
     config = TrainConfig(batch_tokens=batch_tokens, distractors=1, random_start=0.0)
     torch.manual_seed(seed)
     ours, blog = DoubleHeadsModel(shape).train(), DoubleHeadsModel(shape).train()
@@ -114,10 +98,10 @@ def measure(size: str, *, seconds: float = 40.0, batch_tokens: int = 8192, seed:
     plain = torch.optim.AdamW(blog.parameters(), lr=config.lr, foreach=False, fused=False)
     autocast = autocast_dtype("auto", ours.device)
     data = DialogueData(
-        EncodedCorpus.pack(dialogs), special, distractors=1, random_start=0.0, batch_tokens=batch_tokens
+        EncodedCorpus.pack(dialogs), frame, distractors=1, random_start=0.0, batch_tokens=batch_tokens
     )
     steps = data.steps()
-    rows = list(blog_layout.reply_rows(dialogs, special, BLOG_HISTORY))
+    rows = list(blog_layout.reply_rows(dialogs, frame, BLOG_HISTORY))
     longest = max(len(row) for candidates in rows for row in candidates)
     order = itertools.cycle(random.Random(seed).sample(range(len(rows)), len(rows)))
     work = {"flops": 0.0, "seconds": 0.0}
@@ -138,7 +122,7 @@ def measure(size: str, *, seconds: float = 40.0, batch_tokens: int = 8192, seed:
         labels = 0
         for _ in range(BLOG_ACCUMULATION):
             chosen = [rows[next(order)] for _ in range(BLOG_BATCH)]
-            labels += backward(blog_layout.losses(blog, chosen, special, longest), config)
+            labels += backward(blog_layout.losses(blog, chosen, frame, longest), config)
         torch.nn.utils.clip_grad_norm_(blog.parameters(), config.max_norm, foreach=False)
         plain.step()
         plain.zero_grad()

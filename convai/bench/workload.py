@@ -14,7 +14,8 @@ from typing import Final
 from convai.core.dialog import AGENT, USER
 from convai.core.settings import DecodingConfig
 from convai.text import segments
-from convai.text.segments import EncodedTurn, SpecialTokens, build_prompt
+from convai.text.frames import Frame
+from convai.text.segments import EncodedTurn, build_prompt
 
 CONTROL_IDS: Final = 5
 """The last ids of a made-up vocabulary, which no text holds."""
@@ -65,9 +66,9 @@ class Chat:
     persona: tuple[tuple[int, ...], ...]
     turns: tuple[EncodedTurn, ...]
 
-    def prompt(self, special: SpecialTokens) -> segments.Sequence:
+    def prompt(self, frame: Frame) -> segments.TokenSequence:
         """The input that the reply is drawn after."""
-        return build_prompt(special, self.persona, self.turns)
+        return build_prompt(frame, self.persona, self.turns)
 
     def said(self, reply: Sequence[int], user: Sequence[int]) -> Chat:
         """The chat after a reply and the user's next turn."""

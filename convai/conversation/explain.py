@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from convai.core.dialog import AGENT
 from convai.core.settings import DecodingConfig
 from convai.engine import Finished, Token
 from convai.text.detokenizer import WordStream
-from convai.text.segments import EncodedTurn
-from convai.text.segments import Sequence as Prompt
-from convai.text.tokenizer import BOS, EOS, PAD, SPEAKER1, SPEAKER2, Tokenizer
+from convai.text.frames import Frame
+from convai.text.segments import EncodedTurn, TokenSequence
+from convai.text.tokenizer import SPEAKER1, SPEAKER2, Tokenizer
 
 Part = Literal["persona", "history", "reply"]
 
@@ -53,7 +54,7 @@ class Explanation:
 class Input:
     """A prompt and what it was built from."""
 
-    prompt: Prompt
+    prompt: TokenSequence
     persona: Sequence[Sequence[int]]
     turns: Sequence[EncodedTurn]
     left_out: int
@@ -61,19 +62,29 @@ class Input:
 
 def input_rows(tokenizer: Tokenizer, source: Input) -> list[Row]:
     """The rows of a prompt, up to the speaker token after which the reply begins, or what it goes on from."""
-    items: list[tuple[Part, int]] = [("persona", 0)]  # <bos>
-    for number, sentence in enumerate(source.persona):
-        items += [("persona", number)] * len(sentence)
-    for number, turn in enumerate(source.turns):
-        items += [("history", number)] * (len(turn.ids) + 1)
-    prompt, names = source.prompt, special_names(tokenizer)
-    items += [("reply", 0)] * (len(prompt) - len(items))
+    prompt, names = source.prompt, segment_names(tokenizer)
     return [
         Row(id, token_text(tokenizer, id), position, names[segment], part, item)
         for id, position, segment, (part, item) in zip(
-            prompt.words, prompt.positions, prompt.segments, items, strict=True
+            prompt.ids, prompt.positions, prompt.segments, _items(tokenizer.frame, source), strict=True
         )
     ]
+
+
+def _items(frame: Frame, source: Input) -> Iterator[tuple[Part, int]]:
+    """Of every token of a prompt the part and the sentence, or turn, that it belongs to."""
+    persona, turns, total = bool(source.persona), source.turns, len(source.prompt)
+    before, behind = frame.around_persona(persona, turns[0].speaker if turns else AGENT)
+    sizes: list[tuple[Part, int, int]] = [("persona", 0, len(before))]
+    for number, sentence in enumerate(source.persona):
+        sizes.append(("persona", number, len(sentence) + (len(frame.separator) if number else 0)))
+    sizes.append(("persona", max(len(source.persona) - 1, 0), len(behind)))
+    for number, turn in enumerate(turns):
+        opening = frame.opening(turn.speaker, behind_persona=persona and not number)
+        closing = frame.closings[turn.speaker]
+        sizes.append(("history", number, len(opening) + len(turn.ids) + len(closing)))
+    sizes.append(("reply", 0, total - sum(size for _, _, size in sizes)))
+    return ((part, item) for part, item, size in sizes for _ in range(size))
 
 
 def reply_rows(
@@ -83,12 +94,11 @@ def reply_rows(
 
     `tokens` are its events, none after beam search; `end` is None for a reply that was stopped.
     """
-    names = special_names(tokenizer)
-    segment = names[source.prompt.segments[-1]]
+    segment = segment_names(tokenizer)[source.prompt.segment]
     logprobs: list[float | None] = [event.logprob for event in tokens] or [None] * len(ids)
     words = list(ids)
     if end is not None and end.reason == "stop":
-        words.append(tokenizer.eos_id)
+        words.append(tokenizer.frame.end_id)
         logprobs.append(end.logprob - sum(event.logprob for event in tokens) if tokens else None)
     start = len(source.prompt)
     return [
@@ -97,15 +107,9 @@ def reply_rows(
     ]
 
 
-def special_names(tokenizer: Tokenizer) -> dict[int, str]:
-    """Control id → its name."""
-    return {
-        tokenizer.bos_id: BOS,
-        tokenizer.eos_id: EOS,
-        tokenizer.speaker1_id: SPEAKER1,
-        tokenizer.speaker2_id: SPEAKER2,
-        tokenizer.pad_id: PAD,
-    }
+def segment_names(tokenizer: Tokenizer) -> dict[int, str]:
+    """Segment id → the name of its speaker, in every frame."""
+    return dict(zip(tokenizer.frame.segments, (SPEAKER1, SPEAKER2), strict=True))
 
 
 def token_text(tokenizer: Tokenizer, id: int) -> str:
@@ -113,7 +117,7 @@ def token_text(tokenizer: Tokenizer, id: int) -> str:
 
     Empty for a token that is only a part of a character.
     """
-    if name := special_names(tokenizer).get(id):
+    if name := tokenizer.control_name(id):
         return name
     # Beside a letter, since a text loses the blanks at its ends; tokens begin with theirs or end with it.
     letter = tokenizer.encode("a")[-1:]

@@ -19,8 +19,9 @@ from convai.core.dialog import AGENT, Persona, Turn, history_window
 from convai.core.safe_text import OneLine, one_line
 from convai.core.settings import DecodingConfig
 from convai.engine import Event, Finished, Request, Token
+from convai.text.history import fit_history
 from convai.text.prompt import encode_persona, encode_turns
-from convai.text.segments import build_prompt, fit_history
+from convai.text.segments import build_prompt
 from convai.text.tokenizer import Tokenizer
 
 SILENCE: Final = "..."
@@ -49,15 +50,16 @@ def prompt_input(
     encoded = encode_persona(agent.texts, persona)
     window = [Turn(turn.speaker, turn.text) for turn in history_window(place.turns, max_history)]
     words = tokenizer.encode(place.begun) if place.begun else []
+    frame = tokenizer.frame
     fitting = fit_history(
+        frame,
         encoded,
         encode_turns(agent.texts, window),
         n_positions=positions,
-        reserve=_reserve(positions, max_length) + len(words),
+        reserve=_reserve(agent, max_length) + len(words),
     )
-    prompt = build_prompt(tokenizer, encoded, fitting, speaker)
-    if words:
-        prompt.extend(words, prompt.segments[-1], [len(fitting) + 1] * len(words))
+    prompt = build_prompt(frame, encoded, fitting, speaker)
+    prompt.say(words)
     return Input(prompt, encoded, fitting, place.number - len(fitting))
 
 
@@ -65,12 +67,13 @@ def check_persona(agent: Agent, persona: Persona, max_length: int) -> None:
     """Raise SettingsError where a persona leaves the model no room for a message and its reply."""
     positions = agent.model.config.n_positions
     ids = encode_persona(agent.texts, persona)
-    fit_history(ids, (), n_positions=positions, reserve=_reserve(positions, max_length) + _MESSAGE)
+    reserve = _reserve(agent, max_length) + _MESSAGE
+    fit_history(agent.tokenizer.frame, ids, (), n_positions=positions, reserve=reserve)
 
 
-def _reserve(positions: int, max_length: int) -> int:
-    """Positions kept for the reply and its two control tokens; a long one has what is left."""
-    return min(max_length, positions // 4) + 2
+def _reserve(agent: Agent, max_length: int) -> int:
+    """Positions kept for the reply and what is around it; a long one has what is left."""
+    return min(max_length, agent.model.config.n_positions // 4) + agent.tokenizer.frame.around_reply
 
 
 class Reply:

@@ -119,6 +119,9 @@ class TrainConfig:
     pre-training on everything that anybody says."""
     targets: Literal["agent", "all"] = "agent"
     """Whose turns are language-model targets (dialogue layout)."""
+    frame: Literal["auto", "template", "blog"] = "auto"
+    """How a dialogue is written: in the base's own chat template, or as the blog post does, with control
+    tokens of its own; auto takes the template where there is one."""
     both_sides: bool = False
     """Take every dialogue twice, the second time from the other chair."""
     epochs: float = 3.0

@@ -47,7 +47,8 @@ class Core:
         self.counters = Counters()
         self.clock = clock
         self._tokenizer = tokenizer
-        self._eos_id = tokenizer.eos_id
+        self._eos_id = tokenizer.frame.end_id
+        self._stop_ids = frozenset(tokenizer.frame.stop_ids)
         capacity = model.config.n_positions
         slot_bytes = model.new_pool(1, capacity).bytes
         resting = min(max(config.prefix_mib * 2**20 // slot_bytes, 1), MOST_RESTING)
@@ -166,7 +167,7 @@ class Core:
                 if first is not None:
                     job.search = Search(job, first, self._eos_id)
                     logits = logits.expand(len(job.rows), -1)
-                self._search(job, job.search.step(logits, self._runner.forbidden), now)
+                self._search(job, job.search.step(logits, self._runner.forbidden_in_beams), now)
             except ConvaiError as error:
                 self._fail(job, error)
 
@@ -183,10 +184,11 @@ class Core:
         row.drawn += 1
         row.logprob += drawn.logprob
         self.counters.tokens_drawn += 1
-        row.pending = [token]
-        if token == self._eos_id:
-            row.end("stop", token)
+        if token in self._stop_ids:
+            # whichever end it chose, what follows reads the frame's own
+            row.end("stop", self._eos_id)
             return
+        row.pending = [token]
         job.out.append(row.push(token, drawn.logprob, drawn.alternatives))
         if len(row.ids) == job.limit:
             row.end("length", self._eos_id)

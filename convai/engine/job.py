@@ -98,7 +98,7 @@ class Job(Task):
     @property
     def segment(self) -> int:
         """The segment of every token of the replies: their speaker's."""
-        return self.request.prompt.segments[-1]
+        return self.request.prompt.segment
 
     @property
     def first_position(self) -> int:
@@ -133,6 +133,6 @@ def new_job(request: Request, n_positions: int, *, now: float, deadline: float |
         deadline=math.inf if seconds is None else now + seconds,
         request=request,
         limit=limit,
-        keys=token_keys(prompt.words, prompt.positions, prompt.segments),
+        keys=token_keys(prompt.ids, prompt.positions, prompt.segments),
         mailbox=Mailbox(),
     )

@@ -24,7 +24,7 @@ class _Words:
 
 
 def match_scores(
-    model: DoubleHeadsModel, replies: Sequence[tuple[segments.Sequence, Sequence[int]]], eos_id: int
+    model: DoubleHeadsModel, replies: Sequence[tuple[segments.TokenSequence, Sequence[int]]], eos_id: int
 ) -> list[float]:
     """The match head's scores of `replies`, each a prompt and the ids that follow it, without the <eos>."""
     wholes = [complete(prompt, ids, eos_id) for prompt, ids in replies]
@@ -32,7 +32,7 @@ def match_scores(
     words, said = torch.full(shape, eos_id), torch.full(shape, NOBODY)
     answers, owner = torch.full(shape, NOBODY), torch.full(shape, -1)
     for i, whole in enumerate(wholes):
-        words[i, : len(whole)] = torch.tensor(whole.words)
+        words[i, : len(whole)] = torch.tensor(whole.ids)
         said[i, : len(whole)] = torch.tensor(whole.turn)
         ((span,),) = whole.spans
         answers[i, slice(*span)] = said[i, slice(*span)]

@@ -21,7 +21,7 @@ class Request:
     the user's speaker token asks what the user might say. Raises SettingsError for a number below 0.
     """
 
-    prompt: segments.Sequence
+    prompt: segments.TokenSequence
     config: DecodingConfig = field(default_factory=DecodingConfig)
     own_turns: Sequence[Sequence[int]] = ()
     alternatives: int = 0

@@ -89,10 +89,12 @@ class Runner:
         self.model, self.pool, self._source = model, pool, source
         self._plain_draw = model.plain_draw
         self._tokenizer = tokenizer
-        self._eos_id = tokenizer.eos_id
+        self._eos_id, stops = tokenizer.frame.end_id, set(tokenizer.frame.stop_ids)
         hidden = set(tokenizer.hidden_ids) | set(range(tokenizer.vocab_size, model.config.vocab_size))
         # ids without a text of their own, and rows of the embedding that the tokenizer does not know
-        self.forbidden = self._index(sorted(hidden - {tokenizer.eos_id}))
+        self.forbidden = self._index(sorted(hidden - stops))
+        self.forbidden_in_beams = self._index(sorted(hidden - {self._eos_id}))
+        self._other_stops = tuple(sorted(stops - {self._eos_id}))
 
     def _index(self, places: Sequence[int]) -> Tensor:
         return torch.tensor(places, dtype=torch.long, device=self.model.device)
@@ -127,7 +129,7 @@ class Runner:
             prompt = job.request.prompt
             whole = end == job.prompt
             place = batch.ask(Span(job.slot, start, count, int(whole)))
-            batch.words += prompt.words[start:end]
+            batch.words += prompt.ids[start:end]
             batch.positions += prompt.positions[start:end]
             batch.segments += prompt.segments[start:end]
             if whole:
@@ -177,13 +179,20 @@ class Runner:
             replies=[row.ids for row in rows],
             eos_id=self._eos_id,
             forbidden=self.forbidden,
-            banned=[row.bans.banned() for row in rows],
+            banned=[self._banned(row) for row in rows],
             plain_draw=self._plain_draw,
         )
         return [
             Drawn(row, token, logprob, named.get(i, ()))
             for i, (row, token, logprob) in enumerate(zip(rows, tokens, logprobs, strict=True))
         ]
+
+    def _banned(self, row: Row) -> Sequence[int]:
+        """What may not come next; the sampler sees to the minimum length, but knows one end alone."""
+        banned = row.bans.banned()
+        if self._other_stops and len(row.ids) < row.job.request.config.min_length:
+            return (*banned, *self._other_stops)
+        return banned
 
     def _named(self, logits: Tensor, rows: Sequence[Row]) -> dict[int, Alternatives]:
         """The most probable tokens of the rows that ask for them."""

@@ -103,7 +103,13 @@ def evaluate(
     positions = agent.model.config.n_positions
     told = None if histories is None else list(encode_dialogs(agent.tokenizer, histories))
     windows = list(
-        reply_windows(encoded, max_history=config.max_history, n_positions=positions, histories=told)
+        reply_windows(
+            agent.tokenizer.frame,
+            encoded,
+            max_history=config.max_history,
+            n_positions=positions,
+            histories=told,
+        )
     )
     if not windows:
         raise DataError(
@@ -124,7 +130,7 @@ def evaluate(
         what = "ranking" if "hits" in chosen else "perplexity"
         given = score_windows(
             agent.model,
-            agent.tokenizer,
+            agent.tokenizer.frame,
             windows,
             batch_tokens=config.batch_tokens,
             autocast=autocast,
@@ -208,7 +214,7 @@ def reply_request(
 ) -> Request:
     """What a chat would ask for in the window's place: all earlier turns of the agent count as said."""
     return Request(
-        build_prompt(agent.tokenizer, window.persona, window.history),
+        build_prompt(agent.tokenizer.frame, window.persona, window.history),
         decoding,
         own_turns=[turn.ids for turn in dialog.turns[: window.turn] if turn.speaker == AGENT],
     )

@@ -12,9 +12,10 @@ from convai.core.dialog import AGENT
 from convai.core.errors import SettingsError
 from convai.model.double_heads import DoubleHeadsModel
 from convai.text import segments
-from convai.text.segments import EncodedDialog, EncodedTurn, dialogue_tree, fit_history
+from convai.text.frames import Frame
+from convai.text.history import fit_history
+from convai.text.segments import EncodedDialog, EncodedTurn, dialogue_tree
 from convai.training.batches import Batch, collate, length_buckets
-from convai.training.dialogues import Control
 from convai.training.losses import choice_scores
 
 WHOLE_ORDER = 1 << 30
@@ -36,16 +37,16 @@ class ReplyWindow:
     history: Sequence[EncodedTurn]
     reply: EncodedTurn
 
-    def __len__(self) -> int:
+    def size(self, frame: Frame) -> int:
         """Tokens of `tree()`, without building it."""
-        said = sum(len(turn.ids) + 1 for turn in (*self.history, self.reply))
+        said = sum(frame.turn_size(turn.speaker, len(turn.ids)) for turn in (*self.history, self.reply))
         wrong = [len(ids) + 1 for ids in self.reply.distractors]
-        return 1 + sum(map(len, self.persona)) + said + (sum(wrong) + 1 if wrong else 0)
+        return frame.persona_size(self.persona) + said + (sum(wrong) + frame.tail if wrong else 0)
 
-    def tree(self, special: Control) -> segments.Sequence:
+    def tree(self, frame: Frame) -> segments.TokenSequence:
         """The window as one sequence, the candidates as branches of the history they share."""
         turns = [*self.history, self.reply]
-        return dialogue_tree(special, self.persona, turns, first_target=len(self.history))
+        return dialogue_tree(frame, self.persona, turns, first_target=len(self.history))
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class ReplyScores:
 
 
 def reply_windows(
+    frame: Frame,
     dialogs: Sequence[EncodedDialog],
     *,
     max_history: int | None,
@@ -85,11 +87,13 @@ def reply_windows(
             quarter = n_positions // 4
             wrong = [ids[:quarter] for ids in turn.distractors if list(ids) != list(turn.ids)]
             longest = max(1, *map(len, (turn.ids, *wrong)))
+            around = frame.around_reply
             history = _fitting(
+                frame,
                 dialog.persona,
                 told.turns[first:index],
                 n_positions,
-                reserves=(max(quarter, longest) + 2, longest + 2),
+                reserves=(max(quarter, longest) + around, longest + around),
             )
             if history is not None:
                 reply = EncodedTurn(AGENT, turn.ids, wrong)
@@ -97,6 +101,7 @@ def reply_windows(
 
 
 def _fitting(
+    frame: Frame,
     persona: Sequence[Sequence[int]],
     turns: Sequence[EncodedTurn],
     n_positions: int,
@@ -105,7 +110,7 @@ def _fitting(
 ) -> Sequence[EncodedTurn] | None:
     for reserve in reserves:
         try:
-            return fit_history(persona, turns, n_positions=n_positions, reserve=reserve)
+            return fit_history(frame, persona, turns, n_positions=n_positions, reserve=reserve)
         except SettingsError:
             continue
     return None
@@ -113,7 +118,7 @@ def _fitting(
 
 def score_replies(
     model: DoubleHeadsModel,
-    special: Control,
+    frame: Frame,
     dialogs: Sequence[EncodedDialog],
     *,
     max_history: int | None = 2,
@@ -122,16 +127,17 @@ def score_replies(
     progress: Callable[[int], None] | None = None,
 ) -> ReplyScores:
     """Score the replies of `dialogs` that `reply_windows` finds, with their distractors (`score_windows`)."""
-    windows = list(reply_windows(dialogs, max_history=max_history, n_positions=model.config.n_positions))
+    positions = model.config.n_positions
+    windows = list(reply_windows(frame, dialogs, max_history=max_history, n_positions=positions))
     return score_windows(
-        model, special, windows, batch_tokens=batch_tokens, autocast=autocast, progress=progress
+        model, frame, windows, batch_tokens=batch_tokens, autocast=autocast, progress=progress
     )
 
 
 @torch.inference_mode()
 def score_windows(
     model: DoubleHeadsModel,
-    special: Control,
+    frame: Frame,
     windows: Sequence[ReplyWindow],
     *,
     batch_tokens: int = 8192,
@@ -148,10 +154,10 @@ def score_windows(
     model.eval()
     scores = ReplyScores([0.0] * len(windows), [0] * len(windows), [[] for _ in windows])
     done = 0
-    sizes = [len(window) for window in windows]
+    sizes = [window.size(frame) for window in windows]
     for group in length_buckets(sizes, range(len(windows)), batch_tokens, pool=WHOLE_ORDER):
-        rows = [windows[i].tree(special) for i in group]
-        batch = collate(rows, special.pad_id).to(model.device)
+        rows = [windows[i].tree(frame) for i in group]
+        batch = collate(rows, frame.pad_id).to(model.device)
         with torch.autocast(model.device.type, autocast, enabled=autocast is not None):
             nll, chosen = _forward(model, batch)
         row_of = (batch.lm_places // batch.input_ids.shape[1]).cpu()
@@ -177,7 +183,7 @@ def _forward(model: DoubleHeadsModel, batch: Batch) -> tuple[torch.Tensor, list[
     return nll, chosen
 
 
-def _own(row: segments.Sequence, scores: Iterator[list[float]]) -> list[float]:
+def _own(row: segments.TokenSequence, scores: Iterator[list[float]]) -> list[float]:
     """The next scores, less their padding on the left, if `row` has candidates."""
     if not row.choices:
         return []

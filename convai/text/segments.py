@@ -1,35 +1,41 @@
-"""THE prompt builder: persona + history + reply → word ids, position ids, segment ids, labels.
+"""THE prompt builder: persona + history + reply → token ids, position ids, segment ids, labels.
 
 Training, evaluation, terminal, web and API all build their input here, from ids and never from text, so
-what anybody typed cannot become a control token. The layout is the blog post's (figure "Summing three
-types of inputs embeddings"):
+what anybody typed cannot become a control token. What stands around the words is the model's frame
+(convai.text.frames). In the blog post's (figure "Summing three types of inputs embeddings"):
 
-    words      <bos> i like tea . <speaker1> hi there <speaker2> hello you   <eos>
+    ids        <bos> i like tea . <speaker1> hi there <speaker2> hello you   <eos>
     positions  0     1 2    3   4 5          6  7     8          9     10    11
     segments   s2    s2 s2  s2 s2 s1         s1 s1    s2         s2    s2    s2
 
-A token's segment is its speaker's token id. The persona is the agent's, so it carries <speaker2>.
+and in a chat template's (⏎ is a line end, → the end of a turn and a line end):
+
+    ids        <|im_start|>system⏎ i like tea → <|im_start|>user⏎ hi there → <|im_start|>assistant⏎ hello →
+    segments   s2 ...                           s1 ...                       s2 ...
+
+A token's segment is its speaker's. The persona is the agent's, so it carries the agent's.
 
 Two layouts hold the same examples:
 
 - one utterance a sequence (`utterance_sequences`), as in the blog post: the reference;
-- one dialogue a sequence (`dialogue_tree`): the trunk is persona and turns. After each agent reply its
-  <eos> is a leaf (the history carries no <eos>), and every distractor, with its own <eos>, is a branch
-  that starts after the reply's <speaker2>. A branch sees the trunk up to that point and itself, and its
-  positions continue from there, so a history is computed once for all the replies that follow it.
+- one dialogue a sequence (`dialogue_tree`): the trunk is persona and turns. Every distractor, with its own
+  end, is a branch that starts where the reply's words do. A branch sees the trunk up to that point and
+  itself, and its positions continue from there, so a history is computed once for all the replies that follow
+  it. The gold reply's end is in the trunk where the frame closes turns, and else a leaf (the history carries
+  no <eos>).
 
-The label of a token is the token to predict after it. The first word of a reply is predicted from its
-<speaker2>, which in the tree belongs to the trunk and is shared with the distractors.
+The label of a token is the token to predict after it. The first word of a reply is predicted from the last
+token that opens its turn, which in the tree belongs to the trunk and is shared with the distractors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field, fields
-from typing import Final, Literal, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Final, Literal
 
-from convai.core.dialog import AGENT, USER
-from convai.core.errors import SettingsError
+from convai.core.dialog import AGENT
+from convai.text.frames import Frame
 
 IGNORE: Final = -100
 """Label of a token whose successor is not a target."""
@@ -41,16 +47,6 @@ NOBODY: Final = -1
 """Turn of the tokens that nobody says: the control tokens."""
 
 Targets = Literal["agent", "all"]
-
-
-class SpecialTokens(Protocol):
-    """The control ids, as a tokenizer gives them."""
-
-    @property
-    def bos_id(self) -> int: ...
-    @property
-    def eos_id(self) -> int: ...
-    def speaker_id(self, speaker: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +67,18 @@ class EncodedDialog:
 
 
 @dataclass(slots=True)
-class Sequence:
+class TokenSequence:
     """Parallel lists, one entry a token, and the places of the next-sentence choices.
 
     `branch[i]` is TRUNK or the number of the branch that token i belongs to; `limit[i]` is the last trunk
     place it may see. Token i attends to the trunk places ≤ limit[i] and to the places ≤ i of its branch.
-    `choices` holds, for each reply, the places of the <eos> of its candidates, the gold one last; `spans`,
+    `choices` holds, for each reply, the places of the ends of its candidates, the gold one last; `spans`,
     alike, the first place and the end of each candidate's words. `turn[i]`: the turn that word i is said in,
-    or that it is a candidate for, counted from 1; 0 in the persona, NOBODY for control tokens.
+    or that it is a candidate for, counted from 1; 0 in the persona, NOBODY for control tokens. `opened`:
+    turns that have begun, one to come included; `segment`: that of the speaker whose turn began last.
     """
 
-    words: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     segments: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -90,170 +87,185 @@ class Sequence:
     choices: list[list[int]] = field(default_factory=list)
     spans: list[list[tuple[int, int]]] = field(default_factory=list)
     turn: list[int] = field(default_factory=list)
+    opened: int = 0
+    segment: int = 0
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.ids)
 
     @property
     def is_causal(self) -> bool:
         """True when there are no branches: plain causal attention does."""
         return not any(self.branch)
 
-    def extend(self, words: Seq[int], segment: int, turn: Seq[int]) -> None:
-        """Append trunk tokens of one segment, unlabelled."""
-        start = len(self.words)
-        places = range(start, start + len(words))
-        self.words.extend(words)
+    def extend(self, ids: Seq[int], segment: int, turn: int = NOBODY) -> None:
+        """Append trunk tokens of one segment, unlabelled: words of `turn`, or control tokens."""
+        start, n = len(self.ids), len(ids)
+        places = range(start, start + n)
+        self.ids.extend(ids)
         self.positions.extend(places)
-        self.segments.extend([segment] * len(words))
-        self.labels.extend([IGNORE] * len(words))
-        self.branch.extend([TRUNK] * len(words))
+        self.segments.extend([segment] * n)
+        self.labels.extend([IGNORE] * n)
+        self.branch.extend([TRUNK] * n)
         self.limit.extend(places)
-        self.turn.extend(turn)
+        self.turn.extend([turn] * n)
 
-    def grow(self, words: Seq[int], segment: int, *, after: int, branch: int, turn: int) -> int:
+    def open_turn(self, frame: Frame, speaker: int, *, behind_persona: bool) -> None:
+        """Append what opens a turn; `behind_persona`: it is the first one, with a persona before it."""
+        self.segment = frame.segments[speaker]
+        self.opened += 1
+        self.extend(frame.opening(speaker, behind_persona=behind_persona), self.segment)
+
+    def say(self, ids: Seq[int]) -> None:
+        """Append words of the turn that was opened last."""
+        self.extend(ids, self.segment, self.opened)
+
+    def grow(self, ids: Seq[int], segment: int, *, after: int, branch: int, turn: int) -> int:
         """Append a branch that leaves the trunk after place `after`; return the place of its last token.
 
-        That one is the <eos>; the words before it are a candidate for turn `turn`.
+        That one is the end; the words before it are a candidate for turn `turn`.
         """
-        n = len(words)
-        self.words.extend(words)
+        n = len(ids)
+        self.ids.extend(ids)
         self.positions.extend(range(self.positions[after] + 1, self.positions[after] + 1 + n))
         self.segments.extend([segment] * n)
         self.labels.extend([IGNORE] * n)
         self.branch.extend([branch] * n)
         self.limit.extend([after] * n)
         self.turn.extend([turn] * (n - 1) + [NOBODY])
-        return len(self.words) - 1
+        return len(self.ids) - 1
 
     def label_from(self, place: int, following: Seq[int]) -> None:
         """Make the tokens from `place` on predict `following`, one each."""
         self.labels[place : place + len(following)] = following
 
+    def copy(self) -> TokenSequence:
+        """Another one that can grow by itself."""
+        twin = replace(self)
+        for column in fields(self):
+            if isinstance(values := getattr(self, column.name), list):
+                setattr(twin, column.name, list(values))
+        return twin
 
-def build_prefix(special: SpecialTokens, persona: Seq[Seq[int]], turns: Seq[EncodedTurn]) -> Sequence:
-    """`<bos> persona <speakerX> turn ...`: everything that has been said, unlabelled."""
-    sequence = Sequence()
-    agent = special.speaker_id(AGENT)
-    sequence.extend([special.bos_id], agent, [NOBODY])
-    for sentence in persona:
-        sequence.extend(sentence, agent, [0] * len(sentence))
-    for number, turn in enumerate(turns, 1):
-        speaker = special.speaker_id(turn.speaker)
-        sequence.extend([speaker, *turn.ids], speaker, [NOBODY, *[number] * len(turn.ids)])
+
+def _begin(frame: Frame, persona: Seq[Seq[int]], first: int) -> TokenSequence:
+    """The persona, before a turn of `first`."""
+    sequence = TokenSequence()
+    segment = frame.segments[AGENT]
+    before, behind = frame.around_persona(bool(persona), first)
+    sequence.extend(before, segment)
+    for number, sentence in enumerate(persona):
+        if number:
+            sequence.extend(frame.separator, segment)
+        sequence.extend(sentence, segment, 0)
+    sequence.extend(behind, segment)
+    return sequence
+
+
+def build_prefix(
+    frame: Frame, persona: Seq[Seq[int]], turns: Seq[EncodedTurn], coming: int = AGENT
+) -> TokenSequence:
+    """Everything that has been said, unlabelled; `coming` is who speaks next."""
+    sequence = _begin(frame, persona, turns[0].speaker if turns else coming)
+    for index, turn in enumerate(turns):
+        sequence.open_turn(frame, turn.speaker, behind_persona=bool(persona) and not index)
+        sequence.say(turn.ids)
+        sequence.extend(frame.closings[turn.speaker], sequence.segment)
     return sequence
 
 
 def build_prompt(
-    special: SpecialTokens, persona: Seq[Seq[int]], turns: Seq[EncodedTurn], speaker: int = AGENT
-) -> Sequence:
-    """The prefix and the speaker token after which `speaker` begins to talk."""
-    sequence = build_prefix(special, persona, turns)
-    token = special.speaker_id(speaker)
-    sequence.extend([token], token, [NOBODY])
+    frame: Frame, persona: Seq[Seq[int]], turns: Seq[EncodedTurn], speaker: int = AGENT
+) -> TokenSequence:
+    """The prefix and what opens the turn of `speaker`, who begins to talk."""
+    sequence = build_prefix(frame, persona, turns, speaker)
+    sequence.open_turn(frame, speaker, behind_persona=bool(persona) and not turns)
     return sequence
 
 
-def complete(prompt: Sequence, words: Seq[int], eos_id: int) -> Sequence:
-    """`prompt` (it ends with a speaker token) with a reply and its <eos> behind it, as one candidate."""
-    whole = Sequence(**{f.name: list(getattr(prompt, f.name)) for f in fields(prompt)})
-    start, n = len(whole), len(words)
-    turn = prompt.turn.count(NOBODY) - 1  # <bos> and a token for every speaker, the one to come included
-    whole.extend([*words, eos_id], prompt.segments[-1], [*[turn] * n, NOBODY])
+def complete(prompt: TokenSequence, ids: Seq[int], end_id: int) -> TokenSequence:
+    """`prompt` (a turn is open at its end) with a reply and its end behind it, as one candidate."""
+    whole = prompt.copy()
+    start, n = len(whole), len(ids)
+    whole.say(ids)
+    whole.extend([end_id], whole.segment)
     whole.choices, whole.spans = [[start + n]], [[(start, start + n)]]
     return whole
 
 
 def utterance_sequences(
-    special: SpecialTokens, persona: Seq[Seq[int]], history: Seq[EncodedTurn], reply: EncodedTurn
-) -> list[Sequence]:
+    frame: Frame, persona: Seq[Seq[int]], history: Seq[EncodedTurn], reply: EncodedTurn
+) -> list[TokenSequence]:
     """The blog post's layout: a sequence for every candidate of `reply`, the gold one last and labelled."""
-    sequences = []
-    for words, gold in [(d, False) for d in reply.distractors] + [(reply.ids, True)]:
-        prompt = build_prompt(special, persona, history, reply.speaker)
-        sequence = complete(prompt, words, special.eos_id)
-        if gold:
-            sequence.label_from(len(prompt) - 1, [*words, special.eos_id])
-        sequences.append(sequence)
+    prompt = build_prompt(frame, persona, history, reply.speaker)
+    sequences = [complete(prompt, ids, frame.end_id) for ids in (*reply.distractors, reply.ids)]
+    sequences[-1].label_from(len(prompt) - 1, [*reply.ids, frame.end_id])
     return sequences
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A reply in the trunk that has distractors.
+
+    `turn`: its number; `before`: the place before its first word; `last`: of its end, or of its last word.
+    """
+
+    turn: int
+    before: int
+    last: int
+    reply: EncodedTurn
+
+
 def dialogue_tree(
-    special: SpecialTokens,
+    frame: Frame,
     persona: Seq[Seq[int]],
     turns: Seq[EncodedTurn],
     *,
     targets: Targets = "agent",
     first_target: int = 0,
     choices: bool = True,
-) -> Sequence:
+) -> TokenSequence:
     """A whole dialogue as one sequence: the trunk first, then the branches.
 
     `targets`: whose replies are language-model targets; `first_target`: turns before this index are
     context only (a window into a longer dialogue). A turn with nothing before it is a target only with
     `targets="all"`. With `choices`, every agent target that brings distractors gets its next-sentence
-    branches: one a distractor, and the gold reply's <eos> as a leaf.
+    branches: one a distractor, and the gold reply's end as a leaf where the trunk does not hold it.
     """
-    sequence = build_prefix(special, persona, ())
-    agent = special.speaker_id(AGENT)
-    open_ends: list[tuple[int, int, int, EncodedTurn]] = []
+    sequence = _begin(frame, persona, turns[0].speaker if turns else AGENT)
+    asked: list[_Choice] = []
     for index, turn in enumerate(turns):
-        speaker = special.speaker_id(turn.speaker)
-        start = len(sequence)
-        sequence.extend([speaker, *turn.ids], speaker, [NOBODY, *[index + 1] * len(turn.ids)])
+        sequence.open_turn(frame, turn.speaker, behind_persona=bool(persona) and not index)
+        before = len(sequence) - 1
+        sequence.say(turn.ids)
+        last = len(sequence) - 1 + frame.closes_replies
+        sequence.extend(frame.closings[turn.speaker], sequence.segment)
         is_reply = turn.speaker == AGENT and index > 0
         if index >= first_target and (is_reply or targets == "all"):
-            sequence.label_from(start, [*turn.ids, special.eos_id])
+            sequence.label_from(before, [*turn.ids, frame.end_id])
             if choices and is_reply and turn.distractors:
-                open_ends.append((index + 1, start, len(sequence) - 1, turn))
-    branch = TRUNK
-    for number, start, end, turn in open_ends:
-        places, spans = [], []
-        for words in turn.distractors:
-            branch += 1
-            ending = [*words, special.eos_id]
-            places.append(sequence.grow(ending, agent, after=start, branch=branch, turn=number))
-            spans.append((places[-1] - len(words), places[-1]))
-        branch += 1
-        places.append(sequence.grow([special.eos_id], agent, after=end, branch=branch, turn=number))
-        sequence.choices.append(places)
-        sequence.spans.append([*spans, (start + 1, end + 1)])
+                asked.append(_Choice(sequence.opened, before, last, turn))
+    _branch_off(sequence, asked, frame)
     return sequence
 
 
-def fit_history(
-    persona: Seq[Seq[int]], turns: Seq[EncodedTurn], *, n_positions: int, reserve: int
-) -> Seq[EncodedTurn]:
-    """The turns that fit: the oldest exchange goes first, the persona and the last turn never do.
-
-    `reserve`: positions kept free for the reply, its speaker token and <eos> counted. Raises SettingsError
-    when the persona and the last turn alone do not fit, naming the sentence that is too much.
-    """
-    room = n_positions - reserve - 1  # <bos>
-    if room < 0:
-        raise SettingsError(
-            f"the model has {n_positions} positions and {reserve} are kept for the reply: "
-            "nothing is left for the prompt; ask for a shorter reply"
-        )
-    for number, sentence in enumerate(persona, 1):
-        room -= len(sentence)
-        if room < 0:
-            raise SettingsError(
-                f"persona sentence {number} is too much: the model has {n_positions} positions, "
-                f"{reserve} of them kept for the reply; shorten the persona"
-            )
-    size = sum(len(t.ids) + 1 for t in turns)
-    start = 0
-    while size > room and start < len(turns) - 1:
-        size -= len(turns[start].ids) + 1
-        start += 1
-        # a history that begins with the agent's answer to nothing helps nobody: drop the whole exchange
-        while start < len(turns) - 1 and turns[start].speaker != USER:
-            size -= len(turns[start].ids) + 1
-            start += 1
-    if size > room:
-        raise SettingsError(
-            f"the last message is too long: {len(turns[-1].ids)} tokens, {max(room - 1, 0)} fit beside "
-            f"the persona ({n_positions} positions, {reserve} kept for the reply); shorten it"
-        )
-    return turns[start:]
+def _branch_off(sequence: TokenSequence, asked: Seq[_Choice], frame: Frame) -> None:
+    """The candidates of every choice, behind the trunk."""
+    agent, end = frame.segments[AGENT], frame.end_id
+    branch = TRUNK
+    for choice in asked:
+        places, spans = [], []
+        for ids in choice.reply.distractors:
+            branch += 1
+            place = sequence.grow([*ids, end], agent, after=choice.before, branch=branch, turn=choice.turn)
+            places.append(place)
+            spans.append((place - len(ids), place))
+        first = choice.before + 1
+        spans.append((first, first + len(choice.reply.ids)))
+        if frame.closes_replies:
+            places.append(choice.last)
+        else:
+            branch += 1
+            places.append(sequence.grow([end], agent, after=choice.last, branch=branch, turn=choice.turn))
+        sequence.choices.append(places)
+        sequence.spans.append(spans)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +13,13 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from convai.core.errors import CheckpointError, SettingsError
-from convai.text.detokenizer import ByteStream, StreamDecoder, WordStream, byte_of_char
+from convai.text.chat_files import GENERATION_FILE, ChatFiles, generation_config, read_chat_files
+from convai.text.detokenizer import StreamDecoder, byte_of_char
+from convai.text.frames import AUTO, TEMPLATE, Frame
+from convai.text.template_frame import template_frame
 from convai.text.textnorm import normalizer, without_surrogates
-from convai.text.tokenizer_files import read_backend, write_folder
+from convai.text.tokenizer_files import read_backend, replace_file, write_folder
+from convai.text.tokenizer_spec import stream_maker, strict_spec, unknown_id
 
 BOS: Final = "<bos>"
 EOS: Final = "<eos>"
@@ -33,51 +37,83 @@ _WORDS: Final = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|
 
 
 class Tokenizer:
-    """A Hugging Face tokenizer with the five special tokens of a dialogue model.
+    """A Hugging Face tokenizer, and the frame in which its model is shown a dialogue.
 
-    Control tokens exist as ids only: `encode` reads any text, `"<eos>"` included, as ordinary tokens.
-    Immutable, safe to share between threads; a pickled copy (a data loader's worker) is as strict.
+    Control tokens exist as ids only: `encode` reads any text, `"<eos>"` and `"<|im_start|>"` included, as
+    ordinary tokens. Immutable, safe to share between threads; a pickled copy (a data loader's worker) is as
+    strict.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, *, where: str = "tokenizer") -> None:
-        """Wrap a copy of `backend`; `where` (the folder it came from) begins error messages.
+    def __init__(
+        self, backend: tokenizers.Tokenizer, *, chat: ChatFiles | None = None, where: str = "tokenizer"
+    ) -> None:
+        """Wrap a copy of `backend`, in the frame of `chat`'s template, or else in the blog post's.
 
-        Raises CheckpointError where one of the five special tokens is missing or could be typed, and for
-        a kind of tokenizer that is not byte-level (GPT-2) or word-end marked (OpenAI GPT) BPE.
+        `where` (the folder it came from) begins error messages.
+
+        Raises CheckpointError where a control token of the frame is missing or could be typed, for a template
+        of no use, and for a kind of tokenizer that is not byte-level (GPT-2), word-end marked (OpenAI GPT) or
+        SentencePiece's BPE.
         """
-        spec = _strict_spec(backend, where)
+        spec = strict_spec(backend, SPECIAL_TOKENS if chat is None else (), where)
+        self.chat = chat
+        """The template and what belongs to it; None in the blog post's frame."""
         self._backend = tokenizers.Tokenizer.from_str(json.dumps(spec))
         # Added tokens are matched inside texts, whatever add_special_tokens says, unless this is set.
         self._backend.encode_special_tokens = True
         vocab = self._backend.get_vocab(with_added_tokens=True)
-        self.bos_id, self.eos_id, self.speaker1_id, self.speaker2_id, self.pad_id = (
-            vocab[token] for token in SPECIAL_TOKENS
-        )
         self.vocab_size = max(vocab.values()) + 1
         """Rows that a model's embedding needs: the highest id plus one."""
-        self.unk_id = _unknown_id(spec, vocab)
+        self.unk_id = unknown_id(spec, vocab)
         """What text gives for characters outside the vocabulary; None where every byte has a token."""
         special = (vocab[token["content"]] for token in spec["added_tokens"] if token["special"])
         self.special_ids = frozenset(special) - {self.unk_id}
         """Control ids: no text ever encodes to one of them."""
         self.hidden_ids = self.special_ids | ({self.unk_id} if self.unk_id is not None else frozenset())
-        """Ids without text: `special_ids` and `unk_id`. A sampler leaves them out, except `eos_id`."""
-        self._new_stream = _stream_maker(spec, vocab, self.hidden_ids, where)
-        canonical = json.dumps(json.loads(self.to_json()), sort_keys=True, separators=(",", ":"))
+        """Ids without text: `special_ids` and `unk_id`. A sampler leaves them out, except the frame's
+        ends."""
+        self.frame = self._blog(vocab) if chat is None else self._template(chat, where)
+        """How a dialogue is written."""
+        self.eos_id, self.pad_id = self.frame.end_id, self.frame.pad_id
+        self.speaker1_id, self.speaker2_id = self.frame.segments
+        self.bos_id = vocab.get(BOS if chat is None else chat.control.get("bos_token", ""), self.eos_id)
+        self._new_stream = stream_maker(spec, vocab, self.hidden_ids, where)
+        canonical = json.dumps(spec, sort_keys=True, separators=(",", ":"))
         self.fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
         """SHA-256 of the canonical tokenizer.json, in hex: part of the key of every cache of ids."""
 
-    def __reduce__(self) -> tuple[Callable[[str], Tokenizer], tuple[str]]:
+    def _blog(self, vocab: Mapping[str, int]) -> Frame:
+        bos, eos, user, agent, pad = (vocab[token] for token in SPECIAL_TOKENS)
+        return Frame.blog(bos_id=bos, eos_id=eos, speakers=(user, agent), pad_id=pad)
+
+    def _template(self, chat: ChatFiles, where: str) -> Frame:
+        return template_frame(
+            chat,
+            encode_template=self._encode_template,
+            encode_text=self.encode,
+            control=self.special_ids,
+            where=where,
+        )
+
+    def _encode_template(self, text: str) -> list[int]:
+        """Ids of a template's own text, control tokens recognised."""
+        self._backend.encode_special_tokens = False
+        try:
+            return self._backend.encode(text, add_special_tokens=False).ids
+        finally:
+            self._backend.encode_special_tokens = True
+
+    def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[str, ChatFiles | None]]:
         # The library's own pickle forgets encode_special_tokens.
-        return Tokenizer.from_json, (self.to_json(),)
+        return Tokenizer.from_json, (self.to_json(), self.chat)
 
     # -- text to ids and back
 
     def speaker_id(self, speaker: int) -> int:
-        """The token id of a speaker: `<speaker1>` for 0 (the user), `<speaker2>` for 1 (the agent)."""
+        """The segment id of a speaker, 0 the user and 1 the agent (`<speaker1>`, `<speaker2>`)."""
         if speaker not in (0, 1):
             raise ValueError(f"speaker is 0 or 1, not {speaker!r}")
-        return self.speaker2_id if speaker else self.speaker1_id
+        return self.frame.segments[speaker]
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, never a control id. Lone surrogates, which are no text, count as U+FFFD."""
@@ -103,6 +139,10 @@ class Tokenizer:
         """Text of one token as it goes on a text: a blank in front of it is kept."""
         return self.stream().behind_text().run([id])
 
+    def control_name(self, id: int) -> str:
+        """How a control token is written (`<eos>`); empty for a token of text."""
+        return (self._backend.id_to_token(id) or "") if id in self.special_ids else ""
+
     def stream(self) -> StreamDecoder:
         """A decoder for one reply: `push(id)` for each id, then `finish()`."""
         return self._new_stream()
@@ -114,48 +154,67 @@ class Tokenizer:
         return self._backend.to_str()
 
     @classmethod
-    def from_json(cls, text: str) -> Tokenizer:
-        """The inverse of `to_json`. Raises CheckpointError for a tokenizer without the special tokens."""
-        return cls(tokenizers.Tokenizer.from_str(text))
+    def from_json(cls, text: str, chat: ChatFiles | None = None) -> Tokenizer:
+        """The inverse of `to_json`. Raises CheckpointError as the constructor does."""
+        return cls(tokenizers.Tokenizer.from_str(text), chat=chat)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json and tokenizer_config.json, each whole or not at all.
 
-        transformers' AutoTokenizer reads them and gives the same ids, for text that spells a special
-        token too (`split_special_tokens`). Raises OSError.
+        With a chat template the ends of its replies too, as generation_config.json.
+
+        transformers' AutoTokenizer reads them and gives the same ids; in the blog's frame for text that
+        spells a special token too (`split_special_tokens`, which would tear a template's rendering apart).
+        Raises OSError.
         """
         config: dict[str, Any] = {
             # The general class: GPT2Tokenizer and OpenAIGPTTokenizer would put their own rules in place.
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": BOS,
-            "eos_token": EOS,
-            "pad_token": PAD,
-            "additional_special_tokens": [SPEAKER1, SPEAKER2],
             "clean_up_tokenization_spaces": False,
-            "split_special_tokens": True,
         }
+        if self.chat is None:
+            config |= {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
+            config |= {"additional_special_tokens": [SPEAKER1, SPEAKER2], "split_special_tokens": True}
+        else:
+            config |= {**self.chat.control, "chat_template": self.chat.template}
         if self.unk_id is not None:
             config["unk_token"] = self._backend.id_to_token(self.unk_id)
         write_folder(Path(folder), self.to_json(), config)
+        if self.chat is not None:
+            ends = generation_config(self.frame.stop_ids, bos_id=self.bos_id, pad_id=self.pad_id)
+            replace_file(Path(folder) / GENERATION_FILE, ends)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """The tokenizer of a dialogue model's folder.
+        """The tokenizer of a model's folder.
 
-        Raises CheckpointError when files are missing, cut short or damaged, and for a model that was
-        never tuned for dialogue (its tokenizer lacks the special tokens).
-        """
-        return cls(read_backend(Path(folder)), where=os.fspath(folder))
+        It is in the blog post's frame where it has the five special tokens of a model tuned for dialogue,
+        else in that of its chat template.
 
-    @classmethod
-    def load_pretrained(cls, folder: str | os.PathLike[str]) -> tuple[Tokenizer, int]:
-        """The tokenizer of any GPT-2 or OpenAI GPT folder, and how many special tokens were added.
-
-        Missing ones take the next free ids in the order of SPECIAL_TOKENS: the model needs as many new
-        rows. Raises CheckpointError when files are missing, cut short or damaged.
+        Raises CheckpointError when files are missing, cut short or damaged, and for a model that has neither.
         """
         backend = read_backend(Path(folder))
-        missing = [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]
+        chat = None if not _missing(backend) else read_chat_files(Path(folder))
+        return cls(backend, chat=chat, where=os.fspath(folder))
+
+    @classmethod
+    def load_pretrained(cls, folder: str | os.PathLike[str], frame: str = AUTO) -> tuple[Tokenizer, int]:
+        """The tokenizer of a base that is to be tuned, and how many special tokens were added.
+
+        `frame`: BLOG, TEMPLATE or AUTO, which is what the folder has, and BLOG where it has neither. For BLOG
+        missing tokens take the next free ids in the order of SPECIAL_TOKENS: the model needs as many new
+        rows. Raises CheckpointError when files are missing, cut short or damaged, or there is no template to
+        be used.
+        """
+        backend = read_backend(Path(folder))
+        missing = _missing(backend)
+        chat = None
+        if frame == TEMPLATE or (frame == AUTO and missing):
+            chat = read_chat_files(Path(folder))
+        if chat is not None:
+            return cls(backend, chat=chat, where=os.fspath(folder)), 0
+        if frame == TEMPLATE:
+            raise CheckpointError(f"{folder}: the base has no chat template; use --frame blog")
         _add_at_end(backend, missing, os.fspath(folder))
         return cls(backend, where=os.fspath(folder)), len(missing)
 
@@ -215,61 +274,5 @@ def _add_at_end(backend: tokenizers.Tokenizer, tokens: Sequence[str], where: str
         raise CheckpointError(f"{where}: the vocabulary's ids have gaps; copy the tokenizer's files again")
 
 
-def _strict_spec(backend: tokenizers.Tokenizer, where: str) -> dict[str, Any]:
-    """tokenizer.json of `backend` as an object, with the five marked special, and nothing cut or padded."""
-    missing = [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]
-    if missing:
-        raise CheckpointError(
-            f"{where}: the tokenizer has no {' '.join(missing)}, so the model was not tuned for dialogue; "
-            f"tune it first: convai train DATA --model {where} --out DIR"
-        )
-    backend = tokenizers.Tokenizer.from_str(backend.to_str())
-    backend.add_special_tokens(list(SPECIAL_TOKENS))  # those that are plain vocabulary so far
-    spec: dict[str, Any] = json.loads(backend.to_str())
-    for token in spec["added_tokens"]:
-        token["special"] = token["special"] or token["content"] in SPECIAL_TOKENS
-    spec["truncation"] = spec["padding"] = None
-
-    model = spec["model"]
-    if model["type"] != "BPE":
-        raise CheckpointError(f"{where}: a {model['type']} tokenizer; use a GPT-2 or OpenAI GPT model (BPE)")
-    merged = {left + right for left, right in model["merges"]}
-    for token in SPECIAL_TOKENS:
-        ignores = model["ignore_merges"] and token in model["vocab"]
-        if token in merged or ignores or token == model["unk_token"]:
-            raise CheckpointError(f"{where}: typed text can become {token}; train another tokenizer")
-    return spec
-
-
-def _unknown_id(spec: dict[str, Any], vocab: dict[str, int]) -> int | None:
-    if _decoder_step(spec, "ByteLevel") and vocab.keys() >= byte_of_char().keys():
-        return None
-    return vocab.get(spec["model"]["unk_token"])
-
-
-def _decoder_step(spec: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    decoder = spec["decoder"] or {"type": "none"}
-    return next((step for step in decoder.get("decoders", [decoder]) if step["type"] == kind), None)
-
-
-def _stream_maker(
-    spec: dict[str, Any], vocab: dict[str, int], hidden: frozenset[int], where: str
-) -> Callable[[], StreamDecoder]:
-    """What decodes the ids of this tokenizer, with the text of every id looked up once."""
-    tokens = [""] * (max(vocab.values()) + 1)
-    for token, id in vocab.items():
-        tokens[id] = "" if id in hidden else token
-    if _decoder_step(spec, "ByteLevel"):
-        pieces = [_bytes(token) for token in tokens]
-        return lambda: ByteStream(pieces)
-    if step := _decoder_step(spec, "BPEDecoder"):
-        words = [token.replace(step["suffix"], " ") for token in tokens]
-        return lambda: WordStream(words)
-    raise CheckpointError(f"{where}: neither byte-level nor </w> tokens; use a GPT-2 or OpenAI GPT model")
-
-
-def _bytes(token: str) -> bytes:
-    table = byte_of_char()
-    if all(char in table for char in token):
-        return bytes(table[char] for char in token)
-    return token.encode()  # added as text, not as bytes in disguise
+def _missing(backend: tokenizers.Tokenizer) -> list[str]:
+    return [token for token in SPECIAL_TOKENS if backend.token_to_id(token) is None]

@@ -35,7 +35,7 @@ def read_backend(folder: Path) -> Tokenizer:
         raise CheckpointError(f"{folder}: no such folder; give a model folder")
     path = folder / TOKENIZER_FILE
     if path.is_file():
-        text = _read_text(path)
+        text = read_text(path)
         backend = _from_json(text, path)
     elif (folder / VOCAB_FILE).is_file():
         backend = _from_vocab(folder)
@@ -50,15 +50,17 @@ def read_backend(folder: Path) -> Tokenizer:
 def write_folder(folder: Path, tokenizer_json: str, config: dict[str, Any]) -> None:
     """Write tokenizer.json and tokenizer_config.json, each whole or not at all. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    _replace_file(folder / CONFIG_FILE, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    _replace_file(folder / TOKENIZER_FILE, tokenizer_json)
+    replace_file(folder / CONFIG_FILE, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    replace_file(folder / TOKENIZER_FILE, tokenizer_json)
 
 
-def _replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file whole or not at all. Raises OSError."""
     atomic_write(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file of a tokenizer. Raises CheckpointError."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -67,7 +69,8 @@ def _read_text(path: Path) -> str:
         raise CheckpointError(f"{path}: {error.strerror}; make it readable") from None
 
 
-def _parse_object(text: str, path: Path) -> dict[str, Any]:
+def parse_object(text: str, path: Path) -> dict[str, Any]:
+    """A JSON object of a tokenizer. Raises CheckpointError, naming the line."""
     try:
         values = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -79,7 +82,7 @@ def _parse_object(text: str, path: Path) -> dict[str, Any]:
 
 
 def _from_json(text: str, path: Path) -> Tokenizer:
-    model = _parse_object(text, path).get("model")
+    model = parse_object(text, path).get("model")
     if isinstance(model, dict) and model.get("continuing_subword_prefix"):
         # No GPT has one, and where it does not fit the merges the library panics instead of raising.
         raise CheckpointError(
@@ -94,7 +97,7 @@ def _from_json(text: str, path: Path) -> Tokenizer:
 
 def _from_vocab(folder: Path) -> Tokenizer:
     path = folder / VOCAB_FILE
-    vocab = _parse_object(_read_text(path), path)
+    vocab = parse_object(read_text(path), path)
     if not all(type(id) is int and id >= 0 for id in vocab.values()) or len(set(vocab.values())) < len(vocab):
         raise CheckpointError(f"{path}: expected one token id for each token; copy the file again")
     merges = _read_merges(folder / MERGES_FILE)
@@ -126,7 +129,7 @@ def _from_vocab(folder: Path) -> Tokenizer:
 
 def _prefix_space(folder: Path) -> bool:
     path = folder / CONFIG_FILE
-    return path.is_file() and bool(_parse_object(_read_text(path), path).get("add_prefix_space", False))
+    return path.is_file() and bool(parse_object(read_text(path), path).get("add_prefix_space", False))
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
@@ -134,7 +137,7 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
         raise CheckpointError(f"{path}: missing; copy it from where {VOCAB_FILE} came from")
     merges = []
     # Only "\n" ends a line here: a token may hold a character that splitlines() takes for a line end.
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         line = line.removesuffix("\r")
         if not line or line.startswith("#version"):
             continue
@@ -150,7 +153,7 @@ def _add_recorded(backend: Tokenizer, folder: Path) -> None:
     path = folder / ADDED_FILE
     if not path.is_file():
         return
-    recorded = _parse_object(_read_text(path), path)
+    recorded = parse_object(read_text(path), path)
     if not all(type(id) is int for id in recorded.values()):
         raise CheckpointError(f"{path}: expected a token id for each token; copy the file again")
     for token, id in sorted(recorded.items(), key=lambda item: item[1]):

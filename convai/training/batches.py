@@ -53,7 +53,7 @@ class Batch:
         return Batch(**moved)
 
 
-def collate(rows: Sequence[segments.Sequence], pad_id: int, *, groups: Sequence[int] = ()) -> Batch:
+def collate(rows: Sequence[segments.TokenSequence], pad_id: int, *, groups: Sequence[int] = ()) -> Batch:
     """Pad `rows` to the longest and find the places of labels and choices.
 
     With `groups`, consecutive rows are the candidates of one reply, the gold one last (the blog post's
@@ -68,7 +68,7 @@ def collate(rows: Sequence[segments.Sequence], pad_id: int, *, groups: Sequence[
     labels = torch.full(shape, IGNORE)
     for i, row in enumerate(rows):
         n = len(row)
-        input_ids[i, :n] = torch.tensor(row.words)
+        input_ids[i, :n] = torch.tensor(row.ids)
         position_ids[i, :n] = torch.tensor(row.positions)
         segment_ids[i, :n] = torch.tensor(row.segments)
         labels[i, :n] = torch.tensor(row.labels)
@@ -106,7 +106,7 @@ class _Candidate:
 
 
 def matched_words(
-    rows: Sequence[segments.Sequence], choices: Sequence[Sequence[_Candidate]], length: int
+    rows: Sequence[segments.TokenSequence], choices: Sequence[Sequence[_Candidate]], length: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`said`, `answers` and `owner` `[B, T]` of the match head, for choices padded as `pad_choices` does."""
     said = torch.full((len(rows), length), NOBODY)
@@ -131,7 +131,7 @@ def pad_choices(choices: Sequence[Sequence[int]]) -> Tensor:
     return torch.tensor(padded, dtype=torch.long).view(len(choices), width)
 
 
-def tree_mask(rows: Sequence[segments.Sequence], length: int) -> Tensor | None:
+def tree_mask(rows: Sequence[segments.TokenSequence], length: int) -> Tensor | None:
     """Boolean `[B, 1, T, T]`, True where row token may attend to column token; None if all are causal.
 
     Padding attends to itself: a row without any allowed column would be 0 / 0.

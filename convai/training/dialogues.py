@@ -17,23 +17,16 @@ import numpy as np
 from convai.core.dialog import AGENT
 from convai.core.errors import DataError
 from convai.text import segments
+from convai.text.frames import Frame
 from convai.text.segments import (
     EncodedDialog,
     EncodedTurn,
-    SpecialTokens,
     Targets,
     dialogue_tree,
     utterance_sequences,
 )
 from convai.training.batches import Batch, collate, length_buckets
 from convai.training.corpus import EncodedCorpus
-
-
-class Control(SpecialTokens, Protocol):
-    """The control ids, padding included."""
-
-    @property
-    def pad_id(self) -> int: ...
 
 
 class StepSource(Protocol):
@@ -64,7 +57,7 @@ class DialogueData:
     def __init__(
         self,
         corpus: EncodedCorpus,
-        special: Control,
+        frame: Frame,
         *,
         layout: str = "dialogue",
         targets: Targets = "agent",
@@ -85,7 +78,7 @@ class DialogueData:
         `accumulation`: micro-batches of a step, those of all processes together. Raises DataError when no
         dialogue holds an agent reply to learn from, or none that fits.
         """
-        self.corpus, self.special = corpus, special
+        self.corpus, self.frame = corpus, frame
         self.layout, self.targets, self.n_positions = layout, targets, n_positions
         self.n_distractors, self.hard = distractors, hard_distractors
         self.random_start, self.max_history, self.permute = random_start, max_history, permute_persona
@@ -101,7 +94,7 @@ class DialogueData:
                 "--both-sides"
             )
         mean = float(np.diff(corpus.arrays["starts"])[self._units].mean())
-        self._branch = int((mean + 1) * distractors) + 1
+        self._branch = int((mean + 1) * distractors) + frame.tail
         groups = sum(1 for _ in self._plan(0))
         if not groups:
             raise DataError(
@@ -136,8 +129,9 @@ class DialogueData:
         return ([windows[i] for i in group] for group in groups)
 
     def _windows(self, index: int, dialog: EncodedDialog, rng: random.Random) -> Iterator[tuple[Window, int]]:
-        persona = 1 + sum(map(len, dialog.persona))
-        sizes = [len(turn.ids) + 1 for turn in dialog.turns]
+        frame = self.frame
+        persona = frame.persona_size(dialog.persona)
+        sizes = [frame.turn_size(turn.speaker, len(turn.ids)) for turn in dialog.turns]
         replies = [i for i, turn in enumerate(dialog.turns) if i and turn.speaker == AGENT]
         if not replies:
             return
@@ -145,16 +139,18 @@ class DialogueData:
             for reply in replies:
                 keep = reply if self.max_history is None else 2 * self.max_history + 1
                 first = max(0, reply - keep)
-                while first < reply and persona + sum(sizes[first : reply + 1]) + 1 > self.n_positions:
+                while (
+                    first < reply and persona + sum(sizes[first : reply + 1]) + frame.tail > self.n_positions
+                ):
                     first += 1
-                length = (persona + sum(sizes[first : reply + 1]) + 1) * (self.n_distractors + 1)
+                length = (persona + sum(sizes[first : reply + 1]) + frame.tail) * (self.n_distractors + 1)
                 if first < reply:  # what it answers fits beside it
                     yield Window(index, first, reply + 1, reply), length
             return
         begin = 0
         if rng.random() < self.random_start and len(sizes) > 3:
             begin = rng.randrange(replies[-1])  # at least the last reply is left, with what it answers
-        for start, stop, first_target in cut(sizes, persona, self.n_positions, begin):
+        for start, stop, first_target in cut(sizes, persona, self.n_positions, begin, frame.tail):
             # a reply that begins a window answers nothing there
             n = sum(1 for i in replies if max(first_target, start + 1) <= i < stop)
             if n or self.targets == "all":
@@ -166,7 +162,7 @@ class DialogueData:
     # -- one micro-batch ---------------------------------------------------------------------------
 
     def _collate(self, epoch: int, windows: Sequence[Window]) -> Batch:
-        rows: list[segments.Sequence] = []
+        rows: list[segments.TokenSequence] = []
         groups: list[int] = []
         for window in windows:
             rng = random.Random(f"row {self.seed} {epoch} {window.dialog} {window.start} {window.stop}")
@@ -175,28 +171,29 @@ class DialogueData:
             if self.permute:
                 rng.shuffle(persona)
             turns: list[EncodedTurn] = []
-            place = 1 + sum(map(len, persona))
+            place = self.frame.persona_size(persona)
             for i in range(window.start, window.stop):
                 turn = dialog.turns[i]
                 if i >= max(window.first_target, window.start + 1) and turn.speaker == AGENT:
-                    # the speaker token before a distractor and the <eos> behind it have a position too
-                    turn = self._with_distractors(window, dialog, i, self.n_positions - place - 2, rng)
+                    # what opens a distractor and its end have a position too
+                    room = self.n_positions - place - self.frame.around_reply
+                    turn = self._with_distractors(window, dialog, i, room, rng)
                 turns.append(turn)
-                place += len(turn.ids) + 1
+                place += self.frame.turn_size(turn.speaker, len(turn.ids))
             if self.layout == "utterance":
-                rows += utterance_sequences(self.special, persona, turns[:-1], turns[-1])
+                rows += utterance_sequences(self.frame, persona, turns[:-1], turns[-1])
                 groups.append(1 + len(turns[-1].distractors))
             else:
                 rows.append(
                     dialogue_tree(
-                        self.special,
+                        self.frame,
                         persona,
                         turns,
                         targets=self.targets,
                         first_target=window.first_target - window.start,
                     )
                 )
-        return collate(rows, self.special.pad_id, groups=groups)
+        return collate(rows, self.frame.pad_id, groups=groups)
 
     def _with_distractors(
         self, window: Window, dialog: EncodedDialog, index: int, room: int, rng: random.Random
@@ -238,15 +235,16 @@ class DialogueData:
 
 
 def cut(
-    sizes: Sequence[int], persona: int, n_positions: int, begin: int = 0
+    sizes: Sequence[int], persona: int, n_positions: int, begin: int = 0, tail: int = 1
 ) -> Iterator[tuple[int, int, int]]:
     """Windows `(start, stop, first_target)` that hold every turn once as a target, each within the positions.
 
-    `sizes`: tokens a turn, its speaker token counted; `persona`: tokens before the first turn. The first
+    `sizes`: tokens a turn, what is around it counted; `persona`: tokens before the first turn; `tail`: tokens
+    behind the last one. The first
     window begins at turn `begin`; a later one repeats up to a third of its room as context, and the turn
     that its first target answers wherever both fit. A turn too long for any window is left out.
     """
-    room = n_positions - persona - 1  # the last turn's <eos>
+    room = n_positions - persona - tail
     start = target = begin
     while target < len(sizes):
         if sizes[target] > room:

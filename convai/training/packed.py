@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from convai.core.errors import DataError
+from convai.text.frames import Frame
 from convai.text.segments import IGNORE, NOBODY, dialogue_tree
 from convai.training.batches import Batch
 from convai.training.corpus import EncodedCorpus
-from convai.training.dialogues import Control
 
 
 class StreamData:
@@ -23,19 +23,18 @@ class StreamData:
     def __init__(
         self,
         stream: dict[str, NDArray[Any]],
-        special: Control,
         *,
         n_positions: int = 512,
         batch_tokens: int = 8192,
         accumulation: int = 1,
         seed: int = 0,
     ) -> None:
-        """`stream`: arrays `words`, `segments` and `labels` of equal length (see `make_stream`);
+        """`stream`: arrays `ids`, `segments` and `labels` of equal length (see `make_stream`);
         `accumulation`: micro-batches of a step, those of all processes together.
         """
         self.stream, self.seed, self.accumulation = stream, seed, accumulation
         self.length = n_positions
-        self.rows = len(stream["words"]) // n_positions
+        self.rows = len(stream["ids"]) // n_positions
         if not self.rows:
             raise DataError(f"the text has fewer than {n_positions} tokens; add more or lower --row-tokens")
         self.batch_rows = max(1, batch_tokens // n_positions)
@@ -68,7 +67,7 @@ class StreamData:
         lm_places = (labels != IGNORE).nonzero().squeeze(1)
         positions = torch.arange(self.length).expand(len(rows), self.length).contiguous()
         return Batch(
-            take("words"),
+            take("ids"),
             positions,
             take("segments"),
             None,
@@ -79,11 +78,11 @@ class StreamData:
         )
 
 
-def make_stream(corpora: Sequence[EncodedCorpus], special: Control) -> dict[str, NDArray[Any]]:
+def make_stream(corpora: Sequence[EncodedCorpus], frame: Frame) -> dict[str, NDArray[Any]]:
     """All dialogues after one another, every turn of everyone a target, as int32 arrays."""
-    parts: dict[str, list[NDArray[np.int32]]] = {"words": [], "segments": [], "labels": []}
+    parts: dict[str, list[NDArray[np.int32]]] = {"ids": [], "segments": [], "labels": []}
     for dialog in itertools.chain.from_iterable(corpora):
-        sequence = dialogue_tree(special, dialog.persona, dialog.turns, targets="all", choices=False)
+        sequence = dialogue_tree(frame, dialog.persona, dialog.turns, targets="all", choices=False)
         for name, values in parts.items():
             values.append(np.array(getattr(sequence, name), dtype=np.int32))
     return {name: np.concatenate(values) for name, values in parts.items()}

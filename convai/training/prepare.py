@@ -157,19 +157,20 @@ def prepare(
         stream = cached_arrays(
             cache,
             [
-                "stream 1",
+                "stream 2",
                 tokenizer.fingerprint,
+                repr(tokenizer.frame),
                 f"both_sides={config.both_sides}",
                 *map(file_digest, files.all()),
             ],
-            lambda: make_stream([corpus], tokenizer),
+            lambda: make_stream([corpus], tokenizer.frame),
         )
-        source = StreamData(stream, tokenizer, **common)
+        source = StreamData(stream, **common)
     else:
         try:
             source = DialogueData(
                 corpus,
-                tokenizer,
+                tokenizer.frame,
                 layout=config.layout,
                 targets=config.targets,
                 distractors=config.distractors,

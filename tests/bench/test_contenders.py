@@ -64,8 +64,8 @@ def run(folder: Path) -> Run:
 
 def greedy(model: DoubleHeadsModel, chat: Chat, length: int, segments: bool) -> tuple[int, ...]:
     """The best tokens, everything computed again for each."""
-    prompt = chat.prompt(TOKENIZER)
-    words, last = list(prompt.words), prompt.segments[-1]
+    prompt = chat.prompt(TOKENIZER.frame)
+    words, last = list(prompt.ids), prompt.segments[-1]
     while len(words) < len(prompt) + length:
         n = len(words)
         types = torch.tensor([prompt.segments + [last] * (n - len(prompt))]) if segments else None

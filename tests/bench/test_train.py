@@ -19,32 +19,32 @@ TINY = Shape(vocab_size=64, n_positions=512, n_embd=16, n_layer=2, n_head=2)
 @pytest.mark.parametrize("seed", range(3))
 def test_both_layouts_have_the_same_losses(seed: int) -> None:
     dialogs = train.made_up(2, TINY.vocab_size, seed=seed)
-    assert train.same_losses(TINY, dialogs, train.Ids(TINY.vocab_size)) < 1e-5
+    assert train.same_losses(TINY, dialogs, train.made_up_frame(TINY.vocab_size)) < 1e-5
 
 
 def test_a_difference_would_be_noticed() -> None:
-    special = train.Ids(TINY.vocab_size)
+    frame = train.made_up_frame(TINY.vocab_size)
     dialogs = train.made_up(2, TINY.vocab_size)
     torch.manual_seed(0)
     from convai.model.double_heads import DoubleHeadsModel
 
     model = DoubleHeadsModel(TINY.without_dropout()).eval()
-    whole, cut = (list(blog_layout.reply_rows(dialogs, special, h)) for h in (None, 0))
+    whole, cut = (list(blog_layout.reply_rows(dialogs, frame, h)) for h in (None, 0))
     longest = max(len(row) for rows in whole for row in rows)
     with torch.no_grad():
-        first, second = (blog_layout.losses(model, rows, special, longest) for rows in (whole, cut))
+        first, second = (blog_layout.losses(model, rows, frame, longest) for rows in (whole, cut))
     assert first.n_labels == second.n_labels
     assert abs(float(first.lm - second.lm)) > 1e-4 * float(first.lm)
 
 
 def test_every_reply_is_measured_once_with_the_history_asked_for() -> None:
-    special = train.Ids(64)
+    frame = train.made_up_frame(64)
     dialogs = train.made_up(4, 64)
     replies = [t for d in dialogs for t in d.turns if t.speaker == AGENT]
-    rows = list(blog_layout.reply_rows(dialogs, special, 2))
+    rows = list(blog_layout.reply_rows(dialogs, frame, 2))
     assert len(rows) == len(replies)
-    speakers = (special.speaker_id(0), special.speaker_id(1))
-    assert max(sum(w in speakers for w in row.words) for pair in rows for row in pair) == 6
+    speakers = frame.segments
+    assert max(sum(w in speakers for w in row.ids) for pair in rows for row in pair) == 6
     assert all(len(pair) == 2 for pair in rows)
 
 

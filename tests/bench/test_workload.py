@@ -21,7 +21,7 @@ TOKENIZER = made_up_tokenizer(VOCAB)
 )
 def test_prompts_have_the_lengths_asked_for(work: Workload) -> None:
     for chat in chats(work, VOCAB, 3, seed=1):
-        prompt = chat.prompt(TOKENIZER)
+        prompt = chat.prompt(TOKENIZER.frame)
         assert len(prompt) == work.prompt
         assert sum(map(len, chat.persona)) == work.persona
         assert sum(len(turn.ids) for turn in chat.turns) == work.history
@@ -36,16 +36,16 @@ def test_the_prompt_is_the_one_that_published_figures_are_about() -> None:
 def test_chats_have_nothing_in_common_and_come_again_with_their_seed() -> None:
     first, other = chats(Workload(), VOCAB, 4, seed=1), chats(Workload(), VOCAB, 4, seed=2)
     assert first == chats(Workload(), VOCAB, 4, seed=1)
-    beginnings = {tuple(chat.prompt(TOKENIZER).words[:8]) for chat in first + other}
+    beginnings = {tuple(chat.prompt(TOKENIZER.frame).ids[:8]) for chat in first + other}
     assert len(beginnings) == 8
 
 
 def test_a_chat_goes_on() -> None:
     [chat] = chats(Workload(), VOCAB, 1, seed=1)
     later = chat.said([1, 2], [3])
-    prompt, before = later.prompt(TOKENIZER), chat.prompt(TOKENIZER)
-    assert prompt.words[: len(before)] == before.words
-    assert prompt.words[len(before) :] == [1, 2, TOKENIZER.speaker1_id, 3, TOKENIZER.speaker2_id]
+    prompt, before = later.prompt(TOKENIZER.frame), chat.prompt(TOKENIZER.frame)
+    assert prompt.ids[: len(before)] == before.ids
+    assert prompt.ids[len(before) :] == [1, 2, TOKENIZER.speaker1_id, 3, TOKENIZER.speaker2_id]
 
 
 @pytest.mark.parametrize("size", [261, 300, 16384, 50262])
@@ -65,13 +65,10 @@ def test_the_random_model_is_as_unsure_as_a_trained_one() -> None:
     """A nucleus of some dozens of tokens: neither one nor most of the vocabulary."""
     config = Shape(vocab_size=4096, n_positions=160, n_embd=64, n_layer=3, n_head=2)
     model = random_model(config)
-    prompts = [chat.prompt(made_up_tokenizer(4096)) for chat in chats(Workload(), 4096, 4, seed=1)]
+    prompts = [chat.prompt(made_up_tokenizer(4096).frame) for chat in chats(Workload(), 4096, 4, seed=1)]
     with torch.no_grad():
         hidden = model(
-            *(
-                torch.tensor([getattr(p, part) for p in prompts])
-                for part in ("words", "positions", "segments")
-            )
+            *(torch.tensor([getattr(p, part) for p in prompts]) for part in ("ids", "positions", "segments"))
         )
         probabilities = (model.lm_logits(hidden[:, -20:]) / 0.7).softmax(-1).sort(-1, descending=True)[0]
     nucleus = (probabilities.cumsum(-1) < 0.9).sum(-1) + 1

@@ -34,7 +34,7 @@ def agent(name: str = "bytes") -> Agent:
 
 
 def reply(of: Agent) -> Finished:
-    prompt = build_prompt(of.tokenizer, [], [EncodedTurn(0, of.tokenizer.encode("hello there"))])
+    prompt = build_prompt(of.tokenizer.frame, [], [EncodedTurn(0, of.tokenizer.encode("hello there"))])
     return of.engine().best(Request(prompt, DecodingConfig(seed=3, max_length=10)))
 
 

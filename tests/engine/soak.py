@@ -139,7 +139,7 @@ class _Run:
         work = Workload()
         tokenizer = self._engine.tokenizer
         [chat] = chats(work, tokenizer.vocab_size, 1, seed=self._plan.seed)
-        request = Request(chat.prompt(tokenizer), work.decoding(seed=1))
+        request = Request(chat.prompt(tokenizer.frame), work.decoding(seed=1))
         while True:
             over = self._over()
             try:

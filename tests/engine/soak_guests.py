@@ -20,7 +20,8 @@ from convai.core.dialog import AGENT, USER
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.engine import Engine, Finished, Overloaded, Request, Stream
-from convai.text.segments import EncodedTurn, build_prompt, fit_history
+from convai.text.history import fit_history
+from convai.text.segments import EncodedTurn, build_prompt
 
 MOST_TURNS: Final = 40
 """After which a guest begins anew, so that its list of turns does not grow for ever."""
@@ -108,17 +109,18 @@ class Guest:
         self._ledger.actions[what] += 1
 
     def _request(self) -> Request:
-        tokenizer, chat, rng = self._engine.tokenizer, self._chat, self._rng
+        frame, chat, rng = self._engine.tokenizer.frame, self._chat, self._rng
         settings = random_settings(rng)
         turns = fit_history(
+            frame,
             chat.persona,
             chat.turns,
             n_positions=self._engine.model.config.n_positions,
-            reserve=settings.max_length + 2,
+            reserve=settings.max_length + frame.around_reply,
         )
         own = [turn.ids for turn in turns if turn.speaker == AGENT]
         return Request(
-            build_prompt(tokenizer, chat.persona, turns),
+            build_prompt(frame, chat.persona, turns),
             settings,
             own_turns=own,
             alternatives=rng.choice((0, 0, 0, 3)),

@@ -54,7 +54,7 @@ def test_beam_search_is_transformers(
         (reply,) = engine(model).stream(request)
         assert isinstance(reply, Finished)
         expected = theirs.generate(
-            torch.tensor([request.prompt.words]),
+            torch.tensor([request.prompt.ids]),
             attention_mask=torch.ones(1, len(request.prompt), dtype=torch.long),
             token_type_ids=torch.tensor([request.prompt.segments]),
             num_beams=beams,

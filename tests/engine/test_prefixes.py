@@ -51,8 +51,8 @@ class Conversation:
         elif kind == "chair":
             self.turns = [*self.turns[:-1], EncodedTurn(1 - self.turns[-1].speaker, self.turns[-1].ids)]
 
-    def prompt(self) -> segments.Sequence:
-        return build_prompt(BYTES, self.persona, self.turns)
+    def prompt(self) -> segments.TokenSequence:
+        return build_prompt(BYTES.frame, self.persona, self.turns)
 
 
 edits = st.tuples(
@@ -103,7 +103,7 @@ def test_the_next_turn_computes_only_what_is_new() -> None:
     assert reply.timings.reused_tokens == 0
     turns = [EncodedTurn(USER, BYTES.encode("hi")), EncodedTurn(AGENT, reply.ids)]
     turns.append(EncodedTurn(USER, BYTES.encode("and you?")))
-    second = Request(build_prompt(BYTES, [BYTES.encode("i bake bread.")], turns), settings_of())
+    second = Request(build_prompt(BYTES.frame, [BYTES.encode("i bake bread.")], turns), settings_of())
     computed = run.stats().tokens_computed
     drawn = run.best(second)
     assert drawn.timings.reused_tokens == len(first.prompt) + len(reply.ids)
@@ -139,7 +139,7 @@ def test_suggestions_share_the_conversation() -> None:
     reply = run.best(request)
     turns = [EncodedTurn(USER, BYTES.encode("hi")), EncodedTurn(AGENT, reply.ids)]
     suggestion = Request(
-        build_prompt(BYTES, [BYTES.encode("i bake bread.")], turns, USER), settings_of(candidates=3)
+        build_prompt(BYTES.frame, [BYTES.encode("i bake bread.")], turns, USER), settings_of(candidates=3)
     )
     (first, *_) = finished(list(run.stream(suggestion)))
     assert first.timings.reused_tokens == len(suggestion.prompt) - 1
@@ -167,7 +167,7 @@ def test_of_several_candidates_the_best_stays() -> None:
     for text in ("x", "y", "z"):
         run.best(Request(prompt(text, persona=()), settings_of()))
     turns = [EncodedTurn(USER, BYTES.encode("hi")), EncodedTurn(AGENT, best.ids)]
-    again = Request(build_prompt(BYTES, [], turns, USER), settings_of())
+    again = Request(build_prompt(BYTES.frame, [], turns, USER), settings_of())
     assert reused(run, again) == len(again.prompt) - 1
     assert reused(run, before) == len(before.prompt) - 1
 
@@ -201,8 +201,8 @@ def test_requests_that_begin_alike_compute_that_once() -> None:
 def test_a_changed_segment_is_a_change() -> None:
     """The same words at the same places, said by somebody else."""
     run = engine(ready())
-    one = build_prompt(BYTES, [], [EncodedTurn(USER, [5, 6])])
-    other = build_prompt(BYTES, [], [EncodedTurn(USER, [5, 6])])
+    one = build_prompt(BYTES.frame, [], [EncodedTurn(USER, [5, 6])])
+    other = build_prompt(BYTES.frame, [], [EncodedTurn(USER, [5, 6])])
     other.segments[2:4] = [BYTES.speaker2_id] * 2
     run.best(Request(one, settings_of()))
     request = Request(other, settings_of())

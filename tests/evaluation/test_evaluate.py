@@ -152,9 +152,11 @@ def test_the_history_changes_the_perplexity(agent: Agent) -> None:
 def test_another_history_changes_what_is_read_and_not_what_is_measured(agent: Agent) -> None:
     other = [replace(d, turns=tuple(replace(t, text=t.text.upper()) for t in d.turns)) for d in DIALOGS]
     encoded, told = (list(encode_dialogs(agent.tokenizer, dialogs)) for dialogs in (DIALOGS, other))
-    plain = reply_windows(encoded, max_history=None, n_positions=160)
+    plain = reply_windows(agent.tokenizer.frame, encoded, max_history=None, n_positions=160)
     for before, window in zip(
-        plain, reply_windows(encoded, max_history=None, n_positions=160, histories=told), strict=True
+        plain,
+        reply_windows(agent.tokenizer.frame, encoded, max_history=None, n_positions=160, histories=told),
+        strict=True,
     ):
         assert window.reply == before.reply
         read, was = ([agent.tokenizer.decode(t.ids) for t in w.history] for w in (window, before))
@@ -189,14 +191,14 @@ def test_what_does_not_fit_is_left_out_and_said(agent: Agent) -> None:
 
 def drawn(agent: Agent, dialogs: Sequence[Dialog], seed: int = 0, most: int | None = 2) -> list[Finished]:
     encoded = list(encode_dialogs(agent.tokenizer, dialogs))
-    windows = list(reply_windows(encoded, max_history=most, n_positions=160))
+    windows = list(reply_windows(agent.tokenizer.frame, encoded, max_history=most, n_positions=160))
     return draw_replies(agent, encoded, windows, seed=seed)
 
 
 def test_each_reply_is_what_a_fresh_engine_gives_for_its_request(agent: Agent) -> None:
     """Nothing is carried over from one reply to the next, and each has a seed of its own."""
     encoded = list(encode_dialogs(agent.tokenizer, DIALOGS))
-    windows = list(reply_windows(encoded, max_history=1, n_positions=160))
+    windows = list(reply_windows(agent.tokenizer.frame, encoded, max_history=1, n_positions=160))
     expected = []
     for number, window in enumerate(windows):
         decoding = replace(FAST, seed=module.numbered_seed(7, number))
@@ -223,11 +225,11 @@ def test_the_same_dialogue_twice_gets_different_replies(agent: Agent) -> None:
 
 def test_the_request_knows_all_earlier_turns_of_the_agent_and_the_window_of_the_history(agent: Agent) -> None:
     encoded = list(encode_dialogs(agent.tokenizer, DIALOGS[1:2]))
-    *_, last = reply_windows(encoded, max_history=0, n_positions=160)
+    *_, last = reply_windows(agent.tokenizer.frame, encoded, max_history=0, n_positions=160)
     request = reply_request(agent, encoded[0], last, FAST)
     assert [agent.tokenizer.decode(ids) for ids in request.own_turns] == ["yes please", "no"]
-    assert agent.tokenizer.decode(request.prompt.words) == "i like tea.sugar?"
-    assert request.prompt.words[-1] == agent.tokenizer.speaker2_id
+    assert agent.tokenizer.decode(request.prompt.ids) == "i like tea.sugar?"
+    assert request.prompt.ids[-1] == agent.tokenizer.speaker2_id
 
 
 def test_f1_and_variety_are_of_the_drawn_replies(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,14 +16,14 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family
 from convai.text import segments
 from convai.text.segments import EncodedDialog, EncodedTurn, utterance_sequences
-from tests.tiny import FAMILIES, SPECIAL, dialogs, tiny_model
+from tests.tiny import CHAT, FAMILIES, FRAME, IN_TURN, dialogs, tiny_model
 
 MODELS = {family: tiny_model(family) for family in FAMILIES}
 
 
-def run(model: DoubleHeadsModel, row: segments.Sequence) -> torch.Tensor:
+def run(model: DoubleHeadsModel, row: segments.TokenSequence) -> torch.Tensor:
     """Hidden states `[T, D]` of one sequence by itself, plain causal attention."""
-    words, positions, parts = (torch.tensor([ids]) for ids in (row.words, row.positions, row.segments))
+    words, positions, parts = (torch.tensor([ids]) for ids in (row.ids, row.positions, row.segments))
     return model(words, positions, parts)[0]
 
 
@@ -40,7 +40,7 @@ def one_at_a_time(
             keep = i if max_history is None else 2 * max_history + 1
             wrong = [ids for ids in turn.distractors if list(ids) != list(turn.ids)]
             reply = replace(turn, distractors=wrong)
-            rows = utterance_sequences(SPECIAL, dialog.persona, dialog.turns[max(0, i - keep) : i], reply)
+            rows = utterance_sequences(FRAME, dialog.persona, dialog.turns[max(0, i - keep) : i], reply)
             states = [run(model, row) for row in rows]
             labels = [(place, label) for place, label in enumerate(rows[-1].labels) if label >= 0]
             log_probs = model.lm_logits(states[-1]).log_softmax(-1)
@@ -64,7 +64,7 @@ def talk(*turns: tuple[int, list[int]], persona: Sequence[Sequence[int]] = ()) -
 
 
 def windows(*corpus: EncodedDialog, history: int | None = None, positions: int = 160) -> list[ReplyWindow]:
-    return list(reply_windows(corpus, max_history=history, n_positions=positions))
+    return list(reply_windows(FRAME, corpus, max_history=history, n_positions=positions))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -79,7 +79,7 @@ def test_scores_are_those_of_one_utterance_at_a_time(
 ) -> None:
     """The tree, the batch and the mask change nothing, at any batch size."""
     model = MODELS[family]
-    found = score_replies(model, SPECIAL, corpus, max_history=max_history, batch_tokens=batch_tokens)
+    found = score_replies(model, FRAME, corpus, max_history=max_history, batch_tokens=batch_tokens)
     assert_equal(found, one_at_a_time(model, corpus, max_history))
 
 
@@ -105,7 +105,7 @@ def test_a_distractor_that_is_the_reply_is_dropped() -> None:
     (window,) = windows(EncodedDialog([], [EncodedTurn(USER, [9]), reply]))
     assert window.reply.distractors == [[3], [4]]
     alone = EncodedDialog([], [EncodedTurn(USER, [9]), replace(reply, distractors=([1, 2],))])
-    assert score_replies(MODELS["gpt2"], SPECIAL, [alone]).choices == [[]]
+    assert score_replies(MODELS["gpt2"], FRAME, [alone]).choices == [[]]
 
 
 def test_replies_that_do_not_fit_are_left_out_and_keep_their_numbers() -> None:
@@ -124,15 +124,15 @@ def test_what_is_kept_fits_and_the_oldest_history_goes() -> None:
     found = windows(talk(*turns, persona=[[1] * 5]), positions=40)
     assert [[t.ids[0] for t in w.history] for w in found] == [[0], [0, 1, 2], [2, 3, 4], [4, 5, 6]]
     for window in found:
-        assert max(window.tree(SPECIAL).positions) < 40
-    assert len(score_windows(model, SPECIAL, found).nll) == 4
+        assert max(window.tree(FRAME).positions) < 40
+    assert len(score_windows(model, FRAME, found).nll) == 4
 
 
 def test_a_long_persona_leaves_room_as_long_as_the_reply_fits() -> None:
     """A quarter of the positions is reserved, but not at the price of leaving the reply out."""
     dialog = talk((USER, [1] * 3), (AGENT, [2] * 4), persona=[[3] * 29])
     (window,) = windows(dialog, positions=40)
-    assert max(window.tree(SPECIAL).positions) < 40
+    assert max(window.tree(FRAME).positions) < 40
     assert windows(talk((USER, [1] * 3), (AGENT, [2] * 5), persona=[[3] * 29]), positions=40) == []
 
 
@@ -147,18 +147,20 @@ def test_long_distractors_are_cut_and_do_not_take_the_history() -> None:
 @given(dialogs)
 def test_a_window_knows_its_length(dialog: EncodedDialog) -> None:
     for window in windows(dialog):
-        assert len(window) == len(window.tree(SPECIAL))
+        assert window.size(FRAME) == len(window.tree(FRAME))
+        assert window.size(CHAT) == len(window.tree(CHAT))
+        assert window.size(IN_TURN) >= len(window.tree(IN_TURN))
 
 
 def test_progress_adds_up_and_training_mode_comes_back() -> None:
     corpus = [talk((USER, [i]), (AGENT, [i, i])) for i in range(5)]
     model = tiny_model()
     told: list[int] = []
-    score_replies(model.train(), SPECIAL, corpus, batch_tokens=16, progress=told.append)
+    score_replies(model.train(), FRAME, corpus, batch_tokens=16, progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 5
     assert model.training
-    score_replies(model.eval(), SPECIAL, corpus)
+    score_replies(model.eval(), FRAME, corpus)
     assert not model.training
 
 
@@ -167,17 +169,17 @@ def test_dropout_is_off_while_scoring() -> None:
     noisy = DoubleHeadsModel(model.config.replace(embd_pdrop=0.5, resid_pdrop=0.5))
     noisy.load_state_dict(model.state_dict())
     corpus = [talk((USER, [1, 2]), (AGENT, [3, 4]))]
-    assert score_replies(noisy.train(), SPECIAL, corpus) == score_replies(model, SPECIAL, corpus)
+    assert score_replies(noisy.train(), FRAME, corpus) == score_replies(model, FRAME, corpus)
 
 
 def test_bfloat16_computes_something_else_but_nearly_the_same() -> None:
     corpus = [talk((USER, [1, 2]), (AGENT, [3, 4, 5]))]
     model = MODELS["gpt2"]
-    exact = score_replies(model, SPECIAL, corpus)
-    rough = score_replies(model, SPECIAL, corpus, autocast=torch.bfloat16)
+    exact = score_replies(model, FRAME, corpus)
+    rough = score_replies(model, FRAME, corpus, autocast=torch.bfloat16)
     assert rough.nll != exact.nll
     assert rough.nll == pytest.approx(exact.nll, rel=0.05)
 
 
 def test_nothing_to_score_is_no_score() -> None:
-    assert score_replies(MODELS["gpt2"], SPECIAL, []) == ReplyScores()
+    assert score_replies(MODELS["gpt2"], FRAME, []) == ReplyScores()

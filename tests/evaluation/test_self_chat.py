@@ -57,7 +57,7 @@ def test_each_chair_sees_the_conversation_as_the_agent_of_its_own_persona(
         seen = dialog if dialog.turns[i].speaker == AGENT else dialog.swapped()
         turns = encode_turns(tokenizer, seen.turns[:i])
         window = turns if history is None else turns[-3:]
-        prompt = build_prompt(tokenizer, encode_persona(tokenizer, seen.persona), window)
+        prompt = build_prompt(tokenizer.frame, encode_persona(tokenizer, seen.persona), window)
         own_seed = numbered_seed(seed, number)
         own = [turn.ids for turn in turns if turn.speaker == AGENT]
         tries = (replace(agent.decoding, seed=reply_seed(own_seed, i, 0, retry)) for retry in range(TRIES))

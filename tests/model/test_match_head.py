@@ -14,7 +14,7 @@ from convai.model.match_head import MatchHead
 from convai.text.segments import NOBODY, EncodedDialog, EncodedTurn, build_prompt, complete, dialogue_tree
 from convai.training.batches import collate
 from convai.training.losses import choice_scores, compute_losses
-from tests.tiny import CORPUS, SPECIAL, as_trees, as_utterances, dialogs, randomize, tiny_config
+from tests.tiny import CORPUS, FRAME, SPECIAL, as_trees, as_utterances, dialogs, randomize, tiny_config
 
 PAD = SPECIAL.pad_id
 
@@ -47,7 +47,7 @@ def plainly(model: DoubleHeadsModel, places: list[list[int]], reply: list[int]) 
 @torch.no_grad()
 def test_scores_are_the_definition_s(dialog: EncodedDialog) -> None:
     model = matching_model()
-    batch = collate([dialogue_tree(SPECIAL, dialog.persona, dialog.turns)], PAD)
+    batch = collate([dialogue_tree(FRAME, dialog.persona, dialog.turns)], PAD)
     scores = model.match_scores(batch, batch.mc_places.numel()).view_as(batch.mc_places)
     persona = [word for sentence in dialog.persona for word in sentence]
     replies = [(i, t) for i, t in enumerate(dialog.turns) if i and t.speaker == 1 and t.distractors]
@@ -75,8 +75,8 @@ def test_a_finished_reply_has_the_score_of_the_tree() -> None:
     model = matching_model()
     turns = [EncodedTurn(0, [4, 1]), EncodedTurn(1, [2, 9, 4], [[7, 8], [1, 1]])]
     dialog = EncodedDialog([[1, 2], [3]], turns)
-    tree = collate([dialogue_tree(SPECIAL, dialog.persona, dialog.turns)], PAD)
-    prompt = build_prompt(SPECIAL, dialog.persona, dialog.turns[:1])
+    tree = collate([dialogue_tree(FRAME, dialog.persona, dialog.turns)], PAD)
+    prompt = build_prompt(FRAME, dialog.persona, dialog.turns[:1])
     rows = [complete(prompt, words, SPECIAL.eos_id) for words in ([7, 8], [1, 1], [2, 9, 4])]
     one = collate(rows, PAD, groups=[3])
     torch.testing.assert_close(model.match_scores(one, 3), model.match_scores(tree, 3))

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.core.errors import SettingsError
 from convai.text.prompt import encode_persona, encode_turns
 from convai.text.segments import (
     IGNORE,
@@ -13,10 +12,9 @@ from convai.text.segments import (
     build_prefix,
     build_prompt,
     dialogue_tree,
-    fit_history,
     utterance_sequences,
 )
-from tests.tiny import SPECIAL, personas, turns
+from tests.tiny import FRAME, SPECIAL, personas, turns
 from tests.tokenizer_kinds import KINDS, kind, texts
 
 BOS, EOS, S1, S2 = SPECIAL.bos_id, SPECIAL.eos_id, SPECIAL.speaker1_id, SPECIAL.speaker2_id
@@ -38,8 +36,8 @@ def agent(*ids: int, wrong: tuple[tuple[int, ...], ...] = ()) -> EncodedTurn:
 
 
 def test_the_figure() -> None:
-    (sequence,) = utterance_sequences(SPECIAL, LIKE, [user(5, 6)], agent(7, 8))
-    assert sequence.words == [BOS, 1, 2, 3, 4, S1, 5, 6, S2, 7, 8, EOS]
+    (sequence,) = utterance_sequences(FRAME, LIKE, [user(5, 6)], agent(7, 8))
+    assert sequence.ids == [BOS, 1, 2, 3, 4, S1, 5, 6, S2, 7, 8, EOS]
     assert sequence.positions == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
     assert sequence.segments == [S2, S2, S2, S2, S2, S1, S1, S1, S2, S2, S2, S2]
     assert sequence.labels == [_, _, _, _, _, _, _, _, 7, 8, EOS, _]
@@ -49,26 +47,26 @@ def test_the_figure() -> None:
 
 def test_candidates_are_sequences_of_their_own_and_gold_is_last() -> None:
     reply = agent(7, 8, wrong=((9,), (10, 11, 12)))
-    first, second, gold = utterance_sequences(SPECIAL, [], [user(5)], reply)
-    assert first.words == [BOS, S1, 5, S2, 9, EOS]
-    assert second.words == [BOS, S1, 5, S2, 10, 11, 12, EOS]
-    assert gold.words == [BOS, S1, 5, S2, 7, 8, EOS]
+    first, second, gold = utterance_sequences(FRAME, [], [user(5)], reply)
+    assert first.ids == [BOS, S1, 5, S2, 9, EOS]
+    assert second.ids == [BOS, S1, 5, S2, 10, 11, 12, EOS]
+    assert gold.ids == [BOS, S1, 5, S2, 7, 8, EOS]
     assert [s.choices for s in (first, second, gold)] == [[[5]], [[7]], [[6]]]
     assert set(first.labels + second.labels) == {IGNORE}, "a wrong reply is never to be learnt"
     assert gold.labels == [_, _, _, 7, 8, EOS, _]
 
 
 def test_history_has_no_eos_and_its_replies_no_labels() -> None:
-    (sequence,) = utterance_sequences(SPECIAL, [], [user(1), agent(2), user(3)], agent(4))
-    assert sequence.words == [BOS, S1, 1, S2, 2, S1, 3, S2, 4, EOS]
+    (sequence,) = utterance_sequences(FRAME, [], [user(1), agent(2), user(3)], agent(4))
+    assert sequence.ids == [BOS, S1, 1, S2, 2, S1, 3, S2, 4, EOS]
     assert sequence.labels == [_, _, _, _, _, _, _, 4, EOS, _]
 
 
 def test_a_dialogue_as_a_tree() -> None:
     told = [user(5, 6), agent(7, 8, wrong=((9, 10),)), user(11), agent(12)]
-    tree = dialogue_tree(SPECIAL, LIKE, told)
+    tree = dialogue_tree(FRAME, LIKE, told)
     #                 0    1  2  3  4  5   6  7  8   9  10 11  12  13  14 | 15 16 17  | 18
-    assert tree.words == [BOS, 1, 2, 3, 4, S1, 5, 6, S2, 7, 8, S1, 11, S2, 12, 9, 10, EOS, EOS]
+    assert tree.ids == [BOS, 1, 2, 3, 4, S1, 5, 6, S2, 7, 8, S1, 11, S2, 12, 9, 10, EOS, EOS]
     assert tree.positions == [*range(15), 9, 10, 11, 11]
     assert tree.segments == [S2] * 5 + [S1] * 3 + [S2] * 3 + [S1] * 2 + [S2] * 2 + [S2] * 4
     # the first word is predicted from <speaker2>, the <eos> from the last word, in the trunk both
@@ -80,33 +78,33 @@ def test_a_dialogue_as_a_tree() -> None:
 
 
 def test_targets_of_everybody() -> None:
-    tree = dialogue_tree(SPECIAL, [], [user(1), agent(2)], targets="all")
-    assert tree.words == [BOS, S1, 1, S2, 2]
+    tree = dialogue_tree(FRAME, [], [user(1), agent(2)], targets="all")
+    assert tree.ids == [BOS, S1, 1, S2, 2]
     assert tree.labels == [_, 1, EOS, 2, EOS]
     assert tree.is_causal
 
 
 def test_an_agent_who_begins_answers_nothing() -> None:
-    tree = dialogue_tree(SPECIAL, [], [agent(1, wrong=((9,),)), user(2), agent(3)])
+    tree = dialogue_tree(FRAME, [], [agent(1, wrong=((9,),)), user(2), agent(3)])
     assert tree.labels == [_, _, _, _, _, 3, EOS]
     assert tree.choices == []
-    everybody = dialogue_tree(SPECIAL, [], [agent(1, wrong=((9,),)), user(2)], targets="all")
+    everybody = dialogue_tree(FRAME, [], [agent(1, wrong=((9,),)), user(2)], targets="all")
     assert everybody.labels == [_, 1, EOS, 2, EOS]
     assert everybody.choices == []
 
 
 def test_a_window_has_context_that_is_no_target() -> None:
     told = [user(1), agent(2, wrong=((9,),)), user(3), agent(4, wrong=((9,),))]
-    tree = dialogue_tree(SPECIAL, [], told, first_target=2)
+    tree = dialogue_tree(FRAME, [], told, first_target=2)
     assert tree.labels[:9] == [_, _, _, _, _, _, _, 4, EOS]
     assert len(tree.choices) == 1
-    everybody = dialogue_tree(SPECIAL, [], told, first_target=2, targets="all", choices=False)
+    everybody = dialogue_tree(FRAME, [], told, first_target=2, targets="all", choices=False)
     assert everybody.labels == [_, _, _, _, _, 3, EOS, 4, EOS]
 
 
 def test_an_empty_reply_is_its_eos() -> None:
-    tree = dialogue_tree(SPECIAL, [], [user(1), agent(wrong=((9,),))])
-    assert tree.words == [BOS, S1, 1, S2, 9, EOS, EOS]
+    tree = dialogue_tree(FRAME, [], [user(1), agent(wrong=((9,),))])
+    assert tree.ids == [BOS, S1, 1, S2, 9, EOS, EOS]
     assert tree.labels == [_, _, _, EOS, _, _, _]
     assert tree.positions == [0, 1, 2, 3, 4, 5, 4]
     assert tree.choices == [[5, 6]]
@@ -118,34 +116,34 @@ def test_an_empty_reply_is_its_eos() -> None:
 def test_two_turns_in_a_row_by_one_speaker() -> None:
     """Speakers computed from parity would give the second turn to the other one, and every later one."""
     told = [user(1), user(2), agent(3), agent(4), user(5)]
-    prompt = build_prompt(SPECIAL, [], told)
-    assert prompt.words == [BOS, S1, 1, S1, 2, S2, 3, S2, 4, S1, 5, S2]
+    prompt = build_prompt(FRAME, [], told)
+    assert prompt.ids == [BOS, S1, 1, S1, 2, S2, 3, S2, 4, S1, 5, S2]
     assert prompt.segments == [S2, S1, S1, S1, S1, S2, S2, S2, S2, S1, S1, S2]
-    tree = dialogue_tree(SPECIAL, [], told)
+    tree = dialogue_tree(FRAME, [], told)
     assert tree.labels == [_, _, _, _, _, 3, EOS, 4, EOS, _, _]
 
 
 def test_an_even_history_keeps_its_speakers() -> None:
     """What went wrong in transfer-learning-conv-ai: a history cut to an even length swapped the chairs."""
     told = [user(1), agent(2), user(3)]
-    assert build_prefix(SPECIAL, [], told[1:]).words == [BOS, S2, 2, S1, 3]
+    assert build_prefix(FRAME, [], told[1:]).ids == [BOS, S2, 2, S1, 3]
 
 
 def test_the_user_may_be_asked_to_talk_too() -> None:
-    prompt = build_prompt(SPECIAL, [], [agent(1)], speaker=USER)
-    assert (prompt.words, prompt.segments) == ([BOS, S2, 1, S1], [S2, S2, S2, S1])
-    (sequence,) = utterance_sequences(SPECIAL, [], [agent(1)], user(2))
-    assert (sequence.words[-3:], sequence.segments[-3:]) == ([S1, 2, EOS], [S1, S1, S1])
+    prompt = build_prompt(FRAME, [], [agent(1)], speaker=USER)
+    assert (prompt.ids, prompt.segments) == ([BOS, S2, 1, S1], [S2, S2, S2, S1])
+    (sequence,) = utterance_sequences(FRAME, [], [agent(1)], user(2))
+    assert (sequence.ids[-3:], sequence.segments[-3:]) == ([S1, 2, EOS], [S1, S1, S1])
 
 
 @given(persona=personas, told=turns())
 def test_a_prompt_says_who_said_what(persona: list[list[int]], told: list[EncodedTurn]) -> None:
-    prompt = build_prompt(SPECIAL, persona, told)
+    prompt = build_prompt(FRAME, persona, told)
     assert prompt.positions == list(range(len(prompt)))
     assert set(prompt.labels) == {IGNORE}
     # read back from the ids alone
     spoken: list[tuple[int, list[int]]] = []
-    head, *rest = prompt.words
+    head, *rest = prompt.ids
     assert head == BOS
     said: list[int] = []
     for word, segment in zip(rest, prompt.segments[1:], strict=True):
@@ -166,12 +164,12 @@ def test_a_prompt_says_who_said_what(persona: list[list[int]], told: list[Encode
 def test_every_tree_is_sound(
     persona: list[list[int]], told: list[EncodedTurn], targets: str, first: int
 ) -> None:
-    tree = dialogue_tree(SPECIAL, persona, told, targets=targets, first_target=first)  # type: ignore[arg-type]
-    columns = (tree.words, tree.positions, tree.segments, tree.labels, tree.branch, tree.limit)
+    tree = dialogue_tree(FRAME, persona, told, targets=targets, first_target=first)  # type: ignore[arg-type]
+    columns = (tree.ids, tree.positions, tree.segments, tree.labels, tree.branch, tree.limit)
     assert {len(column) for column in columns} == {len(tree)}
     trunk = tree.branch.count(0)
     assert tree.branch[:trunk] == [0] * trunk, "the trunk comes first"
-    assert tree.words[:trunk] == build_prefix(SPECIAL, persona, told).words
+    assert tree.ids[:trunk] == build_prefix(FRAME, persona, told).ids
     learnt = [
         [*t.ids, EOS]
         for i, t in enumerate(told)
@@ -184,12 +182,12 @@ def test_every_tree_is_sound(
         for place, ids in zip(places, [*t.distractors, ()], strict=True):
             branch = tree.branch[place]
             own = [i for i in range(len(tree)) if tree.branch[i] == branch]
-            assert [tree.words[i] for i in own] == [*ids, EOS]
+            assert [tree.ids[i] for i in own] == [*ids, EOS]
             assert place == own[-1]
             start = tree.limit[place]
             assert [tree.positions[i] for i in own] == list(range(start + 1, start + 1 + len(own)))
             assert {tree.limit[i] for i in own} == {start}
-            assert tree.words[start] == (S2 if ids or not t.ids else t.ids[-1])
+            assert tree.ids[start] == (S2 if ids or not t.ids else t.ids[-1])
 
 
 # -- typed text
@@ -204,76 +202,10 @@ def test_no_control_id_comes_from_text(name: str, sentences: list[str], said: li
         tuple(Turn(i % 2, text) for i, text in enumerate(said)), (Persona(), Persona(tuple(sentences)))
     )
     prompt = build_prompt(
-        tokenizer, encode_persona(tokenizer, dialog.persona), encode_turns(tokenizer, dialog.turns)
+        tokenizer.frame, encode_persona(tokenizer, dialog.persona), encode_turns(tokenizer, dialog.turns)
     )
-    found = [word for word in prompt.words if word in tokenizer.special_ids]
+    found = [word for word in prompt.ids if word in tokenizer.special_ids]
     speakers = [tokenizer.speaker_id(turn.speaker) for turn in dialog.turns]
     assert found == [tokenizer.bos_id, *speakers, tokenizer.speaker2_id]
-    assert prompt.words[-1] == tokenizer.speaker2_id
+    assert prompt.ids[-1] == tokenizer.speaker2_id
     assert set(prompt.segments) <= {tokenizer.speaker1_id, tokenizer.speaker2_id}
-
-
-# -- the history that fits
-
-
-@given(
-    persona=personas,
-    told=turns(),
-    n_positions=st.integers(1, 60),
-    reserve=st.integers(0, 20),
-)
-def test_history_fits_or_says_why(
-    persona: list[list[int]], told: list[EncodedTurn], n_positions: int, reserve: int
-) -> None:
-    own = 1 + sum(map(len, persona))
-    alone = own + 1 + len(told[-1].ids) + reserve
-    try:
-        kept = fit_history(persona, told, n_positions=n_positions, reserve=reserve)
-    except SettingsError:
-        assert alone > n_positions, "persona and last turn would have fitted"
-        return
-    assert alone <= n_positions
-    assert len(build_prefix(SPECIAL, persona, kept)) + reserve <= n_positions
-    assert kept
-    assert list(kept) == told[len(told) - len(kept) :], "what is left is the end, in order"
-    if len(kept) < len(told):
-        # it begins where somebody asks something, unless only the last turn is left
-        assert kept[0].speaker == USER or len(kept) == 1
-        # and nothing was dropped needlessly: the exchange before would have been too much
-        gone = told[: len(told) - len(kept)]
-        last = max((i for i, t in enumerate(gone) if t.speaker == USER), default=0)
-        longer = build_prefix(SPECIAL, persona, [*gone[last:], *kept])
-        assert len(longer) + reserve > n_positions
-
-
-def test_the_oldest_exchange_goes_first() -> None:
-    told = [user(1), agent(2), user(3), agent(4), user(5)]
-    size = 1 + 4 + 10  # <bos>, the persona, five turns of one word
-    for room, left in ((15, 5), (14, 3), (11, 3), (10, 1), (7, 1)):
-        assert len(fit_history(LIKE, told, n_positions=room, reserve=0)) == left, f"{size} into {room}"
-
-
-def test_a_dropped_exchange_takes_all_answers_with_it() -> None:
-    told = [user(1), agent(2), agent(3), user(4)]
-    assert fit_history([], told, n_positions=8, reserve=0) == [user(4)]
-    assert fit_history([], [agent(2), user(4)], n_positions=4, reserve=0) == [user(4)]
-
-
-def test_what_does_not_fit_is_named() -> None:
-    long = [[1] * 3, [2] * 9, [3]]
-    with pytest.raises(
-        SettingsError, match=r"^persona sentence 2 is too much: the model has 10 positions, 2 of"
-    ):
-        fit_history(long, [user(1)], n_positions=10, reserve=2)
-    with pytest.raises(
-        SettingsError, match=r"^the last message is too long: 8 tokens, 5 fit beside the persona"
-    ):
-        fit_history([[1]], [user(1), agent(2), user(*[3] * 8)], n_positions=10, reserve=2)
-    with pytest.raises(SettingsError, match=r"nothing is left for the prompt; ask for a shorter reply"):
-        fit_history([], [], n_positions=10, reserve=10)
-    assert fit_history([[1]], [user(*[3] * 5)], n_positions=10, reserve=2) == [user(*[3] * 5)]
-
-
-def test_a_conversation_may_not_have_begun() -> None:
-    assert fit_history(LIKE, [], n_positions=10, reserve=2) == []
-    assert build_prompt(SPECIAL, [], []).words == [BOS, S2]

@@ -19,7 +19,7 @@ from convai.model.shape import Family
 from convai.text.segments import EncodedDialog, dialogue_tree, utterance_sequences
 from convai.training.batches import Batch, collate
 from convai.training.losses import choice_scores, compute_losses
-from tests.tiny import CORPUS, FAMILIES, SPECIAL, as_trees, as_utterances, close, dialogs, tiny_model
+from tests.tiny import CORPUS, FAMILIES, FRAMES, SPECIAL, as_trees, as_utterances, close, dialogs, tiny_model
 
 TOLERANCE = 1e-4
 
@@ -62,18 +62,23 @@ def assert_same(a: Outcome, b: Outcome) -> None:
 
 corpora = st.lists(dialogs, min_size=1, max_size=4)
 
+WRITTEN = pytest.mark.parametrize(
+    ("family", "frame"), [*((family, "blog") for family in FAMILIES), ("gpt2", "chat"), ("gpt2", "in turn")]
+)
+"""Families, and frames in which their dialogues are written."""
 
-@pytest.mark.parametrize("family", FAMILIES)
+
+@WRITTEN
 @settings(max_examples=40)
 @given(corpus=corpora)
 @example(corpus=CORPUS)
-def test_a_tree_is_the_blog_posts_sequences(family: Family, corpus: list[EncodedDialog]) -> None:
+def test_a_tree_is_the_blog_posts_sequences(family: Family, frame: str, corpus: list[EncodedDialog]) -> None:
     """Several dialogues a batch, padded, against the reference: same labels, same loss, same scores."""
-    rows, groups = as_utterances(corpus)
+    rows, groups = as_utterances(corpus, FRAMES[frame])
     if not rows:
         return
     model = tiny_model(family)
-    tree = outcome(model, collate(as_trees(corpus), SPECIAL.pad_id))
+    tree = outcome(model, collate(as_trees(corpus, FRAMES[frame]), SPECIAL.pad_id))
     reference = outcome(model, collate(rows, SPECIAL.pad_id, groups=groups))
     assert_same(tree, reference)
 
@@ -88,12 +93,12 @@ def test_the_example_is_not_trivial(family: Family) -> None:
     assert float(result.log_probs.std()) > 0.5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_both_layouts_give_the_same_gradients(family: Family) -> None:
-    rows, groups = as_utterances(CORPUS)
+@WRITTEN
+def test_both_layouts_give_the_same_gradients(family: Family, frame: str) -> None:
+    rows, groups = as_utterances(CORPUS, FRAMES[frame])
     gradients = []
     for batch in (
-        collate(as_trees(CORPUS), SPECIAL.pad_id),
+        collate(as_trees(CORPUS, FRAMES[frame]), SPECIAL.pad_id),
         collate(rows, SPECIAL.pad_id, groups=groups),
     ):
         model = tiny_model(family)
@@ -126,13 +131,14 @@ def test_a_dialogue_is_the_same_alone_and_in_a_batch(family: Family, corpus: lis
     assert sum(o.hits for o in alone) == together.hits
 
 
+@pytest.mark.parametrize("frame", FRAMES)
 @settings(max_examples=25)
 @given(dialog=dialogs, first=st.integers(0, 5))
-def test_a_window_is_the_end_of_the_whole(dialog: EncodedDialog, first: int) -> None:
+def test_a_window_is_the_end_of_the_whole(frame: str, dialog: EncodedDialog, first: int) -> None:
     """Context that is no target leaves the later replies' losses as they are."""
     model = tiny_model()
-    whole = dialogue_tree(SPECIAL, dialog.persona, dialog.turns)
-    window = dialogue_tree(SPECIAL, dialog.persona, dialog.turns, first_target=first)
+    whole = dialogue_tree(FRAMES[frame], dialog.persona, dialog.turns)
+    window = dialogue_tree(FRAMES[frame], dialog.persona, dialog.turns, first_target=first)
     a = outcome(model, collate([whole], SPECIAL.pad_id))
     b = outcome(model, collate([window], SPECIAL.pad_id))
     skipped = len(a.labels) - len(b.labels)
@@ -140,18 +146,18 @@ def test_a_window_is_the_end_of_the_whole(dialog: EncodedDialog, first: int) -> 
     assert close(a.log_probs[skipped:], b.log_probs, TOLERANCE)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@WRITTEN
 @pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
-def test_scored_replies_are_the_blog_posts_too(family: Family, batch_tokens: int) -> None:
+def test_scored_replies_are_the_blog_posts_too(family: Family, frame: str, batch_tokens: int) -> None:
     """Evaluation takes a window a reply, in length buckets: the same numbers in the corpus' order."""
     model = tiny_model(family)
-    scores = score_replies(model, SPECIAL, CORPUS, max_history=None, batch_tokens=batch_tokens)
+    scores = score_replies(model, FRAMES[frame], CORPUS, max_history=None, batch_tokens=batch_tokens)
     nll, tokens, choices = [], [], []
     for d in CORPUS:
         for i, turn in enumerate(d.turns):
             if not i or turn.speaker != AGENT:
                 continue
-            rows = utterance_sequences(SPECIAL, d.persona, d.turns[:i], turn)
+            rows = utterance_sequences(FRAMES[frame], d.persona, d.turns[:i], turn)
             result = outcome(model, collate(rows, SPECIAL.pad_id, groups=[len(rows)]))
             nll.append(result.lm_loss)
             tokens.append(len(turn.ids) + 1)

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.text.segments import IGNORE, EncodedDialog, Sequence, dialogue_tree, utterance_sequences
+from convai.text.segments import IGNORE, EncodedDialog, TokenSequence, dialogue_tree, utterance_sequences
 from convai.training.batches import Batch, collate, length_buckets, tree_mask
 from convai.training.losses import compute_losses
-from tests.tiny import CORPUS, SPECIAL, as_trees, as_utterances, dialogs, tiny_model
+from tests.tiny import CORPUS, FRAME, SPECIAL, as_trees, as_utterances, dialogs, tiny_model
 
 PAD = SPECIAL.pad_id
 
@@ -25,7 +25,7 @@ def test_rows_are_padded_to_the_longest() -> None:
     assert batch.mask.shape == (4, 1, longest, longest)
     for i, row in enumerate(rows):
         n = len(row)
-        assert batch.input_ids[i].tolist() == row.words + [PAD] * (longest - n)
+        assert batch.input_ids[i].tolist() == row.ids + [PAD] * (longest - n)
         assert batch.position_ids[i].tolist() == row.positions + [0] * (longest - n)
         assert batch.segment_ids[i].tolist() == row.segments + [PAD] * (longest - n)
 
@@ -66,7 +66,7 @@ def test_candidates_of_a_reply_are_consecutive_rows() -> None:
 
 
 def test_a_reply_without_distractors_is_no_choice() -> None:
-    (row,) = utterance_sequences(SPECIAL, [], CORPUS[0].turns[:5], CORPUS[0].turns[5])
+    (row,) = utterance_sequences(FRAME, [], CORPUS[0].turns[:5], CORPUS[0].turns[5])
     for batch in (collate([row], PAD), collate([row], PAD, groups=[1])):
         assert batch.mc_places.shape == (0, 0)
         assert batch.n_choices == 0
@@ -77,7 +77,7 @@ def test_a_batch_moves_whole() -> None:
     moved = batch.to("cpu")
     for name in Batch.__slots__:
         assert torch.equal(getattr(moved, name), getattr(batch, name))
-    causal = collate([dialogue_tree(SPECIAL, [], CORPUS[2].turns)], PAD).to("meta")
+    causal = collate([dialogue_tree(FRAME, [], CORPUS[2].turns)], PAD).to("meta")
     assert causal.mask is None
     assert causal.input_ids.device.type == "meta"
 
@@ -150,7 +150,7 @@ def test_buckets_keep_alike_lengths_together() -> None:
 @pytest.mark.parametrize("batch_tokens", [1, 60, 120, 5000])
 def test_bucketed_batches_add_up_to_single_rows(batch_tokens: int) -> None:
     model = tiny_model()
-    rows: list[Sequence] = as_trees(CORPUS * 2)
+    rows: list[TokenSequence] = as_trees(CORPUS * 2)
 
     def totals(groups: list[list[int]]) -> tuple[list[float], list[int]]:
         sums, counts = torch.zeros(2, dtype=torch.float64), torch.zeros(3, dtype=torch.long)

@@ -16,7 +16,7 @@ from convai.training.batches import Batch, collate
 from convai.training.corpus import EncodedCorpus
 from convai.training.dialogues import DialogueData, StepSource, cut
 from convai.training.losses import compute_losses
-from tests.tiny import SPECIAL, WORDS, Layout, dialogs, tiny_model
+from tests.tiny import FRAME, SPECIAL, WORDS, Layout, dialogs, tiny_model
 
 BOS, EOS, S1, S2, PAD = (
     SPECIAL.bos_id,
@@ -122,7 +122,7 @@ def test_a_later_window_repeats_some_context() -> None:
 
 @pytest.mark.parametrize("layout", ["dialogue", "utterance"])
 def test_an_epoch_has_every_reply_once(layout: Layout) -> None:
-    data = DialogueData(CORPUS, SPECIAL, layout=layout, random_start=0.0, batch_tokens=300)
+    data = DialogueData(CORPUS, FRAME, layout=layout, random_start=0.0, batch_tokens=300)
     golds, _ = replies_in(itertools.chain.from_iterable(take(data, data.steps_per_epoch)))
     expected = [list(t.ids) for d in CORPUS for i, t in enumerate(d.turns) if t.speaker == AGENT and i]
     assert sorted(golds) == sorted(expected)
@@ -142,7 +142,7 @@ def test_both_layouts_learn_the_same(layout: Layout) -> None:
         for n, d in enumerate(CORPUS)
     ]
     data = DialogueData(
-        corpus_of(*own), SPECIAL, layout=layout, distractors=2, random_start=0.0, permute_persona=False
+        corpus_of(*own), FRAME, layout=layout, distractors=2, random_start=0.0, permute_persona=False
     )
     model = tiny_model()
     sums = torch.zeros(2, dtype=torch.float64)
@@ -155,7 +155,7 @@ def test_both_layouts_learn_the_same(layout: Layout) -> None:
             n_choices += losses.n_choices
         lm = mc = 0.0
         for d in own:
-            tree = dialogue_tree(SPECIAL, d.persona, d.turns)
+            tree = dialogue_tree(FRAME, d.persona, d.turns)
             losses = compute_losses(model, collate([tree], PAD))
             lm, mc = lm + float(losses.lm), mc + float(losses.mc)
     assert n_choices == 12 * 3
@@ -166,14 +166,14 @@ def test_both_layouts_learn_the_same(layout: Layout) -> None:
 @pytest.mark.parametrize("layout", ["dialogue", "utterance"])
 def test_steps_are_the_same_every_time_and_can_be_skipped_to(layout: Layout) -> None:
     def data() -> DialogueData:
-        return DialogueData(CORPUS, SPECIAL, layout=layout, batch_tokens=200, accumulation=2, seed=7)
+        return DialogueData(CORPUS, FRAME, layout=layout, batch_tokens=200, accumulation=2, seed=7)
 
     steps = take(data(), 3 * data().steps_per_epoch)
     assert len(steps[0]) == 2
     for start in (0, 1, data().steps_per_epoch, 2 * data().steps_per_epoch + 1):
         for ours, theirs in zip(take(data(), 2, start), steps[start : start + 2], strict=True):
             assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
-    other = DialogueData(CORPUS, SPECIAL, layout=layout, batch_tokens=200, accumulation=2, seed=8)
+    other = DialogueData(CORPUS, FRAME, layout=layout, batch_tokens=200, accumulation=2, seed=8)
     assert not all(same(a, b) for a, b in zip(take(other, 1)[0], steps[0], strict=True))
     epoch = data().steps_per_epoch
     assert not same(steps[0][0], steps[epoch][0]), "every epoch is new"
@@ -181,7 +181,7 @@ def test_steps_are_the_same_every_time_and_can_be_skipped_to(layout: Layout) -> 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_a_step(world: int) -> None:
-    data = DialogueData(CORPUS, SPECIAL, batch_tokens=150, accumulation=2 * world)
+    data = DialogueData(CORPUS, FRAME, batch_tokens=150, accumulation=2 * world)
     ranks = [take(data, 3, 1, rank=r, world=world) for r in range(world)]
     for step, whole in enumerate(take(data, 3, 1)):
         slices = [ranks[r][step] for r in range(world)]
@@ -191,7 +191,7 @@ def test_processes_share_a_step(world: int) -> None:
 
 
 def test_distractors_differ_from_gold_and_come_from_other_dialogues() -> None:
-    data = DialogueData(CORPUS, SPECIAL, distractors=5, batch_tokens=400)
+    data = DialogueData(CORPUS, FRAME, distractors=5, batch_tokens=400)
     owners = set()
     steps = take(data, 2 * data.steps_per_epoch)
     golds, wrong = replies_in(itertools.chain.from_iterable(steps))
@@ -214,7 +214,7 @@ def test_distractors_come_from_the_same_file() -> None:
     one, other = (corpus_of(*(chat(i) for i in range(a, a + 6))) for a in (0, 10))
     empty = EncodedDialog([], [EncodedTurn(USER, [1]), EncodedTurn(AGENT, [])])
     parts = [one, EncodedCorpus.pack([]), corpus_of(empty), EncodedCorpus.concatenate([other])]
-    data = DialogueData(EncodedCorpus.concatenate(parts), SPECIAL, distractors=4, random_start=0.0)
+    data = DialogueData(EncodedCorpus.concatenate(parts), FRAME, distractors=4, random_start=0.0)
     golds, wrong = replies_in(itertools.chain.from_iterable(take(data, data.steps_per_epoch)))
     assert [] in golds, "a reply that encodes to nothing is its <eos>"
     golds = [gold for gold in golds if gold]
@@ -225,7 +225,7 @@ def test_distractors_come_from_the_same_file() -> None:
 
 
 def test_hard_distractors_come_from_the_same_dialogue() -> None:
-    data = DialogueData(CORPUS, SPECIAL, distractors=8, hard_distractors=0.5)
+    data = DialogueData(CORPUS, FRAME, distractors=8, hard_distractors=0.5)
     golds, wrong = replies_in(itertools.chain.from_iterable(take(data, data.steps_per_epoch)))
     own = [ids[0] == gold[0] for gold, ds in zip(golds, wrong, strict=True) for ids in ds]
     assert 0.3 < sum(own) / len(own) < 0.7
@@ -237,7 +237,7 @@ def test_the_corpus_own_distractors_come_first() -> None:
     corpus = corpus_of(EncodedDialog([], told), *(chat(i) for i in range(5, 8)))
     seen = set()
     for distractors in (2, 3, 5):
-        data = DialogueData(corpus, SPECIAL, distractors=distractors, random_start=0.0)
+        data = DialogueData(corpus, FRAME, distractors=distractors, random_start=0.0)
         golds, wrong = replies_in(itertools.chain.from_iterable(take(data, 6 * data.steps_per_epoch)))
         for gold, ds in zip(golds, wrong, strict=True):
             if gold == [2]:
@@ -255,7 +255,7 @@ def test_a_long_dialogue_is_learnt_in_windows(n_positions: int, targets: Any) ->
     told = EncodedDialog([[9, 9]], [EncodedTurn(i % 2, [i, i, i][: 1 + i % 3]) for i in range(24)])
     data = DialogueData(
         corpus_of(told),
-        SPECIAL,
+        FRAME,
         n_positions=n_positions,
         targets=targets,
         random_start=0.0,
@@ -277,14 +277,14 @@ def test_a_window_with_nothing_to_learn_is_left_out() -> None:
         EncodedTurn(AGENT, [4]),
     ]
     data = DialogueData(
-        corpus_of(EncodedDialog([], turns)), SPECIAL, n_positions=16, random_start=0.0, distractors=0
+        corpus_of(EncodedDialog([], turns)), FRAME, n_positions=16, random_start=0.0, distractors=0
     )
     assert data.steps_per_epoch == 1
     golds, _ = replies_in(take(data, 1)[0])
     assert golds == [[4]]
     alone = EncodedDialog([], turns[:2])
     with pytest.raises(DataError, match="no agent reply fits into 16 tokens"):
-        DialogueData(corpus_of(alone), SPECIAL, n_positions=16)
+        DialogueData(corpus_of(alone), FRAME, n_positions=16)
 
 
 @pytest.mark.parametrize("layout", ["dialogue", "utterance"])
@@ -311,7 +311,7 @@ def test_any_corpus_gives_rows_that_fit(
     try:
         data = DialogueData(
             corpus_of(*told, long),
-            SPECIAL,
+            FRAME,
             layout=layout,
             targets=targets,
             n_positions=n_positions,
@@ -337,7 +337,7 @@ def test_a_distractor_at_the_end_of_the_positions_is_whole_where_possible() -> N
         EncodedDialog([], [EncodedTurn(USER, [1]), EncodedTurn(AGENT, ids)])
         for ids in ([3], [4] * 9, [5] * 10, [6] * 11)
     ]
-    data = DialogueData(corpus_of(tight, *others), SPECIAL, n_positions=16, distractors=3, batch_tokens=1)
+    data = DialogueData(corpus_of(tight, *others), FRAME, n_positions=16, distractors=3, batch_tokens=1)
     for (batch,) in take(data, 2 * data.steps_per_epoch):
         assert int(batch.position_ids.max()) < 16
         golds, wrong = replies_in([batch])
@@ -348,14 +348,14 @@ def test_a_distractor_at_the_end_of_the_positions_is_whole_where_possible() -> N
 @pytest.mark.parametrize("layout", ["dialogue", "utterance"])
 def test_a_corpus_that_says_one_thing_has_no_distractors(layout: Layout) -> None:
     told = [EncodedDialog([], [EncodedTurn(USER, [1]), EncodedTurn(AGENT, [2])])] * 3
-    data = DialogueData(corpus_of(*told), SPECIAL, layout=layout)
+    data = DialogueData(corpus_of(*told), FRAME, layout=layout)
     ((batch,),) = take(data, 1)
     assert (batch.n_labels, batch.n_choices) == (6, 0)
 
 
 @pytest.mark.parametrize("layout", ["dialogue", "utterance"])
 def test_one_dialogue_is_enough(layout: Layout) -> None:
-    data = DialogueData(corpus_of(chat(3)), SPECIAL, layout=layout, distractors=2)
+    data = DialogueData(corpus_of(chat(3)), FRAME, layout=layout, distractors=2)
     _, wrong = replies_in(itertools.chain.from_iterable(take(data, 5)))
     if layout == "dialogue":
         assert wrong
@@ -365,7 +365,7 @@ def test_one_dialogue_is_enough(layout: Layout) -> None:
 def test_one_talker_among_silent_dialogues_is_enough() -> None:
     """Only one dialogue has agent replies: there are no others to draw from."""
     silent = EncodedDialog([], [EncodedTurn(USER, [9])])
-    data = DialogueData(corpus_of(silent, chat(3), silent), SPECIAL, distractors=2, random_start=0.0)
+    data = DialogueData(corpus_of(silent, chat(3), silent), FRAME, distractors=2, random_start=0.0)
     golds, wrong = replies_in(itertools.chain.from_iterable(take(data, 1)))
     assert len(golds) == 3
     assert [len(ds) for ds in wrong] == [2] * 3
@@ -376,16 +376,16 @@ def test_nothing_to_learn_is_said() -> None:
     first = corpus_of(EncodedDialog([], [EncodedTurn(AGENT, [1]), EncodedTurn(USER, [2])]))
     for corpus in (silent, first, EncodedCorpus.pack([])):
         with pytest.raises(DataError, match="no agent reply that answers anything; check the speakers"):
-            DialogueData(corpus, SPECIAL)
+            DialogueData(corpus, FRAME)
     long = corpus_of(EncodedDialog([[1] * 30], [EncodedTurn(USER, [1]), EncodedTurn(AGENT, [2])]))
     for layout in ("dialogue", "utterance"):
         with pytest.raises(DataError, match="fits into 20 tokens beside its persona"):
-            DialogueData(long, SPECIAL, layout=layout, n_positions=20)
+            DialogueData(long, FRAME, layout=layout, n_positions=20)
 
 
 @pytest.mark.parametrize("layout", ["dialogue", "utterance"])
 def test_a_persona_is_permuted_and_loses_nothing(layout: Layout) -> None:
-    data = DialogueData(corpus_of(chat(3, persona=4)), SPECIAL, layout=layout, distractors=1)
+    data = DialogueData(corpus_of(chat(3, persona=4)), FRAME, layout=layout, distractors=1)
     orders = set()
     for step in take(data, 30):
         for batch in step:
@@ -395,7 +395,7 @@ def test_a_persona_is_permuted_and_loses_nothing(layout: Layout) -> None:
                 assert sorted(sentences) == [(3, 20), (3, 21), (3, 22), (3, 23)]
                 orders.add(tuple(sentences))
     assert len(orders) > 5
-    still = DialogueData(corpus_of(chat(3)), SPECIAL, layout=layout, permute_persona=False)
+    still = DialogueData(corpus_of(chat(3)), FRAME, layout=layout, permute_persona=False)
     for step in take(still, 10):
         assert all(row[1:7] == [3, 20, 3, 21, 3, 22] for batch in step for row in batch.input_ids.tolist())
 
@@ -403,7 +403,7 @@ def test_a_persona_is_permuted_and_loses_nothing(layout: Layout) -> None:
 def test_some_dialogues_begin_at_a_random_turn() -> None:
     told = EncodedDialog([], [EncodedTurn(int(i % 2 and i < 10), [i]) for i in range(14)])
     for share, least, most in ((0.0, 1, 1), (1.0, 5, 9), (0.5, 5, 9)):
-        data = DialogueData(corpus_of(told), SPECIAL, random_start=share, distractors=0)
+        data = DialogueData(corpus_of(told), FRAME, random_start=share, distractors=0)
         begins = [int(batch.input_ids[0, 2]) for (batch,) in take(data, 60)]
         assert least <= len(set(begins)) <= most
         assert all(batch.n_labels for (batch,) in take(data, 60))
@@ -411,28 +411,28 @@ def test_some_dialogues_begin_at_a_random_turn() -> None:
         if share == 0.5:
             assert 20 <= begins.count(0) <= 50
     for seed in range(30):
-        data = DialogueData(corpus_of(told), SPECIAL, random_start=1.0, seed=seed)
+        data = DialogueData(corpus_of(told), FRAME, random_start=1.0, seed=seed)
         assert data.steps_per_epoch == 1, "no epoch without the dialogue"
 
 
 @pytest.mark.parametrize(("history", "expected"), [(0, 1), (1, 3), (2, 5), (None, 7)])
 def test_the_history_window_of_utterances(history: int | None, expected: int) -> None:
     told = EncodedDialog([[9]], [EncodedTurn(i % 2, [i]) for i in range(8)])
-    data = DialogueData(corpus_of(told), SPECIAL, layout="utterance", max_history=history, distractors=0)
+    data = DialogueData(corpus_of(told), FRAME, layout="utterance", max_history=history, distractors=0)
     epoch = itertools.chain.from_iterable(take(data, data.steps_per_epoch))
     rows = {tuple(row) for batch in epoch for row in batch.input_ids.tolist()}
-    (last,) = utterance_sequences(SPECIAL, [[9]], told.turns[7 - expected : 7], told.turns[7])
-    assert tuple(last.words) in {row[: len(last)] for row in rows}
+    (last,) = utterance_sequences(FRAME, [[9]], told.turns[7 - expected : 7], told.turns[7])
+    assert tuple(last.ids) in {row[: len(last)] for row in rows}
 
 
 def test_everybodys_turns_as_targets() -> None:
-    data = DialogueData(corpus_of(chat(1)), SPECIAL, targets="all", random_start=0.0)
+    data = DialogueData(corpus_of(chat(1)), FRAME, targets="all", random_start=0.0)
     golds, _ = replies_in(itertools.chain.from_iterable(take(data, 1)))
     assert golds == [list(t.ids) for t in chat(1).turns]
 
 
 def test_rows_stay_near_the_budget() -> None:
-    data = DialogueData(CORPUS, SPECIAL, distractors=3, batch_tokens=400, random_start=0.0)
+    data = DialogueData(CORPUS, FRAME, distractors=3, batch_tokens=400, random_start=0.0)
     sizes = [batch.input_ids.numel() for (batch,) in take(data, data.steps_per_epoch)]
     assert len(sizes) > 2
     assert max(sizes) < 400 * 1.3
@@ -446,6 +446,6 @@ def words_of(batches: Sequence[Batch]) -> set[int]:
 
 
 def test_training_rows_hold_known_ids_only() -> None:
-    data = DialogueData(CORPUS, SPECIAL)
+    data = DialogueData(CORPUS, FRAME)
     assert max(words_of(take(data, 1)[0])) < SPECIAL.vocab_size
     assert WORDS == BOS

@@ -24,10 +24,11 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 from convai.text.segments import EncodedDialog, EncodedTurn, dialogue_tree
 from convai.text.tokenizer import Tokenizer
+from convai.train import Start, new_run, resume_run
 from convai.training.batches import Batch, collate
 from convai.training.corpus import EncodedCorpus
 from convai.training.dialogues import DialogueData
-from convai.training.loop import Start, Trainer, new_run, resume_run
+from convai.training.loop import Trainer
 from convai.training.prepare import Files
 from convai.training.rates import rate_factor
 from convai.training.run_folder import RunFolder
@@ -103,12 +104,10 @@ def weights(model: DoubleHeadsModel) -> torch.Tensor:
 
 def trees(chosen: list[EncodedDialog]) -> Batch:
     wrong = TOKENIZER.encode("wrong reply")
-    rows = [
-        dialogue_tree(
-            TOKENIZER, d.persona, [dataclasses.replace(t, distractors=[wrong, wrong[:5]]) for t in d.turns]
-        )
-        for d in chosen
-    ]
+    rows = []
+    for d in chosen:
+        turns = [dataclasses.replace(t, distractors=[wrong, wrong[:5]]) for t in d.turns]
+        rows.append(dialogue_tree(TOKENIZER.frame, d.persona, turns))
     return collate(rows, TOKENIZER.pad_id)
 
 
@@ -135,7 +134,7 @@ def test_training_learns_both_objectives(tmp_path: Path) -> None:
     records: list[dict[str, Any]] = []
     config = dataclasses.replace(CONFIG, steps=150, lr=5e-3, save_every=1000)
     source = DialogueData(
-        EncodedCorpus.pack(dialogs()), TOKENIZER, n_positions=128, distractors=2, batch_tokens=2048
+        EncodedCorpus.pack(dialogs()), TOKENIZER.frame, n_positions=128, distractors=2, batch_tokens=2048
     )
     trainer(model, source, tmp_path, config, report=records.append).fit()
     assert records[-1]["lm_loss"] < 0.5 * records[0]["lm_loss"]

@@ -16,7 +16,7 @@ from convai.text.segments import IGNORE, NOBODY, EncodedDialog, dialogue_tree
 from convai.training.batches import Batch, collate
 from convai.training.cross_entropy import linear_cross_entropy
 from convai.training.losses import choice_scores, compute_losses
-from tests.tiny import CORPUS, FAMILIES, SPECIAL, as_trees, close, dialogs, tiny_model
+from tests.tiny import CORPUS, FAMILIES, FRAME, SPECIAL, as_trees, close, dialogs, tiny_model
 
 
 def full_losses(model: DoubleHeadsModel, corpus: list[EncodedDialog]) -> tuple[float, float, int]:
@@ -24,7 +24,7 @@ def full_losses(model: DoubleHeadsModel, corpus: list[EncodedDialog]) -> tuple[f
     lm = mc = 0.0
     hits = 0
     for dialog in corpus:
-        tree = dialogue_tree(SPECIAL, dialog.persona, dialog.turns)
+        tree = dialogue_tree(FRAME, dialog.persona, dialog.turns)
         batch = collate([tree], SPECIAL.pad_id)
         hidden = model(batch.input_ids, batch.position_ids, batch.segment_ids, batch.mask)
         logits = hidden[0] @ model.transformer.wte.weight.T

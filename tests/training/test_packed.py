@@ -7,23 +7,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.test_datasets import BOS, EOS, S1, S2, corpus_of, same, take
 
 from convai.core.dialog import AGENT, USER
 from convai.core.errors import DataError
 from convai.text.segments import IGNORE, EncodedDialog, EncodedTurn
 from convai.training.packed import StreamData, make_stream
-from tests.tiny import SPECIAL
+from tests.tiny import FRAME
+from tests.training.test_dialogues import BOS, EOS, S1, S2, corpus_of, same, take
 
 
 def stream_of(n: int) -> dict[str, np.ndarray]:
     """Word i is i, so that a row tells where it was cut."""
     places = np.arange(n, dtype=np.int32)
-    return {"words": places, "segments": places % 2, "labels": np.where(places % 5 == 4, IGNORE, places + 1)}
+    return {"ids": places, "segments": places % 2, "labels": np.where(places % 5 == 4, IGNORE, places + 1)}
 
 
 def test_rows_of_a_stream() -> None:
-    data = StreamData(stream_of(106), SPECIAL, n_positions=10, batch_tokens=25)
+    data = StreamData(stream_of(106), n_positions=10, batch_tokens=25)
     assert (data.rows, data.batch_rows, data.steps_per_epoch) == (10, 2, 5)
     rows = []
     for (batch,) in take(data, 5):
@@ -54,7 +54,7 @@ def test_stream_steps_skip_and_partition(
     n: int, batch_tokens: int, accumulation: int, world: int, start: int
 ) -> None:
     data = StreamData(
-        stream_of(n), SPECIAL, n_positions=10, batch_tokens=batch_tokens, accumulation=accumulation * world
+        stream_of(n), n_positions=10, batch_tokens=batch_tokens, accumulation=accumulation * world
     )
     whole = take(data, start + 2)
     ranks = [take(data, 2, start, rank=r, world=world) for r in range(world)]
@@ -67,13 +67,13 @@ def test_stream_steps_skip_and_partition(
 
 def test_a_text_too_short_is_said() -> None:
     with pytest.raises(DataError, match="fewer than 10 tokens; add more or lower --row-tokens"):
-        StreamData(stream_of(9), SPECIAL, n_positions=10)
+        StreamData(stream_of(9), n_positions=10)
 
 
 def test_a_stream_is_all_dialogues_after_one_another() -> None:
     told = EncodedDialog([[1]], [EncodedTurn(USER, [2, 3]), EncodedTurn(AGENT, [4], ([5],))])
-    stream = make_stream([corpus_of(told), corpus_of(told)], SPECIAL)
-    assert stream["words"].tolist() == [BOS, 1, S1, 2, 3, S2, 4] * 2
+    stream = make_stream([corpus_of(told), corpus_of(told)], FRAME)
+    assert stream["ids"].tolist() == [BOS, 1, S1, 2, 3, S2, 4] * 2
     assert stream["segments"].tolist() == [S2, S2, S1, S1, S1, S2, S2] * 2
     assert stream["labels"].tolist() == [IGNORE, IGNORE, 2, 3, EOS, 4, EOS] * 2
     assert {a.dtype for a in stream.values()} == {np.dtype(np.int32)}

@@ -25,8 +25,8 @@ from convai.core.errors import ReportedElsewhere, SettingsError
 from convai.core.settings import TrainConfig
 from convai.model.checkpoint import load_model
 from convai.text.tokenizer import Tokenizer
+from convai.train import Start, new_run, resume_run
 from convai.training import processes
-from convai.training.loop import Start, new_run, resume_run
 from convai.training.prepare import Files, prepare
 from convai.training.processes import process_group
 from convai.training.run_folder import RunFolder

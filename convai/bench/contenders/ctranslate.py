@@ -48,7 +48,7 @@ class CTranslate2:
         work = self._work
         drawn = {"sampling_topk": 0, "sampling_topp": work.top_p, "sampling_temperature": work.temperature}
         times = Together(time.perf_counter(), len(chats))
-        prompts = [[self._names[word] for word in chat.prompt(self._tokenizer).words] for chat in chats]
+        prompts = [[self._names[word] for word in chat.prompt(self._tokenizer.frame).ids] for chat in chats]
 
         def note(step: ctranslate2.GenerationStepResult) -> bool:
             times.token(step.batch_id, step.token_id, time.perf_counter())

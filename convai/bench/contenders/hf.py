@@ -68,8 +68,8 @@ class Transformers:
         return one_after_another([self._one(chat) for chat in chats])
 
     def _inputs(self, chats: Sequence[Chat]) -> dict[str, Tensor]:
-        prompts = [chat.prompt(self._tokenizer) for chat in chats]
-        words = torch.tensor([prompt.words for prompt in prompts])  # of one length, so nothing is padded
+        prompts = [chat.prompt(self._tokenizer.frame) for chat in chats]
+        words = torch.tensor([prompt.ids for prompt in prompts])  # of one length, so nothing is padded
         return {
             "inputs": words,
             "attention_mask": torch.ones_like(words),

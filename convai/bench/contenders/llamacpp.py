@@ -81,7 +81,7 @@ class LlamaCpp:
         ll.llama_memory_clear(self._memory, False)
         sampler = self._sampler(seed)
         times = Together(time.perf_counter(), len(chats))
-        prompts = [chat.prompt(self._tokenizer).words for chat in chats]
+        prompts = [chat.prompt(self._tokenizer.frame).ids for chat in chats]
         places, ends = 0, []
         for chat, words in enumerate(prompts):
             for position, word in enumerate(words):

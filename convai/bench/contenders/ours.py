@@ -100,7 +100,7 @@ class Ours:
             yield self._request(chat, seed)
 
     def _request(self, chat: Chat, seed: int) -> Request:
-        return Request(chat.prompt(self._tokenizer), self._setup.work.decoding(seed))
+        return Request(chat.prompt(self._tokenizer.frame), self._setup.work.decoding(seed))
 
     def close(self) -> None:
         """Take no more."""

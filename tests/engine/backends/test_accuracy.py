@@ -28,7 +28,7 @@ EVERY = 4
 WITHIN = 0.01
 """Share of float32's perplexity that int8 may add."""
 
-Scored = tuple[DoubleHeadsModel, list[segments.Sequence], float]
+Scored = tuple[DoubleHeadsModel, list[segments.TokenSequence], float]
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +41,18 @@ def scored(convai_data: Path) -> Scored:
     file = convai_data / "personachat" / "valid_self_original.txt"
     dialogs = encode_dialogs(tokenizer, list(itertools.islice(iter_dialogs(file), DIALOGUES)))
     gold = [EncodedDialog(d.persona, [EncodedTurn(t.speaker, t.ids) for t in d.turns]) for d in dialogs]
-    windows = reply_windows(gold, max_history=2, n_positions=model.config.n_positions)
-    rows = [window.tree(tokenizer) for window in itertools.islice(windows, 0, None, EVERY)]
+    windows = reply_windows(tokenizer.frame, gold, max_history=2, n_positions=model.config.n_positions)
+    rows = [window.tree(tokenizer.frame) for window in itertools.islice(windows, 0, None, EVERY)]
     return model, rows, perplexity(InferenceModel(model, "float32"), rows)
 
 
-def perplexity(fast: InferenceModel, rows: list[segments.Sequence]) -> float:
+def perplexity(fast: InferenceModel, rows: list[segments.TokenSequence]) -> float:
     """Per token of the replies, their `<eos>` included."""
     nats, count = 0.0, 0
     pool = fast.new_pool(1, fast.config.n_positions)
     for row in rows:
         assert row.is_causal
-        words, positions, speakers = torch.tensor([row.words, row.positions, row.segments])
+        words, positions, speakers = torch.tensor([row.ids, row.positions, row.segments])
         labels = torch.tensor(row.labels)
         hidden = fast.forward(words, positions, speakers, [Span(0, 0, len(row))], pool)
         told = labels != segments.IGNORE
