@@ -41,12 +41,15 @@ class Singles:
         seen = torch.arange(longest, device=places.device) <= places[:, None]
         return cls(slots, places, longest, seen[:, None, None])
 
-    def attend(self, qkv: Tensor, cache: Tensor) -> Tensor:
-        """`[B, H, d]` of `qkv` `[B, 3, H, d]`, whose keys and values go into the layer's `cache` first."""
-        cache[self.slots, :, :, self.places] = qkv[:, 1:]
+    def attend(self, q: Tensor, kv: Tensor, cache: Tensor) -> Tensor:
+        """`[B, H d]` of queries `[B, H, d]`; `kv` `[B, 2, KV, d]` goes into the layer's `cache` first.
+
+        The query heads that share a key are so many queries of one head.
+        """
+        cache[self.slots, :, :, self.places] = kv
         keys, values = cache[self.slots, :, :, : self.longest].unbind(1)
-        q = qkv[:, 0].unsqueeze(2)
-        return F.scaled_dot_product_attention(q, keys, values, attn_mask=self.seen)[:, :, 0]
+        grouped = q.unflatten(1, (keys.shape[1], -1))
+        return F.scaled_dot_product_attention(grouped, keys, values, attn_mask=self.seen).flatten(1)
 
 
 class Layout:
@@ -56,8 +59,7 @@ class Layout:
     spans of one token are one call, which copies their slots together (a launch costs more than that).
     """
 
-    def __init__(self, spans: Sequence[Span], pool: KVPool, heads: int) -> None:
-        self._heads = heads
+    def __init__(self, spans: Sequence[Span], pool: KVPool) -> None:
         device, dtype = pool.data.device, pool.data.dtype
         singles: list[tuple[int, int, int]] = []  # row, slot, place
         self._chunks: list[_Chunk] = []
@@ -80,23 +82,30 @@ class Layout:
             longest = 1 + max(place for _, _, place in singles)
             self._singles = rows, Singles.of(slots, places, longest)
 
-    def attend(self, qkv: Tensor, cache: Tensor) -> Tensor:
-        """What the heads of a layer see, `[N, D]`, of its `qkv` `[N, 3 D]`.
+    def attend(self, q: Tensor, kv: Tensor, cache: Tensor) -> Tensor:
+        """What the heads of a layer see, `[N, H d]`, of its queries `[N, H, d]`.
 
-        The new keys and values are stored in `cache` `[slots, 2, heads, capacity, D / heads]` first.
+        The new keys and values, `kv` `[N, 2, KV, d]`, are stored in `cache` `[slots, 2, KV, capacity, d]`
+        first.
         """
-        split = qkv.view(-1, 3, self._heads, cache.shape[-1])
-        out = torch.empty_like(split[:, 0], memory_format=torch.contiguous_format)
+        out = torch.empty_like(q, memory_format=torch.contiguous_format)
         for c in self._chunks:
-            q, k, v = split[c.first : c.last].permute(1, 2, 0, 3)
             keys, values = cache[c.slot, :, :, : c.end]
-            keys[:, c.start :] = k
-            values[:, c.start :] = v
+            keys[:, c.start :], values[:, c.start :] = kv[c.first : c.last].permute(1, 2, 0, 3)
+            queries = q[c.first : c.last].transpose(0, 1)
+            alone = c.last - c.first == 1
+            if alone:  # the query heads that share a key are so many queries of one head
+                queries = queries.reshape(keys.shape[0], -1, keys.shape[-1])
             seen = F.scaled_dot_product_attention(
-                q.unsqueeze(0), keys.unsqueeze(0), values.unsqueeze(0), attn_mask=c.mask, is_causal=c.causal
+                queries.unsqueeze(0),
+                keys.unsqueeze(0),
+                values.unsqueeze(0),
+                attn_mask=c.mask,
+                is_causal=c.causal,
+                enable_gqa=queries.shape[0] != keys.shape[0],
             )
-            out[c.first : c.last] = seen[0].transpose(0, 1)
+            out[c.first : c.last] = seen[0].reshape(out[c.first].shape) if alone else seen[0].transpose(0, 1)
         if self._singles is not None:
             rows, together = self._singles
-            out[rows] = together.attend(split[rows], cache)
-        return out.view(qkv.shape[0], -1)
+            out[rows] = together.attend(q[rows], kv[rows], cache).view(-1, *q.shape[1:])
+        return out.flatten(1)

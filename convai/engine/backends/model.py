@@ -90,8 +90,7 @@ class InferenceModel:
             raise ValueError(f"the spans have {total} tokens, {tokens} were given")
         if len({span.slot for span in spans}) < len(spans):
             raise ValueError("two spans are of one slot")
-        config = self.config
-        shape = (config.n_layer, config.n_head, config.n_embd // config.n_head)
+        shape = (self.config.n_layer, self.config.kv_heads, self.config.head)
         if pool.data.dtype != self._backend.cache_dtype or pool.shape != shape:
             raise ValueError("the pool was made for another model")
 

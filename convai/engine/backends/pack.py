@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
-from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from convai.engine.backends import parts
 from convai.model import memory
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.gpt import Block, Conv1D
 from convai.model.shape import Shape
 
 _Pointer = ctypes.c_void_p
@@ -35,12 +33,8 @@ class _Norm(ctypes.Structure):
 
 class _Layer(ctypes.Structure):
     _fields_ = (
-        ("first", _Norm),
-        ("second", _Norm),
-        ("qkv", _Linear),
-        ("projection", _Linear),
-        ("expand", _Linear),
-        ("contract", _Linear),
+        *((name, _Norm) for name in ("first", "second", "query", "key")),
+        *((name, _Linear) for name in ("qkv", "projection", "expand", "contract")),
     )
 
 
@@ -48,11 +42,10 @@ class ModelStruct(ctypes.Structure):
     """`Model` of native/kernels.c."""
 
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("layers", "heads", "width", "inner")),
-        *((name, ctypes.c_int32) for name in ("vocabulary", "positions", "norm_before")),
-        ("eps", ctypes.c_float),
-        ("words", _Pointer),
-        ("places", _Pointer),
+        *((name, ctypes.c_int32) for name in ("layers", "heads", "kv_heads", "size", "width", "inner")),
+        *((name, ctypes.c_int32) for name in ("vocabulary", "positions", "norm_before", "gated")),
+        *((name, ctypes.c_float) for name in ("eps", "segment_gate")),
+        *((name, _Pointer) for name in ("words", "places", "turns")),
         ("last", _Norm),
         ("layer", ctypes.POINTER(_Layer)),
         ("output", _Linear),
@@ -60,8 +53,11 @@ class ModelStruct(ctypes.Structure):
 
 
 def fits(config: Shape) -> bool:
-    """Whether the kernels can compute a model of this shape: they work on vectors of 16 numbers."""
-    return config.n_embd // config.n_head % 16 == 0 and config.inner_size % 16 == 0
+    """Whether the kernels can compute a model of this shape: they work on vectors of 16 numbers, and turn a
+    head's halves by each other.
+    """
+    aligned = config.n_embd % 16 == 0 and config.inner_size % 16 == 0
+    return aligned and config.head % (32 if config.rotary else 16) == 0
 
 
 def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,10 +73,21 @@ def packed(numbers: Tensor) -> Tensor:
     return stored.view(stored.shape[0] // 32, 32, -1, 4).transpose(1, 2).contiguous()
 
 
+def interleaved(matrix: parts.Matrix) -> parts.Matrix:
+    """The outputs of a gated MLP, gates and then what they gate, as 16 of each in turn (STORE_GATED)."""
+
+    def mixed(tensor: Tensor) -> Tensor:
+        return tensor.reshape(2, -1, 16, *tensor.shape[1:]).transpose(0, 1).reshape(tensor.shape)
+
+    return parts.Matrix(mixed(matrix.weight), None if matrix.bias is None else mixed(matrix.bias))
+
+
 def _bytes(config: Shape) -> int:
     """Of all matrices as `packed` makes them."""
-    d, inner = config.n_embd, config.inner_size
-    shapes = [(3 * d, d), (d, d), (inner, d), (d, inner)] * config.n_layer + [(config.vocab_size, d)]
+    d, inner, heads = config.n_embd, config.inner_size, config.n_head * config.head
+    shapes = [(heads + 2 * config.kv_heads * config.head, d), (d, heads), (d, inner)]
+    shapes += [(2 * inner if config.rotary else inner, d)]
+    shapes = shapes * config.n_layer + [(config.vocab_size, d)]
     return sum((rows + -rows % 64) * (columns + -columns % 64) for rows, columns in shapes)
 
 
@@ -91,42 +98,49 @@ class PackedModel:
         config = model.config
         self._kept: list[Tensor] = []
         self._weights, self._used = memory.zeros(_bytes(config)), 0
-        trunk = model.transformer
+        outside, turns = parts.outside(model), parts.turns(model)
         layers = (_Layer * config.n_layer)()
-        for layer, block in zip(layers, cast(Iterable[Block], trunk.h), strict=True):
-            layer.first, layer.second = self._norm(block.ln_1), self._norm(block.ln_2)
-            layer.qkv, layer.projection = self._linear(block.attn.c_attn), self._linear(block.attn.c_proj)
-            layer.expand, layer.contract = self._linear(block.mlp.c_fc), self._linear(block.mlp.c_proj)
-        words = trunk.wte.weight.detach()
+        for layer, part in zip(layers, parts.layers(model), strict=True):
+            layer.first, layer.second = self._norm(part.first), self._norm(part.second)
+            layer.query, layer.key = self._norm(part.query), self._norm(part.key)
+            layer.qkv, layer.projection = self._linear(part.qkv), self._linear(part.projection)
+            layer.expand = self._linear(interleaved(part.expand) if config.rotary else part.expand)
+            layer.contract = self._linear(part.contract)
         self.struct = ModelStruct(
             layers=config.n_layer,
             heads=config.n_head,
+            kv_heads=config.kv_heads,
+            size=config.head,
             width=config.n_embd,
             inner=config.inner_size,
             vocabulary=config.vocab_size,
             positions=config.n_positions,
             norm_before=config.pre_norm,
+            gated=config.rotary,
             eps=config.layer_norm_epsilon,
-            words=self._keep(words),
-            places=self._keep(trunk.wpe.weight),
-            last=self._norm(cast(nn.LayerNorm, trunk.ln_f)) if config.pre_norm else _Norm(),
+            segment_gate=outside.segment_gate,
+            words=self._keep(outside.words),
+            places=None if outside.places is None else self._keep(outside.places),
+            turns=None if turns is None else self._keep(turns),
+            last=self._norm(outside.last),
             layer=layers,
-            output=self._matrix(words.float(), torch.zeros(config.vocab_size)),
+            output=self._linear(parts.Matrix(outside.output, None)),
         )
 
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor.detach().to("cpu", torch.float32, copy=True).contiguous())
         return self._kept[-1].data_ptr()
 
-    def _norm(self, module: nn.LayerNorm) -> _Norm:
-        return _Norm(self._keep(module.weight), self._keep(module.bias))
+    def _norm(self, norm: parts.Norm | None) -> _Norm:
+        if norm is None:
+            return _Norm()
+        return _Norm(self._keep(norm.gain), None if norm.bias is None else self._keep(norm.bias))
 
-    def _linear(self, module: Conv1D) -> _Linear:
-        return self._matrix(module.weight.detach().float().t(), module.bias.detach().float())
-
-    def _matrix(self, weight: Tensor, bias: Tensor) -> _Linear:
+    def _linear(self, matrix: parts.Matrix) -> _Linear:
+        weight = matrix.weight.detach().to("cpu", torch.float32)
         outputs, inputs = weight.shape
-        numbers, scale = quantised(weight.cpu())
+        bias = torch.zeros(outputs) if matrix.bias is None else matrix.bias
+        numbers, scale = quantised(weight)
         stored = packed(numbers).view(-1)
         place = self._weights[self._used : self._used + stored.numel()].copy_(stored)
         self._used += stored.numel()

@@ -34,8 +34,9 @@ class Span:
 class KVPool:
     """Storage for `slots` sequences of up to `capacity` tokens, all layers.
 
-    `data` is `[layers, slots, 2, heads, capacity, D / heads]`, keys and values: what a head of one sequence
-    reads lies in one piece. What a slot holds is whoever uses it to know: the pool does not count.
+    `data` is `[layers, slots, 2, heads, capacity, size]`, keys and values of the heads that have their own:
+    what a head of one sequence reads lies in one piece. Rotary keys are stored turned. What a slot holds is
+    whoever uses it to know: the pool does not count.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class KVPool:
         if slots < 1 or capacity < 1:
             raise ValueError(f"slots={slots}, capacity={capacity}: use numbers above 0")
         self.slots, self.capacity = slots, capacity
-        shape = (config.n_layer, slots, 2, config.n_head, capacity, config.n_embd // config.n_head)
+        shape = (config.n_layer, slots, 2, config.kv_heads, capacity, config.head)
         # zeros, not empty: what is masked must still be finite (0 · nan is nan)
         self.data = _zeros(shape, dtype, device)
 
@@ -54,7 +55,7 @@ class KVPool:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Layers, heads, numbers a head."""
+        """Layers, heads with keys of their own, numbers a head."""
         layers, _, _, heads, _, size = self.data.shape
         return layers, heads, size
 
@@ -73,7 +74,7 @@ class KVPool:
         self.data.add_(0)
 
     def layers(self) -> list[Tensor]:
-        """The layers' buffers, `[slots, 2, heads, capacity, D / heads]` each."""
+        """The layers' buffers, `[slots, 2, heads, capacity, size]` each."""
         return list(self.data)
 
     def clear(self, slot: int) -> None:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from convai.engine.backends import parts
 from convai.engine.backends.attention import Layout, Singles
 from convai.engine.backends.cuda_graphs import StepGraphs
 from convai.engine.backends.linear import Linear, Precision, activation_dtype, linear
 from convai.engine.backends.pool import KVPool, Span
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.gpt import Block, Conv1D
 
-_Norm = tuple[Tensor, Tensor]
+_Norm = tuple[Tensor, Tensor | None]
+_Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One block."""
+    """One block; see `parts.Layer`."""
 
     first: _Norm
     second: _Norm
+    query: _Norm | None
+    key: _Norm | None
     qkv: Linear
     projection: Linear
     expand: Linear
@@ -37,36 +39,38 @@ class TorchBackend:
 
     def __init__(self, model: DoubleHeadsModel, precision: Precision, device: torch.device) -> None:
         self.cache_dtype = activation_dtype(precision)
-        self._config = config = model.config
+        self._config = model.config
         self._precision, self._device = precision, device
-        trunk = model.transformer
-        self._words, self._places = self._converted(trunk.wte.weight), self._converted(trunk.wpe.weight)
-        self._layers = [self._layer(block) for block in cast(Iterable[Block], trunk.h)]
-        self._last = self._norm(cast(nn.LayerNorm, trunk.ln_f)) if config.pre_norm else None
-        if precision == "int8":
-            self._output = linear(trunk.wte.weight.detach(), None, precision)
+        outside, turns = parts.outside(model), parts.turns(model)
+        self._words = self._converted(outside.words)
+        self._places = None if outside.places is None else self._converted(outside.places)
+        self._gate = outside.segment_gate
+        self._turns = None if turns is None else self._converted(turns)
+        self._layers = [self._layer(layer) for layer in parts.layers(model)]
+        self._last = None if outside.last is None else self._norm(outside.last)
+        if precision == "int8" or not model.config.tied:
+            self._output = linear(outside.output.to(device), None, precision)
         else:  # the word embedding is there already
             self._output = lambda hidden: F.linear(hidden, self._words)
         self._graphs = StepGraphs(self.step) if device.type == "cuda" else None
 
     def _converted(self, tensor: Tensor) -> Tensor:
-        return tensor.detach().to(self._device, self.cache_dtype, copy=True)
+        return tensor.to(self._device, self.cache_dtype, copy=True)
 
-    def _norm(self, module: nn.LayerNorm) -> _Norm:
-        return self._converted(module.weight), self._converted(module.bias)
+    def _norm(self, norm: parts.Norm) -> _Norm:
+        return self._converted(norm.gain), None if norm.bias is None else self._converted(norm.bias)
 
-    def _linear(self, module: Conv1D) -> Linear:
-        weight, bias = module.weight.detach().to(self._device), module.bias.detach().to(self._device)
-        return linear(weight.t(), bias, self._precision)
+    def _linear(self, matrix: parts.Matrix) -> Linear:
+        bias = None if matrix.bias is None else matrix.bias.to(self._device)
+        return linear(matrix.weight.to(self._device), bias, self._precision)
 
-    def _layer(self, block: Block) -> _Layer:
+    def _layer(self, layer: parts.Layer) -> _Layer:
         return _Layer(
-            self._norm(block.ln_1),
-            self._norm(block.ln_2),
-            self._linear(block.attn.c_attn),
-            self._linear(block.attn.c_proj),
-            self._linear(block.mlp.c_fc),
-            self._linear(block.mlp.c_proj),
+            self._norm(layer.first),
+            self._norm(layer.second),
+            None if layer.query is None else self._norm(layer.query),
+            None if layer.key is None else self._norm(layer.key),
+            *(self._linear(m) for m in (layer.qkv, layer.projection, layer.expand, layer.contract)),
         )
 
     def forward(
@@ -78,8 +82,7 @@ class TorchBackend:
         if self._graphs is not None and all(span.count == 1 for span in spans):
             hidden = self._graphs.run(torch.stack([words, positions, segments]), spans, pool)
             return hidden if asked is None else hidden[asked]
-        attend = Layout(spans, pool, self._config.n_head).attend
-        return self.blocks(words, positions, segments, attend, pool, asked)
+        return self.blocks(words, positions, segments, Layout(spans, pool).attend, pool, asked)
 
     def step(self, ids: Tensor, longest: int, pool: KVPool) -> Tensor:
         """Hidden states `[B, D]` of one token each of different slots.
@@ -88,45 +91,77 @@ class TorchBackend:
         depends on what the numbers are, so that the step can be recorded once and played again.
         """
         words, positions, segments, slots, places = ids
-        together = Singles.of(slots, places, longest)
-
-        def attend(qkv: Tensor, cache: Tensor) -> Tensor:
-            split = qkv.view(qkv.shape[0], 3, self._config.n_head, -1)
-            return together.attend(split, cache).reshape(qkv.shape[0], -1)
-
-        return self.blocks(words, positions, segments, attend, pool)
+        return self.blocks(words, positions, segments, Singles.of(slots, places, longest).attend, pool)
 
     def blocks(
         self,
         words: Tensor,
         positions: Tensor,
         segments: Tensor,
-        attend: Callable[[Tensor, Tensor], Tensor],
+        attend: _Attend,
         pool: KVPool,
         asked: Tensor | None = None,
     ) -> Tensor:
         """Hidden states `[N, D]`, or of the rows `asked` `[M, D]`; `attend` does what Layout.attend does."""
-        before, eps, size = self._config.pre_norm, self._config.layer_norm_epsilon, (self._config.n_embd,)
-        x = self._words[words] + self._places[positions]
-        x += self._words[segments]
+        before = self._config.pre_norm
+        x = self._embedded(words, positions, segments)
+        turns = None if self._turns is None else self._turns[positions].unsqueeze(1).chunk(2, -1)
         for layer, cache in zip(self._layers, pool.layers(), strict=True):
-            h = F.layer_norm(x, size, *layer.first, eps) if before else x
-            mixed = attend(layer.qkv(h), cache)
+            q, kv = self._heads(layer, self._normed(x, layer.first) if before else x, turns)
+            mixed = attend(q, kv, cache)
             if asked is not None and layer is self._layers[-1]:  # nobody asks for the rest from here on
                 x, mixed = x[asked], mixed[asked]
             x += layer.projection(mixed)
             if not before:
-                x = F.layer_norm(x, size, *layer.first, eps)
-            h = F.layer_norm(x, size, *layer.second, eps) if before else x
-            h = layer.expand(h)
-            x += layer.contract(torch.ops.aten.gelu_(h, approximate="tanh"))
+                x = self._normed(x, layer.first)
+            h = layer.expand(self._normed(x, layer.second) if before else x)
+            x += layer.contract(self._activated(h))
             if not before:
-                x = F.layer_norm(x, size, *layer.second, eps)
-        return x if self._last is None else F.layer_norm(x, size, *self._last, eps)
+                x = self._normed(x, layer.second)
+        return x if self._last is None else self._normed(x, self._last)
+
+    def _embedded(self, words: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
+        x = self._words[words]
+        if self._places is not None:
+            x += self._places[positions]
+        if self._gate:
+            x += self._words[segments] if self._gate == 1 else self._gate * self._words[segments]
+        return x
+
+    def _normed(self, x: Tensor, norm: _Norm) -> Tensor:
+        gain, bias = norm
+        eps = self._config.layer_norm_epsilon
+        if bias is None:
+            return F.rms_norm(x, gain.shape, gain, eps)
+        return F.layer_norm(x, gain.shape, gain, bias, eps)
+
+    def _heads(self, layer: _Layer, x: Tensor, turns: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
+        """Queries `[N, H, d]`, and keys and values `[N, 2, KV, d]`, normed and turned as the model does."""
+        heads, kv_heads = self._config.n_head, self._config.kv_heads
+        split = layer.qkv(x).view(x.shape[0], heads + 2 * kv_heads, -1)
+        q, kv = split[:, :heads], split[:, heads:].unflatten(1, (2, kv_heads))
+        k = kv[:, 0]
+        if layer.query is not None and layer.key is not None:
+            q, k = self._normed(q, layer.query), self._normed(k, layer.key)
+        if turns is not None:
+            q, k = _turned(q, *turns), _turned(k, *turns)
+        return q, kv if k.data_ptr() == kv.data_ptr() else torch.stack((k, kv[:, 1]), 1)
+
+    def _activated(self, h: Tensor) -> Tensor:
+        if not self._config.rotary:
+            return torch.ops.aten.gelu_(h, approximate="tanh")  # type: ignore[no-any-return]
+        gates, numbers = h.chunk(2, -1)
+        return F.silu(gates) * numbers
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """As InferenceModel.lm_logits."""
         return self._output(hidden.to(self._device, self.cache_dtype)).float()
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Heads `[N, H, d]` turned by their positions, cosines and sines `[N, 1, d / 2]` (`llama.rotate`)."""
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
 def _asked(spans: Sequence[Span], device: torch.device) -> Tensor | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convai.engine.backends import parts
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.gpt import Block
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -27,25 +24,44 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def hidden(model: DoubleHeadsModel, words: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
     """Hidden states `[T, D]` of one whole sequence, float64; keys and values rounded to half precision."""
-    t, config = model.transformer, model.config
-    heads, before = config.n_head, config.pre_norm
-    x = (t.wte.weight[words] + t.wpe.weight[positions] + t.wte.weight[segments]).double()
+    shape, outside, table = model.config, parts.outside(model), parts.turns(model)
+    before, heads, kv_heads = shape.pre_norm, shape.n_head, shape.kv_heads
+    x = outside.words[words].double() + outside.segment_gate * outside.words[segments].double()
+    if outside.places is not None:
+        x = x + outside.places[positions].double()
 
-    def norm(y: Tensor, module: torch.nn.Module) -> Tensor:
-        weight, bias = (p.double() for p in module.parameters())
-        return F.layer_norm(y, (config.n_embd,), weight, bias, config.layer_norm_epsilon)
+    def norm(y: Tensor, norm: parts.Norm | None) -> Tensor:
+        if norm is None:
+            return y
+        gain, eps = norm.gain.double(), shape.layer_norm_epsilon
+        if norm.bias is None:
+            return F.rms_norm(y, gain.shape, gain, eps)
+        return F.layer_norm(y, gain.shape, gain, norm.bias.double(), eps)
 
-    def through(y: Tensor, module: torch.nn.Module) -> Tensor:
-        weight, bias = module.parameters()
-        return linear(y, weight.T, bias.double())
+    def through(y: Tensor, matrix: parts.Matrix) -> Tensor:
+        return linear(y, matrix.weight, None if matrix.bias is None else matrix.bias.double())
 
-    for block in cast(Iterable[Block], t.h):
-        qkv = through(norm(x, block.ln_1) if before else x, block.attn.c_attn)
-        q, k, v = qkv.view(len(words), 3, heads, -1).permute(1, 2, 0, 3)
-        seen = F.scaled_dot_product_attention(q, k.half().double(), v.half().double(), is_causal=True)
-        x = x + through(seen.transpose(0, 1).reshape(x.shape), block.attn.c_proj)
-        x = x if before else norm(x, block.ln_1)
-        inner = through(norm(x, block.ln_2) if before else x, block.mlp.c_fc)
-        x = x + through(F.gelu(inner, approximate="tanh"), block.mlp.c_proj)
-        x = x if before else norm(x, block.ln_2)
-    return norm(x, t.ln_f) if before else x
+    def turned(y: Tensor) -> Tensor:  # [H, T, d]
+        if table is None:
+            return y
+        cos, sin = table[positions].double().chunk(2, -1)
+        a, b = y.chunk(2, -1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+    for block in parts.layers(model):
+        qkv = through(norm(x, block.first) if before else x, block.qkv)
+        q, k, v = qkv.view(len(words), -1, shape.head).transpose(0, 1).split((heads, kv_heads, kv_heads))
+        q, k = turned(norm(q, block.query)), turned(norm(k, block.key))
+        k, v = (part.half().double().repeat_interleave(heads // kv_heads, 0) for part in (k, v))
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + through(seen.transpose(0, 1).flatten(1), block.projection)
+        x = x if before else norm(x, block.first)
+        inner = through(norm(x, block.second) if before else x, block.expand)
+        if shape.rotary:
+            gates, numbers = inner.chunk(2, -1)
+            inner = F.silu(gates) * numbers
+        else:
+            inner = F.gelu(inner, approximate="tanh")
+        x = x + through(inner, block.contract)
+        x = x if before else norm(x, block.second)
+    return norm(x, outside.last)

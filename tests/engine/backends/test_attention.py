@@ -11,20 +11,36 @@ from convai.engine.backends.pool import KVPool
 from tests.tiny import close, tiny_config
 
 
-def pool() -> KVPool:
-    made = KVPool(tiny_config(), 4, 12, torch.float32, torch.device("cpu"))
+def pool_of(heads: int) -> KVPool:
+    shape = tiny_config().replace(n_embd=8 * heads, n_head=heads)
+    made = KVPool(shape, 4, 12, torch.float32, torch.device("cpu"))
     made.data.normal_(generator=torch.Generator().manual_seed(0))
     return made
 
 
+def pool() -> KVPool:
+    return pool_of(2)
+
+
+@pytest.mark.parametrize("share", [1, 3])
 @pytest.mark.parametrize("start", [6, 11])
-def test_single_tokens_together_equal_each_by_itself(start: int) -> None:
-    heads, size = 2, 8
+def test_single_tokens_together_equal_each_by_itself(start: int, share: int) -> None:
     spans = [Span(3, 5, 1), Span(0, start, 1), Span(2, 0, 1)]
-    qkv = torch.randn(3, 3 * heads * size, generator=torch.Generator().manual_seed(1))
+    g = torch.Generator().manual_seed(1)
+    q, kv = torch.randn(3, 2 * share, 8, generator=g), torch.randn(3, 2, 2, 8, generator=g)
     one_by_one, batched = pool(), pool()
-    expected = Layout(spans, one_by_one, heads).attend(qkv, one_by_one.data[0])
+    expected = Layout(spans, one_by_one).attend(q, kv, one_by_one.data[0])
     together = Singles.of(torch.tensor([3, 0, 2]), torch.tensor([5, start, 0]), 12)
-    got = together.attend(qkv.view(3, 3, heads, size), batched.data[0])
-    assert close(got.reshape(3, -1), expected, atol=1e-6)
+    assert close(together.attend(q, kv, batched.data[0]), expected, atol=1e-6)
     assert torch.equal(batched.data, one_by_one.data)
+
+
+def test_heads_that_share_keys_are_heads_with_equal_keys() -> None:
+    g = torch.Generator().manual_seed(2)
+    spans = [Span(1, 0, 6), Span(0, 0, 1), Span(2, 3, 4)]
+    q, kv = torch.randn(11, 4, 8, generator=g), torch.randn(11, 2, 1, 8, generator=g)
+    shared, plain = (pool_of(heads) for heads in (1, 4))
+    plain.data.copy_(shared.data.expand(-1, -1, -1, 4, -1, -1))
+    got = Layout(spans, shared).attend(q, kv, shared.data[0])
+    expected = Layout(spans, plain).attend(q, kv.expand(-1, -1, 4, -1), plain.data[0])
+    assert close(got, expected, atol=1e-6)

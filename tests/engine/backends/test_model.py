@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 
 from convai.engine.backends import InferenceModel, Span
+from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family
 from tests.engine.backends.schedules import Fork, Pass, run, schedules
-from tests.tiny import FAMILIES, SPECIAL, close, inputs, tiny_model
+from tests.tiny import SPECIAL, close, inputs, randomize, tiny_config, tiny_model
 
-MODELS = {family: tiny_model(family) for family in FAMILIES}
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+
+def small(family: Family) -> DoubleHeadsModel:
+    """A random model, two query heads to a key where the family knows that."""
+    if family in ("gpt2", "openai-gpt"):
+        return tiny_model(family)
+    shape = tiny_config(family).replace(n_head=4, n_kv_head=2, head_size=6, tied=family == "qwen3")
+    model = DoubleHeadsModel(shape)
+    randomize(model)
+    return model.eval()
+
+
+MODELS = {family: small(family) for family in FAMILIES}
 FAST = {family: InferenceModel(MODELS[family], "float32") for family in FAMILIES}
 BF16 = {family: InferenceModel(MODELS[family], "bf16") for family in FAMILIES}
 

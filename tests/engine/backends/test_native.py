@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from itertools import accumulate
 from statistics import median
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from convai.engine.backends import InferenceModel, Span, native
+from convai.engine.backends import InferenceModel, Span, native, native_backend
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.gpt import Block
-from convai.model.shape import Family, Shape
+from convai.model.shape import Family, RopeScaling, Shape
 from tests.engine.backends import eight_bit
-from tests.tiny import FAMILIES, randomize
+from tests.tiny import randomize
 
 pytestmark = pytest.mark.skipif(
     native.library() is None, reason="the kernels are not compiled here, or not for this processor"
@@ -24,8 +24,11 @@ pytestmark = pytest.mark.skipif(
 VOCABULARY, POSITIONS = 101, 90  # neither is a multiple of anything
 
 
+KINDS: tuple[Family, ...] = ("gpt2", "openai-gpt", "llama", "qwen3")
+
+
 def model(
-    family: Family = "gpt2", width: int = 96, heads: int = 3, inner: int | None = None
+    family: Family = "gpt2", width: int = 96, heads: int = 3, inner: int | None = None, **more: Any
 ) -> DoubleHeadsModel:
     config = Shape(
         family=family,
@@ -35,6 +38,7 @@ def model(
         n_layer=2,
         n_head=heads,
         n_inner=inner,
+        **more,
     )
     source = DoubleHeadsModel(config.without_dropout()).eval()
     randomize(source)
@@ -56,33 +60,47 @@ def error(got: Tensor, expected: Tensor) -> float:
     return float((got.double() - expected).norm() / expected.norm())
 
 
-SHAPES: list[tuple[Family, int, int, int | None]] = [
-    ("gpt2", 96, 3, None),  # heads of 32
-    ("openai-gpt", 96, 3, None),
-    ("gpt2", 48, 3, 80),  # heads of 16, inputs that are padded
-    ("openai-gpt", 128, 2, None),  # heads of 64
-    ("gpt2", 160, 2, 208),  # heads of 80: a whole piece of 64 and a rest
+SHAPES: list[dict[str, Any]] = [
+    {},  # heads of 32
+    {"family": "openai-gpt"},
+    {"width": 48, "inner": 80},  # heads of 16, inputs that are padded
+    {"family": "openai-gpt", "width": 128, "heads": 2},  # heads of 64
+    {"width": 160, "heads": 2, "inner": 208},  # heads of 80: a whole piece of 64 and a rest
+    {"family": "llama"},
+    {
+        "family": "llama",
+        "width": 192,
+        "heads": 3,
+        "n_kv_head": 1,
+        "inner": 112,
+    },  # heads of 64, one key for all
+    {"family": "llama", "heads": 6, "n_kv_head": 1, "head_size": 32},  # more heads of a key than go together
+    {"family": "llama", "heads": 4, "n_kv_head": 2, "head_size": 96, "tied": False},
+    {"family": "llama", "attention_bias": True, "mlp_bias": True, "rope_theta": 300.0},
+    {"family": "llama", "rope_scaling": RopeScaling(8.0, 1.0, 4.0, 20)},
+    {"family": "qwen3", "heads": 4, "n_kv_head": 2, "head_size": 64},
 ]
 
 
-@pytest.mark.parametrize(("family", "width", "heads", "inner"), SHAPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
 @pytest.mark.parametrize("count", [1, 2, 19, 90])
 @torch.inference_mode()
-def test_a_sequence_is_what_its_arithmetic_says(
-    family: Family, width: int, heads: int, inner: int | None, count: int
-) -> None:
-    source = model(family, width, heads, inner)
+def test_a_sequence_is_what_its_arithmetic_says(shape: dict[str, Any], count: int) -> None:
+    source = model(**shape)
+    assert native_backend.available(source.config)
     fast = InferenceModel(source, "int8")
-    got = whole(fast, count)
-    # a number that lies within float32's rounding of a half may go to its other side, a step of 1/127: seldom
-    wanted = eight_bit.hidden(source, *tokens(count))
-    assert error(got, wanted) < 2e-2
-    assert median(error(a, b) for a, b in zip(got, wanted, strict=True)) < 1e-3
-    expected = eight_bit.linear(got.double(), source.transformer.wte.weight)
-    assert error(fast.lm_logits(got), expected) < 1e-5
+    errors: list[float] = []
+    for seed in range(4):
+        got = whole(fast, count, seed)
+        wanted = eight_bit.hidden(source, *tokens(count, seed))
+        errors += (error(a, b) for a, b in zip(got, wanted, strict=True))
+    # a number within float32's rounding of a half may go to its other side, a step of 1/127: not in most rows
+    assert max(errors) < 0.1
+    assert median(errors) < 1e-4
+    assert error(fast.lm_logits(got), eight_bit.linear(got.double(), source.output_weight)) < 1e-5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KINDS)
 def test_chunks_and_steps_after_them_equal_the_whole(family: Family) -> None:
     fast = InferenceModel(model(family), "int8")
     words, positions, segments = tokens(60)
@@ -95,7 +113,7 @@ def test_chunks_and_steps_after_them_equal_the_whole(family: Family) -> None:
         assert error(got, expected[part].double()) < 2e-2
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_is_not_asked_for_changes_nothing(family: Family, threads: int) -> None:
     fast = InferenceModel(model(family), "int8", threads=threads)

@@ -4,8 +4,7 @@
 
 #include "vector.h"
 
-#define PANEL 32     /* outputs whose weights lie together */
-#define PIECE 64     /* outputs of one piece of work */
+#define PANEL 32     /* outputs whose weights lie together, and one piece of work */
 #define TILE_ROWS 12 /* 12 rows x 2 vectors: 24 sums in registers, two loads and 12 broadcasts for 24 products */
 #define CHUNK_ROWS 48
 
@@ -25,22 +24,35 @@ typedef struct {
     int32_t stride;
 } Rows;
 
-enum Ending { STORE, STORE_GELU, ADD };
+/* What becomes of a product. STORE_GATED: the outputs are 16 gates and the 16 numbers that they gate in turn, and
+   silu(gate) * number is stored, half as many (SwiGLU: Shazeer 2020, arXiv 2002.05202). */
+enum Ending { STORE, STORE_GELU, STORE_GATED, ADD };
 
-/* Whole numbers to what they stand for: scales, bias, and the ending. */
-static void finish(int rows, int vectors, const int32_t *raw, const Linear *layer, int first, Rows x, int row, float *out,
-                   long ld, enum Ending ending) {
-    for (int v = 0; v < vectors; v++) {
-        int o = first + 16 * v, left = layer->outputs - o;
-        if (left <= 0) return;
-        __mmask16 valid = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-        vec scale = _mm512_loadu_ps(layer->scale + o), bias = _mm512_loadu_ps(layer->bias + o);
+/* Whole numbers to what they stand for: scale and bias. */
+static inline vec meaning(const int32_t *raw, int32_t sum, float x_scale, vec scale, vec bias) {
+    __m512i exact = _mm512_sub_epi32(_mm512_loadu_si512(raw), _mm512_set1_epi32(128 * sum));
+    return _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(_mm512_set1_ps(x_scale), scale)), bias);
+}
+
+/* The end of a tile: `raw` sums [rows][2][16] of the panel's outputs from `first` on. */
+static void finish(int rows, const int32_t *raw, const Linear *layer, int first, Rows x, int row, float *out, long ld,
+                   enum Ending ending) {
+    const vec scale[2] = {_mm512_loadu_ps(layer->scale + first), _mm512_loadu_ps(layer->scale + first + 16)};
+    const vec bias[2] = {_mm512_loadu_ps(layer->bias + first), _mm512_loadu_ps(layer->bias + first + 16)};
+    const int left = layer->outputs - first;
+    if (ending == STORE_GATED) {
+        for (int r = 0; r < rows; r++, raw += 32) {
+            vec gate = meaning(raw, x.sum[row + r], x.scale[row + r], scale[0], bias[0]);
+            vec up = meaning(raw + 16, x.sum[row + r], x.scale[row + r], scale[1], bias[1]);
+            _mm512_storeu_ps(out + (row + r) * ld + first / 2, _mm512_mul_ps(silu16(gate), up));
+        }
+        return;
+    }
+    for (int v = 0; v < 2 && left > 16 * v; v++) {
+        __mmask16 valid = left >= 16 * v + 16 ? 0xffff : (__mmask16)((1u << (left - 16 * v)) - 1);
         for (int r = 0; r < rows; r++) {
-            __m512i sum = _mm512_loadu_si512(raw + (r * vectors + v) * 16);
-            sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(128 * x.sum[row + r]));
-            vec y = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(_mm512_set1_ps(x.scale[row + r]), scale));
-            y = _mm512_add_ps(y, bias);
-            float *to = out + (row + r) * ld + o;
+            vec y = meaning(raw + 32 * r + 16 * v, x.sum[row + r], x.scale[row + r], scale[v], bias[v]);
+            float *to = out + (row + r) * ld + first + 16 * v;
             if (ending == STORE_GELU) y = gelu16(y);
             if (ending == ADD) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(valid, to));
             _mm512_mask_storeu_ps(to, valid, y);
@@ -48,89 +60,95 @@ static void finish(int rows, int vectors, const int32_t *raw, const Linear *laye
     }
 }
 
-/* `rows` x 16 `vectors` outputs from output `first` on; rows and vectors are constants once inlined. `ahead`:
-   fetch the next panel meanwhile. */
-static inline __attribute__((always_inline)) void tile(const int rows, const int vectors, const Linear *layer, int first,
-                                                       Rows x, int row, float *out, long ld, enum Ending ending, int ahead) {
-    __m512i sums[TILE_ROWS][4];
-    const uint8_t *w[2] = {layer->weight + (long)first * layer->padded, layer->weight + (long)(first + PANEL) * layer->padded};
+/* `rows` x 32 outputs from output `first` on; rows is a constant once inlined. `ahead`: what is read next, to be
+   fetched meanwhile, or NULL. Few rows have two sums an output (`chains`), so that products need not wait for one another. */
+static inline __attribute__((always_inline)) void tile(const int rows, const int chains, const Linear *layer, int first, Rows x,
+                                                       int row, float *out, long ld, enum Ending ending, const uint8_t *ahead) {
+    __m512i sums[TILE_ROWS][2][2];
+    const uint8_t *w = layer->weight + (long)first * layer->padded;
+    if (!ahead) ahead = w; /* fetched anyway */
     const int8_t *q = x.q + (long)row * x.stride;
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) sums[r][v] = _mm512_setzero_si512();
-    for (int k = 0; k < layer->padded; k += 4) {
-        __m512i ws[4];
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) ws[v] = _mm512_loadu_si512(w[v / 2] + (long)k * PANEL + v % 2 * 64);
-        if (ahead)
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) _mm_prefetch(w[v / 2] + (k + layer->padded) * (long)PANEL + v % 2 * 64, _MM_HINT_T1);
+#pragma GCC unroll 2
+        for (int c = 0; c < chains; c++) sums[r][c][0] = sums[r][c][1] = _mm512_setzero_si512();
+    for (int k = 0; k < layer->padded; k += 4 * chains)
+#pragma GCC unroll 2
+        for (int c = 0; c < chains; c++) {
+            const long at = (long)(k + 4 * c) * PANEL;
+            __m512i w0 = _mm512_loadu_si512(w + at), w1 = _mm512_loadu_si512(w + at + 64);
+            _mm_prefetch(ahead + at, _MM_HINT_T1);
+            _mm_prefetch(ahead + at + 64, _MM_HINT_T1);
 #pragma GCC unroll 12
-        for (int r = 0; r < rows; r++) {
-            int32_t four;
-            __builtin_memcpy(&four, q + (long)r * x.stride + k, 4);
-            __m512i qs = _mm512_set1_epi32(four);
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) sums[r][v] = _mm512_dpbusd_epi32(sums[r][v], ws[v], qs);
+            for (int r = 0; r < rows; r++) {
+                int32_t four;
+                __builtin_memcpy(&four, q + (long)r * x.stride + k + 4 * c, 4);
+                __m512i qs = _mm512_set1_epi32(four);
+                sums[r][c][0] = _mm512_dpbusd_epi32(sums[r][c][0], w0, qs);
+                sums[r][c][1] = _mm512_dpbusd_epi32(sums[r][c][1], w1, qs);
+            }
         }
-    }
-    int32_t raw[TILE_ROWS * PIECE];
+    int32_t raw[TILE_ROWS * PANEL];
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) _mm512_storeu_si512(raw + (r * vectors + v) * 16, sums[r][v]);
-    finish(rows, vectors, raw, layer, first, x, row, out, ld, ending);
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++)
+            _mm512_storeu_si512(raw + 32 * r + 16 * v, chains == 2 ? _mm512_add_epi32(sums[r][0][v], sums[r][1][v]) : sums[r][0][v]);
+    finish(rows, raw, layer, first, x, row, out, ld, ending);
 }
 
-#define CASE(n, v, a)                                                                                                     \
-    case n:                                                                                                            \
-        tile(n, v, layer, first, x, row, out, ld, ending, a);                                                            \
+#define CASE(n, chains)                                                                                                 \
+    case n:                                                                                                             \
+        tile(n, chains, layer, first, x, row, out, ld, ending, ahead);                                                  \
         break;
 
-/* Rows `row` ... `end` - 1 of one panel; its halves one after the other, so that half a panel stays in the first cache
-   for all rows. Not inlined: one copy of the tiles serves every layer. */
+/* Rows `row` ... `end` - 1 of one panel. Not inlined: one copy of the tiles serves every layer. */
 static __attribute__((noinline)) void panel(const Linear *layer, int first, Rows x, int row, int end, float *out, long ld,
-                                            enum Ending ending) {
-    if (end - row <= 6) {
+                                            enum Ending ending, const uint8_t *ahead) {
+    for (; row < end; row += TILE_ROWS, ahead = 0)
         switch (end - row) {
-            CASE(1, 4, 0)
-            CASE(2, 4, 0)
-            CASE(3, 4, 0)
-            CASE(4, 4, 0)
-            CASE(5, 4, 0)
-            CASE(6, 4, 0)
+            CASE(1, 2)
+            CASE(2, 2)
+            CASE(3, 2)
+            CASE(4, 2)
+            CASE(5, 1)
+            CASE(6, 1)
+            CASE(7, 1)
+            CASE(8, 1)
+            CASE(9, 1)
+            CASE(10, 1)
+            CASE(11, 1)
+            default: tile(TILE_ROWS, 1, layer, first, x, row, out, ld, ending, ahead);
         }
-        return;
-    }
-    const int begin = row, last = first + PIECE;
-    for (; first < last; first += PANEL)
-        for (row = begin; row < end; row += TILE_ROWS)
-            switch (end - row) {
-                CASE(1, 2, row == begin)
-                CASE(2, 2, row == begin)
-                CASE(3, 2, row == begin)
-                CASE(4, 2, row == begin)
-                CASE(5, 2, row == begin)
-                CASE(6, 2, row == begin)
-                CASE(7, 2, row == begin)
-                CASE(8, 2, row == begin)
-                CASE(9, 2, row == begin)
-                CASE(10, 2, row == begin)
-                CASE(11, 2, row == begin)
-                default: tile(TILE_ROWS, 2, layer, first, x, row, out, ld, ending, row == begin);
-            }
 }
 
-/* out[rows][ld] of all rows, shared among the threads of the team; ends with a barrier. */
-static void product(const Linear *layer, Rows x, int rows, float *out, long ld, enum Ending ending) {
-    int panels = (layer->outputs + PIECE - 1) / PIECE, chunks = (rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
-#pragma omp for schedule(static)
-    for (int i = 0; i < panels * chunks; i++) {
-        int row = i % chunks * CHUNK_ROWS;
-        int end = row + CHUNK_ROWS < rows ? row + CHUNK_ROWS : rows;
-        panel(layer, i / chunks * PIECE, x, row, end, out, ld, ending);
+/* Threads that compute together; each finds its share of a product by itself, so that it knows what it reads next. */
+typedef struct {
+    int id, size;
+} Team;
+
+static inline int panels_of(const Linear *layer) { return (layer->outputs + PANEL - 1) / PANEL; }
+
+static inline const uint8_t *weights_of(const Linear *layer, int panel) {
+    return layer->weight + (long)panel * PANEL * layer->padded;
+}
+
+/* out[rows][ld] of all rows, shared among the threads of the team; ends with a barrier. `then`: the layer that is
+   computed after this one, whose weights are fetched at the end, or NULL. */
+static void product(const Linear *layer, Rows x, int rows, float *out, long ld, enum Ending ending, const Linear *then, Team team) {
+    const int chunks = (rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    const long items = (long)panels_of(layer) * chunks, end = items * (team.id + 1) / team.size;
+    for (long i = items * team.id / team.size; i < end; i++) {
+        const int at = (int)(i / chunks), row = (int)(i % chunks) * CHUNK_ROWS;
+        const int until = row + CHUNK_ROWS < rows ? row + CHUNK_ROWS : rows;
+        const uint8_t *ahead = 0;
+        if (!row) {
+            if (i + chunks < end) ahead = weights_of(layer, at + 1);
+            else if (then) ahead = weights_of(then, panels_of(then) * team.id / team.size);
+        }
+        panel(layer, at * PANEL, x, row, until, out, ld, ending, ahead);
     }
+#pragma omp barrier
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* Vectors of 16 floats: exponential, GELU, sums, half-precision loads; and rows quantised to 8 bits. */
+/* Vectors of 16 floats: exponential, GELU, SiLU, sums, half-precision loads; and rows quantised to 8 bits. */
 #ifndef CONVAI_VECTOR_H
 #define CONVAI_VECTOR_H
 
@@ -35,14 +35,22 @@ static inline vec exp16(vec x) {
     return _mm512_scalef_ps(y, n);
 }
 
-/* The tanh approximation of GELU as x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3). */
-static inline vec gelu16(vec x) {
-    vec x2 = _mm512_mul_ps(x, x);
-    vec minus_2u = _mm512_mul_ps(x, _mm512_fmadd_ps(x2, _mm512_set1_ps(-0.0713548162726f), _mm512_set1_ps(-1.5957691216057308f)));
-    vec d = _mm512_add_ps(_mm512_set1_ps(1.0f), exp16(minus_2u)), r = _mm512_rcp14_ps(d);
+/* x / (1 + exp(minus)) */
+static inline vec times_sigmoid(vec x, vec minus) {
+    vec d = _mm512_add_ps(_mm512_set1_ps(1.0f), exp16(minus)), r = _mm512_rcp14_ps(d);
     r = _mm512_mul_ps(r, _mm512_fnmadd_ps(d, r, _mm512_set1_ps(2.0f))); /* a step of Newton's: 1 / d to 28 bits */
     return _mm512_mul_ps(x, r);
 }
+
+/* The tanh approximation of GELU as x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3). */
+static inline vec gelu16(vec x) {
+    vec x2 = _mm512_mul_ps(x, x);
+    return times_sigmoid(
+        x, _mm512_mul_ps(x, _mm512_fmadd_ps(x2, _mm512_set1_ps(-0.0713548162726f), _mm512_set1_ps(-1.5957691216057308f))));
+}
+
+/* SiLU: x * sigmoid(x). */
+static inline vec silu16(vec x) { return times_sigmoid(x, _mm512_sub_ps(_mm512_setzero_ps(), x)); }
 
 /* Sums of 16 vectors each, in order. */
 static inline vec sums16(const vec *x) {
@@ -116,6 +124,18 @@ static inline void normalise_row(const float *x, int n, const float *gain, const
         vec v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + i), mean), rate);
         _mm512_storeu_ps(y + i, _mm512_fmadd_ps(v, _mm512_loadu_ps(gain + i), _mm512_loadu_ps(bias + i)));
     }
+}
+
+/* y = x / sqrt(mean of squares + eps) * gain over n (a multiple of 16) numbers (RMSNorm); y may be x. */
+static inline void rms_row(const float *x, int n, const float *gain, float eps, float *y) {
+    vec squares[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (int i = 0; i < n; i += 16) {
+        vec v = _mm512_loadu_ps(x + i);
+        squares[i / 16 % 2] = _mm512_fmadd_ps(v, v, squares[i / 16 % 2]);
+    }
+    vec rate = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(_mm512_add_ps(squares[0], squares[1])) / n + eps));
+    for (int i = 0; i < n; i += 16)
+        _mm512_storeu_ps(y + i, _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), rate), _mm512_loadu_ps(gain + i)));
 }
 
 #endif

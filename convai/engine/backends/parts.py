@@ -1,0 +1,139 @@
+"""A model's weights as a forward pass uses them, the same for every family.
+
+Norms, the matrices of a block as `[out, in]`, with what is computed together stacked (queries, keys and
+values; gates and what they gate), and the embeddings. Backends convert them; only what is stacked is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from convai.model import gpt, llama
+from convai.model.double_heads import DoubleHeadsModel
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer norm, or without a bias an RMS norm."""
+
+    gain: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A linear layer; `weight` is `[out, in]`."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A block. `query` and `key` are norms of each head's queries and keys, where there are any."""
+
+    first: Norm
+    second: Norm
+    query: Norm | None
+    key: Norm | None
+    qkv: Matrix
+    projection: Matrix
+    expand: Matrix
+    """`[inner, D]`; in a gated MLP `[2 inner, D]`, all gates first."""
+    contract: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What lies outside of the blocks."""
+
+    words: Tensor
+    places: Tensor | None
+    """Position embeddings, where positions are learned."""
+    segment_gate: float
+    """What a segment's embedding is multiplied with before it joins the sum."""
+    last: Norm | None
+    output: Tensor
+    """`[V, D]`; `words` itself where it is tied."""
+
+
+def layers(model: DoubleHeadsModel) -> Iterator[Layer]:
+    """The blocks in their order, one at a time."""
+    for block in model.transformer.h:
+        if isinstance(block, llama.Block):
+            yield _rotary_layer(block)
+        else:
+            yield _gpt_layer(cast(gpt.Block, block))
+
+
+def outside(model: DoubleHeadsModel) -> Outside:
+    """Embeddings, the last norm, the output."""
+    trunk = model.transformer
+    rotary = model.config.rotary
+    return Outside(
+        trunk.wte.weight.detach(),
+        None if rotary else trunk.wpe.weight.detach(),
+        float(trunk.segment_gate) if rotary else 1.0,
+        None if isinstance(trunk.ln_f, nn.Identity) else _norm(trunk.ln_f),
+        model.output_weight.detach(),
+    )
+
+
+def turns(model: DoubleHeadsModel) -> Tensor | None:
+    """Rotary positions `[positions, head size]`, float32, half cosines, half sines; None where positions are
+    learned.
+    """
+    if not model.config.rotary:
+        return None
+    inverse = model.transformer.inverse
+    places = torch.arange(model.config.n_positions, device=inverse.device)[None]
+    cos, sin = (part[0, 0].chunk(2, -1)[0] for part in llama.rotation_of(places, inverse, torch.float32))
+    return torch.cat((cos, sin), -1)
+
+
+def _gpt_layer(block: gpt.Block) -> Layer:
+    attn, mlp = block.attn, block.mlp
+    return Layer(
+        _norm(block.ln_1),
+        _norm(block.ln_2),
+        None,
+        None,
+        *(_transposed(m) for m in (attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj)),
+    )
+
+
+def _rotary_layer(block: llama.Block) -> Layer:
+    attn, mlp = block.attn, block.mlp
+    return Layer(
+        _norm(block.ln_1),
+        _norm(block.ln_2),
+        _norm(attn.q_norm) if attn.normed else None,
+        _norm(attn.k_norm) if attn.normed else None,
+        _stacked(attn.q_proj, attn.k_proj, attn.v_proj),
+        _stacked(attn.o_proj),
+        _stacked(mlp.gate_proj, mlp.up_proj),
+        _stacked(mlp.down_proj),
+    )
+
+
+def _norm(module: nn.Module) -> Norm:
+    bias = getattr(module, "bias", None)
+    return Norm(cast(Tensor, module.weight).detach(), None if bias is None else bias.detach())
+
+
+def _transposed(module: gpt.Conv1D) -> Matrix:
+    return Matrix(module.weight.detach().t(), module.bias.detach())
+
+
+def _stacked(*modules: nn.Linear) -> Matrix:
+    """The layers' outputs one after another."""
+    weights = [module.weight.detach() for module in modules]
+    biases = [bias.detach() for module in modules if (bias := cast(Tensor | None, module.bias)) is not None]
+    if len(modules) == 1:
+        return Matrix(weights[0], biases[0] if biases else None)
+    return Matrix(torch.cat(weights), torch.cat(biases) if biases else None)
