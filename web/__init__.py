@@ -20,7 +20,7 @@ import convai
 from convai.core import resources
 from convai.core.dialog import Persona
 from convai.core.errors import ConvaiError, DataError
-from convai.server.protocol import Limits, ProtocolError
+from convai.server.protocol import ProtocolError
 from convai.server.protocol.schema import build
 from convai.server.protocol.values import PersonaCard
 from convai.text.cards import Card, card_json, card_persona, card_png, parse_card, persona_card, read_card
@@ -145,7 +145,7 @@ def _persona(text: str | None) -> Persona:
         value = json.loads(text or "")
     except (ValueError, RecursionError):
         raise DataError('persona: no JSON; it is like {"name": "", "sentences": ["i bake."]}') from None
-    card: PersonaCard = build(PersonaCard, value, "persona", Limits())
+    card = build(PersonaCard, value, "persona")
     return Persona(card.sentences, card.name)
 
 

@@ -14,7 +14,7 @@ from convai.core.errors import SettingsError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Finished, Token
-from convai.server.protocol import Limits, ProtocolError
+from convai.server.protocol import ProtocolError
 from convai.server.protocol.schema import build
 from convai.server.protocol.values import MOST_CANDIDATES, Candidate, Message, PersonaCard, Siblings, Summary
 from convai.store import Conversation
@@ -23,7 +23,6 @@ from convai.store import Summary as KeptSummary
 
 _MOST: Final = 1e9
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LIMITS: Final = Limits()
 
 
 def bounded(value: float, most: float = _MOST) -> float:
@@ -132,7 +131,7 @@ def candidates_of(details: Mapping[str, Any]) -> tuple[tuple[Candidate, ...], in
     try:
         given = details.get("candidates", ())
         found: tuple[Candidate, ...] = tuple(
-            build(Candidate, dict(one), "candidate", _LIMITS) for one in given[:MOST_CANDIDATES]
+            build(Candidate, dict(one), "candidate") for one in given[:MOST_CANDIDATES]
         )
         chosen = details.get("chosen")
         return found, chosen if type(chosen) is int and 0 <= chosen < len(found) else None

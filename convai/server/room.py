@@ -9,6 +9,8 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 
+import msgspec
+
 from convai.conversation.conversation import LOOK_BACK
 from convai.core.dialog import Turn
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
@@ -205,7 +207,7 @@ class Room:
     def _with_links(self, message: Message) -> Message:
         if self._links is None or self._links[0] != message.id:
             return message
-        return replace(message, marks={**(message.marks or {}), "coref": self._links[1]})
+        return msgspec.structs.replace(message, marks={**(message.marks or {}), "coref": self._links[1]})
 
     def tell_path(self, before: list[Kept], after: list[Kept]) -> None:
         """Tell everybody how the current branch has changed; by a `state` where that is shorter."""

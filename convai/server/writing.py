@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Final, Literal, Protocol
+
+from msgspec.structs import replace
 
 from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply

@@ -8,12 +8,12 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import uvicorn
 from a2wsgi import WSGIMiddleware
 from flask import Flask, Response, jsonify, request
+from msgspec.structs import replace
 
 from convai.core.resources import web_package
 from convai.server.protocol import Limits, ProtocolError, Receiver, ReplayBuffer, encode, error_event

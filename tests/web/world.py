@@ -11,8 +11,10 @@ import itertools
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from convai.core.settings import DecodingConfig
 from convai.server.protocol import Limits, ReplayBuffer

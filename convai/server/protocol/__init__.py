@@ -1,6 +1,6 @@
 """The chat socket's events: parse, validate, limits, numbered replay; no I/O. docs/protocol.md explains them.
 
-Parts, lowest first: `limits`, `kinds` (checks of values), `schema` (checks from annotations), `values`,
+Parts, lowest first: `kinds` (of values), `schema` (what the classes have in common), `values`,
 `client`, `answers` and `changes` (the events), `wire` (frames) and `replay` (the server's memory of what was
 sent).
 """

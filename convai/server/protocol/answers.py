@@ -5,11 +5,13 @@ One that got lost is had again by sending its request again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal, get_args
+
+from msgspec import Meta
 
 from convai.core.limits import ErrorCode
-from convai.server.protocol.kinds import Many, Raw, Whole
+from convai.server.protocol.kinds import LIMITS, raw, whole
+from convai.server.protocol.schema import Event, sent, type_of
 from convai.server.protocol.values import (
     MOST_CANDIDATES,
     Candidate,
@@ -27,123 +29,93 @@ from convai.server.protocol.values import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class Ready(Event, tag="ready", frozen=True, kw_only=True):
     """`hello` is accepted. `resumed`: the changes after the client's last number follow; else a `state`."""
 
-    type: ClassVar[str] = "ready"
-    version: Annotated[int, Whole(1)]
+    version: Annotated[int, whole(1)]
     server: Name
     model: Name
-    resumed: bool = False
+    resumed: bool = sent(False)
     limits: Data
     """Name → number: the server's `Limits`."""
+
     settings: SettingsGiven
     """The model's own decoding settings, all of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class Accepted(Event, tag="accepted", frozen=True, kw_only=True):
     """The request is done, or begun, and what it changed is on the disk.
 
     `conversation` is the one that `new` made or `open` opened; `message` is what `send` or `edit` made.
     A request that was sent again is answered again and not done again (`again`).
     """
 
-    type: ClassVar[str] = "accepted"
     request: RequestId
     conversation: Id | None = None
     message: Id | None = None
-    again: bool = False
+    again: bool = sent(False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Error:
+class Error(Event, tag="error", frozen=True, kw_only=True):
     """The request, or a frame that was none, changed nothing."""
 
-    type: ClassVar[str] = "error"
     code: ErrorCode
     message: Words
-    field: Annotated[str, Raw(200)] | None = None
+    field: Annotated[str, raw(200)] | None = None
     request: RequestId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overloaded:
+class Overloaded(Event, tag="overloaded", frozen=True, kw_only=True):
     """Not now: ask again after `retry` seconds. The request changed nothing."""
 
-    type: ClassVar[str] = "overloaded"
     reason: Literal["queue", "rate", "connections", "draining"]
     retry: Seconds
     request: RequestId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pong:
+class Pong(Event, tag="pong", frozen=True, kw_only=True):
     """The answer to `ping`."""
 
-    type: ClassVar[str] = "pong"
     request: RequestId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversations:
+class Conversations(Event, tag="conversations", frozen=True, kw_only=True):
     """The answer to `list`; `more`: there are others behind the last one."""
 
-    type: ClassVar[str] = "conversations"
     request: RequestId
-    items: Annotated[tuple[Summary, ...], Many("page_conversations")]
-    more: bool = False
+    items: Annotated[tuple[Summary, ...], Meta(max_length=LIMITS.page_conversations)]
+    more: bool = sent(False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class Earlier(Event, tag="earlier", frozen=True, kw_only=True):
     """The answer to `history`: messages in order, the last one just before the one that was named."""
 
-    type: ClassVar[str] = "earlier"
     request: RequestId
     messages: Page
-    more: bool = False
+    more: bool = sent(False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspected:
+class Inspected(Event, tag="inspected", frozen=True, kw_only=True):
     """The answer to `inspect`. `left_out` older turns were not part of the input."""
 
-    type: ClassVar[str] = "inspected"
     request: RequestId
     message: Id
-    rows: Annotated[tuple[InputRow, ...], Many("rows")]
-    candidates: Annotated[tuple[Candidate, ...], Many(MOST_CANDIDATES)] = ()
+    rows: Annotated[tuple[InputRow, ...], Meta(max_length=LIMITS.rows)]
+    candidates: Annotated[tuple[Candidate, ...], Meta(max_length=MOST_CANDIDATES)] = sent(())
     chosen: Count | None = None
-    left_out: Count = 0
+    left_out: Count = sent(0)
     settings: SettingsGiven | None = None
     """The decoding settings that the reply was drawn with, its seed included."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoingAway:
+class GoingAway(Event, tag="going_away", frozen=True, kw_only=True):
     """The server closes the socket (1001) after this frame; come again after `retry` seconds."""
 
-    type: ClassVar[str] = "going_away"
     reason: Literal["shutdown", "idle"]
     retry: Seconds
 
 
 Answer = Ready | Accepted | Error | Overloaded | Pong | Conversations | Earlier | Inspected | GoingAway
 
-ANSWERS: Final[dict[str, type[Answer]]] = {
-    cls.type: cls
-    for cls in (
-        Ready,
-        Accepted,
-        Error,
-        Overloaded,
-        Pong,
-        Conversations,
-        Earlier,
-        Inspected,
-        GoingAway,
-    )
-}
+ANSWERS: Final[dict[str, type[Answer]]] = {type_of(cls): cls for cls in get_args(Answer)}
 """`type` of an answer → its class."""

@@ -1,164 +1,203 @@
-"""From a dataclass's annotations to its check: unknown and missing fields, types, ranges; and back to JSON.
-
-Understood: `Annotated[str | int | float | dict, KIND]`, bool, Literal of texts, dataclasses,
-`Annotated[tuple[T, ...], Many(n)]`, pairs `tuple[A, B]`, and each of these with `| None`.
-"""
+"""What the classes of frames have in common: msgspec reads them, and each error names field and mend."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast
 
-from convai.core.limits import Limits
+import msgspec
+from msgspec import inspect
+
 from convai.core.safe_text import visible
-from convai.server.protocol.kinds import ASSIGNED, Kind, Many, bad, shown
+from convai.server.protocol.kinds import bad
 
-Reader = Callable[[object, str, Limits], Any]
-Describer = Callable[[Limits], str]
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
-    """One field: how to read it, whether it must be there, its default, and what it is in words."""
-
-    name: str
-    read: Reader
-    required: bool
-    default: object
-    describe: Describer
+_PATH = re.compile(r"\.(\w+)|\[(\d+)\]")
+_NAMES = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}
+_ARTICLES = {"whole": "a", "number,": "a", "line": "a", "list": "a", "object": "an"}
+_T = TypeVar("_T")
+Check = Callable[[Any, str], Any]
 
 
-@cache
-def specs(cls: type) -> dict[str, FieldSpec]:
-    """The fields of a dataclass, in order."""
-    hints = get_type_hints(cls, include_extras=True)
-    found = {}
-    for item in fields(cls):
-        required = item.default is MISSING and item.default_factory is MISSING
-        required |= ASSIGNED in get_args(hints[item.name])
-        default = item.default_factory() if item.default_factory is not MISSING else item.default
-        read, describe = _compile(hints[item.name])
-        found[item.name] = FieldSpec(item.name, read, required, default, describe)
-    return found
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A part of a frame: its fields, checked. Fields that are None, as by default, are not sent."""
 
 
-def build(cls: type, value: object, where: str, limits: Limits) -> Any:
-    """An instance of the dataclass `cls` from a JSON object.
+class Event(Part, frozen=True, kw_only=True, tag_field="type"):
+    """A frame: its `type`, and its fields."""
+
+    @property
+    def type(self) -> str:
+        """As in the frame."""
+        return type_of(type(self))
+
+
+def type_of(event: type[Event]) -> str:
+    """The `type` of an event's class."""
+    return str(event.__struct_config__.tag)
+
+
+def sent(default: _T) -> Any:
+    """A default that goes over the wire all the same."""
+    return msgspec.field(default_factory=lambda: default)
+
+
+def build(cls: type[_T], value: object, where: str) -> _T:
+    """An instance of `cls` from a JSON value.
 
     Raises ProtocolError, naming the field, for anything that is unknown, missing, of another type or out
     of range.
     """
-    if not isinstance(value, dict):
-        raise bad(where, f"expected an object, found {shown(value)}")
-    known = specs(cls)
-    for name in value:
-        if name not in known:
-            listed = ", ".join(known) or "none"
-            raise bad(f"{where}.{visible(str(name))[:40]}", f"there is no such field; there are {listed}")
-    given = {}
-    for name, spec in known.items():
-        if name in value:
-            given[name] = spec.read(value[name], f"{where}.{name}", limits)
-        elif spec.required:
-            raise bad(f"{where}.{name}", "is missing")
-    return cls(**given)
+    try:
+        part = msgspec.convert(value, cls)
+    except msgspec.ValidationError as error:
+        raise _named(str(error), inspect.type_info(cls), value, where) from None
+    check = _check_of_part(cast(Any, cls))
+    return part if check is None else check(part, where)
 
 
-def plain(value: Any) -> Any:
-    """The JSON value of an event or one of its parts: fields that are None, as by default, are left out."""
-    if isinstance(value, str | int | float | dict | None):
-        return value
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return as_object(value)
-
-
-def as_object(value: Any) -> dict[str, Any]:
-    """`plain` of a dataclass."""
-    out = {}
-    cls: type = type(value)
-    for name, optional, simple in _fields(cls):  # a token a call: as little as can be
-        item = getattr(value, name)
-        if item is not None or not optional:
-            out[name] = item if simple else plain(item)
-    return out
+def describe(kind: inspect.Type) -> str:
+    """In words, with the range, for the reference and for error lines."""
+    match kind:
+        case inspect.Metadata(type=inner, extra=extra):
+            return str(extra["words"]) if extra and "words" in extra else describe(inner)
+        case inspect.UnionType(types=types):
+            [inner] = [one for one in types if not isinstance(one, inspect.NoneType)]
+            return f"{describe(inner)}, or null"
+        case inspect.VarTupleType(item_type=item, max_length=most):
+            return f"list of up to {most:,}: {describe(item)}"
+        case inspect.TupleType(item_types=items):
+            return f"[{', '.join(map(describe, items))}]"
+        case inspect.LiteralType(values=values):
+            return " or ".join(f'"{value}"' for value in values)
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StructType(cls=cls):
+            return str(cls.__name__)
+    raise TypeError(f"no words are known for {kind}")
 
 
 @cache
-def _fields(cls: type) -> tuple[tuple[str, bool, bool], ...]:
-    """Of each field its name, whether None is left out, and whether its values are JSON as they are."""
-    hints = get_type_hints(cls)
-    plainly = {str, int, float, bool, NoneType}
-    return tuple(
-        (name, spec.default is None, plainly.issuperset(get_args(hints[name]) or (hints[name],)))
-        for name, spec in specs(cls).items()
-    )
+def fields_of(cls: type) -> dict[str, inspect.Field]:
+    """The fields of a part, in order."""
+    kind = inspect.type_info(cls)
+    assert isinstance(kind, inspect.StructType)
+    return {field.name: field for field in kind.fields}
 
 
-def _compile(hint: Any) -> tuple[Reader, Describer]:
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        (inner,) = (arg for arg in args if arg is not NoneType)
-        return _or_none(*_compile(inner))
-    if origin is Annotated:
-        kind: Kind = args[1]
-        if isinstance(kind, Many):
-            return _list_of(kind, *_compile(get_args(args[0])[0]))
-        return kind.read, kind.describe
-    if origin is Literal:
-        return _choice(args)
-    if origin is tuple:
-        return _pair(*(_compile(arg) for arg in args))
-    if hint is bool:
-        return _switch, lambda limits: "true or false"
-    return _part(hint)
+# -- errors ---------------------------------------------------------------------------------------
 
 
-def _part(cls: type) -> tuple[Reader, Describer]:
-    assert is_dataclass(cls), f"no check is known for {cls}"
-    return lambda value, where, limits: build(cls, value, where, limits), lambda limits: cls.__name__
+def _named(message: str, kind: inspect.Type, value: Any, where: str) -> Exception:
+    """The error for what msgspec found wrong, at the end of the path that its `message` tells."""
+    problem, _, path = message.rpartition(" - at `$")
+    for name, index in _PATH.findall(path) if problem else ():
+        kind, place = _inner(kind), name or int(index)
+        try:
+            value = value[place]
+        except (KeyError, IndexError, TypeError):
+            break
+        where += f".{name}" if name else f"[{index}]"
+        kind = _step(kind, place)
+    kind = _inner(kind)
+    if isinstance(kind, inspect.StructType) and isinstance(value, dict):
+        known = {field.name: field for field in kind.fields}
+        for name in value:
+            if name not in known and name != kind.tag_field:
+                place = f"{where}.{visible(str(name))[:40]}"
+                return bad(place, f"there is no such field; there are {', '.join(known) or 'none'}")
+        for name, field in known.items():
+            if field.required and name not in value:
+                return bad(f"{where}.{name}", "is missing")
+    return bad(where, f"{_found(value)}; use {_mend(kind)}")
 
 
-def _or_none(read: Reader, describe: Describer) -> tuple[Reader, Describer]:
-    def reader(value: object, where: str, limits: Limits) -> Any:
-        return None if value is None else read(value, where, limits)
-
-    return reader, lambda limits: f"{describe(limits)}, or null"
-
-
-def _list_of(kind: Many, read: Reader, describe: Describer) -> tuple[Reader, Describer]:
-    def reader(value: object, where: str, limits: Limits) -> tuple[Any, ...]:
-        items = kind.read(value, where, limits)
-        return tuple(read(item, f"{where}[{i}]", limits) for i, item in enumerate(items))
-
-    return reader, lambda limits: f"{kind.describe(limits)}: {describe(limits)}"
+def _inner(kind: inspect.Type) -> inspect.Type:
+    """What a kind is where it is there: without `or null`, and without what only lists are marked with."""
+    if isinstance(kind, inspect.UnionType):
+        [kind] = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+    while isinstance(kind, inspect.Metadata) and not (kind.extra and "words" in kind.extra):
+        kind = kind.type
+    return kind
 
 
-def _pair(first: tuple[Reader, Describer], second: tuple[Reader, Describer]) -> tuple[Reader, Describer]:
-    def reader(value: object, where: str, limits: Limits) -> tuple[Any, Any]:
-        if not isinstance(value, list | tuple) or len(value) != 2:
-            raise bad(where, "expected a list of two")
-        return first[0](value[0], f"{where}[0]", limits), second[0](value[1], f"{where}[1]", limits)
-
-    return reader, lambda limits: f"[{first[1](limits)}, {second[1](limits)}]"
-
-
-def _choice(allowed: tuple[str, ...]) -> tuple[Reader, Describer]:
-    words = " or ".join(f"{one!r}" for one in allowed).replace("'", '"')
-
-    def reader(value: object, where: str, limits: Limits) -> Any:
-        if not isinstance(value, str) or value not in allowed:
-            found = f'"{value[:40]}"' if isinstance(value, str) else shown(value)
-            raise bad(where, f"{found}; use {words}")
-        return value
-
-    return reader, lambda limits: words
+def _step(kind: inspect.Type, place: str | int) -> inspect.Type:
+    if isinstance(kind, inspect.StructType):
+        return next(field.type for field in kind.fields if field.name == place)
+    if isinstance(kind, inspect.TupleType):
+        return kind.item_types[int(place)]
+    assert isinstance(kind, inspect.VarTupleType)
+    return kind.item_type
 
 
-def _switch(value: object, where: str, limits: Limits) -> bool:
-    if not isinstance(value, bool):
-        raise bad(where, f"{shown(value)}; use true or false")
-    return value
+def _found(value: object) -> str:
+    """A wrong value, short enough for an error line."""
+    if isinstance(value, str):
+        return f'"{visible(value)}"' if len(value) <= 40 else f"{len(value):,} characters"
+    if isinstance(value, list) and value:
+        return f"a list of {len(value):,} items"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)[:40]
+    return _NAMES.get(type(value), "something else")
+
+
+def _mend(kind: inspect.Type) -> str:
+    if isinstance(kind, inspect.StructType):
+        return "an object"
+    words = describe(kind)
+    if words == "identifier":
+        return "1 to 64 letters, digits, hyphens or underscores"
+    article = _ARTICLES.get(words.split()[0])
+    return f"{article} {words}" if article else words
+
+
+# -- checks that msgspec does not make ------------------------------------------------------------
+
+
+@cache
+def _check_of_part(cls: Any) -> Check | None:
+    return _check_of(inspect.type_info(cls))
+
+
+def _check_of(kind: inspect.Type) -> Check | None:
+    """What remains to be checked, or cleaned, in a value of this kind; None: nothing."""
+    match kind:
+        case inspect.Metadata(type=inner, extra=extra):
+            return extra["check"] if extra and "check" in extra else _check_of(inner)
+        case inspect.UnionType():
+            inside = _check_of(_inner(kind))
+            return inside and (lambda value, where: None if value is None else inside(value, where))
+        case inspect.VarTupleType(item_type=item):
+            each = _check_of(item)
+            return each and _each(each)
+        case inspect.TupleType(item_types=items):
+            checks = [(i, check) for i, item in enumerate(items) if (check := _check_of(item))]
+            return _pair(checks) if checks else None
+        case inspect.StructType(fields=fields):
+            by_name = {field.name: check for field in fields if (check := _check_of(field.type))}
+            return _part(by_name) if by_name else None
+    return None
+
+
+def _each(one: Check) -> Check:
+    return lambda values, where: tuple(one(value, f"{where}[{i}]") for i, value in enumerate(values))
+
+
+def _pair(checks: list[tuple[int, Check]]) -> Check:
+    def check(value: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+        items = list(value)
+        for i, one in checks:
+            items[i] = one(items[i], f"{where}[{i}]")
+        return tuple(items)
+
+    return check
+
+
+def _part(checks: dict[str, Check]) -> Check:
+    def check(value: Any, where: str) -> Any:
+        return msgspec.structs.replace(
+            value, **{name: one(getattr(value, name), f"{where}.{name}") for name, one in checks.items()}
+        )
+
+    return check

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from convai.server.protocol.kinds import ASSIGNED, Free, Ident, Line, Many, Number, Raw, Settings, Whole
+from msgspec import Meta
 
-Id = Annotated[str, Ident()]
+from convai.server.protocol.kinds import IDENTIFIER, LIMITS, SETTINGS, free, line, number, raw, whole
+from convai.server.protocol.schema import Part, sent
+
+Id = Annotated[str, IDENTIFIER]
 RequestId = Id
 """Chosen by the client, new for every request, and the same when a request is sent again."""
-Count = Annotated[int, Whole(0)]
-SequenceNumber = Annotated[int, Whole(1), ASSIGNED]
-"""Of a change in its stream; 0 until the replay buffer numbers it."""
+Count = Annotated[int, whole(0)]
 Milliseconds = Count
 """Since 1970-01-01 UTC."""
-LogProb = Annotated[float, Number(-1e9, 0)]
+LogProb = Annotated[float, number(-1e9, 0)]
 """Natural logarithm of a probability."""
-Score = Annotated[float, Number(-1e9, 1e9)]
+Score = Annotated[float, number(-1e9, 1e9)]
 """Of the next-sentence head, a logit: higher is a better reply."""
-Text = Annotated[str, Raw("reply_chars")]
-Name = Annotated[str, Line("name_chars", blank=True)]
-Title = Annotated[str, Line("title_chars", blank=True)]
-Seconds = Annotated[float, Number(0, 86_400)]
-SettingsGiven = Annotated[dict[str, int | float | None], Settings()]
-Data = Annotated[dict[str, Any], Free()]
-Alternatives = Annotated[tuple[tuple[Text, LogProb], ...], Many("alternatives")]
+Text = Annotated[str, raw(LIMITS.reply_chars)]
+Name = Annotated[str, line(LIMITS.name_chars, blank=True)]
+Title = Annotated[str, line(LIMITS.title_chars, blank=True)]
+Seconds = Annotated[float, number(0, 86_400)]
+SettingsGiven = Annotated[dict[str, int | float | None], SETTINGS]
+Data = Annotated[dict[str, Any], free()]
+Alternatives = Annotated[tuple[tuple[Text, LogProb], ...], Meta(max_length=LIMITS.alternatives)]
 
 MOST_CANDIDATES = 64
 Role = Literal["user", "agent"]
 Status = Literal["complete", "interrupted", "streaming"]
-Part = Literal["persona", "history", "reply"]
+Piece = Literal["persona", "history", "reply"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonaCard:
+class PersonaCard(Part, frozen=True, kw_only=True):
     """Who the agent is. Without sentences it is nobody in particular."""
 
-    sentences: Annotated[tuple[Annotated[str, Line("sentence_chars")], ...], Many("persona_sentences")] = ()
-    name: Name = ""
+    sentences: Annotated[
+        tuple[Annotated[str, line(LIMITS.sentence_chars)], ...], Meta(max_length=LIMITS.persona_sentences)
+    ] = sent(())
+    name: Name = sent("")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
+class Resume(Part, frozen=True, kw_only=True):
     """Where a client stopped reading: number `last` of the stream `stream`."""
 
     conversation: Id
@@ -50,18 +50,16 @@ class Resume:
     last: Count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Siblings:
+class Siblings(Part, frozen=True, kw_only=True):
     """The place of a message among those with the same parent, oldest first."""
 
-    index: Count = 0
-    count: Annotated[int, Whole(1)] = 1
+    index: Count = sent(0)
+    count: Annotated[int, whole(1)] = sent(1)
     previous: Id | None = None
     next: Id | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Part, frozen=True, kw_only=True):
     """One of the replies that were ranked."""
 
     text: Text
@@ -69,8 +67,7 @@ class Candidate:
     logprob: LogProb | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Part, frozen=True, kw_only=True):
     """One message of the tree. `streaming`: still being written, only as a reply's first frame or in a state.
 
     `candidates` are the replies that this one was chosen from, `chosen` its index among them; `marks` are
@@ -81,25 +78,23 @@ class Message:
     parent: Id | None = None
     role: Role
     text: Text
-    status: Status = "complete"
+    status: Status = sent("complete")
     time: Milliseconds
-    siblings: Siblings = Siblings()
+    siblings: Siblings = sent(Siblings())
     request: RequestId | None = None
-    candidates: Annotated[tuple[Candidate, ...], Many(MOST_CANDIDATES)] = ()
+    candidates: Annotated[tuple[Candidate, ...], Meta(max_length=MOST_CANDIDATES)] = sent(())
     chosen: Count | None = None
     marks: Data | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
+class Suggestion(Part, frozen=True, kw_only=True):
     """A line that the user might say next."""
 
-    text: Annotated[str, Line("message_chars")]
+    text: Annotated[str, line(LIMITS.message_chars)]
     score: Score
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputRow:
+class InputRow(Part, frozen=True, kw_only=True):
     """One token of the model's input: word, position and segment, as in the blog post's figure.
 
     `item` counts the sentences, or turns, of its part from 0. `logprob` and `alternatives` are there for
@@ -110,24 +105,23 @@ class InputRow:
     text: Text
     position: Count
     segment: Name
-    part: Part
+    part: Piece
     item: Count
     logprob: LogProb | None = None
-    alternatives: Alternatives = ()
+    alternatives: Alternatives = sent(())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Part, frozen=True, kw_only=True):
     """One conversation in a list."""
 
     id: Id
     title: Title
-    persona: Name = ""
-    preview: Title = ""
-    messages: Count = 0
+    persona: Name = sent("")
+    preview: Title = sent("")
+    messages: Count = sent(0)
     updated: Milliseconds
 
 
-Page = Annotated[tuple[Message, ...], Many("page_messages")]
-Words = Annotated[str, Raw(2_000)]
+Page = Annotated[tuple[Message, ...], Meta(max_length=LIMITS.page_messages)]
+Words = Annotated[str, raw(2_000)]
 """A line for a person, from the server."""

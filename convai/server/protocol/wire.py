@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from convai.core.limits import MAX_WHOLE, VERSION, Limits, ProtocolError
 from convai.server.protocol.answers import Error
-from convai.server.protocol.changes import TokenDrawn
+from convai.server.protocol.changes import Change
 from convai.server.protocol.client import CLIENT_EVENTS, ClientEvent, Hello
-from convai.server.protocol.schema import as_object, build
+from convai.server.protocol.kinds import LIMITS, bad
+from convai.server.protocol.schema import build
 from convai.server.protocol.server import SERVER_EVENTS, ServerEvent
 from convai.server.protocol.values import Message
 
-_DEFAULT: Final = Limits()
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_quoted: Final = json.encoder.encode_basestring
+_ENCODER: Final = msgspec.json.Encoder()
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _T = TypeVar("_T")
 
@@ -28,41 +29,21 @@ def encode(event: ClientEvent | ServerEvent, n: int | None = None) -> str:
 
     Raises ValueError for a change without a number (see ReplayBuffer.append).
     """
-    if type(event) is TokenDrawn and (n := event.n if n is None else n):
-        return _token(event, n)
-    value = {"type": event.type, **as_object(event)}
     if n is not None:
-        value["n"] = n
-    if value.get("n") == 0 and event.type != "state":
+        event = msgspec.structs.replace(event, n=n)
+    if isinstance(event, Change) and not event.n:
         raise ValueError(f"{event.type!r} has no number; a replay buffer gives it one")
-    return _text(value)
-
-
-def _token(event: TokenDrawn, n: int) -> str:
-    """The frame that there are most of, by hand: the same text as for any other event, many times as fast."""
-    logprob = "" if event.logprob is None else f'"logprob":{_ENCODE(event.logprob)},'
-    others = _ENCODE(event.alternatives) if event.alternatives else "[]"
-    text = (
-        f'{{"type":"token","n":{n},"message":{_quoted(event.message)},"text":{_quoted(event.text)},'
-        f'{logprob}"alternatives":{others}}}'
-    )
-    return text if text.isascii() else _utf8(text, lambda: {"type": "token", **as_object(event), "n": n})
+    return _text(event)
 
 
 def _text(value: object) -> str:
-    text = _ENCODE(value)
-    return text if text.isascii() else _utf8(text, lambda: value)
-
-
-def _utf8(text: str, value: Callable[[], object]) -> str:
     try:
-        text.encode()
+        return _ENCODER.encode(value).decode()
     except UnicodeEncodeError:  # half a surrogate pair: as an escape, since UTF-8 cannot hold it
-        return json.dumps(value(), allow_nan=False, separators=(",", ":"))
-    return text
+        return json.dumps(msgspec.to_builtins(value), allow_nan=False, separators=(",", ":"))
 
 
-def parse_client(data: str | bytes, limits: Limits = _DEFAULT) -> ClientEvent:
+def parse_client(data: str | bytes, limits: Limits = LIMITS) -> ClientEvent:
     """The event in a frame from a client.
 
     Raises ProtocolError for anything else: too large, no JSON object, unknown type or field, a value of
@@ -71,7 +52,7 @@ def parse_client(data: str | bytes, limits: Limits = _DEFAULT) -> ClientEvent:
     return _parse(data, CLIENT_EVENTS, limits, limits.frame_bytes)
 
 
-def parse_server(data: str | bytes, limits: Limits = _DEFAULT) -> ServerEvent:
+def parse_server(data: str | bytes, limits: Limits = LIMITS) -> ServerEvent:
     """The event in a frame from a server. Raises ProtocolError as `parse_client` does."""
     return _parse(data, SERVER_EVENTS, limits, limits.server_frame_bytes)
 
@@ -80,7 +61,7 @@ def _parse(data: str | bytes, known: Mapping[str, type[_T]], limits: Limits, mos
     value = _decode(data, most)
     request = value.get("request")
     request = request if isinstance(request, str) and _REQUEST.fullmatch(request) else None
-    name = value.pop("type", None)
+    name = value.get("type")
     cls = known.get(name) if isinstance(name, str) else None
     if cls is None:
         found = "no type" if name is None else f"the type {str(name)[:40]!r}"
@@ -88,7 +69,9 @@ def _parse(data: str | bytes, known: Mapping[str, type[_T]], limits: Limits, mos
             "bad_frame", f"a frame with {found}; there are {', '.join(known)}", request=request
         )
     try:
-        event: _T = build(cls, value, str(name), limits)
+        event = build(cls, value, str(name))
+        if isinstance(event, Change) and not event.n:
+            raise bad(f"{name}.n", "is missing")
     except ProtocolError as error:
         error.request = request
         raise
@@ -148,7 +131,7 @@ _DECODER: Final = json.JSONDecoder(
 class Receiver:
     """The order of a client's frames: `hello` first, once, in a version that is spoken here."""
 
-    def __init__(self, limits: Limits = _DEFAULT) -> None:
+    def __init__(self, limits: Limits = LIMITS) -> None:
         self.limits = limits
         self.hello: Hello | None = None
 
@@ -182,11 +165,11 @@ def error_event(error: ProtocolError) -> Error:
     )
 
 
-def newest_that_fit(messages: Iterable[Message], limits: Limits = _DEFAULT, spare: int = 65_536) -> int:
+def newest_that_fit(messages: Iterable[Message], limits: Limits = LIMITS, spare: int = 65_536) -> int:
     """How many messages from the end of `messages` fit into a frame beside `spare` bytes of other things."""
     room, count = limits.server_frame_bytes - spare, 0
     for message in reversed(list(messages)):
-        room -= len(_text(as_object(message)).encode()) + 1
+        room -= len(_text(message).encode()) + 1
         if room < 0 or count == limits.page_messages:
             break
         count += 1

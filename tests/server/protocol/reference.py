@@ -10,8 +10,8 @@ from typing import Final
 
 from convai.core.settings_values import field_docs
 from convai.server.protocol import ANSWERS, CHANGES, CLIENT_EVENTS, CLOSE_CODES, ERROR_CODES, Limits, values
-from convai.server.protocol.changes import State
-from convai.server.protocol.schema import specs
+from convai.server.protocol.changes import Change, State
+from convai.server.protocol.schema import describe, fields_of, type_of
 
 DOC: Final = Path(__file__).parents[3] / "docs" / "protocol.md"
 BEGIN: Final = "<!-- from here on written by `python -m tests.server.protocol.reference` -->\n"
@@ -34,7 +34,7 @@ def markdown() -> str:
         ("From the server: answers", {f"`{name}`": cls for name, cls in ANSWERS.items()}),
         (
             "From the server: the state and its changes",
-            {f"`{name}`": cls for name, cls in {State.type: State, **CHANGES}.items()},
+            {f"`{name}`": cls for name, cls in {type_of(State): State, **CHANGES}.items()},
         ),
         ("Parts", {cls.__name__: cls for cls in PARTS}),
     ]
@@ -56,13 +56,13 @@ def markdown() -> str:
 def _block(cls: type) -> Iterator[str]:
     yield " ".join((inspect.getdoc(cls) or "").split())
     yield ""
-    if specs(cls):
+    if fields_of(cls):
         notes = field_docs(cls)
         yield "| field | | | |"
         yield "|---|---|---|---|"
-        for name, spec in specs(cls).items():
-            need = "" if spec.required else "optional"
-            yield f"| `{name}` | {spec.describe(Limits())} | {need} | {notes.get(name, '')} |"
+        for name, field in fields_of(cls).items():
+            need = "" if field.required or (name == "n" and issubclass(cls, Change)) else "optional"
+            yield f"| `{name}` | {describe(field.type)} | {need} | {notes.get(name, '')} |"
         yield ""
 
 

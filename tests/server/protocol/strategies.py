@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from hypothesis import strategies as st
+from msgspec import inspect
 
 from convai.core.dialog import check_text
 from convai.core.errors import DataError
 from convai.server.protocol import Limits
-from convai.server.protocol.kinds import Free, Ident, Kind, Line, Many, Number, Raw, Settings, Whole
+from convai.server.protocol.schema import fields_of
 
 LIMITS = Limits()
 IDS = st.text("abcXYZ019_-", min_size=1, max_size=64)
@@ -42,40 +41,40 @@ JSON_OBJECTS = st.dictionaries(TEXTS, JSON_VALUES | st.lists(TEXTS, max_size=3))
 
 def events(cls: type) -> st.SearchStrategy[Any]:
     """Instances of an event or of one of its parts."""
-    hints = get_type_hints(cls, include_extras=True)
-    return st.builds(cls, **{field.name: _of(hints[field.name]) for field in fields(cls)})
+    return st.builds(cls, **{name: _of(field.type) for name, field in fields_of(cls).items()})
 
 
-def _of(hint: Any) -> st.SearchStrategy[Any]:
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return st.none() | _of(next(arg for arg in args if arg is not NoneType))
-    if origin is Annotated:
-        if isinstance(args[1], Many):
-            return st.lists(_of(get_args(args[0])[0]), max_size=3).map(tuple)
-        return _kind(args[1])
-    if origin is Literal:
-        return st.sampled_from(args)
-    if origin is tuple:
-        return st.tuples(*(_of(arg) for arg in args))
-    return st.booleans() if hint is bool else events(hint)
-
-
-def _kind(kind: Kind) -> st.SearchStrategy[Any]:
+def _of(kind: inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
-        case Line():
-            return LINES | st.just("") if kind.blank else LINES
-        case Raw():
-            return TEXTS
-        case Ident():
+        case inspect.Metadata(type=inner, extra=extra) if extra:
+            return _marked(inner, extra)
+        case inspect.Metadata(type=inner):
+            return _of(inner)
+        case inspect.UnionType(types=types):
+            return st.none() | _of(next(one for one in types if not isinstance(one, inspect.NoneType)))
+        case inspect.VarTupleType(item_type=item):
+            return st.lists(_of(item), max_size=3).map(tuple)
+        case inspect.TupleType(item_types=items):
+            return st.tuples(*(_of(item) for item in items))
+        case inspect.LiteralType(values=values):
+            return st.sampled_from(values)
+        case inspect.BoolType():
+            return st.booleans()
+        case inspect.StructType(cls=cls):
+            return events(cls)
+    raise AssertionError(f"no strategy for {kind}")
+
+
+def _marked(kind: inspect.Type, extra: dict[str, Any]) -> st.SearchStrategy[Any]:
+    match kind:
+        case inspect.StrType(pattern=pattern) if pattern:
             return IDS
-        case Whole():
-            most = getattr(LIMITS, kind.most) if isinstance(kind.most, str) else kind.most
-            return st.integers(kind.least, most)
-        case Number():
-            return st.floats(kind.least, kind.most)
-        case Settings():
-            return SETTINGS
-        case Free():
-            return JSON_OBJECTS
+        case inspect.StrType():
+            return TEXTS if "blank" not in extra else LINES | st.just("") if extra["blank"] else LINES
+        case inspect.IntType(ge=least, le=most):
+            return st.integers(least, most)
+        case inspect.FloatType(ge=least, le=most):
+            return st.floats(least, most)
+        case inspect.DictType():
+            return SETTINGS if extra["words"] == "decoding settings" else JSON_OBJECTS
     raise AssertionError(f"no strategy for {kind}")

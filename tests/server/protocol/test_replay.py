@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from convai.server.protocol import Frame, ReplayBuffer, parse_server
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, Stopped, TokenDrawn

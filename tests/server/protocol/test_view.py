@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from convai.server.protocol import Change, ProtocolError
 from convai.server.protocol.answers import Pong

@@ -5,8 +5,10 @@ The page does the same in its own language; tests hold both against the server t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from convai.core.limits import ProtocolError
 from convai.server.protocol.changes import (
