@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from convai.core.errors import SettingsError
 
-HELP = "list, show, export and convert models"
+HELP = "get, import, list, show, export and convert models"
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions list, show, export and convert."""
+    """The actions get, import, list, show, export and convert."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="the embedded models", allow_abbrev=False)
+    get = actions.add_parser("get", help="fetch a base model to this machine", allow_abbrev=False)
+    get.add_argument(
+        "name", metavar="NAME", help="smollm2-135m, or OWNER/NAME of a model on the Hugging Face hub"
+    )
+    imports = actions.add_parser("import", help="put a model of yours to the base models", allow_abbrev=False)
+    imports.add_argument(
+        "source",
+        metavar="FILE|DIR",
+        type=Path,
+        help="a GGUF file, or a model folder as transformers saves it",
+    )
+    imports.add_argument("--name", metavar="NAME", help="what to call it (default: after the file or folder)")
+    actions.add_parser("list", help="embedded models and base models on this machine", allow_abbrev=False)
     show = actions.add_parser("show", help="what a model is made of", allow_abbrev=False)
     show.add_argument("model", metavar="DIR|NAME")
     export = actions.add_parser(
@@ -61,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the action. Returns the exit code."""
+    if args.action == "get":
+        return _get(args.name)
+    if args.action == "import":
+        return _import(args.source, args.name)
     if args.action == "list":
         return _list()
     if args.action == "show":
@@ -70,13 +87,60 @@ def run(args: argparse.Namespace) -> int:
     return _export(args.model, args.out, args.dtype, args.positions)
 
 
+def _get(name: str) -> int:
+    from convai.model.base_download import ensure_base, get_from_hub
+
+    folder = get_from_hub(name, report=_report) if "/" in name else ensure_base(name, report=_report)
+    _print_base(folder)
+    return 0
+
+
+def _import(source: Path, name: str | None) -> int:
+    from convai.model.base_import import import_base
+
+    _print_base(import_base(source, name, _report))
+    return 0
+
+
+def _print_base(folder: Path) -> None:
+    from convai.model.bases import describe_base
+
+    base = describe_base(folder)
+    print(f"{base.name}: {base.family}, {base.size / 1e6:.1f} MB, in {folder}")
+    print(f"tune it: convai train DATA --model {base.name} --out RUN")
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def _list() -> int:
     from convai.core import resources
+    from convai.core.files import read_json
+    from convai.model.bases import KNOWN_BASES, list_bases
 
+    rows = []
     for name in resources.model_names():
-        size = sum(f.stat().st_size for f in resources.model_path(name).iterdir() if f.is_file())
-        mark = "  (default)" if name == resources.DEFAULT_MODEL else ""
-        print(f"{name}  {size / 1e6:.1f} MB{mark}")
+        folder = resources.model_path(name)
+        size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
+        family = str(read_json(folder / "config.json").get("model_type", "unknown"))
+        mark = "embedded, the default" if name == resources.DEFAULT_MODEL else "embedded"
+        rows.append((name, f"{size / 1e6:.1f} MB", family, mark))
+    bases = list_bases()
+    rows += [(base.name, f"{base.size / 1e6:.1f} MB", base.family, f"base, {base.source}") for base in bases]
+    rows += [
+        (
+            base.name,
+            f"{base.gguf_size / 1e6:.1f} MB",
+            "",
+            f"base, not here yet: convai models get {base.name}",
+        )
+        for base in KNOWN_BASES.values()
+        if base.name not in {there.name for there in bases}
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for name, size_text, family, what in rows:
+        print(f"{name:<{widths[0]}}  {size_text:>{widths[1]}}  {family:<{widths[2]}}  {what}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +15,15 @@ from convai.core.errors import CheckpointError, SettingsError
 from convai.core.settings import DecodingConfig, EngineConfig, TrainConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Engine
+from convai.model.base_download import ensure_base
+from convai.model.bases import KNOWN_BASES, base_path
 from convai.model.checkpoint import read_json, save_model, write_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import BASE, SETTINGS, BaseReference, load_folder, shape_of
 from convai.text.prompt import KnownTexts
 from convai.text.tokenizer import Tokenizer
+
+_LOG: Final = logging.getLogger("convai")
 
 DEFAULT_HISTORY: Final = 8
 """Exchanges of history in a chat, for a model that does not say."""
@@ -70,15 +75,21 @@ class Agent:
 
 
 def model_folder(model: str | Path | None) -> Path:
-    """The folder of `model`: a path, the name of an embedded model, or None for the embedded default."""
+    """The folder of `model`: a path, the name of an embedded or base model, or None for the embedded default.
+
+    A base that is known and not on this machine is fetched, which is logged. Raises CheckpointError for an
+    unknown name, BaseUnavailable where a base cannot be had.
+    """
     if model is None:
         return resources.model_path(resources.DEFAULT_MODEL)
     if (path := Path(model)).exists():
         return path
     if str(model) in resources.model_names():
         return resources.model_path(str(model))
-    names = ", ".join(resources.model_names()) or "none"
-    raise CheckpointError(f"{model}: no such model folder, and no embedded model of that name ({names})")
+    if str(model) in KNOWN_BASES or base_path(str(model)) is not None:
+        return ensure_base(str(model), report=_LOG.warning)
+    names = ", ".join([*resources.model_names(), *KNOWN_BASES])
+    raise CheckpointError(f"{model}: no such model folder, and no model of that name ({names})")
 
 
 def load_agent(model: str | Path | None = None) -> Agent:

@@ -114,10 +114,11 @@ def list_bases() -> list[Base]:
         folders = sorted(path.parent for path in bases_dir().glob(f"[a-z0-9]*/{ABOUT}"))
     except BaseUnavailable:
         return []
-    return [_described(folder) for folder in folders]
+    return [describe_base(folder) for folder in folders]
 
 
-def _described(folder: Path) -> Base:
+def describe_base(folder: Path) -> Base:
+    """The base in `folder`. Raises CheckpointError where its files are damaged."""
     about, config = read_json(folder / ABOUT), read_json(folder / "config.json")
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     family = str(config.get("model_type", "unknown"))
@@ -126,7 +127,7 @@ def _described(folder: Path) -> Base:
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256, in hex, of the weights' file in `folder`: what an adapter records of its base.
+    """SHA-256, in hex, of the weights' file in `folder`.
 
     Raises CheckpointError for a folder without weights.
     """

@@ -1,7 +1,8 @@
 """Model folders in Hugging Face's layout: ours load in stock transformers, theirs load here.
 
-Weights are safetensors; a `pytorch_model.bin` of an older release is read with torch's weights-only
-loader, which runs no code. Files are written aside and renamed: all of one or nothing.
+Weights are safetensors, or a base's GGUF file (see `bases`), dequantised as it is read; a `pytorch_model.bin`
+of an older release is read with torch's weights-only loader, which runs no code. Files are written aside and
+renamed: all of one or nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from convai.core.errors import CheckpointError
 from convai.core.files import atomic_write as atomic_write
 from convai.core.files import read_json as read_json
 from convai.core.files import write_json as write_json
+from convai.model.bases import GGUF_WEIGHTS
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES
+from convai.model.gguf.container import open_gguf
+from convai.model.gguf.weights import read_weights
 from convai.model.shape import Shape
 
 CONFIG: Final = "config.json"
@@ -82,7 +86,8 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> DoubleHeadsM
         )
     # Compared with a model without memory first: the sizes in a damaged config may be anything.
     with torch.device("meta"):
-        expected = DoubleHeadsModel(config).state_dict()
+        model = DoubleHeadsModel(config)
+    expected = model.state_dict()
     for name, tensor in state.items():
         if name not in expected:
             raise CheckpointError(f"{folder}: unknown weight {name}; is this a {config.family} checkpoint?")
@@ -103,9 +108,13 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> DoubleHeadsM
         raise CheckpointError(
             f"{folder}: the weights lack {missing[0]} ({len(missing)} missing in all); copy the folder again"
         )
-    model = DoubleHeadsModel(config)
-    model.load_state_dict(state, strict=False)
-    return model.to(dtype).eval()
+    for name in fresh:
+        state[name] = torch.empty_like(expected[name], device="cpu")
+        model.init_parameter(name, state[name])
+    # a copy of what is mapped from a file, which somebody may write over while the model runs
+    mapped = (folder / WEIGHTS).exists()
+    model.take_weights({name: p.to(dtype, copy=mapped) for name, p in state.items()})
+    return model.eval()
 
 
 def load_config(folder: Path) -> Shape:
@@ -123,6 +132,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path}: damaged or cut short ({error}); copy it again") from None
+    if (folder / GGUF_WEIGHTS).exists():
+        return read_weights(open_gguf(folder / GGUF_WEIGHTS))
     path = folder / OLD_WEIGHTS
     if path.exists():
         return _read_old_weights(path)

@@ -11,6 +11,7 @@ Source: Wolf et al. 2019 (arXiv 1901.08149, two heads, segment embeddings); the 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -116,18 +117,29 @@ class DoubleHeadsModel(nn.Module):
             return  # a checkpoint is about to be loaded
         std = self.config.initializer_range
         for name, p in self.named_parameters():
-            if name.endswith("bias") or name == "transformer.segment_gate":
-                nn.init.zeros_(p)
-            elif p.dim() == 1:
-                nn.init.ones_(p)
-            elif name.endswith(("c_proj.weight", "o_proj.weight", "down_proj.weight")):
-                nn.init.normal_(p, std=std / math.sqrt(2 * self.config.n_layer))
-            else:
-                nn.init.normal_(p, std=std)
+            self.init_parameter(name, p)
         if positions == "sinusoid" and not self.config.rotary:
             table = sinusoids(self.config.n_positions, self.config.n_embd)
             with torch.no_grad():
                 self.transformer.wpe.weight.copy_(table * (std * math.sqrt(2)))
+
+    def init_parameter(self, name: str, p: Tensor) -> None:
+        """Fill `p` as a fresh model has the parameter called `name`."""
+        std = self.config.initializer_range
+        if name.endswith("bias") or name == "transformer.segment_gate":
+            nn.init.zeros_(p)
+        elif p.dim() == 1:
+            nn.init.ones_(p)
+        elif name.endswith(("c_proj.weight", "o_proj.weight", "down_proj.weight")):
+            nn.init.normal_(p, std=std / math.sqrt(2 * self.config.n_layer))
+        else:
+            nn.init.normal_(p, std=std)
+
+    def take_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Make the tensors of `state` the weights of a model on the meta device; none is copied."""
+        self.load_state_dict(state, assign=True)
+        if self.config.rotary:
+            self.transformer.inverse = llama.inverse_frequencies(self.config)
 
     def resize_vocabulary(self, vocab_size: int) -> None:
         """Grow (or cut) the tied word embedding; new rows start at the mean of the old ones.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,13 @@ import torch
 from convai.core.errors import BaseUnavailable, CheckpointError
 from convai.core.files import read_json
 from convai.model import adapters
-from convai.model.bases import base_path
+from convai.model.base_download import ensure_base
+from convai.model.bases import KNOWN_BASES, base_path
 from convai.model.checkpoint import CONFIG, load_config, load_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
+
+_LOG: Final = logging.getLogger("convai")
 
 SETTINGS: Final = "convai.json"
 BASE: Final = "base"
@@ -61,10 +65,12 @@ class BaseReference:
         return dataclasses.asdict(self)
 
     def folder(self) -> Path:
-        """Where the base is on this machine. Raises BaseUnavailable naming the mend."""
+        """Where the base is here; a known one is fetched first, which is logged. Raises BaseUnavailable."""
         found = base_path(self.name)
         if found is None and Path(self.path).is_dir():
             found = Path(self.path)
+        if found is None and self.name in KNOWN_BASES:
+            found = ensure_base(self.name, report=_LOG.warning)
         if found is None:
             raise BaseUnavailable(
                 f"the base {self.name} is not on this machine (it was at {self.path}); get it with "

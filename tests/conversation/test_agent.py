@@ -212,7 +212,7 @@ def test_a_tokenizer_of_another_model_is_named_as_such(tmp_path: Path) -> None:
 def test_models_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "models_dir", lambda: tmp_path / "models")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"nobody: no such model folder.*of that name \(none\)"):
+    with pytest.raises(CheckpointError, match=r"nobody: no such model folder.*of that name \(smollm2-135m\)"):
         model_folder("nobody")
     for name in ("tiny", resources.DEFAULT_MODEL):
         agent().save(tmp_path / "models" / name)
@@ -222,6 +222,6 @@ def test_models_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     agent().save(tmp_path / "tiny")
     assert model_folder("tiny") == Path("tiny"), "what is here goes before what is embedded"
     with pytest.raises(
-        CheckpointError, match=r"elsewhere/tiny: no such model folder.*\(persona-mini, tiny\)"
+        CheckpointError, match=r"elsewhere/tiny: no such model folder.*\(persona-mini, tiny, smollm2-135m\)"
     ):
         load_agent("elsewhere/tiny")

@@ -348,6 +348,3 @@ ARCHITECTURES: Final = {
     ),
 }
 """By `general.architecture`."""
-
-MODEL_TYPES: Final = tuple(architecture.model_type for architecture in ARCHITECTURES.values())
-"""transformers' names of them."""
