@@ -22,8 +22,8 @@ _CHARACTERS: Final = (
     ("[\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb]|''", '"'),
     ("[\u2010-\u2015\u2212]", "-"),
     ("\u2026", "..."),
-    (r"\s+", " "),
 )
+_BLANKS: Final = ((r"\s+", " "),)
 
 _LOST_APOSTROPHES: Final = (
     # PERSONA-CHAT lost some apostrophes altogether: `i m`, `that s`, `don t`. What follows the space is
@@ -65,7 +65,7 @@ def _canonical() -> list[normalizers.Normalizer]:
     return [
         normalizers.Lowercase(),
         normalizers.NFC(),
-        *_replace(_CHARACTERS),
+        *_replace((*_CHARACTERS, *_BLANKS)),
         normalizers.Strip(),
         *_replace((_LOST_APOSTROPHES, *_JOINTS)),
     ]
@@ -74,6 +74,16 @@ def _canonical() -> list[normalizers.Normalizer]:
 def normalizer() -> normalizers.Normalizer:
     """The canonical form with one leading space, so that a word has the same token everywhere."""
     return normalizers.Sequence([*_canonical(), normalizers.Prepend(" ")])
+
+
+def spelling_normalizer() -> normalizers.Normalizer:
+    """The rules of spelling alone, for a pretrained tokenizer that knows capitals and lines.
+
+    Its model read ordinary text: `i ' m fine , thanks` is noise to it, `I'm fine, thanks` is not.
+    """
+    return normalizers.Sequence(
+        [normalizers.NFC(), *_replace((*_CHARACTERS, ("[ \\t\u00a0]+", " "), _LOST_APOSTROPHES, *_JOINTS))]
+    )
 
 
 @cache

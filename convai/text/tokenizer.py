@@ -17,7 +17,7 @@ from convai.text.chat_files import GENERATION_FILE, ChatFiles, generation_config
 from convai.text.detokenizer import StreamDecoder, byte_of_char
 from convai.text.frames import AUTO, TEMPLATE, Frame
 from convai.text.template_frame import template_frame
-from convai.text.textnorm import normalizer, without_surrogates
+from convai.text.textnorm import normalizer, spelling_normalizer, without_surrogates
 from convai.text.tokenizer_files import read_backend, replace_file, write_folder
 from convai.text.tokenizer_spec import stream_maker, strict_spec, unknown_id
 
@@ -203,8 +203,9 @@ class Tokenizer:
 
         `frame`: BLOG, TEMPLATE or AUTO, which is what the folder has, and BLOG where it has neither. For BLOG
         missing tokens take the next free ids in the order of SPECIAL_TOKENS: the model needs as many new
-        rows. Raises CheckpointError when files are missing, cut short or damaged, or there is no template to
-        be used.
+        rows. With a template a tokenizer without rules of its own gets those of spelling (`textnorm`): text
+        that data sets spaced out is read as a person would write it. Raises CheckpointError when files are
+        missing, cut short or damaged, or there is no template to be used.
         """
         backend = read_backend(Path(folder))
         missing = _missing(backend)
@@ -212,6 +213,8 @@ class Tokenizer:
         if frame == TEMPLATE or (frame == AUTO and missing):
             chat = read_chat_files(Path(folder))
         if chat is not None:
+            if backend.normalizer is None:
+                backend.normalizer = spelling_normalizer()
             return cls(backend, chat=chat, where=os.fspath(folder)), 0
         if frame == TEMPLATE:
             raise CheckpointError(f"{folder}: the base has no chat template; use --frame blog")
