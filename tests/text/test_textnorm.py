@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 
-from convai.text.textnorm import join_spaced, normalise, normalizer
+from convai.text.textnorm import join_spaced, normalise, normalizer, spelling_normalizer
 from tests.tokenizer_kinds import texts
 
 SPACED = {
@@ -108,3 +108,10 @@ def test_real_text_is_normalised_once_and_for_all(convai_data: Path) -> None:
         once = normalise(line)
         assert normalise(once) == once
         assert not any(mark in once for mark in (" . ", " , ", " ? ", " ! ", " ' t ")), once
+
+
+def test_spelling_alone_keeps_case_and_lines() -> None:
+    spelling = spelling_normalizer()
+    text = "Hi , Ann !\nI ' m   fine \u2014 and don t you\u2019 worry\u2026 ( so )"
+    assert spelling.normalize_str(text) == "Hi, Ann!\nI'm fine - and don't you' worry... (so)"
+    assert spelling.normalize_str(spelling.normalize_str(text)) == spelling.normalize_str(text)
