@@ -169,6 +169,8 @@ class Conversation:
         self.partner = partner
         self.leaf: str | None = None
         self.title = ""
+        self.created = self.updated = 0
+        """Milliseconds since 1970 UTC; 0 where unknown."""
         self.about = Dialog()
         """The id, source and labels that a dialogue came with."""
         self._messages: dict[str, Message] = {}
@@ -298,6 +300,10 @@ class Conversation:
         else:
             beside.append(message)
         self._messages[message.id] = message
+
+    def number(self, message: Message, attempt: int) -> None:
+        """Say how many replies were drawn in the place of one before it."""
+        self.keep(replace(message, attempt=attempt))
 
     def edit(self, id: str, text: str) -> Message:
         """A message written anew, beside the old one."""

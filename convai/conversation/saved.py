@@ -1,35 +1,40 @@
-"""Saved conversations: one line of the jsonl dialogue format, with the chat's settings in its labels.
+"""Saved conversations, of the terminal and of the page alike: one line of the jsonl dialogue format.
 
-So a saved conversation is a dialogue like any other: it can be checked, converted and trained on. What only
-a chat needs to go on is under `labels.conversation`:
+So a saved conversation is a dialogue like any other: what is shown of it can be checked, converted and
+trained on. The whole of it, every branch and what a chat needs to go on, is under `labels.conversation`:
 
-    {"version": 1, "model": "persona-mini", "seed": 5, "max_history": 8, "decoding": {"top_p": 0.9, ...},
-     "interrupted": [3], "attempts": {"5": 2}}
+    {"version": 2, "title": "", "created": 0, "updated": 0, "model": "persona-mini",
+     "settings": {"top_p": 0.9}, "seed": 5, "max_history": 8, "persona": 1, "leaf": "b",
+     "personas": [{"version": 1, "name": "Ann", "sentences": ["i bake bread."]}],
+     "messages": [{"id": "a", "parent": null, "speaker": 0, "text": "hi"},
+                  {"id": "b", "parent": "a", "speaker": 1, "text": "hello", "status": "complete",
+                   "attempt": 0, "persona": 1, "created": 0, "details": {}}]}
 
-`interrupted` and `attempts` (how often a reply was drawn again) go by the turn's index, from 0. Replies that
-were drawn again stay with the turn as its distractors.
+Every message stands behind its parent; the ids are names inside the file. Where the dialogue's turns say
+something else than the branch up to `leaf`, that branch counts. `saved_before` reads what earlier versions
+wrote.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Final
 
-from convai.conversation.conversation import ReplyTurn
-from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
-from convai.core.errors import DataError, SettingsError
-from convai.core.settings import DecodingConfig
-from convai.core.settings_values import laid_over
-from convai.text.corpora.building import as_list, as_object, kind, sentences, wrong_replies
+from convai.conversation import saved_before, saved_tree
+from convai.conversation.conversation import Conversation
+from convai.core.dialog import Persona, Turn
+from convai.core.errors import DataError
+from convai.text.corpora.building import as_object
 from convai.text.corpora.files import atomic_text, lines
 from convai.text.corpora.json_text import decode_line, dump
 
-VERSION: Final = 1
+VERSION: Final = 2
 KEY: Final = "conversation"
+MAX_FILE: Final = 32 * 2**20
+"""Characters of a conversation."""
 _EXAMPLE: Final = '{"turns": [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text": "hello"}]}'
 
 
@@ -37,41 +42,112 @@ _EXAMPLE: Final = '{"turns": [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text
 class ChatSettings:
     """What a chat needs to go on as it would have: how replies are drawn, from how much history."""
 
-    decoding: DecodingConfig
-    max_history: int | None
-    seed: int
-    """The seed in use, also where `decoding.seed` is None and it was drawn."""
+    decoding: Mapping[str, Any]
+    """Decoding settings by name, over those of the model."""
+    max_history: int | EllipsisType | None = ...
+    """Exchanges; ...: the model's own."""
+    seed: int | None = None
+    """The seed in use, also where it was drawn; None: another one for every reply."""
     model: str = ""
 
 
-def save_conversation(path: Path, dialog: Dialog, settings: ChatSettings) -> None:
-    """Write the conversation, whole or not at all.
+def save_conversation(path: Path, conversation: Conversation, settings: ChatSettings) -> None:
+    """Write a conversation, whole or not at all.
 
     Raises DataError where that is impossible, and where the file exists and is no conversation: a mistyped
     name must not cost anybody a file.
     """
     if path.exists() and not _is_saved(path):
         raise DataError(f"{path}: there is such a file, and it is no saved conversation; choose another name")
-    replies = {i: turn for i, turn in enumerate(dialog.turns) if isinstance(turn, ReplyTurn)}
-    conversation = {
+    text = dumps(conversation, settings, str(path))
+    with atomic_text(path) as out:
+        out.write(text)
+
+
+def dumps(conversation: Conversation, settings: ChatSettings, where: str = "conversation") -> str:
+    """The line of a file. Raises DataError, beginning with `where`, for labels that JSON cannot hold."""
+    dialog = conversation.dialog
+    told = {} if isinstance(settings.max_history, EllipsisType) else {"max_history": settings.max_history}
+    whole = {
         "version": VERSION,
         "model": settings.model,
+        "settings": dict(settings.decoding),
         "seed": settings.seed,
-        "max_history": settings.max_history,
-        "decoding": dataclasses.asdict(settings.decoding),
-        "interrupted": [i for i, turn in replies.items() if turn.interrupted],
-        "attempts": {str(i): turn.attempt for i, turn in replies.items() if turn.attempt},
+        **told,
+        **saved_tree.entry_of(conversation),
     }
     entry: dict[str, Any] = {
         **({"id": dialog.id} if dialog.id else {}),
         **({"source": dialog.source} if dialog.source else {}),
         "personas": [_persona_entry(persona) for persona in dialog.personas],
         "turns": [_turn_entry(turn) for turn in dialog.turns],
-        "labels": {**dialog.labels, KEY: conversation},
+        "labels": {**dialog.labels, KEY: whole},
     }
-    line = dump(entry, str(path))
-    with atomic_text(path) as out:
-        out.write(line + "\n")
+    return dump(entry, where) + "\n"
+
+
+def loads(text: str, where: str) -> tuple[Conversation, ChatSettings | None]:
+    """The conversation that `text` is, and its settings: None for a dialogue that was not saved by a chat.
+
+    Raises DataError, beginning with `where` and the place, for anything else, or a later version.
+    """
+    if len(text) > MAX_FILE:
+        raise DataError(f"{where}: over {MAX_FILE:,} characters; is this a conversation?")
+    entry = as_object(decode_line(text.removeprefix("\ufeff"), where), where, _EXAMPLE)
+    if "format" in entry:
+        conversation, decoding = saved_before.read_export(entry, where)
+        return conversation, ChatSettings(decoding=decoding)
+    if "turns" not in entry:
+        raise DataError(f"{where}: no 'turns', so no conversation; it begins like {_EXAMPLE}")
+    labels = as_object(entry.get("labels") or {}, f"{where}, labels", '{"topic": "food"}')
+    saved = labels.pop(KEY, None)
+    if saved is None:
+        dialog = saved_before.read_dialog(entry, labels, where)
+        return Conversation.of_dialog(dialog), None
+    place = f"{where}, labels.{KEY}"
+    whole = as_object(saved, place, '{"version": 2, "settings": {}, "messages": []}')
+    version = saved_tree.whole_number(whole.get("version"), f"{place}.version")
+    if version > VERSION:
+        raise DataError(
+            f"{place}: saved by a later convai (version {version}, known is {VERSION}); update convai"
+        )
+    if version < VERSION:
+        dialog, values = saved_before.read_chat(entry, labels, whole, where, place)
+        return Conversation.of_dialog(dialog), ChatSettings(**values)
+    history, seed = whole.pop("max_history", ...), whole.pop("seed", None)
+    settings = ChatSettings(
+        decoding=saved_tree.decoding_of(whole.pop("settings", {}), f"{place}, settings"),
+        max_history=history
+        if history is None or isinstance(history, EllipsisType)
+        else saved_tree.whole_number(history, f"{place}.max_history"),
+        seed=None if seed is None else saved_tree.whole_number(seed, f"{place}.seed", least=None),
+        model=str(whole.pop("model", None) or ""),
+    )
+    conversation = saved_tree.conversation_of(whole, place)
+    dialog = saved_before.read_dialog({**entry, "turns": []}, labels, where)
+    conversation.about, conversation.partner = dialog, dialog.personas[0]
+    return conversation, settings
+
+
+def load_conversation(path: Path) -> tuple[Conversation, ChatSettings | None]:
+    """The conversation in a file; see `loads`. Raises DataError, naming file and line."""
+    filled = ((number, text) for number, text in lines(path) if text.strip())
+    number, text = next(filled, (0, ""))
+    if not number:
+        raise DataError(f"{path}: the file is empty; name a saved conversation")
+    if text.strip() == "{":  # an indented file of the page's
+        size = len(text)
+        parts = [text]
+        for _, line in filled:
+            size += len(line)
+            parts.append(line)
+            if size > MAX_FILE:
+                break
+        return loads("\n".join(parts), str(path))
+    found = loads(text, f"{path}:{number}")
+    if second := next(filled, None):
+        raise DataError(f"{path}:{second[0]}: a second dialogue; a conversation is a file of one line")
+    return found
 
 
 def _is_saved(path: Path) -> bool:
@@ -89,103 +165,3 @@ def _persona_entry(persona: Persona) -> dict[str, Any] | list[str]:
 def _turn_entry(turn: Turn) -> dict[str, Any]:
     wrong = {"distractors": list(turn.distractors)} if turn.distractors else {}
     return {"speaker": turn.speaker, "text": turn.text, **wrong}
-
-
-def load_conversation(path: Path) -> tuple[Dialog, ChatSettings | None]:
-    """The conversation in a file, and its settings: None for a dialogue that was not saved by a chat.
-
-    Raises DataError, naming file and line, for anything that is not one dialogue in the jsonl format, or was
-    saved by a later version.
-    """
-    filled = ((number, text) for number, text in lines(path) if text.strip())
-    number, text = next(filled, (0, ""))
-    if not number:
-        raise DataError(f"{path}: the file is empty; name a saved conversation")
-    where = f"{path}:{number}"
-    entry = as_object(decode_line(text, where), where, _EXAMPLE)
-    if second := next(filled, None):
-        raise DataError(f"{path}:{second[0]}: a second dialogue; a conversation is a file of one line")
-    if "turns" not in entry:
-        raise DataError(f"{where}: no 'turns', so no conversation; it begins like {_EXAMPLE}")
-    labels = as_object(entry.get("labels") or {}, f"{where}, labels", '{"topic": "food"}')
-    saved = labels.pop(KEY, None)
-    settings, marks = (None, _Marks()) if saved is None else _settings(saved, f"{where}, labels.{KEY}")
-    turns = [
-        _turn(item, f"{where}, turn {i + 1}", marks.interrupted.get(i, False), marks.attempts.get(i, 0))
-        for i, item in enumerate(as_list(entry["turns"], where, "turns"))
-    ]
-    listed = as_list(entry.get("personas") or [], where, "personas")
-    personas = [_persona(item, f"{where}, persona {i}") for i, item in enumerate(listed)]
-    user, agent = [*personas, Persona(), Persona()][:2]
-    id, source = (str(entry.get(key) or "") for key in ("id", "source"))
-    return Dialog(tuple(turns), (user, agent), id, source, labels), settings
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    interrupted: Mapping[int, bool] = dataclasses.field(default_factory=dict)
-    attempts: Mapping[int, int] = dataclasses.field(default_factory=dict)
-
-
-def _settings(value: object, where: str) -> tuple[ChatSettings, _Marks]:
-    saved = as_object(value, where, '{"version": 1, "seed": 5, "max_history": 8, "decoding": {}}')
-    version = _whole(saved.get("version"), f"{where}.version")
-    if version > VERSION:
-        raise DataError(
-            f"{where}: saved by a later convai (version {version}, known is {VERSION}); update convai"
-        )
-    history = saved.get("max_history")
-    try:
-        decoding = laid_over(
-            DecodingConfig(), as_object(saved.get("decoding"), f"{where}.decoding", '{"top_p": 0.9}')
-        )
-    except SettingsError as error:
-        raise DataError(f"{where}.decoding: {error}") from None
-    settings = ChatSettings(
-        decoding=decoding,
-        max_history=None if history is None else _whole(history, f"{where}.max_history"),
-        seed=_whole(saved.get("seed"), f"{where}.seed", least=None),
-        model=str(saved.get("model") or ""),
-    )
-    stopped = as_list(saved.get("interrupted", []), where, "interrupted")
-    attempts = as_object(saved.get("attempts", {}), f"{where}.attempts", '{"3": 1}')
-    return settings, _Marks(
-        {_whole(i, f"{where}.interrupted"): True for i in stopped},
-        {_index(i, f"{where}.attempts"): _whole(n, f"{where}.attempts") for i, n in attempts.items()},
-    )
-
-
-def _index(text: str, where: str) -> int:
-    if not text.isdecimal():
-        raise DataError(f"{where}: {json.dumps(text)[:40]} is not the index of a turn; use 0 or more")
-    return int(text)
-
-
-def _whole(value: object, where: str, least: int | None = 0) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least):
-        return value
-    found = value if isinstance(value, int | float) else kind(value)
-    raise DataError(f"{where} is {found}; use a whole number{'' if least is None else f', {least} or more'}")
-
-
-def _turn(value: object, where: str, interrupted: bool, attempt: int) -> Turn:
-    said = as_object(value, where, '{"speaker": 0, "text": "hi"}')
-    speaker = said.get("speaker")
-    if isinstance(speaker, bool) or speaker not in (USER, AGENT):
-        raise DataError(
-            f"{where}: 'speaker' is {json.dumps(speaker)[:40]}; use 0 for the user, 1 for the agent"
-        )
-    text = check_text(said.get("text"), where)
-    wrong = wrong_replies(said["distractors"], where) if "distractors" in said else ()
-    if speaker == AGENT:
-        return ReplyTurn(AGENT, text, wrong, attempt, interrupted)
-    return Turn(USER, text, wrong)
-
-
-def _persona(value: object, where: str) -> Persona:
-    if isinstance(value, dict):
-        name = value.get("name") or ""
-        return Persona(
-            sentences(value.get("sentences") or [], where), name and check_text(name, f"{where}, name")
-        )
-    return Persona(sentences(value, where))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import EllipsisType
 
@@ -24,6 +24,7 @@ from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
+from convai.core.settings_values import laid_over
 from convai.engine import Engine, Event, Token
 
 __all__ = ["NOBODY", "SILENCE", "TRIES", "ReplyTurn", "Session", "reply_seed"]
@@ -248,21 +249,27 @@ class Session:
         """Write the conversation and its settings to a file. Raises DataError; see `saved`."""
         self.stop()
         settings = ChatSettings(
-            decoding=self.decoding, max_history=self.max_history, seed=self.seed, model=self.agent.name
+            decoding=asdict(self.decoding),
+            max_history=self.max_history,
+            seed=self.seed,
+            model=self.agent.name,
         )
-        save_conversation(path, self.dialog, settings)
+        save_conversation(path, self._conversation, settings)
 
     def load(self, path: Path) -> None:
         """Go on with a saved conversation, as it would have gone on: persona, turns, settings, seed.
 
-        A dialogue that was not saved by a chat leaves the settings as they are. Raises DataError for a file
-        that cannot be read, SettingsError when its persona leaves this model no room; nothing changes then.
+        One that the page exported is read as well. A dialogue that was not saved by a chat leaves the
+        settings as they are. Raises DataError for a file that cannot be read, SettingsError when its persona
+        leaves this model no room; nothing changes then.
         """
         self.stop()
-        dialog, settings = load_conversation(path)
-        check_persona(self.agent, dialog.persona, self.decoding.max_length)
-        self._conversation = Conversation.of_dialog(dialog)
+        conversation, settings = load_conversation(path)
+        decoding = self.decoding if settings is None else laid_over(self.agent.decoding, settings.decoding)
+        check_persona(self.agent, conversation.persona, decoding.max_length)
+        self._conversation, self.decoding = conversation, decoding
         self._last = None
         if settings is not None:
-            self.decoding, self.max_history = settings.decoding, settings.max_history
-            self._drawn_seed = settings.seed
+            history = settings.max_history
+            self.max_history = self.agent.max_history if isinstance(history, EllipsisType) else history
+            self._drawn_seed = secrets.randbits(32) if settings.seed is None else settings.seed

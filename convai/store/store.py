@@ -16,6 +16,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Connection, delete, func, insert, literal, select
 
 from convai.conversation.conversation import MOST_REJECTED
+from convai.conversation.conversation import Conversation as Talk
+from convai.conversation.saved import ChatSettings, dumps, loads
 from convai.core.dialog import USER, Persona, check_text
 from convai.core.safe_text import one_line
 from convai.store import listing, queries, transfer
@@ -198,12 +200,12 @@ class Store(Turns):
     # -- export and import -------------------------------------------------------------------------
 
     def export_json(self, owner: str, conversation: str) -> str:
-        """The whole conversation as JSON; see `convai.store.transfer`. Raises NotFound."""
+        """The whole conversation as JSON; see `convai.conversation.saved`. Raises NotFound."""
         with self.database.read() as connection:
             row = queries.conversation(connection, owner, conversation)
             versions = self._personas(connection, row.id)
             tree = queries.tree(connection, row.id, self.writer)
-        return transfer.dumps(transfer.to_json(row, versions, tree))
+        return dumps(transfer.to_talk(row, versions, tree), ChatSettings(decoding=row.settings))
 
     def export_text(self, owner: str, conversation: str) -> str:
         """The current branch as plain text. Raises NotFound."""
@@ -213,22 +215,27 @@ class Store(Turns):
         return transfer.to_text(row.persona, branch)
 
     def import_json(self, owner: str, text: str, where: str, *, request: str | None = None) -> Receipt:
-        """A new conversation from what `export_json` wrote. Raises DataError, beginning with `where`."""
-        return self._import(owner, transfer.from_json(text, where), request)
+        """A new conversation from what `export_json`, or the terminal, wrote.
+
+        Raises DataError, beginning with `where`.
+        """
+        talk, settings = loads(text, where)
+        return self._import(owner, talk, transfer.settings_of(settings), request)
 
     def import_text(self, owner: str, text: str, where: str, *, request: str | None = None) -> Receipt:
         """A new conversation from plain text. Raises DataError, beginning with `where`."""
-        return self._import(owner, transfer.from_text(text, where), request)
+        return self._import(owner, transfer.from_text(text, where), {}, request)
 
-    def _import(self, owner: str, given: transfer.Imported, request: str | None) -> Receipt:
-        kept = as_json(dict(given.settings), "settings")
-        first = next((message.text for message in given.messages if message.speaker == USER), "")
-        for message in given.messages:
+    def _import(self, owner: str, given: Talk, settings: Mapping[str, Any], request: str | None) -> Receipt:
+        kept = as_json(dict(settings), "settings")
+        said = given.messages
+        first = next((message.text for message in said if message.speaker == USER), "")
+        for message in said:
             as_json(dict(message.details), "details")
 
         def do(connection: Connection) -> Receipt:
             id, time = new_id(), now()
-            ids = [new_id() for _ in given.messages]
+            ids = {message.id: new_id() for message in said}
             connection.execute(
                 insert(conversations).values(
                     id=id,
@@ -236,16 +243,16 @@ class Store(Turns):
                     title=_title(given.title),
                     opening=first[:OPENING],
                     settings=kept,
-                    persona=given.persona,
+                    persona=given.version,
                     leaf=None if given.leaf is None else ids[given.leaf],
                     created=time,
                     updated=latest(literal(owner), literal(time, BigInteger)),
                 )
             )
-            for version, persona in given.personas:
+            for version, persona in given.personas.items():
                 self._insert_persona(connection, id, version, persona, time)
-            if given.messages:
-                connection.execute(insert(messages), list(transfer.rows(id, ids, given.messages, time)))
+            if said:
+                connection.execute(insert(messages), list(transfer.rows(id, ids, said, time)))
             return Receipt(conversation=id)
 
         return self._once(owner, request, do)

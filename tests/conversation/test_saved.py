@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.conversation.conversation import ReplyTurn
+from convai.conversation.conversation import Conversation, ReplyTurn
 from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.core.errors import DataError
@@ -18,7 +19,10 @@ from convai.core.settings import DecodingConfig
 from convai.text.corpora import read
 from convai.text.corpora.check import check
 
-SETTINGS = ChatSettings(decoding=DecodingConfig(top_p=0.5, seed=None), max_history=None, seed=-7, model="m")
+SETTINGS = ChatSettings(
+    decoding=asdict(DecodingConfig(top_p=0.5, seed=None)), max_history=None, seed=-7, model="m"
+)
+NURSE = Persona(("i am a nurse.", "i have two dogs."), name="ada")
 TALK = Dialog(
     (
         Turn(USER, "caf\u00e9?"),
@@ -26,7 +30,7 @@ TALK = Dialog(
         Turn(USER, "now?"),
         ReplyTurn(AGENT, "in a", interrupted=True),
     ),
-    (Persona(("i wait.",)), Persona(("i am a nurse.", "i have two dogs."), name="ada")),
+    (Persona(("i wait.",)), NURSE),
     id="7",
     source="here",
     labels={"topic": "food"},
@@ -34,17 +38,22 @@ TALK = Dialog(
 
 
 def written(path: Path, dialog: Dialog = TALK, settings: ChatSettings = SETTINGS) -> Path:
-    save_conversation(path, dialog, settings)
+    save_conversation(path, Conversation.of_dialog(dialog), settings)
     return path
 
 
+def loaded(path: Path) -> tuple[Dialog, ChatSettings | None]:
+    conversation, settings = load_conversation(path)
+    return conversation.dialog, settings
+
+
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
-    assert load_conversation(written(tmp_path / "chat.jsonl")) == (TALK, SETTINGS)
+    assert loaded(written(tmp_path / "chat.jsonl")) == (TALK, SETTINGS)
 
 
 def test_an_empty_conversation_is_saved_too(tmp_path: Path) -> None:
     empty = Dialog(personas=TALK.personas)
-    assert load_conversation(written(tmp_path / "chat.jsonl.gz", empty)) == (empty, SETTINGS)
+    assert loaded(written(tmp_path / "chat.jsonl.gz", empty)) == (empty, SETTINGS)
 
 
 lines = st.text(max_size=30).map(one_line).filter(bool)
@@ -63,7 +72,60 @@ talks = st.builds(
 @given(talks)
 def test_any_conversation_survives(tmp_path_factory: pytest.TempPathFactory, dialog: Dialog) -> None:
     path = tmp_path_factory.mktemp("chats") / "chat.jsonl"
-    assert load_conversation(written(path, dialog)) == (dialog, SETTINGS)
+    conversation = Conversation.of_dialog(dialog)
+    save_conversation(path, conversation, SETTINGS)
+    again, settings = load_conversation(path)
+    assert (again.dialog, again.messages, again.leaf, settings) == (
+        conversation.dialog,
+        conversation.messages,
+        conversation.leaf,
+        SETTINGS,
+    )
+    assert [turn.text for turn in again.turns] == [turn.text for turn in dialog.turns]
+
+
+def test_every_branch_is_saved(tmp_path: Path) -> None:
+    conversation = Conversation(NURSE)
+    first = conversation.add(USER, "hi", parent=None)
+    conversation.add(AGENT, "hello", parent=first.id)
+    conversation.set_persona(Persona(("i ski.",), "Bo"))
+    conversation.edit(first.id, "good day")
+    conversation.title = "a talk"
+    save_conversation(tmp_path / "chat.jsonl", conversation, SETTINGS)
+    again, _ = load_conversation(tmp_path / "chat.jsonl")
+    assert again.messages == conversation.messages
+    assert (again.leaf, again.personas, again.version, again.title) == (
+        "3",
+        {1: NURSE, 2: Persona(("i ski.",), "Bo")},
+        2,
+        "a talk",
+    )
+    again.switch(first.id)
+    assert [turn.text for turn in again.turns] == ["hi", "hello"]
+
+
+OLD = (
+    '{"personas": [[], ["i ski."]], "turns": [{"speaker": 0, "text": "hi"}, '
+    '{"speaker": 1, "text": "in a", "distractors": ["no", "maybe"]}], "labels": {"x": 1, "conversation": '
+    '{"version": 1, "model": "m", "seed": -7, "max_history": null, "decoding": {"top_p": 0.5}, '
+    '"interrupted": [1], "attempts": {"1": 2}}}}'
+)
+"""As the terminal wrote it before the page's conversations were saved alike."""
+
+
+def test_what_the_terminal_saved_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_text(OLD)
+    assert loaded(path) == (
+        Dialog(
+            (Turn(USER, "hi"), ReplyTurn(AGENT, "in a", ("no", "maybe"), attempt=2, interrupted=True)),
+            (Persona(), Persona(("i ski.",))),
+            labels={"x": 1},
+        ),
+        ChatSettings(decoding={"top_p": 0.5}, max_history=None, seed=-7, model="m"),
+    )
+    parent, place = load_conversation(path)[0].again()
+    assert (parent, place.attempt, place.rejected) == ("1", 3, ("no", "maybe", "in a"))
 
 
 def test_it_is_a_dialogue_like_any_other(tmp_path: Path) -> None:
@@ -82,7 +144,7 @@ def test_a_dialogue_of_a_corpus_is_a_conversation_without_settings(tmp_path: Pat
     path.write_text(
         '\n{"turns": [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text": "oh"}], "labels": {"x": 1}}\n'
     )
-    dialog, settings = load_conversation(path)
+    dialog, settings = loaded(path)
     assert settings is None
     assert dialog == Dialog((Turn(USER, "hi"), ReplyTurn(AGENT, "oh")), labels={"x": 1})
 
@@ -99,7 +161,7 @@ def test_another_file_is_never_overwritten(tmp_path: Path) -> None:
         written(corpus)
     chat = written(tmp_path / "chat.jsonl")
     written(chat, Dialog())
-    assert load_conversation(chat)[0] == Dialog()
+    assert loaded(chat)[0] == Dialog()
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -111,9 +173,9 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 
 
 def changed(tmp_path: Path, **changes: object) -> Path:
-    """A saved conversation with some of its entries replaced, by `key` or `conversation__key`."""
-    path = written(tmp_path / "chat.jsonl")
-    entry = json.loads(path.read_text())
+    """A chat of version 1 with some of its entries replaced, by `key` or `conversation__key`."""
+    path = tmp_path / "chat.jsonl"
+    entry = json.loads(OLD)
     for name, value in changes.items():
         target, _, key = name.rpartition("__")
         (entry["labels"]["conversation"] if target else entry)[key] = value
@@ -137,7 +199,11 @@ def changed(tmp_path: Path, **changes: object) -> Path:
             {"conversation__version": None},
             ":1, labels.conversation.version is null; use a whole number, 0 or",
         ),
-        ({"conversation__version": 2}, ":1, labels.conversation: saved by a later convai (version 2,"),
+        ({"conversation__version": 3}, ":1, labels.conversation: saved by a later convai (version 3,"),
+        (
+            {"conversation__version": 2},
+            ':1, labels.conversation: unknown field "attempts"; there are',
+        ),
         ({"conversation__seed": "x"}, ":1, labels.conversation.seed is text; use a whole number"),
         ({"conversation__max_history": -1}, ":1, labels.conversation.max_history is -1; use a whole number"),
         ({"conversation__decoding": []}, ":1, labels.conversation.decoding: expected an object"),

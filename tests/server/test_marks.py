@@ -54,7 +54,7 @@ def test_messages_and_replies_get_a_mood_that_stays_with_them(tmp_path: Path) ->
             other.done("open", conversation=id)
             assert other.until(State).messages[0].marks == chat.view.marks[said]
             assert other.view.marks == chat.view.marks
-        exported = json.loads(server.store.export_json("local", id))
+        exported = json.loads(server.store.export_json("local", id))["labels"]["conversation"]
         assert "emotion" in json.dumps(exported)
 
 

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.core.dialog import Persona
+from convai.conversation.saved import ChatSettings, loads
+from convai.conversation.session import Session
+from convai.core.dialog import AGENT, Persona
 from convai.core.errors import DataError
 from convai.store import Store
-from convai.store.transfer import from_json, from_text
+from convai.store.transfer import from_text
 from convai.text.corpora import iter_dialogs
+from tests.chatting import ScriptedEngine, tiny_agent
 from tests.store.helpers import ANN, BOB, Chat, made
 from tests.text.corpora.test_json_text import JSON
 
@@ -37,7 +40,12 @@ def chat(store: Store) -> Chat:
 
 
 def exported(store: Store, owner: str, id: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(store.export_json(owner, id))
+    return whole(store.export_json(owner, id))
+
+
+def whole(text: str) -> dict[str, Any]:
+    """All of a conversation in the line of a file."""
+    value: dict[str, Any] = json.loads(text)["labels"]["conversation"]
     return value
 
 
@@ -56,7 +64,7 @@ def test_a_round_trip_keeps_everything_but_the_ids(chat: Chat) -> None:
     text = store.export_json(ANN, chat.id)
     text.encode()
     copy = store.import_json(BOB, text, "file").conversation
-    assert shape(exported(store, BOB, copy)) == shape(json.loads(text))
+    assert shape(exported(store, BOB, copy)) == shape(whole(text))
     assert Chat(store, BOB, copy).shown() == chat.shown()
     assert store.load(BOB, copy).persona == Persona(("i bake.",))
     assert store.personas(BOB, copy) == store.personas(ANN, chat.id)
@@ -155,9 +163,14 @@ def message(**values: Any) -> str:
 
 
 def test_the_least_that_is_enough() -> None:
-    found = from_json('\ufeff{"format": "convai.conversation", "version": 1, "messages": []}', "f")
-    assert (found.messages, found.leaf, found.personas, found.title) == ((), None, ((1, Persona()),), "")
-    assert from_json(json.dumps(GOOD), "f").messages[1].parent == 0
+    found, _ = loads('\ufeff{"format": "convai.conversation", "version": 1, "messages": []}', "f")
+    assert (found.messages, found.leaf, found.personas, found.title) == ((), None, {1: Persona()}, "")
+    found, settings = loads(json.dumps(GOOD), "f")
+    assert settings == ChatSettings(decoding={"top_p": 0.9})
+    assert [(message.id, message.parent, message.interrupted) for message in found.messages] == [
+        ("a", None, False),
+        ("b", "a", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +181,7 @@ def test_the_least_that_is_enough() -> None:
         ("[" * 100_000, "nested too deeply"),
         ('{"format": "other"}', "f: no exported conversation"),
         (changed(lambda v: v.update(version=2)), "exported by a later convai (version 2)"),
-        (changed(lambda v: v.update(version=True)), "f, version: use a whole number"),
+        (changed(lambda v: v.update(version=True)), "f, version is True; use a whole number"),
         (changed(lambda v: v.update(colour=1)), 'unknown field "colour"'),
         (changed(lambda v: v.pop("messages")), "'messages' is null"),
         (changed(lambda v: v.update(title=3)), "f, title: expected text"),
@@ -206,10 +219,10 @@ def test_the_least_that_is_enough() -> None:
             changed(lambda v: v["messages"][0].update(persona=9)),
             "f, message 1, persona: there is no version 9",
         ),
-        (message(created=-1), "f, message 1, created: use a whole number"),
+        (message(created=-1), "f, message 1, created is "),
         (
             changed(lambda v: v["messages"][0].update(created=2**63)),
-            "f, message 1, created: use a whole number",
+            "f, message 1, created is ",
         ),
         (message(details=[]), "f, message 1, details: expected an object"),
         (message(extra=1), 'f, message 1: unknown field "extra"'),
@@ -219,7 +232,7 @@ def test_the_least_that_is_enough() -> None:
 )
 def test_what_is_no_export_is_refused_by_its_place(text: str, says: str) -> None:
     with pytest.raises(DataError) as caught:
-        from_json(text, "f")
+        loads(text, "f")
     assert says in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -243,12 +256,15 @@ def test_damaged_exports_are_refused_or_imported_never_a_crash(data: st.DataObje
                 break
             place = place[key]
     try:
-        found = from_json(json.dumps(value), "f")
+        found, _ = loads(json.dumps(value), "f")
     except DataError as error:
         line = str(error)
     else:
         line = "f"
-        assert all(m.parent is None or m.parent < i for i, m in enumerate(found.messages))
+        known: set[str | None] = {None}
+        for message in found.messages:
+            assert message.parent in known
+            known.add(message.id)
     assert line.startswith("f")
     assert len(line.splitlines()) == 1
 
@@ -262,3 +278,44 @@ def test_details_survive_whatever_text_they_hold(chat: Chat) -> None:
     assert chat.store.message(BOB, copy, root).text == "do you have pets?"
     texts = {m.text: m.details for m in chat.store.tree(BOB, copy)}
     assert texts["yes, two"] == interrupted.details
+
+
+def test_the_terminal_opens_what_the_page_exported(chat: Chat, tmp_path: Path) -> None:
+    chat.store.set_settings(ANN, chat.id, {"top_p": 0.3, "seed": 4})
+    (tmp_path / "chat.json").write_text(chat.store.export_json(ANN, chat.id))
+    session = Session(tiny_agent(), ScriptedEngine("so long"))  # type: ignore[arg-type]
+    session.load(tmp_path / "chat.json")
+    assert [turn.text for turn in session.turns] == ["hällo 👋", "hi", "bye"]
+    assert (session.persona, session.seed, session.decoding.top_p) == (Persona(("i bake.",)), 4, 0.3)
+    assert session.max_history == session.agent.max_history
+    list(session.regenerate())
+    assert session.turns[-1].text == "so long"
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_the_terminal_opens_what_the_page_exported_before(tmp_path: Path, indent: int | None) -> None:
+    (tmp_path / "chat.json").write_text(json.dumps(GOOD, indent=indent))
+    session = Session(tiny_agent(), ScriptedEngine())  # type: ignore[arg-type]
+    session.load(tmp_path / "chat.json")
+    assert [turn.text for turn in session.turns] == ["hi", "hello"]
+
+
+def test_the_page_opens_what_the_terminal_saved(store: Store, tmp_path: Path) -> None:
+    """With every branch, and the seed in use, so that another reply is the terminal's next one."""
+    session = Session(tiny_agent(seed=None), ScriptedEngine("a", "b", "c", "d"), NURSE)  # type: ignore[arg-type]
+    session.answer("hi")
+    list(session.regenerate())
+    session.answer("and?")
+    session.undo()
+    session.save(tmp_path / "chat.jsonl")
+    id = store.import_json(ANN, (tmp_path / "chat.jsonl").read_text(), "chat.jsonl").conversation
+    assert Chat(store, ANN, id).shown() == ["hi", "-b"]
+    path, _ = store.branch(ANN, id)
+    assert store.replies(ANN, id, path[0].id) == (2, ["a", "b"])
+    assert sorted(message.text for message in store.tree(ANN, id) if message.speaker == AGENT) == [
+        "a",
+        "b",
+        "c",
+    ]
+    conversation = store.load(ANN, id)
+    assert (conversation.settings["seed"], conversation.persona) == (session.seed, NURSE)
