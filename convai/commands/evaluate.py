@@ -1,4 +1,4 @@
-"""`convai evaluate`: ConvAI2's metrics on a file of dialogues, the baselines beside them, and self-chat."""
+"""`convai evaluate`: ConvAI2's metrics on a file, the baselines beside them, probes, and self-chat."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.common import add_config_arguments, config_from_args
 from convai.core.errors import DataError, SettingsError
-from convai.core.settings import DecodingConfig, EvaluateConfig, SelfChatConfig
+from convai.core.files import atomic_write
+from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 _SHARED: Final = ("seed", "candidates")
 """Fields of DecodingConfig whose names mean something else in EvaluateConfig."""
 
-HELP = "measure a model: hits@1, perplexity, F1, distinct-n; or let it talk with itself"
+OWN_PROBES: Final = Path("-")
+"""What --probes without a file stands for."""
+
+HELP = "measure a model: hits@1, perplexity, F1, distinct-n; probe it; or let it talk with itself"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,12 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="instead of --data: the model in both chairs, N conversations to read, and counts",
     )
+    parser.add_argument(
+        "--probes",
+        type=Path,
+        nargs="?",
+        const=OWN_PROBES,
+        metavar="FILE",
+        help="instead of --data: questions whose right answers are known (no FILE: our own set)",
+    )
     parser.add_argument("--json", action="store_true", help="print the last line alone, one JSON object")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="processor threads (default: torch's choice)"
     )
     add_config_arguments(parser, EvaluateConfig, title="measuring")
     add_config_arguments(parser, SelfChatConfig, title="self-chat")
+    add_config_arguments(parser, ProbesConfig, title="probes")
     title = "decoding (what the model ships with, unless given here)"
     add_config_arguments(parser, DecodingConfig, title=title, exclude=_SHARED)
     parser.add_argument(
@@ -80,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     from convai.evaluation.report import json_line
 
-    if args.self_chat is not None:
+    if args.probes is not None:
+        record = _probe(args, config)
+    elif args.self_chat is not None:
         record = _talk(args, config, self_chat)
     else:
         record = _measure(args, config)
@@ -90,8 +105,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None:
     """Refuse options that would not be used."""
-    if args.self_chat is not None:
-        if args.self_chat < 1:
+    if args.self_chat is not None and args.probes is not None:
+        raise SettingsError("--self-chat and --probes are two things to measure; leave one of them out")
+    for goes_with, given, fields in (
+        ("--self-chat N", args.self_chat, dataclasses.fields(SelfChatConfig)),
+        ("--probes [FILE]", args.probes, dataclasses.fields(ProbesConfig)),
+    ):
+        for name in (field.name for field in fields):
+            if given is None and hasattr(args, name):
+                raise SettingsError(f"--{name} goes with {goes_with}; add that or leave --{name} out")
+    if args.self_chat is not None or args.probes is not None:
+        what = "--probes" if args.self_chat is None else "--self-chat"
+        if args.self_chat is not None and args.self_chat < 1:
             raise SettingsError(f"--self-chat={args.self_chat}: use 1 or more conversations")
         unused = [
             name
@@ -100,15 +125,14 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
         ]
         if args.data or args.baselines or args.train or unused:
             raise SettingsError(
-                "--self-chat needs no dialogues and no metrics; leave out "
+                f"{what} needs no dialogues and no metrics; leave out "
                 "--data, --baselines, --train and the options for measuring"
             )
         return
-    for name in (field.name for field in dataclasses.fields(SelfChatConfig)):
-        if hasattr(args, name):
-            raise SettingsError(f"--{name} goes with --self-chat N; add that or leave --{name} out")
     if args.data is None:
-        raise SettingsError("--data FILE is missing: name the dialogues to measure on, or use --self-chat N")
+        raise SettingsError(
+            "--data FILE is missing: name the dialogues to measure on, or use --self-chat N or --probes"
+        )
     if args.train and not args.baselines:
         raise SettingsError("--train goes with --baselines; add that or leave --train out")
     if not config.chosen and not args.baselines:
@@ -232,7 +256,52 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
     }
 
 
-# -- both --------------------------------------------------------------------------------------------
+# -- probes ------------------------------------------------------------------------------------------
+
+
+def _probe(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
+    from convai.core import resources
+    from convai.evaluation.probes import ask_probes, read_probes, shares
+    from convai.evaluation.report import answer_lines, share_table
+
+    how = config_from_args(ProbesConfig, args)
+    if how.answers is not None and not how.answers.parent.is_dir():
+        raise DataError(f"{how.answers}: there is no folder {how.answers.parent}; create it first")
+    path = resources.probes_path() if args.probes == OWN_PROBES else args.probes
+    settings = read_probes(path)
+    agent = _agent(args)
+    max_history = config.max_history if hasattr(args, "max_history") else agent.max_history
+    with _bars() as progress:
+        found = list(
+            ask_probes(
+                agent,
+                settings,
+                draws=how.draws,
+                seed=config.seed,
+                max_history=max_history,
+                autocast=_autocast(agent, config),
+                progress=progress,
+            )
+        )
+    if how.answers is not None:
+        text = "".join(f"{line}\n" for line in answer_lines(found))
+        atomic_write(how.answers, lambda path: path.write_text(text, encoding="utf-8"))
+    result = shares(found)
+    if not args.json:
+        print(share_table(found, result))
+    return {
+        **result,
+        "draws": how.draws,
+        "model": agent.name,
+        "probes": str(path),
+        "max_history": max_history,
+        "seed": config.seed,
+        "precision": config.precision,
+        **_decoding(agent),
+    }
+
+
+# -- all of them --------------------------------------------------------------------------------------------
 
 
 def _agent(args: argparse.Namespace) -> Agent:

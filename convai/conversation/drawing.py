@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from convai.engine import Event, Request, Stream
@@ -93,3 +93,13 @@ class Drawing(Generic[WorkT]):
     def _asked(self, request: Request | None) -> bool:
         self._stream = None if request is None else self._ask(request)
         return request is not None
+
+
+def draw_together(works: Sequence[Work], ask: Ask) -> None:
+    """Draw all of `works` to their ends; all are asked for before the first is read."""
+    drawings = [Drawing(work, ask) for work in works]
+    for drawing in drawings:
+        drawing.start()
+    for drawing in drawings:
+        for _event in drawing.draw():
+            pass

@@ -176,6 +176,12 @@ class Reply:
             self.shown += piece
         return event if piece == event.text else replace(event, text=piece)
 
+    @property
+    def final(self) -> Finished:
+        """The reply itself, once there is no further request."""
+        assert self.chosen is not None
+        return self.finished[self.chosen]
+
     def explain(self) -> Explanation:
         """The exact input, and what the reply was chosen from."""
         tokenizer = self._agent.tokenizer

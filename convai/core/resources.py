@@ -69,6 +69,11 @@ def personas_path() -> Path:
     return data_dir() / "personas.txt"
 
 
+def probes_path() -> Path:
+    """The questions that `convai evaluate --probes` asks unless told otherwise."""
+    return data_dir() / "probes.jsonl"
+
+
 def models_dir() -> Path:
     """The folder that holds one model folder a name. It need not exist (a checkout without weights)."""
     return data_dir() / "models"

@@ -325,6 +325,19 @@ class SelfChatConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbesConfig:
+    """How often probes are asked, and where the answers go."""
+
+    draws: int = 3
+    """Answers to each probe, every one with another seed."""
+    answers: Path | None = None
+    """Write every answer and whether it was right to this file (JSON Lines); none: nowhere."""
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.draws <= 1000, "draws", self.draws, "use 1 to 1000")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerConfig:
     """Where the server listens, whom it lets in, and how much it does for each."""
 

@@ -1,14 +1,15 @@
-"""What `convai evaluate` prints: the table, the transcript of a conversation, the line of JSON."""
+"""What `convai evaluate` prints: the tables, the transcript of a conversation, the line of JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from convai.core.dialog import Dialog
+from convai.core.dialog import AGENT, Dialog
+from convai.evaluation.probes import Answer
 
 _COLUMNS: Final = {
     "hits@1": "hits@1",
@@ -106,6 +107,40 @@ def listing(record: Mapping[str, float]) -> str:
         f"{name.ljust(width)}  {f'{value:,}' if isinstance(value, int) else f'{value:.4f}'}"
         for name, value in record.items()
     )
+
+
+def share_table(answers: Sequence[Answer], shares: Mapping[str, Mapping[str, float]]) -> str:
+    """The wrong answers to read, each after what was said just before; then the share right of each kind."""
+    lines = []
+    for answer in answers:
+        if not answer.right:
+            lines += [f"{answer.probe.kind}, {answer.setting.id}, draw {answer.draw + 1}"]
+            lines += [f"  (agent: {' '.join(answer.setting.persona.sentences)})"]
+            lines += [f"  {('user:', 'agent:')[turn.speaker]:<6} {turn.text}" for turn in answer.turns[-2:]]
+            lines += [f"  user:  {answer.probe.ask}", f"  agent: {answer.text}", ""]
+    width = max(map(len, shares))
+    lines += [f"{'':<{width}}   right   95 % interval   probes"]
+    for kind, of in shares.items():
+        interval = f"{of['low']:.3f} to {of['high']:.3f}"
+        lines += [f"{kind:<{width}}   {of['share']:.3f}   {interval:<13}   {of['probes']:>6,}"]
+    return "\n".join(lines)
+
+
+def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
+    """Every answer as a line of JSON: where it was given, to what, and whether it was right."""
+    for answer in answers:
+        yield json_line(
+            {
+                "id": answer.setting.id,
+                "kind": answer.probe.kind,
+                "draw": answer.draw,
+                "right": answer.right,
+                "persona": list(answer.setting.persona.sentences),
+                "turns": [f"{'agent' if t.speaker == AGENT else 'user'}: {t.text}" for t in answer.turns],
+                "ask": answer.probe.ask,
+                "answer": answer.text,
+            }
+        )
 
 
 def json_line(record: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import torch
 
 from convai.conversation.agent import Agent
 from convai.conversation.conversation import Place
-from convai.conversation.drawing import Drawing
+from convai.conversation.drawing import draw_together
 from convai.conversation.reply import SILENCE, Reply
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.engine import Finished
@@ -75,8 +75,7 @@ class _Table:
 
     def take(self, reply: Reply) -> None:
         """The next turn has been drawn."""
-        assert reply.chosen is not None
-        end = reply.finished[reply.chosen]
+        end = reply.final
         if self._speaker == AGENT:
             self._drawn.append(replace(end, text="") if end.text == SILENCE else end)
         self._dialog = replace(self._dialog, turns=(*self._dialog.turns, Turn(self._speaker, end.text)))
@@ -108,12 +107,8 @@ def self_chats(
             tables = [_Table(agent, personas, number, seed, max_history) for number in numbers]
             for _ in range(2 * turns - 1):
                 replies = [table.next() for table in tables]
-                drawings = [Drawing(reply, engine.stream) for reply in replies]
-                for drawing in drawings:  # all are asked for before the first is read
-                    drawing.start()
-                for table, reply, drawing in zip(tables, replies, drawings, strict=True):
-                    for _event in drawing.draw():
-                        pass
+                draw_together(replies, engine.stream)
+                for table, reply in zip(tables, replies, strict=True):
                     table.take(reply)
             yield from (table.chat() for table in tables)
 

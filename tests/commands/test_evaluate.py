@@ -289,3 +289,34 @@ def test_what_was_left_out_is_said() -> None:
     text = report(Path("x"), "m", {"f1": 0.5}, counts, {}, None)
     assert "history all that fits" in text
     assert text.splitlines()[-1] == "left out: 1,000 replies that do not fit the model's positions"
+
+
+def test_probes(evaluate: Any, folder: Path) -> None:
+    probe = {
+        "persona": ["i am a smith."],
+        "probes": [{"kind": "job", "ask": "what are you?", "must": ["smith"]}],
+    }
+    (folder / "probes.jsonl").write_text(json.dumps(probe) + "\n", encoding="utf-8")
+    lines = evaluate("--model tiny --probes probes.jsonl --draws 2 --answers said.jsonl")
+    record = json.loads(lines[-1])
+    assert record["job"] == record["all"]
+    assert record["all"]["answers"] == 2
+    assert record["max_history"] == 3
+    assert lines[-2].split()[0] == "all"
+    assert len((folder / "said.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    assert evaluate("--model tiny --probes probes.jsonl --draws 2 --json") == [lines[-1]]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--probes nowhere.jsonl", "nowhere.jsonl"),
+        ("--draws 2 --data talk.jsonl", "--draws goes with --probes"),
+        ("--probes talk.jsonl --data talk.jsonl", "leave out --data"),
+        ("--probes talk.jsonl --self-chat 2", "leave one of them out"),
+        ("--probes talk.jsonl", "talk.jsonl:1: unknown key"),
+        ("--probes talk.jsonl --answers nowhere/said.jsonl", "there is no folder nowhere"),
+    ],
+)
+def test_probes_that_cannot_be_asked(evaluate: Any, line: str, message: str) -> None:
+    assert message in evaluate(f"--model tiny {line}", code=2)[0]
