@@ -87,7 +87,9 @@ def test_the_wheel_carries_code_data_command_and_licence(wheel: Path) -> None:
     assert wheel.name.startswith(f"convai-{convai.__version__}-cp3")  # for one platform: it may carry kernels
     compiled = {name for name in names if name.endswith(".so")}
     assert all(
-        name.startswith(("convai/engine/backends/native/kernels.", "convai/emotion/cell."))
+        name.startswith(
+            ("convai/engine/backends/native/kernels.", "convai/emotion/cell.", "convai/model/frozen_passes.")
+        )
         for name in compiled
     )
     carried = {name for name in names if not name.startswith(info)} - compiled

@@ -9,6 +9,10 @@ both directions as in Wortsman et al. 2023 (arXiv 2304.13013, "SwitchBack", §2.
 
 from __future__ import annotations
 
+import ctypes
+import functools
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,17 +63,55 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
         ctx.save_for_backward(weight, scale)
-        rows, row_scale = quantise_rows(x.float())
-        return torch._int_mm(rows, weight.t()).float().mul_(row_scale[:, None]).mul_(scale)
+        rows, row_scale = _rows(x.float())
+        return _floats(torch._int_mm(rows, weight.t()), row_scale, scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         weight, scale = ctx.saved_tensors
-        rows, row_scale = quantise_rows(gradients[0] * scale)
-        return torch._int_mm(rows, weight).float().mul_(row_scale[:, None]), None, None
+        rows, row_scale = _rows(gradients[0].float(), scale)
+        return _floats(torch._int_mm(rows, weight), row_scale), None, None
 
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """int8 `[M, K]` and float32 scales `[M]` whose product is near the rows of `x` `[M, K]`."""
     scale = x.abs().amax(1).clamp_(min=1e-30).div_(127)
     return (x / scale[:, None]).round_().to(torch.int8), scale
+
+
+def _rows(x: Tensor, by: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`quantise_rows` of `x` `[M, K]`, of `x * by` where `by` `[K]` is given, in one pass where it can be."""
+    if (library := _library()) is None or x.device.type != "cpu":
+        return quantise_rows(x if by is None else x * by)
+    x = x.contiguous()
+    rows, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x))
+    library.convai_frozen_rows(_at(x), _at(by), *map(ctypes.c_int64, x.shape), _at(rows), _at(scale))
+    return rows, scale
+
+
+def _floats(sums: Tensor, rows: Tensor, columns: Tensor | None = None) -> Tensor:
+    """int32 `[M, N]` times a scale for each row `[M]` and, where given, for each column `[N]`, as float32."""
+    if (library := _library()) is None or sums.device.type != "cpu":
+        y = sums.float().mul_(rows[:, None])
+        return y if columns is None else y.mul_(columns)
+    y = torch.empty(sums.shape)
+    library.convai_frozen_floats(_at(sums), _at(rows), _at(columns), *map(ctypes.c_int64, sums.shape), _at(y))
+    return y
+
+
+def _at(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    """frozen.c, where it is compiled and the processor has its instructions."""
+    for suffix in EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"frozen_passes{suffix}")
+        if path.is_file():
+            try:
+                loaded = ctypes.CDLL(str(path))
+            except OSError:  # compiled on another machine, against libraries that are missing here
+                continue
+            return loaded if loaded.convai_frozen_supported() else None
+    return None

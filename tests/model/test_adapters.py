@@ -13,6 +13,7 @@ import torch
 from convai.core.errors import CheckpointError, SettingsError
 from convai.core.settings import TrainConfig
 from convai.model import adapters as lora
+from convai.model import frozen
 from convai.model.checkpoint import load_model, save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES as FAMILY_PARTS
@@ -308,3 +309,27 @@ def test_rows_are_quantised_each_by_its_own_largest_number() -> None:
     assert rows.dtype is torch.int8
     assert rows.tolist() == [[64, -127, 32], [0, 0, 0], [64, 127, -127]]
     torch.testing.assert_close(rows.float() * scale[:, None], x, atol=2.0 / 254, rtol=0)
+
+
+@pytest.mark.parametrize("by", [None, torch.rand(37, generator=torch.Generator().manual_seed(3))])
+def test_the_compiled_passes_are_the_same_to_the_bit(by: torch.Tensor | None) -> None:
+    if frozen._library() is None:
+        pytest.skip("frozen.c is not compiled, or the processor lacks AVX-512")
+    generator = torch.Generator().manual_seed(0)
+    x = 5 * torch.randn(30, 37, generator=generator) * torch.rand(30, 1, generator=generator)
+    x[3] = 0
+    rows, scale = frozen._rows(x, by)
+    expected = quantise_rows(x if by is None else x * by)
+    assert torch.equal(rows, expected[0])
+    assert torch.equal(scale, expected[1])
+    sums = torch.randint(-(10**6), 10**6, (30, 37), dtype=torch.int32, generator=generator)
+    floats = sums.float() * scale[:, None]
+    assert torch.equal(frozen._floats(sums, scale, by), floats if by is None else floats * by)
+
+
+def test_without_compiled_passes_the_layer_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = FrozenLinear.of(torch.nn.Linear(24, 16))
+    x = torch.randn(9, 24)
+    expected = layer(x)
+    monkeypatch.setattr(frozen, "_library", lambda: None)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-6, atol=1e-6)
