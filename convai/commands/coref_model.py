@@ -215,14 +215,14 @@ class _Reader:
 
 
 def _vectors(args: argparse.Namespace) -> int:
-    from convai.coref.vectors import read_texts, save_vectors, train_vectors
+    from convai.coref.vectors import read_texts, train_vectors
+    from convai.text.word_vectors import check_name, write_vectors
 
-    if args.out.suffix != ".npz":  # before the texts are read, which takes minutes
-        raise SettingsError(f"--out={args.out}: end the name in .npz, which it will be")
+    check_name(args.out)  # before the texts are read, which takes minutes
     words, vectors = train_vectors(
         read_texts(args.texts), args.words, args.size, progress=sys.stderr.isatty()
     )
-    save_vectors(words, vectors, args.out)
+    write_vectors(args.out, words, vectors)
     print(f"{args.out}: {len(words):,} words, {vectors.shape[1]} numbers each")
     return 0
 

@@ -151,19 +151,18 @@ def _train(args: argparse.Namespace) -> int:
 def _vectors(args: argparse.Namespace) -> int:
     from convai.emotion.labelled import TRAIN
     from convai.emotion.readers import read_labelled
+    from convai.text.word_vectors import check_name, read_vectors, write_vectors
 
     if args.size < 1:
         raise SettingsError(f"--size={args.size}: use 1 or more")
-    if args.out.suffix != ".npz":
-        raise SettingsError(f"--out={args.out}: end the name in .npz, which it will be")
+    check_name(args.out)  # before the texts are read, which takes minutes
     sets = [read_labelled(path).split(TRAIN).texts for path in args.data]
     set_threads(args.threads)
-    from convai.emotion.cooccurrence import beside, learn_vectors
     from convai.emotion.settings import TrainSettings
-    from convai.emotion.vectors import read_vectors, write_vectors
+    from convai.emotion.vectors import beside, learn_vectors
     from convai.emotion.vocabulary import Vocabulary
 
-    others = read_vectors(args.beside) if args.beside else {}
+    others = dict(zip(*read_vectors(args.beside), strict=True)) if args.beside else {}
     vocabulary = Vocabulary.build(
         (text for texts in sets for text in texts), size=args.vocab_size, min_count=TrainSettings().min_count
     )

@@ -7,15 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from convai.core.errors import CheckpointError, SettingsError
+from convai.core.errors import SettingsError
 from convai.coref.checkpoint import load_coref_model
 from convai.coref.document import Document
 from convai.coref.pairs import Floats
 from convai.coref.scorer.gap import Asked
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL
+from convai.text import word_vectors
 
 
 class Read(Protocol):
@@ -74,16 +73,9 @@ def _by_kind(paths: Iterable[str]) -> tuple[list[Path], list[Path]]:
 def read_vectors(path: Path | str | None) -> tuple[list[str], Floats]:
     """The words and vectors `[words, d]` of an .npz file with those two arrays; None: the embedded model's.
 
-    Raises CheckpointError where the file is no such thing.
+    Raises DataError where the file is no such thing.
     """
     if path is None:
         model, ids = load_coref_model()
         return ids.words, model.vectors[SPECIAL:].numpy()
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            words, vectors = [str(word) for word in arrays["words"]], arrays["vectors"].astype(np.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: no word vectors ({error}); make some: convai coref vectors") from None
-    if vectors.ndim != 2 or len(words) != len(vectors) or not len(words):
-        raise CheckpointError(f"{path}: {len(words)} words and vectors of shape {vectors.shape} do not fit")
-    return words, vectors
+    return word_vectors.read_vectors(Path(path))

@@ -8,17 +8,16 @@ with file and line.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import lzma
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 from convai.core.errors import DataError
 from convai.emotion import labels as names
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
+from convai.text.corpora.files import lines
 
 _TORCHMOJI: Final = {
     "PsychExp": names.ISEAR,
@@ -81,27 +80,6 @@ def _file_reader(path: Path) -> Callable[[Path], LabelSet] | None:
 
 
 # -- files -----------------------------------------------------------------------------------------
-
-
-def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines without their ends; only \\n ends one. Raises DataError for what is no UTF-8 text."""
-    number = 0
-    try:
-        with _opened(path) as stream:
-            for number, line in enumerate(stream, 1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}:{number}: not UTF-8; save the file as UTF-8") from None
-    except (lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged ({error}); copy the file again") from None
-
-
-def _opened(path: Path) -> BinaryIO:
-    if path.suffix == ".xz":
-        return cast(BinaryIO, lzma.open(path, "rb"))
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb")
 
 
 def _existing(folder: Path, name: str) -> Path | None:

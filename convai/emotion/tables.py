@@ -11,7 +11,7 @@ from typing import Final
 from convai.core.errors import DataError
 from convai.emotion import text
 from convai.emotion.labelled import SPLITS, TRAIN, VALID, LabelSet, Target, Texts
-from convai.emotion.readers import lines
+from convai.text.corpora.files import lines
 
 _SPLIT_NAMES: Final = {"val": VALID, "dev": VALID, "validation": VALID}
 _FEWEST_OF_A_CLASS: Final = 2

@@ -40,9 +40,10 @@ from convai.emotion.model import EmotionModel
 from convai.emotion.readers import read_labelled
 from convai.emotion.settings import LAYERS, TrainSettings
 from convai.emotion.tables import with_validation
-from convai.emotion.vectors import begin_with, read_vectors
+from convai.emotion.vectors import begin_with
 from convai.emotion.vocabulary import Vocabulary
 from convai.model.checkpoint import read_json, write_json
+from convai.text.word_vectors import read_vectors
 
 RUN: Final = "run.json"
 LOG: Final = "log.jsonl"

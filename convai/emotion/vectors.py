@@ -1,42 +1,84 @@
-"""Word vectors that an embedding begins with: a numpy file of words and vectors, read and written."""
+"""Word vectors that an embedding begins with: learnt from texts, and put into it."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 from torch import nn
 
 from convai.core.errors import DataError
-from convai.core.files import atomic_write
-from convai.emotion.vocabulary import Vocabulary
+from convai.emotion import text
+from convai.emotion.labelled import TRAIN
+from convai.emotion.readers import read_labelled
+from convai.emotion.vocabulary import UNKNOWN_ID, Vocabulary
+from convai.text.corpora.files import lines
+from convai.text.word_vectors import NO_WORD, WINDOW, Floats, Neighbours, read_vectors, singular_vectors
+
+_LONGEST: Final = 2000
+"""Words that are read of one text."""
 
 
-def read_vectors(path: Path) -> dict[str, np.ndarray]:
-    """Word → vector from a .npz file of `words` (text, `[N]`) and `vectors` (`[N, D]`). Raises DataError."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file; check the path")
+def texts_in(source: str) -> Iterator[str]:
+    """The texts of `PATH` or `PATH@K` (every K-th line): a label set's training texts, the turns of dialogues
+    as JSON lines, or the lines of a text file. Raises DataError.
+    """
+    name, at, every = source.rpartition("@")
+    if not at or not every.isdecimal() or int(every) < 1:
+        name, every = source, "1"
+    path = Path(name)
+    if path.is_dir():
+        yield from read_labelled(path).split(TRAIN).texts
+        return
+    dialogues = ".jsonl" in path.suffixes
+    for number, line in lines(path):
+        if (number - 1) % int(every) or not line.strip():
+            continue
+        if dialogues:
+            yield from _turns(line, f"{path}:{number}")
+        else:
+            yield line
+
+
+def _turns(line: str, where: str) -> list[str]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            words, vectors = stored["words"].tolist(), stored["vectors"].astype(np.float32)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise DataError(f"{path}: expected a .npz file of words and vectors, without pickles") from None
-    if vectors.ndim != 2 or len(vectors) != len(words) or not vectors.size or not np.isfinite(vectors).all():
-        raise DataError(f"{path}: expected a vector of finite numbers for every word")
-    return {str(word): vector for word, vector in zip(words, vectors, strict=True)}
+        return [str(turn["text"]) for turn in json.loads(line)["turns"]]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{where}: expected a dialogue, an object with turns that have a text") from None
 
 
-def write_vectors(path: Path, words: Sequence[str], vectors: np.ndarray) -> None:
-    """Write such a file. Raises OSError."""
+def beside(vocabulary: Vocabulary, own: Floats, others: Mapping[str, Floats]) -> Floats:
+    """Vectors with those of `others` put before them, each part of length 1 times the root of its share.
 
-    def write(part: Path) -> None:
-        with part.open("wb") as stream:
-            np.savez_compressed(stream, words=np.array(words), vectors=vectors)
+    Words that `others` lacks have zeros there.
+    """
+    width = len(next(iter(others.values()))) if others else 0
+    first = np.zeros((len(vocabulary), width), np.float32)
+    for i, word in enumerate(vocabulary.words):
+        if word in others:
+            first[i] = others[word]
+    total = width + own.shape[1]
+    parts = [_unit(part) * np.sqrt(part.shape[1] / total) for part in (first, own) if part.shape[1]]
+    return np.concatenate(parts, 1).astype(np.float32)
 
-    atomic_write(path, write)
+
+def _unit(rows: Floats) -> Floats:
+    scaled: Floats = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6)
+    return scaled
+
+
+def learn_vectors(vocabulary: Vocabulary, sources: Iterable[str], size: int) -> Floats:
+    """Vectors `[words, size]` of the vocabulary's words from the texts of all `sources` (see `texts_in`)."""
+    near = Neighbours(len(vocabulary))
+    for source in sources:
+        for line in texts_in(source):
+            ids = vocabulary.ids(text.split(line, _LONGEST))
+            near.add([id if id > UNKNOWN_ID else NO_WORD for id in ids] + [NO_WORD] * WINDOW)
+    return singular_vectors(near.mutual_information(), size)
 
 
 @torch.no_grad()
@@ -46,7 +88,7 @@ def begin_with(embedding: nn.Embedding, vocabulary: Vocabulary, path: Path, scal
     They are scaled as a whole to a root mean square of `scale`; the other channels and words stay as they
     are. Raises DataError when the file is none, its vectors are too wide, or no word is in it.
     """
-    vectors = read_vectors(path)
+    vectors = dict(zip(*read_vectors(path), strict=True))
     rows = [(i, vectors[word]) for i, word in enumerate(vocabulary.words) if word in vectors]
     width = len(next(iter(vectors.values())))
     if width > embedding.embedding_dim:

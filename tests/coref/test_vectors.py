@@ -11,7 +11,8 @@ import pytest
 
 from convai.core.errors import DataError, SettingsError
 from convai.coref.data import read_vectors
-from convai.coref.vectors import read_texts, save_vectors, train_vectors
+from convai.coref.vectors import read_texts, train_vectors
+from convai.text.word_vectors import write_vectors
 
 ANIMALS = ("dog", "cat", "cow", "horse")
 TOOLS = ("hammer", "saw", "drill", "knife")
@@ -46,7 +47,7 @@ def test_what_is_saved_is_read_by_training(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(json.dumps({"personas": [[], []], "turns": turns}) + "\n")
     words, vectors = train_vectors(read_texts([tmp_path / "a.txt", tmp_path / "b.jsonl"]), 100, 8)
     assert "zebra" in words
-    save_vectors(words, vectors, tmp_path / "v.npz")
+    write_vectors(tmp_path / "v.npz", words, vectors)
     again, found = read_vectors(tmp_path / "v.npz")
     assert again == words
     np.testing.assert_array_equal(found, vectors)
@@ -58,4 +59,4 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="size=0"):
         train_vectors(texts(), 100, 0)
     with pytest.raises(SettingsError, match=r"\.npz"):
-        save_vectors(["a"], np.zeros((1, 2), np.float32), tmp_path / "v.txt")
+        write_vectors(tmp_path / "v.txt", ["a"], np.zeros((1, 2), np.float32))

@@ -109,7 +109,7 @@ def test_what_is_none_of_them(tmp_path: Path) -> None:
     assert "no such file" in problem(tmp_path / "nowhere")
     assert "not a data set that is known" in problem(tmp_path)
     assert "not a data set that is known" in problem(write(tmp_path / "x.txt", "hello\n"))
-    (tmp_path / "y.jsonl").write_bytes(b"\xff\xfe\n")
+    (tmp_path / "y.jsonl").write_bytes(b"\xe9\n")
     assert "y.jsonl:1: not UTF-8" in problem(tmp_path / "y.jsonl")
     (tmp_path / "z.tsv.xz").write_bytes(b"nothing")
     assert "z.tsv.xz: damaged" in problem(tmp_path / "z.tsv.xz")

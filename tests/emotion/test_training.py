@@ -28,7 +28,7 @@ from convai.emotion.model import with_heads
 from convai.emotion.settings import LAYERS, METHODS, FinetuneSettings, TrainSettings
 from convai.emotion.tables import with_validation
 from convai.emotion.train import LOG, STATE, new_run, resume_run
-from convai.emotion.vectors import write_vectors
+from convai.text.word_vectors import write_vectors
 from tests.emotion.models import HEADS, VOCABULARY, tiny_model
 
 
