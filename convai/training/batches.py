@@ -6,12 +6,16 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from convai.text import segments
 from convai.text.segments import IGNORE, NOBODY, TRUNK
+
+_LONG: Final = 128
+_ROUND: Final = 32
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ def collate(rows: Sequence[segments.TokenSequence], pad_id: int, *, groups: Sequ
     layout), and `groups` says how many each; without, a row carries its own choices (`dialogue_tree`).
     A reply with the gold candidate alone is no choice.
     """
-    length = max(len(row) for row in rows)
+    length = _rounded(max(len(row) for row in rows))
     shape = (len(rows), length)
     input_ids = torch.full(shape, pad_id)
     position_ids = torch.zeros(shape, dtype=torch.long)
@@ -93,6 +97,14 @@ def collate(rows: Sequence[segments.TokenSequence], pad_id: int, *, groups: Sequ
         pad_choices([[c.row * length + c.place for c in choice] for choice in choices]),
         *matched_words(rows, choices, length),
     )
+
+
+def _rounded(length: int) -> int:
+    """`length` up to the next multiple of 32, for long rows.
+
+    Libraries that make a kernel for each new size (oneDNN) would make one for every batch.
+    """
+    return length if length < _LONG else -(-length // _ROUND) * _ROUND
 
 
 @dataclass(frozen=True, slots=True)

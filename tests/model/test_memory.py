@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -29,3 +31,13 @@ def test_a_buffer_is_zeros_that_can_be_written(
 def test_a_kernel_without_large_pages_does_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mmap, "MADV_HUGEPAGE", -1)  # advice that no kernel knows
     assert memory.zeros(memory.LARGE).numel() == memory.LARGE
+
+
+def test_freed_memory_is_kept_where_the_library_can() -> None:
+    code = (
+        "from convai.model.memory import keep_freed; import platform, torch\n"
+        "assert keep_freed() == (platform.libc_ver()[0] == 'glibc')\n"
+        "print(float(torch.ones(1 << 24).sum()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("16777216.0\n", 0), done.stderr
