@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from convai.model.bases import base_path
+
 # Set before torch or transformers can be imported, and inherited by the processes that tests start.
 # One thread: the tests' models are tiny, and two busy threads on a shared machine wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["PIP_NO_INDEX"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.pop("CONVAI_DEBUG", None)
 
@@ -41,6 +44,15 @@ def pytest_runtest_setup() -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """The folder of the base model smollm2-135m; the test is skipped where it is not on this machine."""
+    folder = base_path("smollm2-135m")
+    if folder is None:
+        pytest.skip("the base smollm2-135m is not on this machine: convai models get smollm2-135m")
+    return folder
 
 
 @pytest.fixture(scope="session")

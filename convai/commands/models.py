@@ -123,7 +123,10 @@ def _list() -> int:
     for name in resources.model_names():
         folder = resources.model_path(name)
         size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
-        family = str(read_json(folder / "config.json").get("model_type", "unknown"))
+        if (folder / "config.json").is_file():
+            family = str(read_json(folder / "config.json").get("model_type", "unknown"))
+        else:
+            family = f"adapter of {read_json(folder / 'convai.json')['base']['name']}"
         mark = "embedded, the default" if name == resources.DEFAULT_MODEL else "embedded"
         rows.append((name, f"{size / 1e6:.1f} MB", family, mark))
     bases = list_bases()

