@@ -128,8 +128,9 @@ def load_adapter(model: DoubleHeadsModel, folder: Path, config: TrainConfig | No
         ours = {_stock_layer(n, model): n for n in FAMILIES[model.config.family].lora["all"]}
         values["target_modules"] = [ours.get(name, name) for name in values.get("target_modules") or ()]
         values["modules_to_save"] = [name for name in _HEADS if getattr(model, name) is not None]
-        rows = values.get("trainable_token_indices")
-        values["trainable_token_indices"] = rows and {"transformer.wte": rows.get("model.embed_tokens")}
+        rows = new_rows(folder)
+        make_room(model, rows)
+        values["trainable_token_indices"] = {"transformer.wte": rows} if rows else None
     try:
         _inject(model, peft.LoraConfig(**values | {"inference_mode": False}))
         result = peft.set_peft_model_state_dict(model, state, adapter_name=_NAME)
@@ -176,6 +177,53 @@ def _from_disk(name: str, model: DoubleHeadsModel) -> str:
     if found := re.fullmatch(re.escape(family.block) + r"\.(\d+)\.(.+?)\.(lora_.+)", name):
         return f"transformer.h.{found[1]}.{stock.get(found[2], found[2])}.{found[3]}"
     return name.replace("model.embed_tokens", "transformer.wte")
+
+
+def new_rows(folder: Path) -> list[int]:
+    """The rows of the word embedding that the adapter in `folder` brings: control tokens."""
+    found = read_json(folder / CONFIG).get("trainable_token_indices") or {}
+    rows = found.get("model.embed_tokens") if isinstance(found, dict) else None
+    return list(rows or ())
+
+
+def make_room(model: DoubleHeadsModel, rows: Sequence[int]) -> None:
+    """Grow the vocabulary of `model` so that it has the embedding rows `rows`."""
+    if rows and max(rows) >= model.config.vocab_size:
+        model.resize_vocabulary(max(rows) + 1)
+
+
+def add_to(model: DoubleHeadsModel, folder: Path) -> None:
+    """Add the adapter in `folder` to the weights of `model`, its base of a rotary family, in place.
+
+    What `load_adapter` and `merged` give, without peft and without a second copy of the weights: this is how
+    a tuned model is loaded to talk. Raises CheckpointError as `load_adapter` does.
+    """
+    values = read_json(folder / CONFIG)
+    state = {name.removeprefix(_PREFIX): p for name, p in _tensors(folder / WEIGHTS).items()}
+    heads = _tensors(folder / HEADS_FILE)
+    parameters = dict(model.named_parameters())
+    rows = new_rows(folder)
+    make_room(model, rows)
+    parameters = dict(model.named_parameters())
+    try:
+        scale = float(values["lora_alpha"]) / int(values["r"])
+        with torch.no_grad():
+            for name, down in state.items():
+                if name.endswith(".lora_A.weight"):
+                    up = state[name.replace(".lora_A.", ".lora_B.")]
+                    layer = _from_disk(name, model).removesuffix(".lora_A.weight")
+                    parameters[f"{layer}.weight"].addmm_(up.float(), down.float(), alpha=scale)
+                elif name.endswith("trainable_tokens_delta"):
+                    parameters["transformer.wte.weight"][rows] = down.float()
+                elif not name.endswith(".lora_B.weight"):
+                    raise KeyError(name)
+            for name, p in heads.items():
+                parameters[name].copy_(p)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{folder}: no adapter for this model ({reason}); give the model that it was trained on"
+        ) from None
 
 
 def merged(model: DoubleHeadsModel) -> DoubleHeadsModel:

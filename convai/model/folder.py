@@ -94,7 +94,10 @@ def is_adapter(folder: Path) -> bool:
 
 def shape_of(folder: Path) -> Shape:
     """The shape of the model in `folder`, its base's where it is an adapter."""
-    return load_config(BaseReference.read(folder).folder() if is_adapter(folder) else folder)
+    if not is_adapter(folder):
+        return load_config(folder)
+    shape = load_config(BaseReference.read(folder).folder())
+    return shape.replace(vocab_size=max(shape.vocab_size, 1 + max(adapters.new_rows(folder), default=-1)))
 
 
 def load_base(folder: Path) -> DoubleHeadsModel:
@@ -114,8 +117,8 @@ def load_folder(folder: Path) -> DoubleHeadsModel:
     if not is_adapter(folder):
         return load_model(folder)
     model = load_base(folder)
-    adapters.load_adapter(model, folder)
-    return adapters.merged(model).eval()
+    adapters.add_to(model, folder)
+    return model
 
 
 def fingerprint(model: DoubleHeadsModel | Mapping[str, torch.Tensor]) -> str:

@@ -333,3 +333,36 @@ def test_without_compiled_passes_the_layer_computes_the_same(monkeypatch: pytest
     expected = layer(x)
     monkeypatch.setattr(frozen, "_library", lambda: None)
     torch.testing.assert_close(layer(x), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("fresh", [(), (WORDS + 5, WORDS + 6)])
+def test_an_adapter_is_added_to_its_base_without_peft(
+    fresh: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small_llama()
+    lora.make_room(model, fresh)
+    torch.manual_seed(0)
+    lora.adapt(model, CONFIG, fresh)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(0.1 * torch.randn_like(p))
+    lora.save_adapter(model, tmp_path)
+    assert tuple(lora.new_rows(tmp_path)) == fresh
+    again = small_llama()
+    monkeypatch.setitem(sys.modules, "peft", None)
+    lora.add_to(again, tmp_path)
+    monkeypatch.undo()
+    assert again.state_dict().keys() == lora.merged(model).state_dict().keys()
+    for one, other in zip(outputs(model), outputs(again), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    resumed = small_llama()
+    lora.load_adapter(resumed, tmp_path)
+    assert torch.equal(outputs(model)[0], outputs(resumed)[0])
+
+
+def test_an_adapter_of_another_shape_is_not_added(tmp_path: Path) -> None:
+    lora.save_adapter(taught_llama(CONFIG), tmp_path)
+    shape = small_llama().config.replace(n_inner=40)
+    with pytest.raises(CheckpointError, match="no adapter for this model"):
+        lora.add_to(DoubleHeadsModel(shape), tmp_path)
