@@ -11,8 +11,8 @@ import torch
 from convai.conversation.agent import Agent
 from convai.conversation.session import Session
 from convai.core.dialog import Persona
-from convai.core.settings import DecodingConfig, EngineConfig
-from convai.engine import Event, Finished, Health, Request, Stats, Token
+from convai.core.settings import DecodingConfig
+from convai.engine import Event, Finished, Health, Limits, Request, Stats, Token
 from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
 
@@ -75,8 +75,11 @@ class DigestEngine:
     """
 
     def __init__(self, agent: Agent) -> None:
-        self.config = EngineConfig()
         self._tokenizer = agent.tokenizer
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(positions=400, vocabulary=self._tokenizer.vocab_size, slots=64)
 
     def stream(self, request: Request) -> Events:
         asked = (request.prompt, request.config, [list(ids) for ids in request.own_turns])

@@ -13,9 +13,8 @@ from typing import Final
 
 from convai.core.dialog import AGENT, USER
 from convai.core.settings import DecodingConfig
-from convai.text import segments
 from convai.text.frames import Frame
-from convai.text.segments import EncodedTurn, build_prompt
+from convai.text.segments import EncodedTurn, Prompt, build_prompt
 
 CONTROL_IDS: Final = 5
 """The last ids of a made-up vocabulary, which no text holds."""
@@ -66,7 +65,7 @@ class Chat:
     persona: tuple[tuple[int, ...], ...]
     turns: tuple[EncodedTurn, ...]
 
-    def prompt(self, frame: Frame) -> segments.TokenSequence:
+    def prompt(self, frame: Frame) -> Prompt:
         """The input that the reply is drawn after."""
         return build_prompt(frame, self.persona, self.turns)
 

@@ -48,7 +48,7 @@ class Agent:
 
     def engine(self, config: EngineConfig | None = None) -> Engine:
         """An engine of this model."""
-        return Engine(self.model, self.tokenizer, config)
+        return Engine(self.model, self.tokenizer, config, name=self.name)
 
     def exact_engine(self, autocast: torch.dtype | None) -> Engine:
         """One for scores that others are to find again: float32, or bfloat16 where `autocast` says so."""

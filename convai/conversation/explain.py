@@ -11,7 +11,7 @@ from convai.core.settings import DecodingConfig
 from convai.engine import Finished, Token
 from convai.text.detokenizer import WordStream
 from convai.text.frames import Frame
-from convai.text.segments import EncodedTurn, TokenSequence
+from convai.text.segments import EncodedTurn, Prompt
 from convai.text.tokenizer import SPEAKER1, SPEAKER2, Tokenizer
 
 Part = Literal["persona", "history", "reply"]
@@ -54,7 +54,7 @@ class Explanation:
 class Input:
     """A prompt and what it was built from."""
 
-    prompt: TokenSequence
+    prompt: Prompt
     persona: Sequence[Sequence[int]]
     turns: Sequence[EncodedTurn]
     left_out: int

@@ -25,7 +25,7 @@ from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
-from convai.engine import Engine, Event, Token
+from convai.engine import Event, Port, Token
 
 __all__ = ["NOBODY", "SILENCE", "TRIES", "ReplyTurn", "Session", "reply_seed"]
 
@@ -55,7 +55,7 @@ class Session:
     def __init__(
         self,
         agent: Agent,
-        engine: Engine,
+        engine: Port,
         persona: Persona = NOBODY,
         *,
         decoding: DecodingConfig | None = None,

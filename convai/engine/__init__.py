@@ -2,9 +2,8 @@
 
 from convai.engine.engine import Engine
 from convai.engine.errors import EngineClosed, EngineError, NotANumber, Overloaded
-from convai.engine.events import Event, Finished, Timings, Token
-from convai.engine.request import Request
-from convai.engine.stats import Health, Stats
+from convai.engine.messages import Event, Finished, Health, Limits, Request, Stats, Timings, Token
+from convai.engine.port import Port
 from convai.engine.stream import Stream
 
 __all__ = [
@@ -14,8 +13,10 @@ __all__ = [
     "Event",
     "Finished",
     "Health",
+    "Limits",
     "NotANumber",
     "Overloaded",
+    "Port",
     "Request",
     "Stats",
     "Stream",

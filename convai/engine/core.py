@@ -18,12 +18,11 @@ from convai.engine.beam_search import Search, reorder
 from convai.engine.cache import Cache
 from convai.engine.draw import BROKEN
 from convai.engine.errors import EngineError, NotANumber, Overloaded
-from convai.engine.events import Finished, Reason, Timings
 from convai.engine.job import Job, Row
 from convai.engine.mailbox import Parcel, Waiting, wake
+from convai.engine.messages import Counters, Finished, Reason, Stats, Timings
 from convai.engine.runner import Drawn, Outcome, Runner
 from convai.engine.scheduler import Plan, Scheduler, State
-from convai.engine.stats import Counters, Stats
 from convai.model.double_heads import DoubleHeadsModel
 from convai.text.tokenizer import Tokenizer
 

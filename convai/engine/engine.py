@@ -23,11 +23,9 @@ from convai.core.settings import EngineConfig
 from convai.engine import owners
 from convai.engine.core import Core
 from convai.engine.errors import EngineClosed, EngineError, Overloaded
-from convai.engine.events import Finished
 from convai.engine.job import Job, new_job
 from convai.engine.mailbox import Parcel
-from convai.engine.request import Request
-from convai.engine.stats import Health, Stats
+from convai.engine.messages import Finished, Health, Limits, Request, Stats
 from convai.engine.stream import Stream
 from convai.model.double_heads import DoubleHeadsModel
 from convai.text.tokenizer import Tokenizer
@@ -45,9 +43,10 @@ class Engine:
         tokenizer: Tokenizer,
         config: EngineConfig | None = None,
         *,
+        name: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives seconds, for deadlines and timings.
+        """`name`: the model's; `clock` gives seconds, for deadlines and timings.
 
         Raises SettingsError when the tokenizer has more tokens than the model, or the model cannot compute
         in the precision, or on the device, asked for.
@@ -60,6 +59,7 @@ class Engine:
         self.config = config or EngineConfig()
         self.model = model.eval()
         self.tokenizer = tokenizer
+        self.name = name
         self._core = Core(model, tokenizer, self.config, clock)
         self._gate = threading.Lock()  # nothing comes in once the engine is closed
         self._stepping = threading.Lock()
@@ -92,7 +92,7 @@ class Engine:
             self._core.submit(job)
         if self._thread is not None:
             self._inbox.put(None)
-        return Stream(self, job)
+        return Stream(_Reading(self, job))
 
     def best(self, request: Request) -> Finished:
         """The finished candidate that the next-sentence head likes best (the first of equals)."""
@@ -120,6 +120,16 @@ class Engine:
                 stream.close()
 
     # -- looking -----------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        """What the model takes."""
+        return Limits(
+            positions=self.model.config.n_positions,
+            vocabulary=self.tokenizer.vocab_size,
+            slots=self.config.slots,
+            name=self.name,
+        )
 
     def stats(self) -> Stats:
         """What has been done, and what is going on."""
@@ -222,6 +232,24 @@ class Engine:
             job = self._inbox.get()
             if isinstance(job, Job):
                 self._core.cancel(job)
+
+
+class _Reading:
+    """The events of one job, computed by its engine, or by that engine's readers."""
+
+    __slots__ = ("_engine", "_job")
+
+    def __init__(self, engine: Engine, job: Job) -> None:
+        self._engine, self._job = engine, job
+
+    def next_parcel(self) -> Parcel:
+        return self._engine.next_parcel(self._job)
+
+    async def arriving_parcel(self) -> Parcel:
+        return await self._engine.arriving_parcel(self._job)
+
+    def cancel(self) -> None:
+        self._engine.cancel(self._job)
 
 
 def _best(stream: Stream) -> Finished:

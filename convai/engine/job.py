@@ -9,10 +9,9 @@ from typing import Any
 from convai.decoding import row_generator, uniforms
 from convai.engine.bans import ReplyBans
 from convai.engine.errors import NotANumber
-from convai.engine.events import Event, Finished, Reason, Timings, Token
 from convai.engine.mailbox import Mailbox
+from convai.engine.messages import Event, Finished, Reason, Request, Timings, Token
 from convai.engine.prefix import Keys, token_key, token_keys
-from convai.engine.request import Request
 from convai.engine.scheduler import Task
 from convai.text.detokenizer import StreamDecoder
 from convai.text.tokenizer import Tokenizer

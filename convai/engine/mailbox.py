@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from convai.engine.events import Event
+from convai.engine.messages import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from convai.model.double_heads import DoubleHeadsModel
-from convai.text import segments
-from convai.text.segments import NOBODY, complete
+from convai.text.segments import NOBODY, Prompt, complete
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class _Words:
 
 
 def match_scores(
-    model: DoubleHeadsModel, replies: Sequence[tuple[segments.TokenSequence, Sequence[int]]], eos_id: int
+    model: DoubleHeadsModel, replies: Sequence[tuple[Prompt, Sequence[int]]], eos_id: int
 ) -> list[float]:
     """The match head's scores of `replies`, each a prompt and the ids that follow it, without the <eos>."""
     wholes = [complete(prompt, ids, eos_id) for prompt, ids in replies]

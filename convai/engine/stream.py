@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from convai.engine.events import Event
-from convai.engine.job import Job
-from convai.engine.mailbox import Parcel
+from convai.engine.mailbox import Mailbox, Parcel
+from convai.engine.messages import Event
 
 
-class Server(Protocol):
-    """What a stream needs of its engine."""
+class Source(Protocol):
+    """Where the events of one request come from."""
 
-    def next_parcel(self, job: Job) -> Parcel: ...
-    async def arriving_parcel(self, job: Job) -> Parcel: ...
-    def cancel(self, job: Job) -> None: ...
+    def next_parcel(self) -> Parcel:
+        """The next events, for a thread that waits."""
+
+    async def arriving_parcel(self) -> Parcel:
+        """The next events, for a coroutine."""
+
+    def cancel(self) -> None:
+        """Nobody reads them any more. May be called at any time, by a garbage collector too."""
+
+
+class MailboxSource:
+    """A source whose events another thread puts into a mailbox; `left` is called when nobody reads them."""
+
+    def __init__(self, mailbox: Mailbox, left: Callable[[], None]) -> None:
+        self._mailbox, self._left = mailbox, left
+
+    def next_parcel(self) -> Parcel:
+        """The next events, as soon as they come."""
+        return self._mailbox.wait()
+
+    async def arriving_parcel(self) -> Parcel:
+        """The next events, as soon as they come."""
+        return await self._mailbox.arrive()
+
+    def cancel(self) -> None:
+        """Nobody reads them any more."""
+        self._left()
 
 
 class Stream(Iterator[Event], AsyncIterator[Event]):
@@ -29,9 +52,8 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
     step and free its memory. After the end, and once it is closed, there are no more events.
     """
 
-    def __init__(self, server: Server, job: Job) -> None:
-        self._server = server
-        self._job = job
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._events: deque[Event] = deque()
         self._error: BaseException | None = None
         self._over = False
@@ -48,7 +70,7 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
                 raise error
             if self._over:
                 raise StopIteration
-            self._open(self._server.next_parcel(self._job))
+            self._open(self._source.next_parcel())
 
     def close(self) -> None:
         """Stop the reply, if it is not complete."""
@@ -56,7 +78,7 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
         self._error = None
         if not self._over:
             self._over = True
-            self._server.cancel(self._job)
+            self._source.cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +105,7 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
             if self._over:
                 raise StopAsyncIteration
             try:
-                parcel = await self._server.arriving_parcel(self._job)
+                parcel = await self._source.arriving_parcel()
             except asyncio.CancelledError:
                 self.close()
                 raise

@@ -87,7 +87,7 @@ async def _admitted(service: Service, scope: Scope, receive: Receive) -> Complet
         raise ApiError(
             413, f"the body is too large; use at most {service.config.body_bytes:,} bytes"
         ) from None
-    return parse(body, service.agent, service.engine.config.slots, service.limits)
+    return parse(body, service.agent, service.engine.limits.slots, service.limits)
 
 
 async def _drawing(service: Service, request: CompletionRequest) -> Completion:

@@ -14,7 +14,7 @@ from convai.conversation.reply import prompt_input
 from convai.core.dialog import AGENT, Persona
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
-from convai.engine import Engine, Finished, Overloaded
+from convai.engine import Finished, Overloaded, Port
 from convai.engine import Request as EngineRequest
 
 SECONDS: Final = 5.0
@@ -39,7 +39,7 @@ class Checker:
     def __init__(
         self,
         agent: Agent,
-        engine: Engine,
+        engine: Port,
         draining: Callable[[], bool],
         *,
         seconds: float = SECONDS,

@@ -183,7 +183,7 @@ def checked_decoding(
 ) -> DecodingConfig:
     """`given` laid over `config`, within what the engine can do. Raises SettingsError."""
     config = laid_over(config, given)
-    slots = service.engine.config.slots
+    slots = service.engine.limits.slots
     if max(config.candidates, config.num_beams) > slots:
         raise Refused(f"the server draws at most {slots} replies side by side; use fewer candidates or beams")
     return config

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from convai.conversation.agent import Agent
 from convai.conversation.hooks import NO_HOOKS, Hooks
 from convai.core.settings import DecodingConfig, ServerConfig
-from convai.engine import Engine, Overloaded, Stream
+from convai.engine import Overloaded, Port, Stream
 from convai.engine import Request as EngineRequest
 from convai.server.access import Access
 from convai.server.group_commit import Clerk
@@ -41,7 +41,7 @@ class Service:
     def __init__(
         self,
         agent: Agent,
-        engine: Engine,
+        engine: Port,
         store: Store,
         config: ServerConfig,
         *,

@@ -31,7 +31,7 @@ token that opens its turn, which in the tree belongs to the trunk and is shared 
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from convai.core.dialog import AGENT
@@ -64,6 +64,33 @@ class EncodedDialog:
 
     persona: Seq[Seq[int]]
     turns: Seq[EncodedTurn]
+
+
+@dataclass(slots=True)
+class Prompt:
+    """What somebody goes on from: parallel lists, one entry a token, all before it seen by each.
+
+    `turn[i]`: the turn that word i is said in, counted from 1; 0 in the persona, NOBODY for control tokens.
+    `opened`: turns that have begun, that of who is to speak included; `segment`: that speaker's.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    segments: list[int]
+    turn: list[int]
+    opened: int = 0
+    segment: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def say(self, ids: Seq[int]) -> None:
+        """Append words of the turn that is open."""
+        start = len(self)
+        self.ids.extend(ids)
+        self.positions.extend(range(start, start + len(ids)))
+        self.segments.extend([self.segment] * len(ids))
+        self.turn.extend([self.opened] * len(ids))
 
 
 @dataclass(slots=True)
@@ -139,14 +166,6 @@ class TokenSequence:
         """Make the tokens from `place` on predict `following`, one each."""
         self.labels[place : place + len(following)] = following
 
-    def copy(self) -> TokenSequence:
-        """Another one that can grow by itself."""
-        twin = replace(self)
-        for column in fields(self):
-            if isinstance(values := getattr(self, column.name), list):
-                setattr(twin, column.name, list(values))
-        return twin
-
 
 def _begin(frame: Frame, persona: Seq[Seq[int]], first: int) -> TokenSequence:
     """The persona, before a turn of `first`."""
@@ -176,17 +195,34 @@ def build_prefix(
 
 def build_prompt(
     frame: Frame, persona: Seq[Seq[int]], turns: Seq[EncodedTurn], speaker: int = AGENT
-) -> TokenSequence:
+) -> Prompt:
     """The prefix and what opens the turn of `speaker`, who begins to talk."""
     sequence = build_prefix(frame, persona, turns, speaker)
     sequence.open_turn(frame, speaker, behind_persona=bool(persona) and not turns)
-    return sequence
+    return Prompt(
+        sequence.ids,
+        sequence.positions,
+        sequence.segments,
+        sequence.turn,
+        sequence.opened,
+        sequence.segment,
+    )
 
 
-def complete(prompt: TokenSequence, ids: Seq[int], end_id: int) -> TokenSequence:
+def complete(prompt: Prompt, ids: Seq[int], end_id: int) -> TokenSequence:
     """`prompt` (a turn is open at its end) with a reply and its end behind it, as one candidate."""
-    whole = prompt.copy()
-    start, n = len(whole), len(ids)
+    start, n = len(prompt), len(ids)
+    whole = TokenSequence(
+        list(prompt.ids),
+        list(prompt.positions),
+        list(prompt.segments),
+        labels=[IGNORE] * start,
+        branch=[TRUNK] * start,
+        limit=list(range(start)),
+        turn=list(prompt.turn),
+        opened=prompt.opened,
+        segment=prompt.segment,
+    )
     whole.say(ids)
     whole.extend([end_id], whole.segment)
     whole.choices, whole.spans = [[start + n]], [[(start, start + n)]]

@@ -28,7 +28,7 @@ from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig, EngineConfig, ServerConfig
-from convai.engine import Engine, Token
+from convai.engine import Port, Token
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 from convai.server.app import App
@@ -125,11 +125,11 @@ def _serve(pipe: Connection, kind: Kind) -> None:
         raise
 
 
-def _engine(kind: Kind) -> tuple[Agent, Engine]:
+def _engine(kind: Kind) -> tuple[Agent, Port]:
     if kind.interval is not None:
         shape = Shape(vocab_size=261, n_positions=4096, n_embd=8, n_layer=1, n_head=1)
         agent = Agent(DoubleHeadsModel(shape), Tokenizer.byte_level(), DecodingConfig(), 8, "stub")
-        return agent, cast(Engine, StubEngine(kind.interval))
+        return agent, StubEngine(kind.interval)
     agent = load_agent(kind.model)
     return agent, agent.engine(EngineConfig(precision=cast(Any, kind.precision))).start()
 

@@ -10,28 +10,37 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from convai.core.settings import EngineConfig
-from convai.engine import Finished, Request, Stream, Token
-from convai.engine.errors import EngineClosed
-from convai.engine.job import Job, new_job
-from convai.engine.mailbox import Parcel
-from convai.engine.stats import Health, Stats
+from convai.engine import EngineClosed, Finished, Health, Limits, Request, Stats, Stream, Token
+from convai.engine.mailbox import Mailbox, Parcel
+from convai.engine.stream import MailboxSource
 
-_POSITIONS: Final = 4096
+_LIMITS: Final = Limits(positions=4096, vocabulary=261, slots=1024, name="stub")
+
+
+@dataclass(slots=True, eq=False)
+class _Reply:
+    """One that is being drawn: `length` tokens of it in all."""
+
+    length: int
+    mailbox: Mailbox = field(default_factory=Mailbox)
+    left: bool = False
+
+
+def _leave(reply: _Reply) -> None:
+    reply.left = True
+    reply.mailbox.put(Parcel((), over=True))
 
 
 class StubEngine:
-    """Stands where `convai.engine.Engine` does. `interval`: seconds between the tokens of a reply."""
+    """A `convai.engine.Port`. `interval`: seconds between the tokens of a reply."""
 
     def __init__(self, interval: float) -> None:
-        self.config = EngineConfig(slots=1024)
         self._interval = interval
         self._stats = Stats()
-        self._due: list[tuple[float, int, Job, int]] = []
-        self._left: set[Job] = set()
+        self._due: list[tuple[float, int, _Reply, int]] = []
         self._changed = threading.Condition()
         self._closed = False
         self._count = 0
@@ -40,34 +49,25 @@ class StubEngine:
 
     # -- what a server asks of an engine ---------------------------------------------------------------
 
+    @property
+    def limits(self) -> Limits:
+        """As if there were a model."""
+        return _LIMITS
+
     def stream(self, request: Request) -> Stream:
-        """Begin a reply of as many tokens as the request allows. Raises EngineClosed."""
-        job = new_job(request, _POSITIONS, now=time.monotonic(), deadline=None)
+        """Begin a reply of as many tokens as the request allows. Raises EngineClosed, SettingsError."""
+        reply = _Reply(request.room(_LIMITS.positions))
         with self._changed:
             if self._closed:
                 raise EngineClosed
             self._count += 1
             # replies begin at different moments, as they do where people talk
             first = time.monotonic() + self._interval * ((self._count * 0.618) % 1)
-            heapq.heappush(self._due, (first, self._count, job, 0))
+            heapq.heappush(self._due, (first, self._count, reply, 0))
             self._stats.submitted += 1
             self._stats.running += 1
             self._changed.notify()
-        return Stream(self, job)
-
-    def next_parcel(self, job: Job) -> Parcel:
-        """The next events of a reply, for a thread."""
-        return job.mailbox.wait()
-
-    async def arriving_parcel(self, job: Job) -> Parcel:
-        """The next events of a reply, for a coroutine."""
-        return await job.mailbox.arrive()
-
-    def cancel(self, job: Job) -> None:
-        """Nobody reads it any more."""
-        with self._changed:
-            self._left.add(job)
-        job.mailbox.put(Parcel((), over=True))
+        return Stream(MailboxSource(reply.mailbox, lambda: _leave(reply)))
 
     def stats(self) -> Stats:
         """What was done."""
@@ -95,25 +95,24 @@ class StubEngine:
                     self._changed.wait(wait if wait is None else max(wait, 0.0))
                 if self._closed:
                     return
-                due, number, job, done = heapq.heappop(self._due)
-                if job in self._left:
-                    self._left.discard(job)
+                due, number, reply, done = heapq.heappop(self._due)
+                if reply.left:
                     self._over("cancelled")
                     continue
                 self._stats.tokens_drawn += 1
                 self._stats.steps += 1
-                last = done + 1 >= job.limit
+                last = done + 1 >= reply.length
                 if last:
                     self._over("finished")
                 else:
-                    heapq.heappush(self._due, (due + self._interval, number, job, done + 1))
-            job.mailbox.put(self._parcel(job, done + 1, last))
+                    heapq.heappush(self._due, (due + self._interval, number, reply, done + 1))
+            reply.mailbox.put(self._parcel(done + 1, last))
 
     def _over(self, how: str) -> None:
         setattr(self._stats, how, getattr(self._stats, how) + 1)
         self._stats.running -= 1
 
-    def _parcel(self, job: Job, count: int, last: bool) -> Parcel:
+    def _parcel(self, count: int, last: bool) -> Parcel:
         token = Token(0, 97, f" {time.monotonic():.6f}", -1.0)
         if not last:
             return Parcel((token,))

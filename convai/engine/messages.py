@@ -1,0 +1,267 @@
+"""What is said to an engine and what it answers: plain data, which can be pickled, or sent as JSON.
+
+A reply is asked for by a `Request` and comes as events, `Token`s and a `Finished` for every candidate.
+`Limits`, `Stats` and `Health` tell of the engine itself; `Failure` is an error on its way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from convai.core.errors import ConvaiError, SettingsError
+from convai.core.settings import DecodingConfig
+from convai.engine.errors import EngineClosed, EngineError, NotANumber, Overloaded
+from convai.text.segments import Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an engine's model takes: `positions` of a prompt and its reply, ids below `vocabulary`.
+
+    `slots`: replies that are computed side by side; `name`: the model's.
+    """
+
+    positions: int
+    vocabulary: int
+    slots: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A reply to be drawn: the prompt (it ends with a speaker token), how, and what not to say again.
+
+    `own_turns`: ids of what this speaker said before (`no_repeat_own_ngram`); `alternatives`: how many of
+    the most probable tokens every Token event names; `deadline`: seconds after which the reply ends as it
+    is (None: the engine's own); `first_candidate`: the number of the first of its candidates, each of which
+    has draws of its own (three of them from 2 on are candidates 2, 3 and 4 of five). A prompt that ends with
+    the user's speaker token asks what the user might say. Raises SettingsError for a number below 0.
+    """
+
+    prompt: Prompt
+    config: DecodingConfig = field(default_factory=DecodingConfig)
+    own_turns: Sequence[Sequence[int]] = ()
+    alternatives: int = 0
+    deadline: float | None = None
+    first_candidate: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("alternatives", "first_candidate"):
+            if (value := getattr(self, name)) < 0:
+                raise SettingsError(f"{name}={value}: use 0 or more")
+        if self.deadline is not None and not self.deadline >= 0:
+            raise SettingsError(f"deadline={self.deadline}: use a number of seconds, 0 or more")
+
+    @property
+    def width(self) -> int:
+        """Sequences that are computed side by side for it: candidates, or beams."""
+        return max(self.config.candidates, 1) if self.config.num_beams == 1 else self.config.num_beams
+
+    def room(self, n_positions: int) -> int:
+        """Most tokens of a reply.
+
+        Raises SettingsError when the prompt is empty, or leaves no position for one.
+        """
+        length = len(self.prompt)
+        room = n_positions - length - 1  # the <eos> has a position too
+        if room < 1:
+            raise SettingsError(
+                f"the prompt has {length} tokens, the model {n_positions} positions: no room for a reply; "
+                "shorten the persona or the history"
+            )
+        if not length:
+            raise SettingsError("the prompt is empty; use convai.text.segments.build_prompt")
+        return min(self.config.max_length, room)
+
+
+Reason = Literal["stop", "length", "deadline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long a reply took, in seconds since its request came, and how much of its prompt was known.
+
+    `queued`: until its computation began; `first_token`: until its first token was drawn; `total`: until it
+    was complete. not-a-number stands for what never came to be.
+    """
+
+    queued: float = math.nan
+    first_token: float = math.nan
+    total: float = math.nan
+    tokens: int = 0
+    """Tokens drawn, the <eos> counted where it was."""
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    """Tokens of the prompt that were in the cache already."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the tokens after the first; not-a-number where there is none."""
+        span = self.total - self.first_token
+        return (self.tokens - 1) / span if self.tokens > 1 and span > 0 else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One more token of candidate `candidate`, as it is drawn.
+
+    `text` is what it adds to the reply: empty while a character is incomplete. `logprob` is the natural
+    log of the probability that the model itself gave it, before temperature and the rest.
+    `alternatives` are the most probable tokens at this place as (text, logprob), best first, among those
+    that a reply may hold; the end of the reply has no text.
+    """
+
+    candidate: int
+    id: int
+    text: str
+    logprob: float
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Candidate `candidate` is complete.
+
+    `ids` without the <eos>; `text` is the whole reply: the texts of its Token events, and behind them what
+    a decoder held back to the end. `logprob` is summed over the ids, and over the <eos> where the model
+    drew it; `score` is the next-sentence head's (a logit: higher is a better reply to this history; minus
+    infinity for a reply that was never begun).
+    `reason`: "stop" when the model ended the reply, "length" when max_length or the model's positions did,
+    "deadline" when its time was over.
+    """
+
+    candidate: int
+    ids: tuple[int, ...]
+    text: str
+    logprob: float
+    score: float
+    reason: Reason
+    timings: Timings = field(default=Timings(), compare=False)
+
+
+Event = Token | Finished
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the engine was made. Every request that was `submitted` is in one of the four after it, waits, or
+    runs; a `refused` one was not submitted.
+    """
+
+    submitted: int = 0
+    finished: int = 0
+    expired: int = 0
+    """Ended by their deadline."""
+    cancelled: int = 0
+    failed: int = 0
+    refused: int = 0
+    steps: int = 0
+    tokens_drawn: int = 0
+    tokens_computed: int = 0
+    """Tokens that went through the model: prompts, replies, and ends of replies."""
+    tokens_reused: int = 0
+    """Tokens of prompts that were in the cache already."""
+    not_a_number: int = 0
+    """Requests whose output was not a finite number."""
+
+
+@dataclass(slots=True)
+class Stats(Counters):
+    """The counters at one moment, and what there is at that moment."""
+
+    waiting: int = 0
+    running: int = 0
+    slots: int = 0
+    slots_in_use: int = 0
+    slots_resting: int = 0
+    """Slots that keep a conversation's tokens for its next turn."""
+    cache_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`ok`; `poisoned`: the model's output was not a number at least once, its weights are damaged; `closed`.
+
+    `detail` is a line to read.
+    """
+
+    status: Literal["ok", "poisoned", "closed"]
+    detail: str = ""
+
+
+Kind = Literal["overloaded", "closed", "not_a_number", "settings", "engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong with a request. `retry_after`: seconds after which there may be room in the queue."""
+
+    kind: Kind
+    text: str
+    retry_after: float = 0.0
+
+    @classmethod
+    def of(cls, error: ConvaiError) -> Failure:
+        """The message for an error."""
+        for kind, known in _KINDS.items():
+            if isinstance(error, known):
+                return cls(kind, str(error), getattr(error, "retry_after", 0.0))
+        return cls("engine", str(error))
+
+    def error(self) -> ConvaiError:
+        """The error again."""
+        made = _KINDS[self.kind].__new__(_KINDS[self.kind])
+        ConvaiError.__init__(made, self.text)
+        if isinstance(made, Overloaded):
+            made.retry_after = self.retry_after
+        return made
+
+
+_KINDS: Final[dict[Kind, type[ConvaiError]]] = {
+    "overloaded": Overloaded,
+    "closed": EngineClosed,
+    "not_a_number": NotANumber,
+    "settings": SettingsError,
+    "engine": EngineError,
+}
+
+Message = Limits | Request | Token | Finished | Stats | Health | Failure
+"""Everything that goes to an engine or comes from one."""
+_TYPES: Final[dict[str, type[Message]]] = {
+    kind.__name__.lower(): kind for kind in (Limits, Request, Token, Finished, Stats, Health, Failure)
+}
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """A message as a JSON object with its `type`. A number that JSON has not is a text, as "-inf" is."""
+    values = _spelt(msgspec.to_builtins(message))
+    return {"type": type(message).__name__.lower(), **values}
+
+
+def from_json(value: dict[str, Any]) -> Message:
+    """The message again. Raises EngineError for anything that `to_json` would not give."""
+    values = dict(value)
+    kind = _TYPES.get(str(values.pop("type", None)))
+    if kind is None:
+        raise EngineError(
+            f"there is no message of the type {value.get('type')!r}; update convai on both sides"
+        )
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise EngineError(f"{kind.__name__.lower()}: {error}; update convai on both sides") from None
+
+
+def _spelt(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _spelt(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelt(one) for one in value]
+    return value

@@ -1,0 +1,88 @@
+"""What every engine owes a door, whichever it is: the one that computes, and the stub of the benchmark."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from convai.bench.server.stub import StubEngine
+from convai.core.errors import SettingsError
+from convai.core.settings import EngineConfig
+from convai.engine import Engine, EngineClosed, Finished, Port, Request, Token
+from convai.text.segments import Prompt
+from tests.drawing import BYTES, prompt, ready, settings_of
+
+
+@pytest.fixture(params=["computes", "stub"])
+def port(request: pytest.FixtureRequest) -> Iterator[Port]:
+    engine: Port = (
+        StubEngine(interval=0.0)
+        if request.param == "stub"
+        else Engine(ready(), BYTES, EngineConfig(prefix_mib=8), name="tiny").start()
+    )
+    yield engine
+    engine.close()
+
+
+def ask(length: int = 5) -> Request:
+    return Request(prompt("hi"), settings_of(max_length=length, min_length=length))
+
+
+def check(events: list[Token | Finished], length: int) -> None:
+    *tokens, end = events
+    assert isinstance(end, Finished)
+    assert [token.candidate for token in tokens] == [0] * length
+    assert len(end.ids) == length
+    assert end.reason == "length"
+
+
+def test_a_reply_for_a_thread(port: Port) -> None:
+    check(list(port.stream(ask())), 5)
+
+
+def test_a_reply_for_a_coroutine(port: Port) -> None:
+    async def read() -> list[Token | Finished]:
+        return [event async for event in port.stream(ask())]
+
+    check(asyncio.run(read()), 5)
+
+
+def test_the_counters_add_up(port: Port) -> None:
+    list(port.stream(ask(3)))
+    stats = port.stats()
+    assert (stats.submitted, stats.finished, stats.running, stats.tokens_drawn) == (1, 1, 0, 3)
+
+
+def test_closing_is_the_end_of_a_stream(port: Port) -> None:
+    stream = port.stream(ask(100))
+    next(stream)
+    stream.close()
+    assert list(stream) == []
+
+
+def test_limits_hold(port: Port) -> None:
+    limits = port.limits
+    assert limits.positions > 100
+    assert limits.vocabulary > 100
+    assert limits.slots > 0
+    assert limits.name
+    n = limits.positions
+    with pytest.raises(SettingsError, match="no room for a reply"):
+        port.stream(Request(Prompt([97] * n, list(range(n)), [97] * n, [0] * n)))
+
+
+def test_a_closed_engine_says_so(port: Port) -> None:
+    assert port.health().status == "ok"
+    port.close()
+    assert port.health().status == "closed"
+    with pytest.raises(EngineClosed):
+        port.stream(ask())
+
+
+@pytest.mark.parametrize("make", [lambda: StubEngine(0.0), lambda: Engine(ready(), BYTES)])
+def test_it_may_be_closed_twice(make: Callable[[], Port]) -> None:
+    engine = make()
+    engine.close()
+    engine.close()
