@@ -179,6 +179,21 @@ def _from_disk(name: str, model: DoubleHeadsModel) -> str:
     return name.replace("model.embed_tokens", "transformer.wte")
 
 
+def convert(source: Path, out: Path, dtype: torch.dtype) -> None:
+    """Copy the adapter in `source` to `out` with its matrices in `dtype`; heads and gate stay float32.
+
+    Half the size in float16, and no worse: the sum with the base is computed in float32. Raises OSError, and
+    CheckpointError for a damaged adapter.
+    """
+    tensors = {name: p.to(dtype) for name, p in _tensors(source / WEIGHTS).items()}
+    heads = _tensors(source / HEADS_FILE)
+    settings = read_json(source / CONFIG)
+    out.mkdir(parents=True, exist_ok=True)
+    atomic_write(out / WEIGHTS, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
+    atomic_write(out / HEADS_FILE, lambda part: save_file(heads, part, metadata={"format": "pt"}))
+    write_json(out / CONFIG, settings)
+
+
 def new_rows(folder: Path) -> list[int]:
     """The rows of the word embedding that the adapter in `folder` brings: control tokens."""
     found = read_json(folder / CONFIG).get("trainable_token_indices") or {}

@@ -366,3 +366,15 @@ def test_an_adapter_of_another_shape_is_not_added(tmp_path: Path) -> None:
     shape = small_llama().config.replace(n_inner=40)
     with pytest.raises(CheckpointError, match="no adapter for this model"):
         lora.add_to(DoubleHeadsModel(shape), tmp_path)
+
+
+def test_an_adapter_in_half_precision_is_half_the_size_and_says_nearly_the_same(tmp_path: Path) -> None:
+    model = taught_llama(CONFIG)
+    lora.save_adapter(model, tmp_path / "full")
+    lora.convert(tmp_path / "full", tmp_path / "half", torch.float16)
+    sizes = [(tmp_path / name / lora.WEIGHTS).stat().st_size for name in ("full", "half")]
+    assert sizes[1] < 0.75 * sizes[0]
+    again = small_llama()
+    lora.add_to(again, tmp_path / "half")
+    for one, other in zip(outputs(model), outputs(again), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-2, rtol=1e-2)
