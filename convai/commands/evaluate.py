@@ -1,32 +1,22 @@
-"""`convai evaluate`: ConvAI2's metrics on a file, the baselines beside them, probes, and self-chat."""
+"""`convai evaluate`: ConvAI2's metrics on a file, baselines, probes, self-chat, and its check."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from convai.commands.common import add_config_arguments, config_from_args
+from convai.commands.evaluate_common import SHARED, about, agent_of, autocast_of, bars, decoding_of
+from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
 from convai.core.errors import DataError, SettingsError
-from convai.core.files import atomic_write
 from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
 
 if TYPE_CHECKING:
-    import torch
-
-    from convai.conversation.agent import Agent
     from convai.core.dialog import Dialog
     from convai.evaluation.self_chat import SelfChat
-
-_SHARED: Final = ("seed", "candidates")
-"""Fields of DecodingConfig whose names mean something else in EvaluateConfig."""
-
-OWN_PROBES: Final = Path("-")
-"""What --probes without a file stands for."""
 
 HELP = "measure a model: hits@1, perplexity, F1, distinct-n; probe it; or let it talk with itself"
 
@@ -58,9 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--probes",
         type=Path,
         nargs="?",
-        const=OWN_PROBES,
+        const=OWN_SET,
         metavar="FILE",
         help="instead of --data: questions whose right answers are known (no FILE: our own set)",
+    )
+    parser.add_argument(
+        "--contradictions",
+        type=Path,
+        nargs="?",
+        const=OWN_SET,
+        metavar="FILE",
+        help="instead of --data: how well the check of self-chats does on labelled pairs (no FILE: our own)",
     )
     parser.add_argument("--json", action="store_true", help="print the last line alone, one JSON object")
     parser.add_argument(
@@ -70,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser, SelfChatConfig, title="self-chat")
     add_config_arguments(parser, ProbesConfig, title="probes")
     title = "decoding (what the model ships with, unless given here)"
-    add_config_arguments(parser, DecodingConfig, title=title, exclude=_SHARED)
+    add_config_arguments(parser, DecodingConfig, title=title, exclude=SHARED)
     parser.add_argument(
         "--samples",
         type=int,
@@ -93,8 +91,10 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     from convai.evaluation.report import json_line
 
-    if args.probes is not None:
-        record = _probe(args, config)
+    if args.contradictions is not None:
+        record = check_rules(args)
+    elif args.probes is not None:
+        record = probe(args, config)
     elif args.self_chat is not None:
         record = _talk(args, config, self_chat)
     else:
@@ -105,8 +105,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None:
     """Refuse options that would not be used."""
-    if args.self_chat is not None and args.probes is not None:
-        raise SettingsError("--self-chat and --probes are two things to measure; leave one of them out")
+    instead = {
+        "--self-chat": args.self_chat,
+        "--probes": args.probes,
+        "--contradictions": args.contradictions,
+    }
+    named = [name for name, value in instead.items() if value is not None]
+    if len(named) > 1:
+        raise SettingsError(f"{' and '.join(named)} are different things to measure; leave one of them out")
     for goes_with, given, fields in (
         ("--self-chat N", args.self_chat, dataclasses.fields(SelfChatConfig)),
         ("--probes [FILE]", args.probes, dataclasses.fields(ProbesConfig)),
@@ -114,8 +120,8 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
         for name in (field.name for field in fields):
             if given is None and hasattr(args, name):
                 raise SettingsError(f"--{name} goes with {goes_with}; add that or leave --{name} out")
-    if args.self_chat is not None or args.probes is not None:
-        what = "--probes" if args.self_chat is None else "--self-chat"
+    if named:
+        what = named[0]
         if args.self_chat is not None and args.self_chat < 1:
             raise SettingsError(f"--self-chat={args.self_chat}: use 1 or more conversations")
         unused = [
@@ -131,7 +137,8 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
         return
     if args.data is None:
         raise SettingsError(
-            "--data FILE is missing: name the dialogues to measure on, or use --self-chat N or --probes"
+            "--data FILE is missing: name the dialogues to measure on, or use --self-chat N, --probes or "
+            "--contradictions"
         )
     if args.train and not args.baselines:
         raise SettingsError("--train goes with --baselines; add that or leave --train out")
@@ -147,7 +154,7 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
 
     dialogs = corpora.read(args.data)
     train = [dialog for path in args.train for dialog in corpora.iter_dialogs(path)]
-    agent = _agent(args) if config.chosen else None
+    agent = agent_of(args) if config.chosen else None
 
     from convai.evaluation.evaluate import Evaluation, baseline_scores, evaluate, prepare
     from convai.evaluation.report import report
@@ -155,16 +162,16 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
     beside: dict[str, float] = {}
     several = sum(any(True for _ in dialog.replies()) for dialog in dialogs) > 1
     rank = "hits" in config.chosen or (args.baselines and several)
-    with _about(args.data):
+    with about(args.data):
         chosen = prepare(dialogs, config, rank=rank)
         result = Evaluation(counts=_counts(chosen))
         if agent is not None:
-            with _bars() as progress:
+            with bars() as progress:
                 result = evaluate(
                     agent,
                     chosen,
                     config,
-                    autocast=_autocast(agent, config),
+                    autocast=autocast_of(agent, config),
                     histories=_resolved(chosen, progress) if config.resolved else None,
                     progress=progress,
                 )
@@ -183,7 +190,7 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
         "resolved": config.resolved,
         "seed": config.seed,
         "precision": config.precision,
-        **_decoding(agent if config.chosen & {"f1", "distinct"} else None),
+        **decoding_of(agent if config.chosen & {"f1", "distinct"} else None),
     }
 
 
@@ -219,14 +226,14 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
     if chat.out is not None and not chat.out.parent.is_dir():
         raise DataError(f"{chat.out}: there is no folder {chat.out.parent}; create it first")
     personas = corpora.read_personas(chat.personas or resources.personas_path())
-    agent = _agent(args)
+    agent = agent_of(args)
 
-    from convai.evaluation.report import listing, transcript
+    from convai.evaluation.report import contradiction_lines, listing, transcript
     from convai.evaluation.self_chat import self_chats, tally
 
     conversations: list[SelfChat] = []
     max_history = config.max_history if hasattr(args, "max_history") else agent.max_history
-    with _bars() as progress:
+    with bars() as progress:
         for conversation in self_chats(
             agent,
             personas,
@@ -234,7 +241,7 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
             turns=chat.turns,
             seed=config.seed,
             max_history=max_history,
-            autocast=_autocast(agent, config),
+            autocast=autocast_of(agent, config),
         ):
             conversations.append(conversation)
             progress("conversations", len(conversations), args.self_chat)
@@ -244,6 +251,9 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
     if not args.json:
         for number, conversation in enumerate(conversations, 1):
             print(transcript(number, conversation.dialog))
+        for number, conversation in enumerate(conversations, 1):
+            for line in contradiction_lines(number, conversation.dialog):
+                print(line)
         print(listing(record))
     return {
         **record,
@@ -252,112 +262,5 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
         "max_history": max_history,
         "seed": config.seed,
         "precision": config.precision,
-        **_decoding(agent),
+        **decoding_of(agent),
     }
-
-
-# -- probes ------------------------------------------------------------------------------------------
-
-
-def _probe(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
-    from convai.core import resources
-    from convai.evaluation.probes import ask_probes, read_probes, shares
-    from convai.evaluation.report import answer_lines, share_table
-
-    how = config_from_args(ProbesConfig, args)
-    if how.answers is not None and not how.answers.parent.is_dir():
-        raise DataError(f"{how.answers}: there is no folder {how.answers.parent}; create it first")
-    path = resources.probes_path() if args.probes == OWN_PROBES else args.probes
-    settings = read_probes(path)
-    agent = _agent(args)
-    max_history = config.max_history if hasattr(args, "max_history") else agent.max_history
-    with _bars() as progress:
-        found = list(
-            ask_probes(
-                agent,
-                settings,
-                draws=how.draws,
-                seed=config.seed,
-                max_history=max_history,
-                autocast=_autocast(agent, config),
-                progress=progress,
-            )
-        )
-    if how.answers is not None:
-        text = "".join(f"{line}\n" for line in answer_lines(found))
-        atomic_write(how.answers, lambda path: path.write_text(text, encoding="utf-8"))
-    result = shares(found)
-    if not args.json:
-        print(share_table(found, result))
-    return {
-        **result,
-        "draws": how.draws,
-        "model": agent.name,
-        "probes": str(path),
-        "max_history": max_history,
-        "seed": config.seed,
-        "precision": config.precision,
-        **_decoding(agent),
-    }
-
-
-# -- all of them --------------------------------------------------------------------------------------------
-
-
-def _agent(args: argparse.Namespace) -> Agent:
-    """The model asked for, the decoding options given laid over its own."""
-    from convai.conversation.agent import load_agent
-
-    given = {name: value for name, value in vars(args).items() if name not in _SHARED}
-    if "samples" in given:
-        given["candidates"] = given["samples"]
-    agent = load_agent(args.model)
-    agent.decoding = config_from_args(DecodingConfig, argparse.Namespace(**given), base=agent.decoding)
-    return agent
-
-
-def _autocast(agent: Agent, config: EvaluateConfig) -> torch.dtype | None:
-    if config.precision == "float32":
-        return None
-    from convai.training.autocast import autocast_dtype
-
-    return autocast_dtype(config.precision, agent.model.device)
-
-
-def _decoding(agent: Agent | None) -> dict[str, Any]:
-    if agent is None:
-        return {}
-    settings = dataclasses.asdict(agent.decoding)
-    del settings["seed"]  # every reply has one of its own
-    return {"decoding": settings}
-
-
-@contextlib.contextmanager
-def _about(path: Path) -> Iterator[None]:
-    """Put the name of the file before what is wrong with its content."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-@contextlib.contextmanager
-def _bars() -> Iterator[Any]:
-    """A progress function: a bar on stderr for each kind of work, where a person is looking."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda what, done, of: None
-        return
-    from tqdm import tqdm
-
-    bars: dict[str, Any] = {}
-
-    def progress(what: str, done: int, of: int) -> None:
-        if what not in bars:
-            bars[what] = tqdm(total=of, desc=what, file=sys.stderr, dynamic_ncols=True)
-        bars[what].update(done - bars[what].n)
-
-    try:
-        yield progress
-    finally:
-        for bar in bars.values():
-            bar.close()

@@ -76,6 +76,11 @@ def probes_path() -> Path:
     return data_dir() / "probes.jsonl"
 
 
+def contradictions_path() -> Path:
+    """Replies labelled as contradicting what was said before, or not."""
+    return data_dir() / "contradictions.jsonl"
+
+
 def models_dir() -> Path:
     """The folder that holds one model folder a name. It need not exist (a checkout without weights)."""
     return data_dir() / "models"

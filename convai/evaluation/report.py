@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from convai.core.dialog import AGENT, Dialog
+from convai.evaluation.contradictions import contradictions
 from convai.evaluation.probes import Answer
 
 _COLUMNS: Final = {
@@ -98,6 +99,22 @@ def transcript(number: int, dialog: Dialog) -> str:
         lines.append(f"  ({who}: {' '.join(persona.sentences)})")
     lines += (f"  {('user:', 'agent:')[turn.speaker]:<6} {turn.text}" for turn in dialog.turns)
     return "\n".join([*lines, ""])
+
+
+def contradiction_lines(number: int, dialog: Dialog) -> Iterator[str]:
+    """What was found in a conversation, a reply a line, with what it takes back."""
+    for found in contradictions(dialog):
+        back = "itself" if found.said == found.reply else repr(found.said)
+        yield f"conversation {number}, turn {found.turn + 1}: {found.reply!r} takes back {back}"
+
+
+def rules_table(parts: Mapping[str, Mapping[str, float]]) -> str:
+    """How a check does on labelled pairs, a part of them a line."""
+    lines = [f"{'':<8}  pairs  contradictions  found  precision  recall"]
+    for name, of in parts.items():
+        counts = f"{of['pairs']:>5}  {of['contradictions']:>14}  {of['found']:>5}"
+        lines.append(f"{name:<8}  {counts}  {of['precision']:>9.3f}  {of['recall']:>6.3f}")
+    return "\n".join(lines)
 
 
 def listing(record: Mapping[str, float]) -> str:

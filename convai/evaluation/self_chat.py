@@ -19,6 +19,7 @@ from convai.conversation.drawing import draw_together
 from convai.conversation.reply import SILENCE, Reply
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.engine import Finished
+from convai.evaluation.contradictions import contradictions
 from convai.evaluation.evaluate import numbered_seed, variety
 from convai.evaluation.metrics import Mean, normalize_answer
 
@@ -116,9 +117,10 @@ def self_chats(
 def tally(conversations: Sequence[SelfChat]) -> dict[str, Any]:
     """Counts and shares over the replies of the agent's chair.
 
-    As `convai.evaluation.evaluate.variety`, and: `echoed_replies`, which say what the partner said before;
-    `empty`, without a text however often they were drawn; `cut_off`, ended by the length; `questions`, the
-    share with a question mark; `words_per_reply`.
+    As `convai.evaluation.evaluate.variety`, and: `contradicting`, found to take back the persona or an
+    earlier reply (see `convai.evaluation.contradictions`: it finds a part of those that do);
+    `echoed_replies`, which say what the partner said before; `empty`, without a text however often they were
+    drawn; `cut_off`, ended by the length; `questions`, the share with a question mark; `words_per_reply`.
     """
     texts = [[reply.text for reply in c.replies] for c in conversations]
     drawn = [reply for c in conversations for reply in c.replies]
@@ -126,9 +128,12 @@ def tally(conversations: Sequence[SelfChat]) -> dict[str, Any]:
     for reply in drawn:
         words.add(len(reply.text.split()))
         questions.add("?" in reply.text)
+    found = sum(len(list(contradictions(c.dialog))) for c in conversations)
     return {
         "conversations": len(conversations),
         "replies": len(drawn),
+        "contradicting": found,
+        "contradicting_share": found / len(drawn) if drawn else 0.0,
         **variety(texts),
         "echoed_replies": sum(_echoes(c.dialog) for c in conversations),
         "empty": sum(not reply.text for reply in drawn),

@@ -320,3 +320,13 @@ def test_probes(evaluate: Any, folder: Path) -> None:
 )
 def test_probes_that_cannot_be_asked(evaluate: Any, line: str, message: str) -> None:
     assert message in evaluate(f"--model tiny {line}", code=2)[0]
+
+
+def test_the_check_of_self_chats_is_measured(evaluate: Any, folder: Path) -> None:
+    said = {"persona": ["i have two dogs."], "ask": "any pets?", "reply": "no, none."}
+    pairs = [said | {"contradicts": True}, said | {"reply": "i have no pets.", "contradicts": True}]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in pairs), encoding="utf-8")
+    lines = evaluate("--contradictions pairs.jsonl")
+    assert lines[0] == "missed: i have two dogs. | any pets? | no, none."
+    assert json.loads(lines[-1])["all"]["recall"] == 0.5
+    assert set(json.loads(evaluate("--contradictions --json")[0])) == {"tune", "test", "data"}

@@ -112,6 +112,8 @@ def test_the_counts() -> None:
         {
             "conversations": 1,
             "replies": 5,
+            "contradicting": 0,
+            "contradicting_share": 0.0,
             "distinct_1": 11 / 21,
             "distinct_2": 9 / 17,
             "repeated_replies": 1,
