@@ -23,6 +23,7 @@ from convai.model import memory
 from convai.model.checkpoint import load_config, load_model, read_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base
+from convai.model.run_folder import RUN, RunFolder
 from convai.model.shape import Shape
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer
@@ -34,7 +35,6 @@ from convai.training.model_card import write_card
 from convai.training.prepare import Files, Prepared, prepare, texts
 from convai.training.processes import barrier, first_here, from_first, is_first, reduced
 from convai.training.reporting import Reporter, draw_curves
-from convai.training.run_folder import RUN, RunFolder
 from convai.training.teacher import Teacher
 
 HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-import json
 import math
 import random
 import time
@@ -23,8 +22,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from convai.core.errors import CheckpointError, TrainingError
-from convai.core.files import atomic_write
+from convai.core.errors import TrainingError
 from convai.core.settings_values import laid_over
 from convai.coref.checkpoint import save_coref_model
 from convai.coref.data import Data, Read, read_data
@@ -37,13 +35,11 @@ from convai.coref.scorer.gap import score_gap
 from convai.coref.scorer.metrics import conll_f1, score
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL, WordIds
-from convai.model.checkpoint import read_json, write_json
+from convai.model.run_folder import RunFolder
 
-RUN: Final = "run.json"
-LOG: Final = "log.jsonl"
-STATE: Final = "training.pt"
 SHIFTS: Final = (0.0, -0.3, -0.6, -0.9, 0.3, 0.6)
 """What is tried, at the end of a run, to be added to the score of having no antecedent."""
+_COUNTERS: Final = ("done", "phase", "in_phase", "waited", "steps", "best", "calibrated")
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -64,8 +60,8 @@ def new_run(
 
     Raises DataError, SettingsError, TrainingError; TrainingError also when `out` holds a run already.
     """
-    if (out / RUN).exists():
-        raise TrainingError(f"{out}: holds a run already; go on with --resume {out}, or choose another --out")
+    folder = RunFolder(out)
+    folder.check_unused()
     described = {
         "settings": dataclasses.asdict(settings),
         "train": [str(path.resolve()) for path in train],
@@ -75,8 +71,8 @@ def new_run(
         "skip": list(skip),
     }
     data = read_data(described, read, settings)
-    write_json(out / RUN, described)
-    Run(out, data, settings, report).go()
+    folder.start(described)
+    Run(folder, data, settings, report).go()
 
 
 def resume_run(
@@ -86,11 +82,10 @@ def resume_run(
 
     Raises CheckpointError when there is none, or it is damaged.
     """
-    if not (out / RUN).exists():
-        raise CheckpointError(f"{out}: no training run here ({RUN} is missing); give the --out folder of one")
-    described = read_json(out / RUN)
+    folder = RunFolder(out)
+    described = folder.description()
     settings = laid_over(CorefTrainSettings(), described["settings"])
-    Run(out, read_data(described, reader(described["parser"]), settings), settings, report).go()
+    Run(folder, read_data(described, reader(described["parser"]), settings), settings, report).go()
 
 
 def new_model(
@@ -116,8 +111,8 @@ def new_model(
 class Run:
     """A run in its folder, from the epoch that its state says."""
 
-    def __init__(self, out: Path, data: Data, settings: CorefTrainSettings, report: Report) -> None:
-        self.out, self.settings, self.report = out, settings, report
+    def __init__(self, folder: RunFolder, data: Data, settings: CorefTrainSettings, report: Report) -> None:
+        self.folder, self.settings, self.report = folder, settings, report
         self.dev, self.asked = data.dev, data.asked_dev
         self.model, self.words = new_model(data.words, data.vectors, settings)
         resolver = CorefResolver(self.model, self.words)
@@ -145,7 +140,7 @@ class Run:
 
     def go(self) -> None:
         """Train until the last phase is over."""
-        self._load()
+        self.folder.restore(self._load)
         phases = self.settings.phases()
         while self.phase < len(phases):
             name, most = phases[self.phase]
@@ -162,7 +157,7 @@ class Run:
                 self.best_state = {
                     k: p.clone() for k, p in self.averaged.state_dict().items() if k != "vectors"
                 }
-                save_coref_model(self.averaged, self.words, self.out)
+                save_coref_model(self.averaged, self.words, self.folder.path)
             if self.waited >= self.settings.patience or self.in_phase >= most:
                 self.phase, self.in_phase, self.waited = self.phase + 1, 0, 0
                 self.model.load_state_dict(self.best_state, strict=False)
@@ -177,7 +172,7 @@ class Run:
                 "mean": round(reached, 4),
                 "seconds": round(time.monotonic() - start, 1),
             }
-            self._log(record)
+            self.folder.log(record)
             self.report(record)
         if not self.calibrated:
             self._calibrate()
@@ -193,7 +188,7 @@ class Run:
             found[shift] = sum(scores.values()) / len(scores)
         best = max(SHIFTS, key=lambda shift: (found[shift], -abs(shift)))
         bias.copy_(start + best)
-        save_coref_model(self.averaged, self.words, self.out)
+        save_coref_model(self.averaged, self.words, self.folder.path)
         self.calibrated = True
         self._save()
 
@@ -254,46 +249,22 @@ class Run:
         weights = {k: p.detach() for k, p in self.model.state_dict().items() if k != "vectors"}
         averaged = {k: p for k, p in self.averaged.state_dict().items() if k != "vectors"}
         state = {
-            **{
-                name: getattr(self, name)
-                for name in ("done", "phase", "in_phase", "waited", "steps", "best", "calibrated")
-            },
+            **{name: getattr(self, name) for name in _COUNTERS},
             "model": weights,
             "averaged": averaged,
             "best_state": self.best_state,
             "optimizer": self.optim.state_dict(),
         }
-        atomic_write(self.out / STATE, lambda path: torch.save(state, path))
+        self.folder.save_state(state)
 
-    def _load(self) -> None:
-        path = self.out / STATE
-        if not path.exists():
-            return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"], strict=False)
-            self.averaged.load_state_dict(state["averaged"], strict=False)
-            self.optim.load_state_dict(state["optimizer"])
-            self.best_state = state["best_state"]
-            self.done, self.phase, self.in_phase = state["done"], state["phase"], state["in_phase"]
-            self.waited, self.steps, self.best = state["waited"], state["steps"], state["best"]
-            self.calibrated = state["calibrated"]
-        except Exception as error:  # torch raises many kinds here, all of them a bad file
-            raise CheckpointError(
-                f"{path}: damaged, or of other data ({type(error).__name__}); start the run again"
-            ) from None
-        self._rewind()
-
-    def _log(self, record: dict[str, Any]) -> None:
-        with (self.out / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
-
-    def _rewind(self) -> None:
-        """Drop what was logged after the epoch that the state is of."""
-        path = self.out / LOG
-        logged = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = "".join(line + "\n" for line in logged[: self.done])
-        atomic_write(path, lambda part: part.write_text(kept, encoding="utf-8"))
+    def _load(self, state: dict[str, Any]) -> int:
+        self.model.load_state_dict(state["model"], strict=False)
+        self.averaged.load_state_dict(state["averaged"], strict=False)
+        self.optim.load_state_dict(state["optimizer"])
+        self.best_state = state["best_state"]
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
+        return self.done
 
 
 def scored(model: CorefModel, example: Example) -> tuple[torch.Tensor, torch.Tensor]:

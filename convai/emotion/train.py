@@ -8,17 +8,15 @@ An epoch's batches depend on its number alone, so a run that was stopped goes on
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from convai.core.errors import CheckpointError, SettingsError, TrainingError
-from convai.core.files import atomic_write
+from convai.core.errors import SettingsError
 from convai.core.settings_values import laid_over
 from convai.emotion.batches import Batch, Task, epoch, with_unknown
 from convai.emotion.checkpoint import save_emotion_model
@@ -42,12 +40,8 @@ from convai.emotion.settings import LAYERS, TrainSettings
 from convai.emotion.tables import with_validation
 from convai.emotion.vectors import begin_with
 from convai.emotion.vocabulary import Vocabulary
-from convai.model.checkpoint import read_json, write_json
+from convai.model.run_folder import RunFolder
 from convai.text.word_vectors import read_vectors
-
-RUN: Final = "run.json"
-LOG: Final = "log.jsonl"
-STATE: Final = "training.pt"
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -66,8 +60,8 @@ def new_run(
     `rows` limits the training texts of each set, for a trial (0: all). Raises DataError, SettingsError,
     TrainingError; TrainingError also when `out` holds a run already.
     """
-    if (out / RUN).exists():
-        raise TrainingError(f"{out}: holds a run already; go on with --resume {out}, or choose another --out")
+    folder = RunFolder(out)
+    folder.check_unused()
     if len(weights) != len(paths):
         raise SettingsError(f"--weights: {len(weights)} numbers for {len(paths)} data sets; give one each")
     if any(weight <= 0 for weight in weights):
@@ -76,8 +70,7 @@ def new_run(
         read_vectors(Path(settings.vectors))  # before anything is written
         settings = dataclasses.replace(settings, vectors=str(Path(settings.vectors).resolve()))
     data = _read(paths, rows, settings)
-    write_json(
-        out / RUN,
+    folder.start(
         {
             "settings": dataclasses.asdict(settings),
             "data": [str(path.resolve()) for path in paths],
@@ -85,7 +78,7 @@ def new_run(
             "rows": rows,
         },
     )
-    _Run(out, data, list(weights), settings, report).go()
+    _Run(folder, data, list(weights), settings, report).go()
 
 
 def resume_run(out: Path, *, epochs: int | None = None, report: Report = lambda record: None) -> None:
@@ -93,16 +86,15 @@ def resume_run(out: Path, *, epochs: int | None = None, report: Report = lambda 
 
     Raises CheckpointError when there is no run, or it is damaged.
     """
-    if not (out / RUN).exists():
-        raise CheckpointError(f"{out}: no training run here ({RUN} is missing); give the --out folder of one")
-    described = read_json(out / RUN)
+    folder = RunFolder(out)
+    described = folder.description()
     settings = laid_over(TrainSettings(), described["settings"])
     if epochs is not None:
         settings = dataclasses.replace(settings, epochs=epochs)
         described["settings"]["epochs"] = epochs
-        write_json(out / RUN, described)
+        folder.describe(described)
     paths = [Path(path) for path in described["data"]]
-    _Run(out, _read(paths, described["rows"], settings), described["weights"], settings, report).go()
+    _Run(folder, _read(paths, described["rows"], settings), described["weights"], settings, report).go()
 
 
 def _read(paths: Sequence[Path], rows: int, settings: TrainSettings) -> list[LabelSet]:
@@ -129,9 +121,14 @@ class _Run:
     """A run in its folder, from the epoch that its state says."""
 
     def __init__(
-        self, out: Path, data: list[LabelSet], weights: list[float], settings: TrainSettings, report: Report
+        self,
+        folder: RunFolder,
+        data: list[LabelSet],
+        weights: list[float],
+        settings: TrainSettings,
+        report: Report,
     ) -> None:
-        self.out, self.settings, self.report = out, settings, report
+        self.folder, self.settings, self.report = folder, settings, report
         self.vocabulary = Vocabulary.build(
             (text for labelled in data for text in labelled.splits[TRAIN].texts),
             size=settings.vocab_size,
@@ -172,7 +169,7 @@ class _Run:
 
     def go(self) -> None:
         """Train until the epochs are over, or none was better for a while."""
-        self._load()
+        self.folder.restore(self._load)
         while self.done < self.settings.epochs and not self._enough():
             start = time.monotonic()
             torch.manual_seed(self.settings.seed * 1_000_003 + self.done)
@@ -181,7 +178,7 @@ class _Run:
             record["seconds"] = round(time.monotonic() - start, 1)
             self.done += 1
             self._keep(float(record["score"]))
-            self._log(record)
+            self.folder.log(record)
             self.report(record)
 
     def _enough(self) -> bool:
@@ -236,7 +233,7 @@ class _Run:
         better = reached > self.best
         self.best, self.waited = (reached, 0) if better else (self.best, self.waited + 1)
         if better:
-            save_emotion_model(self.shown, self.vocabulary, self.out)
+            save_emotion_model(self.shown, self.vocabulary, self.folder.path)
         state = {
             "epoch": self.done,
             "best": self.best,
@@ -245,32 +242,12 @@ class _Run:
             "mean": {"steps": self.mean.steps, "weights": self.mean.weights},
             "optimizer": self.optim.state_dict(),
         }
-        atomic_write(self.out / STATE, lambda path: torch.save(state, path))
+        self.folder.save_state(state)
 
-    def _load(self) -> None:
-        path = self.out / STATE
-        if not path.exists():
-            return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.shown.load_state_dict(state["mean"]["weights"])  # complains of other shapes
-            self.mean.weights, self.mean.steps = state["mean"]["weights"], state["mean"]["steps"]
-            self.optim.load_state_dict(state["optimizer"])
-            self.done, self.best, self.waited = state["epoch"], state["best"], state["waited"]
-        except Exception as error:  # torch raises many kinds here, all of them a bad file
-            raise CheckpointError(
-                f"{path}: damaged, or of other data ({type(error).__name__}); start the run again"
-            ) from None
-        self._rewind()
-
-    def _log(self, record: dict[str, Any]) -> None:
-        with (self.out / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
-
-    def _rewind(self) -> None:
-        """Drop what was logged after the epoch that the state is of."""
-        path = self.out / LOG
-        logged = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = "".join(line + "\n" for line in logged[: self.done])
-        atomic_write(path, lambda part: part.write_text(kept, encoding="utf-8"))
+    def _load(self, state: dict[str, Any]) -> int:
+        self.model.load_state_dict(state["model"])
+        self.shown.load_state_dict(state["mean"]["weights"])  # complains of other shapes
+        self.mean.weights, self.mean.steps = state["mean"]["weights"], state["mean"]["steps"]
+        self.optim.load_state_dict(state["optimizer"])
+        self.done, self.best, self.waited = state["epoch"], state["best"], state["waited"]
+        return self.done

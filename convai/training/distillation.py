@@ -27,8 +27,14 @@ from convai.core.settings import TrainConfig
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.hidden_states import recorded
 from convai.training.batches import Batch
-from convai.training.losses import Losses, choice_scores, losses_of
-from convai.training.soft_targets import choice_divergence, linear_divergence, state_distance
+from convai.training.losses import (
+    Losses,
+    choice_divergence,
+    choice_scores,
+    linear_divergence,
+    losses_of,
+    state_distance,
+)
 
 
 def layer_pairs(student: int, teacher: int) -> list[tuple[int, int]]:

@@ -22,6 +22,7 @@ from ignite.engine import Engine, Events
 from convai.core.errors import TrainingError
 from convai.core.settings import TrainConfig
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.run_folder import RunFolder
 from convai.training.autocast import autocast_dtype
 from convai.training.batches import Batch
 from convai.training.dialogues import StepSource
@@ -32,7 +33,6 @@ from convai.training.parallel import Replicas, seed_pass
 from convai.training.prefetch import prefetched
 from convai.training.processes import after_first, is_first, reduced
 from convai.training.rates import rate_factor
-from convai.training.run_folder import RunFolder
 from convai.training.unfreezing import Unfreezing, keep_last_blocks
 
 LOG_EVERY = 10

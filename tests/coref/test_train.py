@@ -31,7 +31,8 @@ from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
 from convai.coref.scorer.gap import Asked
 from convai.coref.settings import CorefTrainSettings
-from convai.coref.train import LOG, STATE, Run, new_run, resume_run, scored
+from convai.coref.train import Run, new_run, resume_run, scored
+from convai.model.run_folder import LOG, STATE, RunFolder
 from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, tiny_resolver, vectors
 
 
@@ -79,7 +80,7 @@ def data() -> Data:
 def test_the_phases_follow_each_other_and_teach(tmp_path: Path, data: Data) -> None:
     settings = replace(SMALL, all_pairs=1, top_pairs=1, ranking=2, likelihood=4, patience=9)
     records: list[dict[str, object]] = []
-    Run(tmp_path, data, settings, records.append).go()
+    Run(RunFolder(tmp_path), data, settings, records.append).go()
     assert [r["phase"] for r in records] == (
         ["all-pairs"] + ["top-pairs"] + ["ranking"] * 2 + ["likelihood"] * 4
     )
@@ -94,14 +95,14 @@ def test_the_phases_follow_each_other_and_teach(tmp_path: Path, data: Data) -> N
 def test_a_phase_ends_when_the_score_stops_rising(tmp_path: Path, data: Data) -> None:
     records: list[dict[str, object]] = []
     settings = replace(SMALL, all_pairs=40, top_pairs=0, ranking=0, likelihood=1, patience=1, lr=1e-9)
-    Run(tmp_path, data, settings, records.append).go()
+    Run(RunFolder(tmp_path), data, settings, records.append).go()
     phases = [r["phase"] for r in records]
     assert phases == ["all-pairs", "all-pairs", "likelihood"]
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Data) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    Run(whole, data, SMALL, lambda record: None).go()
+    Run(RunFolder(whole), data, SMALL, lambda record: None).go()
 
     class Stop(Exception):
         pass
@@ -111,8 +112,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, data: Data) -> N
 
     for _ in range(4):
         with pytest.raises(Stop):
-            Run(parts, data, SMALL, stop).go()
-    Run(parts, data, SMALL, lambda record: None).go()
+            Run(RunFolder(parts), data, SMALL, stop).go()
+    Run(RunFolder(parts), data, SMALL, lambda record: None).go()
 
     def log(folder: Path) -> list[dict[str, object]]:
         return [{**json.loads(line), "seconds": 0} for line in (folder / LOG).read_text().splitlines()]

@@ -112,7 +112,7 @@ def test_what_is_none_of_them(tmp_path: Path) -> None:
     (tmp_path / "y.jsonl").write_bytes(b"\xe9\n")
     assert "y.jsonl:1: not UTF-8" in problem(tmp_path / "y.jsonl")
     (tmp_path / "z.tsv.xz").write_bytes(b"nothing")
-    assert "z.tsv.xz: damaged" in problem(tmp_path / "z.tsv.xz")
+    assert "z.tsv.xz: named .xz but not compressed so" in problem(tmp_path / "z.tsv.xz")
 
 
 # -- tables ----------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ from convai.emotion.logit_adjustment import best_strength, level
 from convai.emotion.model import with_heads
 from convai.emotion.settings import LAYERS, METHODS, FinetuneSettings, TrainSettings
 from convai.emotion.tables import with_validation
-from convai.emotion.train import LOG, STATE, new_run, resume_run
+from convai.emotion.train import new_run, resume_run
+from convai.model.run_folder import LOG, STATE
 from convai.text.word_vectors import write_vectors
 from tests.emotion.models import HEADS, VOCABULARY, tiny_model
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convai.training.cross_entropy import CHUNK, linear_cross_entropy
+from convai.training.losses import CHUNK, linear_cross_entropy
 
 
 @pytest.mark.parametrize("n", [1, CHUNK - 1, CHUNK, 2 * CHUNK + 3])

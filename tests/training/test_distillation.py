@@ -20,6 +20,7 @@ from convai.core.settings import TrainConfig
 from convai.core.settings_values import laid_over
 from convai.model.checkpoint import load_model
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.run_folder import RunFolder
 from convai.model.shape import Shape
 from convai.text.tokenizer import Tokenizer
 from convai.train import Start, new_run, resume_run
@@ -28,7 +29,6 @@ from convai.training.distillation import Distiller, layer_pairs
 from convai.training.loop import Trainer
 from convai.training.losses import choice_scores, compute_losses
 from convai.training.prepare import Files
-from convai.training.run_folder import RunFolder
 from tests.tiny import CORPUS, FAMILIES, SPECIAL, as_trees, close, randomize, tiny_config
 
 CONFIG = TrainConfig(

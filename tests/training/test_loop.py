@@ -21,6 +21,7 @@ from convai.core.errors import CheckpointError, DataError, TrainingError
 from convai.core.settings import TrainConfig
 from convai.model.checkpoint import load_model
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.run_folder import RunFolder
 from convai.model.shape import Shape
 from convai.text.segments import EncodedDialog, EncodedTurn, dialogue_tree
 from convai.text.tokenizer import Tokenizer
@@ -31,7 +32,6 @@ from convai.training.dialogues import DialogueData
 from convai.training.loop import Trainer
 from convai.training.prepare import Files
 from convai.training.rates import rate_factor
-from convai.training.run_folder import RunFolder
 
 TOKENIZER = Tokenizer.byte_level()
 CONFIG = TrainConfig(
@@ -283,7 +283,7 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not(
 DYING = """
 import os, signal, sys
 from convai.__main__ import main
-from convai.training.run_folder import RunFolder
+from convai.model.run_folder import RunFolder
 save = RunFolder.save
 def save_or_die(self, step, *rest, **more):
     if step >= 20:

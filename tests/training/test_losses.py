@@ -14,8 +14,7 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family
 from convai.text.segments import IGNORE, NOBODY, EncodedDialog, dialogue_tree
 from convai.training.batches import Batch, collate
-from convai.training.cross_entropy import linear_cross_entropy
-from convai.training.losses import choice_scores, compute_losses
+from convai.training.losses import choice_scores, compute_losses, linear_cross_entropy
 from tests.tiny import CORPUS, FAMILIES, FRAME, SPECIAL, as_trees, close, dialogs, tiny_model
 
 

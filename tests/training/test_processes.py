@@ -24,12 +24,12 @@ from convai.__main__ import main
 from convai.core.errors import ReportedElsewhere, SettingsError
 from convai.core.settings import TrainConfig
 from convai.model.checkpoint import load_model
+from convai.model.run_folder import RunFolder
 from convai.text.tokenizer import Tokenizer
 from convai.train import Start, new_run, resume_run
 from convai.training import processes
 from convai.training.prepare import Files, prepare
 from convai.training.processes import process_group
-from convai.training.run_folder import RunFolder
 from tests import torchrun
 
 CONFIG = TrainConfig(
@@ -163,7 +163,7 @@ def wait_for(checkpoint: Path, process: subprocess.Popen[str]) -> None:
 DYING = """
 import os, pathlib, signal, sys
 from convai.__main__ import main
-from convai.training.run_folder import RunFolder
+from convai.model.run_folder import RunFolder
 pid = pathlib.Path(os.environ["PIDS"], "pid")
 if os.environ["RANK"] == "1":
     pid.write_text(str(os.getpid()))

@@ -18,11 +18,11 @@ from convai.core.settings import TrainConfig
 from convai.model import adapters as lora
 from convai.model.checkpoint import load_model
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.run_folder import RunFolder
 from convai.train import Start, build, new_run, resume_run
 from convai.training.batches import Batch
 from convai.training.loop import Trainer
 from convai.training.prepare import Files
-from convai.training.run_folder import RunFolder
 from tests import torchrun
 from tests.training.test_run import stock
 

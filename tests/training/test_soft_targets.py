@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import convai.training.soft_targets as module
-from convai.training.cross_entropy import CHUNK
-from convai.training.soft_targets import choice_divergence, linear_divergence, state_distance
+import convai.training.losses as module
+from convai.training.losses import CHUNK, choice_divergence, linear_divergence, state_distance
 
 
 def made(n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,9 +1,14 @@
-"""The folder of a training run: its description, its checkpoints, its log. Nothing in it is half-written.
+"""The folder of a training run: its description, its state, its log. Nothing in it is half-written.
 
 OUT/run.json                the run: settings, data (paths and digests), model shape
+OUT/log.jsonl               a line a logged step, or epoch
+OUT/config.json, ...        the finished model, or the best so far: what `--model OUT` loads
+
+Dialogue models, whose runs are long, keep a folder a checkpoint; emotion and coreference, which keep the best
+model beside the run, one state that each epoch replaces:
+
 OUT/checkpoints/step-00001200/   model, tokenizer and training.pt (optimizer, random state)
-OUT/log.jsonl               a line a logged step
-OUT/config.json, ...        the finished model: what `convai chat --model OUT` loads
+OUT/training.pt                  weights, optimizer, what else resuming needs
 """
 
 from __future__ import annotations
@@ -11,15 +16,15 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 
 from convai.core.errors import CheckpointError, TrainingError
-from convai.model.checkpoint import read_json, write_json
+from convai.core.files import atomic_write, read_json, write_json
 
 RUN: Final = "run.json"
 LOG: Final = "log.jsonl"
@@ -45,22 +50,31 @@ def saving(folder: Path) -> Iterator[None]:
 
 
 class RunFolder:
-    """Checkpoints that are complete or absent, and the log that belongs to them."""
+    """State that is complete or absent, and the log that belongs to it."""
 
     def __init__(self, path: Path, keep: int = 2) -> None:
         self.path = path
         self.keep = keep
 
-    def start(self, description: dict[str, Any]) -> None:
-        """Begin a new run here. Raises TrainingError when the folder already holds one."""
+    def check_unused(self) -> None:
+        """Raise TrainingError when the folder holds a run already."""
         if (self.path / RUN).exists():
             raise TrainingError(
                 f"{self.path}: holds a run already; go on with --resume {self.path}, or choose another --out"
             )
+
+    def start(self, description: dict[str, Any]) -> None:
+        """Begin a new run here. Raises TrainingError when the folder already holds one."""
+        self.check_unused()
+        self.describe(description)
+
+    def describe(self, description: dict[str, Any]) -> None:
+        """Write what the run is, in the place of what stood there."""
         with saving(self.path):
             write_json(self.path / RUN, description)
 
     def description(self) -> dict[str, Any]:
+        """What the run is. Raises CheckpointError where there is none."""
         if not (self.path / RUN).exists():
             raise CheckpointError(
                 f"{self.path}: no training run here ({RUN} is missing); give the --out folder of one"
@@ -112,6 +126,29 @@ class RunFolder:
             )
         return state
 
+    # -- one state, replaced by every epoch ----------------------------------------------------------
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Put the state in the place of the one before."""
+        with saving(self.path):
+            atomic_write(self.path / STATE, lambda path: torch.save(state, path))
+
+    def restore(self, load: Callable[[dict[str, Any]], int]) -> None:
+        """Hand the state, where there is one, to `load`, which returns the epochs done; cut the log to them.
+
+        Raises CheckpointError for a state that is damaged or does not fit.
+        """
+        path = self.path / STATE
+        if not path.exists():
+            return
+        try:
+            done = load(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # torch raises many kinds here, all of them a bad file
+            raise CheckpointError(
+                f"{path}: damaged, or of other data ({type(error).__name__}); start the run again"
+            ) from None
+        self.rewind(done, "epoch")
+
     # -- log ---------------------------------------------------------------------------------------
 
     def log(self, record: dict[str, Any]) -> None:
@@ -130,10 +167,8 @@ class RunFolder:
                 continue
         return records
 
-    def rewind(self, step: int) -> None:
-        """Drop what was logged after `step`, before going on from there."""
-        kept = [r for r in self.records() if r.get("step", 0) <= step]
+    def rewind(self, done: int, unit: Literal["step", "epoch"] = "step") -> None:
+        """Drop what was logged after step, or epoch, number `done`, before going on from there."""
+        kept = "".join(json.dumps(r) + "\n" for r in self.records() if r.get(unit, 0) <= done)
         with saving(self.path):
-            part = self.path / f"{LOG}.part"
-            part.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
-            part.replace(self.path / LOG)
+            atomic_write(self.path / LOG, lambda part: part.write_text(kept, encoding="utf-8"))
