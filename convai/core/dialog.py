@@ -47,11 +47,15 @@ class Persona:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One utterance. `distractors` are wrong replies from the corpus, when it brings any."""
+    """One utterance. `distractors` are wrong replies from the corpus, when it brings any.
+
+    One that is no `target` is read as part of the history and never learnt from or measured.
+    """
 
     speaker: int
     text: str
     distractors: tuple[str, ...] = ()
+    target: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ class Dialog:
         return replace(self, turns=turns, personas=(self.personas[AGENT], self.personas[USER]))
 
     def replies(self) -> Iterable[tuple[int, Turn]]:
-        """Index and turn of every agent reply that answers something said before it."""
-        return ((i, t) for i, t in enumerate(self.turns) if i and t.speaker == AGENT)
+        """Index and turn of every agent reply that answers something said before it, and is a target."""
+        return ((i, t) for i, t in enumerate(self.turns) if i and t.speaker == AGENT and t.target)
 
 
 def history_window(turns: Sequence[Turn], max_history: int | None) -> Sequence[Turn]:

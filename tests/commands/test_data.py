@@ -13,7 +13,7 @@ import pytest
 
 from convai.commands import data
 from convai.core.errors import DataError, SettingsError
-from convai.text.corpora import read, write
+from convai.text.corpora import FORMATS, read, write
 
 FORMATS = Path(__file__).parents[2] / "data" / "formats"
 
@@ -27,7 +27,7 @@ def run(*arguments: object) -> int:
 def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", FORMATS) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum("3 dialogues, ok" in line for line in lines) == 7
+    assert sum("3 dialogues, ok" in line for line in lines) == len(FORMATS)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"turns": []}\nnonsense\n', encoding="utf-8")
     assert run("check", FORMATS / "convai.jsonl", bad) == 1
@@ -112,15 +112,7 @@ def test_download(
 def test_formats(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("formats") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[:7]] == [
-        "jsonl",
-        "personachat",
-        "parlai",
-        "openai",
-        "sharegpt",
-        "csv",
-        "text",
-    ]
+    assert [line.split()[0] for line in lines[: len(FORMATS)]] == list(FORMATS)
 
 
 def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:

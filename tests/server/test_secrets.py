@@ -9,7 +9,7 @@ from typing import Any
 
 from websockets.asyncio.client import connect
 
-from tests.server.serving import serving
+from tests.server.serving import PATIENCE, serving
 
 PEOPLE = 200
 
@@ -18,7 +18,7 @@ async def person(number: int, url: str, tokens: list[str]) -> tuple[str, list[st
     """Tell a secret twice, then list, search and open: all that is ever seen, and the conversation."""
     seen: list[str] = []
     secret = f"secret{number:03d}x"
-    async with connect(url, compression=None, max_size=2**21, open_timeout=60) as socket:
+    async with connect(url, compression=None, max_size=2**21, open_timeout=PATIENCE) as socket:
 
         async def ask(type: str, **fields: Any) -> dict[str, Any]:
             name = f"p{number}-{len(seen)}"
@@ -27,7 +27,7 @@ async def person(number: int, url: str, tokens: list[str]) -> tuple[str, list[st
 
         async def until(wanted: Any) -> dict[str, Any]:
             while True:
-                seen.append(str(await asyncio.wait_for(socket.recv(), 60)))
+                seen.append(str(await asyncio.wait_for(socket.recv(), PATIENCE)))
                 frame: dict[str, Any] = json.loads(seen[-1])
                 if wanted(frame):
                     return frame

@@ -108,7 +108,8 @@ def merged(turns: Sequence[Turn]) -> list[Turn]:
         if out and out[-1].speaker == turn.speaker:
             last = out[-1]
             text = f"{last.text} {turn.text}"
-            out[-1] = Turn(turn.speaker, text, last.distractors or turn.distractors)
+            wrong = last.distractors or turn.distractors
+            out[-1] = Turn(turn.speaker, text, wrong, target=last.target and turn.target)
         else:
             out.append(turn)
     return out

@@ -2,64 +2,97 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
-from convai.text.corpora.csv_persona import column_indices
-from convai.text.corpora.files import bare_name, head, require_file
+from convai.text.corpora.csv_tables import header_of
+from convai.text.corpora.files import bare_name, head, open_binary, require_file
 from convai.text.corpora.formats import FORMATS
+from convai.text.corpora.json_entries import first_entry
+from convai.text.corpora.marked_text import mark_of
+from convai.text.corpora.messengers import is_whatsapp
+from convai.text.corpora.parlai_dialog import is_parlai_dialog
 from convai.text.corpora.parlai_text import PERSONA_LINES
+from convai.text.corpora.shapes import shape_of
+from convai.text.corpora.splits import split_named
+from convai.text.corpora.unlike import refuse_binary, refuse_json, unlike_talk
 
-NOT_DIALOGUES: Final = ("personas", "documents", "readme")
-"""Text files whose names begin so hold something else; a folder's are passed over."""
+NOT_DIALOGUES: Final = ("personas", "documents", "readme", "probes")
+"""Files whose names begin so hold something else; a folder's are passed over."""
 
-_JSON_KEYS: Final = {
-    "personality": "personachat",
-    "utterances": "personachat",
-    "train": "personachat",
-    "valid": "personachat",
-    "messages": "openai",
-    "conversations": "sharegpt",
-    "turns": "jsonl",
-    "personas": "jsonl",
-}
-_JSON_KEY = re.compile(rf'"({"|".join(_JSON_KEYS)})"[ \t\r\n]{{0,99}}:')
 _TEXT_SUFFIXES: Final = ("", ".txt", ".text")
 _FIRST_LINE_CHARS: Final = 4096
+_LINES: Final = 50
 
 
 def detect(path: Path) -> str:
-    """The name of the format of a file. Raises DataError when it cannot be told, or is no text."""
+    """The name of the format of a file.
+
+    Raises DataError when it cannot be told, saying what the file looks like: no text, something else than
+    dialogues, text that is no talk.
+    """
     require_file(path)
+    with open_binary(path) as stream:
+        refuse_binary(path, stream.read(16))
     start = head(path).lstrip("\r\n\t ")
     if not start:
         raise DataError(f"{path}: the file is empty; see `convai data formats` for what can be in it")
     suffix = Path(bare_name(path)).suffix.lower()
-    found = _from_content(start) or next((f.name for f in FORMATS.values() if suffix in f.extensions), "")
-    if found and not (found == "parlai" and not _is_parlai(start)):
+    found = _from_text(start)
+    if not found and start[0] in "{[":
+        found = _from_json(path, suffix)
+    if not found:
+        found = next((f.name for f in FORMATS.values() if suffix in f.extensions and f.name != "parlai"), "")
+    if found:
         return found
-    if suffix in _TEXT_SUFFIXES and not start.startswith(("{", "[")):
+    if suffix in _TEXT_SUFFIXES and start[0] not in "{[":
         if not _may_hold_dialogues(path):
             raise DataError(f"{path}: by its name no dialogues; give the format 'text' if it holds some")
+        unlike = unlike_talk(start)
+        if unlike:
+            raise DataError(f"{path}: looks like {unlike[0]}; {unlike[1]} (--format text reads it as talk)")
         return "text"
+    unlike = unlike_talk(start)
+    if unlike:
+        raise DataError(f"{path}: looks like {unlike[0]}; {unlike[1]}")
     raise DataError(f"{path}: cannot tell the format; give one of {', '.join(FORMATS)}")
 
 
-def _from_content(start: str) -> str:
-    if start[0] in "{[":
-        key = _JSON_KEY.search(start)
-        return _JSON_KEYS[key[1]] if key else ""
+def _from_json(path: Path, suffix: str) -> str:
+    """The format of a JSON file. Raises DataError for JSON of something else."""
+    entry = first_entry(path)
+    found = shape_of(entry)
+    if found:
+        return found
+    refuse_json(path, entry)
+    if isinstance(entry, dict):
+        if any(split_named(key) for key in entry):
+            return "personachat"
+        if entry and any(value not in ([], {}) for value in entry.values()):
+            keys = ", ".join(repr(key[:30]) for key in list(entry)[:6])
+            raise DataError(
+                f"{path}: cannot tell the format (JSON objects with the keys {keys}); "
+                f"give one of {', '.join(FORMATS)}"
+            )
+    return ""
+
+
+def _from_text(start: str) -> str:
+    """The format of what is told from its first lines, or an empty text."""
+    lines = [line for line in start.split("\n") if line.strip()][:_LINES]
+    if is_whatsapp(lines):
+        return "whatsapp"
+    if not lines or start[0] in "{[":
+        return ""
     if _is_parlai(start):
         return "parlai"
-    first = start.partition("\n")[0][:_FIRST_LINE_CHARS]
-    try:
-        header = next(csv.reader([first]), [])
-    except csv.Error:
-        return ""
-    return "csv" if column_indices(header) else ""
+    if is_parlai_dialog(lines[0]):
+        return "parlai-dialog"
+    if header_of(lines[0][:_FIRST_LINE_CHARS])[0]:
+        return "csv"
+    marked = sum(bool(mark_of(line)) for line in lines)
+    return "dailydialog" if marked * 2 > len(lines) else ""
 
 
 def _is_parlai(start: str) -> bool:

@@ -10,13 +10,21 @@ from typing import Final
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.text.corpora import (
-    csv_persona,
+    csv_tables,
+    exchanges,
+    exported,
     jsonl,
+    listed,
+    marked_text,
+    messengers,
     openai_messages,
+    parlai_dialog,
     parlai_text,
     personachat_json,
     plain_text,
     sharegpt,
+    sillytavern,
+    transcripts,
 )
 from convai.text.corpora.notes import Notes
 
@@ -64,7 +72,34 @@ FORMATS: Final[dict[str, Format]] = {
             openai_messages.render,
         ),
         Format("sharegpt", "ShareGPT conversations, JSON or a JSON object a line", (), sharegpt.parse),
-        Format("csv", "CSV with the columns Persona and chat", (".csv",), csv_persona.parse),
+        Format(
+            "alpaca",
+            "an exchange an entry: instruction, input, output, history; prompt, completion; question, answer",
+            (),
+            exchanges.parse,
+        ),
+        Format(
+            "preference",
+            "a chosen and a rejected reply: the gold one, and a wrong one beside it",
+            (),
+            exchanges.parse_preferences,
+        ),
+        Format("lists", "JSON lists of texts that take turns, or of exchanges", (), listed.parse),
+        Format("transcript", "JSON with a dialogue in one 'text', its turns marked", (), transcripts.parse),
+        Format("conversation", "conversations as convai exports them", (), exported.parse),
+        Format("sillytavern", "SillyTavern's chats: a header, then a message a line", (), sillytavern.parse),
+        Format("telegram", "Telegram's export of a chat, or of all, as JSON", (), messengers.parse_telegram),
+        Format("whatsapp", "WhatsApp's export of a chat as text", (), messengers.parse_whatsapp),
+        Format(
+            "parlai-dialog", "ParlAI's dialog format: text, labels, episode_done", (), parlai_dialog.parse
+        ),
+        Format("dailydialog", "a dialogue a line, __eou__ behind each turn", (), marked_text.parse),
+        Format(
+            "csv",
+            "a table of chats (Persona, chat), of turns (conversation, speaker, text) or of exchanges",
+            (".csv", ".tsv"),
+            csv_tables.parse,
+        ),
         Format("text", "plain text: a turn a line, a blank line between dialogues", (), plain_text.parse),
     )
 }

@@ -1,16 +1,13 @@
-"""JSON with the place in every error: one line of JSON Lines, or a whole file entry by entry."""
+"""JSON with the place in every error: a line, or values one after the other in a long text."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convai.core.errors import DataError
-from convai.text.corpora.files import whole_text
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -50,35 +47,8 @@ def dump(value: object, where: str) -> str:
     return line
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One dialogue's JSON: `line` where it begins, `where` to begin an error with."""
-
-    line: int
-    where: str
-    section: str
-    value: Any
-
-
-def entries(path: Path, sections: Collection[str] = ()) -> Iterator[Entry]:
-    """The entries of a JSON file: of a list, of an object of named lists, or of JSON Lines.
-
-    `sections` are the keys that may hold a list of entries (`train`, `valid`); an object that begins
-    with another key is an entry itself. Only one entry is decoded at a time. Raises DataError with the
-    line for malformed JSON, after the entries before it.
-    """
-    walker = _Walker(path, whole_text(path))
-    while not walker.at_end():
-        if walker.peek() == "[":
-            yield from walker.array("")
-        elif walker.peek() == "{" and walker.first_key() in sections:
-            yield from walker.sections(sections)
-        else:
-            yield walker.entry("", 0)
-
-
-class _Walker:
-    """A position in the text, and the line it is on."""
+class Walker:
+    """A position in a JSON text, and the line it is on."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path, self.text, self.position = path, text, 0
@@ -93,6 +63,13 @@ class _Walker:
         return DataError(
             f"{self.path}:{self.line()}: malformed JSON ({reason}); correct or download it again"
         )
+
+    def move_to(self, position: int) -> None:
+        """Go back to where it was."""
+        if position < self._counted:
+            self._line -= self.text.count("\n", position, self._counted)
+            self._counted = position
+        self.position = position
 
     def peek(self) -> str:
         match = _SPACE.match(self.text, self.position)
@@ -120,43 +97,3 @@ class _Walker:
         except (ValueError, RecursionError) as error:
             raise self.fail(_reason(error)) from None
         return value
-
-    def first_key(self) -> str | None:
-        """The first key of the object that begins here, without moving."""
-        start = self.position
-        self.position += 1
-        key = self.value() if self.peek() == '"' else None
-        self.position = start
-        return key
-
-    def entry(self, section: str, index: int) -> Entry:
-        self.peek()
-        line = self.line()
-        name = " ".join(part for part in (section, f"entry {index}" if index else "") if part)
-        return Entry(line, f"{self.path}:{line}" + (f": {name}" if name else ""), section, self.value())
-
-    def array(self, section: str) -> Iterator[Entry]:
-        self.take("[")
-        if self.peek() == "]":
-            self.take("]")
-            return
-        index = 0
-        while True:
-            index += 1
-            yield self.entry(section, index)
-            if self.take(",]") == "]":
-                return
-
-    def sections(self, names: Collection[str]) -> Iterator[Entry]:
-        self.take("{")
-        while True:
-            if self.peek() != '"':
-                raise self.fail("expected a key in double quotes")
-            key = self.value()
-            self.take(":")
-            if key in names:
-                yield from self.array(key)
-            else:
-                self.value()
-            if self.take(",}") == "}":
-                return

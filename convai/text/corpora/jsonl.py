@@ -2,7 +2,7 @@
 
 `{"personas": [["user sentence", ...], ["agent sentence", ...]], "turns": [{"speaker": 0, "text": "hi"},
 {"speaker": 1, "text": "hello", "distractors": [...]}]}`. Speakers are counted from 0 (the user); a persona
-may also be `{"name": ..., "sentences": [...]}`.
+may also be `{"name": ..., "sentences": [...]}`. A turn of `"weight": 0` is history and no target.
 
 More than two speakers are brought down to the two roles: the first to speak is the user, the second the
 agent, everybody else speaks for the user's side, since a reply only needs to know which words were its
@@ -18,28 +18,20 @@ from typing import Any, Final
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
 from convai.text.corpora.building import as_list, as_object, dialog, kind, sentences, two_sides, wrong_replies
-from convai.text.corpora.files import lines
-from convai.text.corpora.json_text import decode_line, dump
+from convai.text.corpora.json_entries import dialogs
+from convai.text.corpora.json_text import dump
+from convai.text.corpora.messages import is_target
 from convai.text.corpora.notes import Notes
 
 MAX_SPEAKERS: Final = 1000
-_KEYS: Final = {"personas", "turns", "id", "source", "labels"}
-_TURN_KEYS: Final = {"speaker", "text", "distractors"}
+_KEYS: Final = {"personas", "turns", "id", "source", "labels", "split"}
+_TURN_KEYS: Final = {"speaker", "text", "distractors", "weight"}
 _EXAMPLE: Final = '{"turns": [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text": "hello"}]}'
 
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
-    """Line and dialogue for every line that is not blank; warns of keys it does not know."""
-    for line, text in lines(path):
-        if not text.strip():
-            continue
-        where = f"{path}:{line}"
-        try:
-            parsed = _dialog(decode_line(text, where), where, notes)
-        except DataError as error:
-            notes.error(error)
-        else:
-            yield line, parsed
+    """Line and dialogue for every object; warns of keys it does not know."""
+    return dialogs(path, notes, lambda value, where: _dialog(value, where, notes))
 
 
 def _dialog(value: object, where: str, notes: Notes) -> Dialog:
@@ -49,18 +41,22 @@ def _dialog(value: object, where: str, notes: Notes) -> Dialog:
     _warn_unknown(entry, _KEYS, where, notes)
     labels = as_object(entry.get("labels") or {}, f"{where}, labels", '{"topic": "food"}')
     numbers: list[int] = []
-    spoken: list[tuple[str, tuple[str, ...]]] = []
+    spoken: list[tuple[str, tuple[str, ...], bool]] = []
     for i, item in enumerate(as_list(entry["turns"], where, "turns"), 1):
         place = f"{where}, turn {i}"
         turn = as_object(item, place, '{"speaker": 0, "text": "hi"}')
         _warn_unknown(turn, _TURN_KEYS, place, notes)
         numbers.append(_speaker(turn.get("speaker"), place))
         text = check_text(turn.get("text"), place)
-        spoken.append((text, wrong_replies(turn["distractors"], place) if "distractors" in turn else ()))
+        wrong = wrong_replies(turn["distractors"], place) if "distractors" in turn else ()
+        spoken.append((text, wrong, is_target(turn, place)))
     user, agent = two_sides(numbers)
     if any(number not in (USER, AGENT) for number in numbers):
         labels = {"original_speakers": numbers, **labels}
-    turns = [Turn(AGENT if n == agent else USER, *said) for n, said in zip(numbers, spoken, strict=True)]
+    turns = [
+        Turn(AGENT if n == agent else USER, text, wrong, target=target)
+        for n, (text, wrong, target) in zip(numbers, spoken, strict=True)
+    ]
     personas = [
         _persona(p, f"{where}, persona of speaker {i}") for i, p in enumerate(_persona_list(entry, where))
     ]
@@ -131,4 +127,6 @@ def _turn(turn: Turn, where: str) -> dict[str, Any]:
     said: dict[str, Any] = {"speaker": turn.speaker, "text": check_text(turn.text, where)}
     if turn.distractors:
         said["distractors"] = list(turn.distractors)
+    if not turn.target:
+        said["weight"] = 0
     return said

@@ -97,6 +97,8 @@ def render(dialogs: Iterable[Dialog]) -> Iterator[str]:
         if turns and turns[0].speaker == AGENT:
             turns.insert(0, Turn(USER, SILENCE))
         for i in range(0, len(turns), 2):
+            if not all(turn.target for turn in turns[i : i + 2]):
+                raise DataError(f"{where}: a turn of weight 0, which ParlAI text cannot hold; write jsonl")
             said = check_text(turns[i].text, f"{where}, turn {i + 1}")
             body.append(said + _reply(turns[i + 1], where) if i + 1 < len(turns) else said)
         yield from (f"{number} {line}\n" for number, line in enumerate(body, 1))

@@ -23,25 +23,20 @@ from convai.text.corpora.building import (
     sentences,
     wrong_replies,
 )
-from convai.text.corpora.json_text import dump, entries
+from convai.text.corpora.json_entries import dialogs
+from convai.text.corpora.json_text import dump
 from convai.text.corpora.notes import Notes
+from convai.text.corpora.splits import SPLITS, split_of
 
-SECTIONS: Final = ("train", "valid", "test")
 _EXAMPLE: Final = '{"personality": [...], "utterances": [{"candidates": [...], "history": [...]}]}'
 
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every entry; `labels["split"]` says which section it was in."""
-    for entry in entries(path, SECTIONS):
-        try:
-            parsed = _dialog(entry.value, entry.where, entry.section)
-        except DataError as error:
-            notes.error(error)
-        else:
-            yield entry.line, parsed
+    return dialogs(path, notes, _dialog)
 
 
-def _dialog(value: object, where: str, section: str) -> Dialog:
+def _dialog(value: object, where: str) -> Dialog:
     entry = as_object(value, where, _EXAMPLE)
     if "utterances" not in entry:
         raise DataError(f"{where}: no 'utterances'; write it like {_EXAMPLE}")
@@ -65,8 +60,7 @@ def _dialog(value: object, where: str, section: str) -> Dialog:
         if speaker == USER and is_silence(text):
             continue
         turns.append(Turn(speaker, check_text(text, f"{where}, turn {at + 1}"), wrong.get(at, ())))
-    labels = {"split": section} if section else {}
-    return dialog(where, turns, (Persona(), Persona(persona)), labels=labels)
+    return dialog(where, turns, (Persona(), Persona(persona)))
 
 
 def _utterance(value: object, where: str) -> tuple[list[Any], list[Any]]:
@@ -100,12 +94,12 @@ def render(dialogs: Iterable[Dialog]) -> Iterator[str]:
     of one speaker in a row are joined. Raises DataError for a dialogue without an agent's reply.
     """
     kept = list(dialogs)
-    splits = {str(d.labels.get("split")) for d in kept}
-    if kept and splits <= set(SECTIONS):
+    splits = {split_of(d) for d in kept}
+    if kept and splits <= set(SPLITS):
         yield "{\n"
-        for i, name in enumerate(name for name in SECTIONS if name in splits):
+        for i, name in enumerate(name for name in SPLITS if name in splits):
             yield f'{"," if i else ""}"{name}": '
-            yield from _list([(n, d) for n, d in enumerate(kept, 1) if d.labels["split"] == name])
+            yield from _list([(n, d) for n, d in enumerate(kept, 1) if split_of(d) == name])
         yield "}\n"
     else:
         yield from _list(list(enumerate(kept, 1)))
@@ -126,7 +120,7 @@ def _entry(d: Dialog, where: str) -> dict[str, Any]:
     utterances = [
         {"candidates": [*turn.distractors, texts[i]], "history": texts[:i]}
         for i, turn in enumerate(turns)
-        if turn.speaker == AGENT
+        if turn.speaker == AGENT and turn.target
     ]
     if not utterances:
         raise DataError(f"{where}: no reply of the agent's, so PERSONA-CHAT JSON cannot hold it; remove it")

@@ -14,9 +14,10 @@ from typing import Final
 
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
-from convai.text.corpora.building import dialog, two_sides
+from convai.text.corpora.building import dialog
 from convai.text.corpora.files import lines
 from convai.text.corpora.notes import Notes
+from convai.text.corpora.roles import ROLES, sides_of_people
 
 _PERSONA: Final = {
     "persona": AGENT,
@@ -24,16 +25,6 @@ _PERSONA: Final = {
     "agent's persona": AGENT,
     "partner's persona": USER,
     "user's persona": USER,
-}
-_ROLES: Final = {
-    "user": USER,
-    "human": USER,
-    "partner": USER,
-    "speaker1": USER,
-    "agent": AGENT,
-    "bot": AGENT,
-    "assistant": AGENT,
-    "speaker2": AGENT,
 }
 _PREFIX = re.compile(r"\s*([^\W\d_][\w .'-]{0,39}?)\s*:(?:\s|$)")
 _PREFIX_CHARS: Final = 64
@@ -107,16 +98,13 @@ def _speakers(path: Path | str, said: list[_Line]) -> tuple[list[int], list[str]
     """Who says each line, and the line without its prefix."""
     split = [_prefix(text) for _, text in said]
     names = [name for name, _ in split]
-    roles = [name in _ROLES for name in names]
+    roles = [name in ROLES for name in names]
     if all(names):
         rest = [text for _, text in split]
         if all(roles):
-            return [_ROLES[name] for name in names], rest
+            return [ROLES[name] for name in names], rest
         if not any(roles):
-            # Numbered from 2, so that two_sides goes by the order of speaking.
-            order = {name: i for i, name in enumerate(dict.fromkeys(names), 2)}
-            _, agent = two_sides([order[name] for name in names])
-            return [AGENT if order[name] == agent else USER for name in names], rest
+            return sides_of_people(names), rest
     if any(roles):
         odd = roles.index(False)
         raise DataError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from convai.core.dialog import Dialog, Turn
+from convai.core.dialog import Dialog, Persona, Turn
 from convai.core.errors import DataError
 from convai.text.corpora import FORMATS, iter_dialogs, read
 from convai.text.corpora.formats import named
@@ -23,12 +23,25 @@ FILES = {
     "parlai": "parlai.txt",
     "openai": "openai.jsonl",
     "sharegpt": "sharegpt.json",
+    "alpaca": "alpaca.jsonl",
+    "preference": "preference.jsonl",
+    "lists": "lists.json",
+    "transcript": "transcript.jsonl",
+    "conversation": "conversation.json",
+    "sillytavern": "sillytavern.jsonl",
+    "telegram": "telegram.json",
+    "whatsapp": "whatsapp.txt",
+    "parlai-dialog": "parlai_dialog.txt",
+    "dailydialog": "marked.txt",
     "csv": "persona_chat.csv",
     "text": "plain.txt",
 }
-KEEPS_CANDIDATES = {"jsonl", "personachat", "parlai"}
-KEEPS_PARTNER = {"jsonl", "parlai", "text"}
+KEEPS_CANDIDATES = {"jsonl", "personachat", "parlai", "parlai-dialog"}
+KEEPS_LAST_CANDIDATES = {"preference"}
+KEEPS_PARTNER = {"jsonl", "parlai", "parlai-dialog", "text"}
 KEEPS_IDS = {"jsonl", "sharegpt"}
+KEEPS_NO_PERSONA = {"sillytavern", "telegram", "whatsapp", "dailydialog"}
+KEEPS_NAME = {"sillytavern": "Ann"}
 
 _FIRST = talk(
     "good morning! what smells so good?",
@@ -60,11 +73,21 @@ GOLDEN = [
 ]
 
 
+def bare(d: Dialog, i: int, last: bool) -> Turn:
+    """A turn without its candidates, unless it is the last one and those are kept."""
+    wrong = d.turns[i].distractors if last and i == len(d.turns) - 1 else ()
+    return Turn(d.turns[i].speaker, d.turns[i].text, wrong)
+
+
 def golden(format: str) -> list[Dialog]:
     """GOLDEN less what the format has no place for."""
     dialogs = GOLDEN
     if format not in KEEPS_CANDIDATES:
-        dialogs = [replace(d, turns=tuple(Turn(t.speaker, t.text) for t in d.turns)) for d in dialogs]
+        last = format in KEEPS_LAST_CANDIDATES
+        dialogs = [replace(d, turns=tuple(bare(d, i, last) for i in range(len(d.turns)))) for d in dialogs]
+    if format in KEEPS_NO_PERSONA:
+        persona = Persona((), KEEPS_NAME.get(format, ""))
+        dialogs = [replace(d, personas=(Persona(), persona)) for d in dialogs]
     if format not in KEEPS_PARTNER:
         dialogs = [
             replace(d, personas=(replace(d.personas[0], sentences=()), d.personas[1])) for d in dialogs

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from convai.text.corpora import FORMATS, check, iter_documents, read, read_personas, stats
+from tests.text.corpora.test_formats import KEEPS_NO_PERSONA
 
 DATA = Path(__file__).parents[3] / "data"
-SUFFIXES = {"personachat": ".json", "sharegpt": ".json", "csv": ".csv", "parlai": ".txt", "text": ".txt"}
+SUFFIXES = {
+    **dict.fromkeys(("personachat", "sharegpt", "lists", "conversation", "telegram"), ".json"),
+    **dict.fromkeys(("parlai", "parlai-dialog", "dailydialog", "whatsapp", "text"), ".txt"),
+    "csv": ".csv",
+}
 
 
 def test_thirty_different_personas() -> None:
@@ -54,7 +59,7 @@ def test_the_example_in_the_readme_is_readable(format: str, tmp_path: Path) -> N
     (found,) = read(file)
     assert found == read(file, format)[0]
     assert [t.text for t in found.turns[:2]] == ["good morning!", "hello!"]
-    assert found.persona.sentences[0] == "i run a bakery."
+    assert found.persona.sentences[:1] == (() if format in KEEPS_NO_PERSONA else ("i run a bakery.",))
 
 
 def test_the_readme_lists_every_format() -> None:

@@ -51,11 +51,11 @@ def test_other_names_and_both_places_of_a_persona(tmp_path: Path) -> None:
         ("hi", "'conversations' is text"),
         (None, "'conversations' is null"),
         ([HI, 3], "turn 2: expected an object"),
-        ([HI, {"from": "function_call", "value": "x"}], "turn 2: 'from' is 'function_call'"),
-        ([HI, {"from": 1, "value": "x"}], "turn 2: 'from' is a number"),
+        ([HI, {"from": "function_call", "value": "x"}], "turn 2: 'function_call' is no speaker"),
+        ([HI, {"from": 1, "value": "x"}], "turn 2: '1' is no speaker"),
         ([HI, {"from": "gpt", "value": ""}], "turn 2: empty text"),
         ([HI, {"from": "gpt"}], "turn 2: expected text, found NoneType"),
-        ([HI, HELLO, {"from": "system", "value": "i ski."}], "turn 3: a system turn amid the others"),
+        ([HI, HELLO, {"from": "system", "value": "i ski."}], "turn 3: a system message amid the turns"),
     ],
 )
 def test_a_turn_that_does_not_fit_is_named(conversation: Any, part: str, tmp_path: Path) -> None:

@@ -1,0 +1,226 @@
+"""Tables of dialogues: a dialogue, an exchange or a turn a row, between commas, semicolons or tabs.
+
+What a table holds is told from the names of its columns:
+- a chat in a cell, a turn a line (or a transcript, a list, turns with marks), personas in columns beside it:
+  `Persona` and `chat`, Synthetic-Persona-Chat's `user 1 personas` and `Best Generated Conversation`;
+- a turn a row, with the name of its conversation and of its speaker, as EmpatheticDialogues has it;
+- an exchange a row: `prompt` and `completion`, `question` and `answer`, ...
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
+from convai.core.errors import DataError
+from convai.text.corpora.building import dialog, persona_from_text
+from convai.text.corpora.exchanges import exchange
+from convai.text.corpora.files import lines
+from convai.text.corpora.marked_text import divided, mark_of
+from convai.text.corpora.messages import said
+from convai.text.corpora.notes import Notes
+from convai.text.corpora.roles import sides, sides_of_people
+from convai.text.corpora.shapes import ANSWER_KEYS, QUESTION_KEYS
+from convai.text.corpora.splits import split_named
+from convai.text.corpora.transcripts import has_speakers, transcript
+
+DELIMITERS: Final = ",;\t|"
+_CHATS: Final = ("chat", "best generated conversation", "conversation", "dialogue", "dialog", "transcript")
+_PERSONAS: Final = {
+    "persona": AGENT,
+    "personality": AGENT,
+    "user 2 personas": AGENT,
+    "user 2 persona": AGENT,
+    "user 1 personas": USER,
+    "user 1 persona": USER,
+}
+_CONVERSATIONS: Final = (
+    "conv_id",
+    "conversation_id",
+    "conversationid",
+    "dialog_id",
+    "dialogue_id",
+    "dialogueid",
+    "chat_id",
+    "thread_id",
+    "session_id",
+)
+_SPEAKERS: Final = ("speaker_idx", "speaker", "role", "author", "sender", "from", "name")
+_TEXTS: Final = ("utterance", "text", "message", "content", "body")
+_LABELS: Final = {"context": "emotion", "emotion": "emotion", "prompt": "situation"}
+"""Columns of EmpatheticDialogues that say something about a whole conversation."""
+
+Row = tuple[int, list[str]]
+
+
+def kind_of(header: Sequence[str]) -> str:
+    """What a table with these columns has in a row: a `chat`, a `turn`, an `exchange`, or an empty text."""
+    names = {name.strip().lower() for name in header}
+    if _named(names, _CONVERSATIONS) and _named(names, _SPEAKERS) and _named(names, _TEXTS):
+        return "turn"
+    if _named(names, _CHATS) and (len(names) == 1 or names & {*_PERSONAS, "", "split"}):
+        return "chat"
+    if _named(names, QUESTION_KEYS) and _named(names, ANSWER_KEYS):
+        return "exchange"
+    return ""
+
+
+def _named(names: Any, wanted: Sequence[str]) -> str:
+    return next((name for name in wanted if name in names), "")
+
+
+def header_of(line: str) -> tuple[list[str], str]:
+    """The column names in a first line, and what is between them; none where it heads no dialogues."""
+    for delimiter in DELIMITERS:
+        try:
+            header = next(csv.reader([line], delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        if kind_of(header):
+            return header, delimiter
+    return [], ""
+
+
+def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
+    """Line and dialogue for every row, or every conversation of a turn a row."""
+    first = next((text for _, text in lines(path)), "")
+    header, delimiter = header_of(first)
+    if not header:
+        found = ", ".join(repr(name.strip()[:30]) for name in first[:4096].split(",")[:6])
+        raise DataError(
+            f"{path}:1: no columns that hold dialogues (found {found}); name them 'Persona' and 'chat', or "
+            "'prompt' and 'completion'"
+        )
+    names = [name.strip().lower() for name in header]
+    kind = kind_of(header)
+    rows = _rows(path, delimiter, quoted="utterance_idx" not in names)
+    next(rows, None)
+    if kind == "turn":
+        yield from _conversations(path, names, rows, notes)
+        return
+    for line, row in rows:
+        where = f"{path}:{line}"
+        try:
+            cells = _cells(names, row, where)
+            parsed = _chat(cells, where) if kind == "chat" else exchange(cells, where)
+        except DataError as error:
+            notes.error(error)
+        else:
+            yield line, _with_split(parsed, cells)
+
+
+def _with_split(found: Dialog, cells: Mapping[str, str]) -> Dialog:
+    split = split_named(cells.get("split"))
+    return Dialog(found.turns, found.personas, found.id, found.source, {"split": split}) if split else found
+
+
+def _rows(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Row]:
+    """The rows that are not empty, each with the line where it begins.
+
+    Without quoting, as EmpatheticDialogues is written, a quotation mark is a character like any other.
+    """
+    if not quoted:
+        yield from ((line, text.split(delimiter)) for line, text in lines(path) if text.strip())
+        return
+    rows = csv.reader((f"{text}\n" for _, text in lines(path)), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for row in rows:
+            if row:
+                yield line, row
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{line}: malformed CSV ({error}); quote cells of several lines, doubling quotes"
+        ) from None
+
+
+def _cells(names: Sequence[str], row: Sequence[str], where: str) -> dict[str, str]:
+    if len(row) < len(names) and any(name for name in names[len(row) :]):
+        raise DataError(f"{where}: {len(row)} cells, fewer than the header has; quote cells that hold commas")
+    return dict(zip(names, row, strict=False))
+
+
+# -- a chat a row ---------------------------------------------------------------------------------------
+
+
+def _chat(cells: Mapping[str, str], where: str) -> Dialog:
+    personas = [Persona(), Persona()]
+    for name, speaker in _PERSONAS.items():
+        if name in cells:
+            personas[speaker] = persona_from_text(cells[name], where)
+    turns = _turns(cells[_named(cells, _CHATS)], where)
+    return dialog(where, turns, (personas[USER], personas[AGENT]))
+
+
+def _turns(cell: str, where: str) -> list[Turn]:
+    """The turns in a cell: a transcript, a list, turns with marks, or a turn a line."""
+    if cell.lstrip().startswith("["):
+        try:
+            return said(ast.literal_eval(cell.strip()), where, "chat", "turn").turns
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            pass  # no list after all
+    if has_speakers(cell):
+        return transcript(cell, where).turns
+    if mark_of(cell):
+        texts = divided(cell)
+    else:
+        texts = cell.strip().split("\n") if cell.strip() else []
+    return [Turn(i % 2, check_text(text, f"{where}, chat line {i + 1}")) for i, text in enumerate(texts)]
+
+
+# -- a turn a row ---------------------------------------------------------------------------------------
+
+
+def _conversations(
+    path: Path, names: Sequence[str], rows: Iterator[Row], notes: Notes
+) -> Iterator[tuple[int, Dialog]]:
+    """Neighbouring rows of one conversation; a name that comes again later is another one."""
+    key = _named(names, _CONVERSATIONS)
+    last, group = "", list[tuple[int, dict[str, str]]]()
+    for line, row in rows:
+        try:
+            cells = _cells(names, row, f"{path}:{line}")
+        except DataError as error:
+            notes.error(error)
+            continue
+        if group and cells[key] != last:
+            yield from _conversation(path, group, notes)
+            group = []
+        last = cells[key]
+        group.append((line, cells))
+    if group:
+        yield from _conversation(path, group, notes)
+
+
+def _conversation(
+    path: Path, group: list[tuple[int, dict[str, str]]], notes: Notes
+) -> Iterator[tuple[int, Dialog]]:
+    line, first = group[0]
+    speaker, text = _named(first, _SPEAKERS), _named(first, _TEXTS)
+    places = [f"{path}:{number}" for number, _ in group]
+    try:
+        names = [cells[speaker].strip() for _, cells in group]
+        # a number only tells people apart: EmpatheticDialogues' are those of the whole collection
+        who = sides_of_people(names) if speaker == "speaker_idx" else sides(names, places)
+        turns = [
+            Turn(side, check_text(cells[text].replace("_comma_", ","), place))
+            for side, (_, cells), place in zip(who, group, places, strict=True)
+        ]
+        labels = {
+            label: check_text(first[name].replace("_comma_", ","), places[0])
+            for name, label in _LABELS.items()
+            if "utterance_idx" in first and first.get(name, "").strip()
+        }
+        split = split_named(first.get("split"))
+        labels |= {"split": split} if split else {}
+        key = _named(first, _CONVERSATIONS)
+        found = dialog(places[0], turns, id=check_text(first[key], places[0]), labels=labels)
+    except DataError as error:
+        notes.error(error)
+    else:
+        yield line, found

@@ -1,0 +1,262 @@
+"""The dialogues of a JSON file, one decoded at a time: of a list, of an object of named lists, of JSON Lines.
+
+What holds the dialogues is told from their shape: a list that begins with a message is a dialogue, one that
+begins with a dialogue holds many, and so does an object with such a list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from convai.core.dialog import Dialog
+from convai.core.errors import DataError
+from convai.text.corpora.files import head, lines, whole_text
+from convai.text.corpora.json_text import Walker, decode_line
+from convai.text.corpora.messages import is_exchange
+from convai.text.corpora.notes import Notes
+from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
+from convai.text.corpora.splits import split_named
+
+_PEEK: Final = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One dialogue's JSON: `line` where it begins, `where` to begin an error with, its part of the file."""
+
+    line: int
+    where: str
+    split: str
+    value: Any
+
+
+def entries(path: Path, notes: Notes) -> Iterator[Entry]:
+    """The entries of a JSON file.
+
+    A malformed line of JSON Lines is told to `notes`; in any other layout it raises DataError with the line,
+    after the entries before it.
+    """
+    if not is_lines(path):
+        yield from _Entries(path).all()
+        return
+    for line, text in lines(path):
+        if not text.strip():
+            continue
+        where = f"{path}:{line}"
+        try:
+            value = decode_line(text, where)
+        except DataError as error:
+            notes.error(error)
+            continue
+        if isinstance(value, list) and value and is_exchange(value[0]) and isinstance(value[0], list):
+            yield Entry(line, where, "", value)
+        else:
+            for split, entry in _unpacked(value, ""):
+                yield Entry(line, where, split or _own_split(entry), entry)
+
+
+def dialogs(path: Path, notes: Notes, make: Callable[[Any, str], Dialog]) -> Iterator[tuple[int, Dialog]]:
+    """Line and dialogue for every entry of a file that `make(value, where)` can read."""
+    for entry in entries(path, notes):
+        try:
+            found = make(entry.value, entry.where)
+        except DataError as error:
+            notes.error(error)
+            continue
+        if entry.split and not found.labels.get("split"):
+            found = replace(found, labels={**found.labels, "split": entry.split})
+        yield entry.line, found
+
+
+def is_lines(path: Path) -> bool:
+    """Whether a file has a JSON value on every line: the first, or else the two after it, are whole ones."""
+    first = [text for _, text in islice(((n, t) for n, t in _few_lines(path) if t.strip()), 3)]
+    if len(first) < 2:
+        return False
+    whole = [_is_whole(text) for text in first]
+    return whole[0] or (len(first) > 2 and whole[1] and whole[2] and len(first[0].strip()) > 1)
+
+
+def _few_lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        yield from lines(path)
+    except DataError:  # a line that is too long is a whole file; what else is wrong is told when it is read
+        return
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _own_split(entry: object) -> str:
+    return split_named(entry.get("split")) if isinstance(entry, dict) else ""
+
+
+def _unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
+    """The entries in a decoded value, with the part of the file that each is in."""
+    if isinstance(value, list) and value and not is_part(value[0]):
+        for item in value:
+            yield split, item
+    elif isinstance(value, dict) and not shape_of(value) and (inside := _sections(value)):
+        for key, items in inside:
+            yield from _unpacked(items, split_named(key) or split)
+    else:
+        yield split, value
+
+
+def _sections(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The keys of an object that hold dialogues, also an object of such an object."""
+    found: list[tuple[str, Any]] = []
+    for key, items in value.items():
+        if (isinstance(items, list) and items and is_section(key, items[0])) or (
+            isinstance(items, dict) and not shape_of(items) and _sections(items)
+        ):
+            found.append((key, items))
+    return found
+
+
+def first_entry(path: Path) -> Any:
+    """The first dialogue's JSON as far as the head of the file shows it, or None."""
+    text = head(path, _PEEK).strip()
+    try:
+        value, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        value = _closed(text)
+    for _, entry in _unpacked(value, ""):
+        return entry
+    return value
+
+
+def _closed(text: str) -> Any:
+    """The value that the beginning of a JSON text has: cut behind its last whole part, and closed."""
+    open_ends: list[str] = []
+    best: tuple[int, str] = (0, "")
+    at, inside = 0, False
+    while at < len(text):
+        char = text[at]
+        if inside:
+            if char == "\\":
+                at += 1
+            elif char == '"':
+                inside = False
+        elif char == '"':
+            inside = True
+        elif char in "{[":
+            open_ends.append("}" if char == "{" else "]")
+            best = (at + 1, "".join(reversed(open_ends)))
+        elif char in "}]":
+            if not open_ends or open_ends.pop() != char:
+                return None
+            best = (at + 1, "".join(reversed(open_ends)))
+        elif char == ",":
+            best = (at, "".join(reversed(open_ends)))
+        at += 1
+    try:
+        return json.loads(text[: best[0]] + best[1])
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Entries:
+    """Walks through one JSON text that holds the entries somewhere."""
+
+    def __init__(self, path: Path) -> None:
+        self.walker = Walker(path, whole_text(path))
+
+    def all(self) -> Iterator[Entry]:
+        """Every entry of every value in the text."""
+        walker = self.walker
+        while not walker.at_end():
+            opening = walker.peek()
+            if opening == "[" and not is_part(self._first_item()):
+                yield from self._array("")
+            elif opening == "{" and self._has_sections():
+                yield from self._object()
+            else:
+                yield from self._entry("", 0)
+
+    def _first_item(self) -> Any:
+        """The first value of the array that begins here, without moving; None if it is empty or damaged."""
+        walker, start = self.walker, self.walker.position
+        try:
+            walker.take("[")
+            return None if walker.peek() == "]" else walker.value()
+        except DataError:
+            return None
+        finally:
+            walker.move_to(start)
+
+    def _has_sections(self) -> bool:
+        """Whether the object that begins here has a list of dialogues under a key that says so.
+
+        Only such lists are walked through; any other object is small enough to be decoded as a whole.
+        """
+        walker, start = self.walker, self.walker.position
+        try:
+            walker.take("{")
+            while walker.peek() == '"':
+                key = str(walker.value())
+                walker.take(":")
+                if self._is_section(key):
+                    return True
+                walker.value()
+                if walker.take(",}") == "}":
+                    break
+            return False
+        except DataError:
+            return False
+        finally:
+            walker.move_to(start)
+
+    def _is_section(self, key: str) -> bool:
+        """Whether what stands behind `key`, here, is a list of dialogues."""
+        if split_named(key):
+            return True
+        return key.lower() in WRAPPERS and self.walker.peek() == "[" and not is_part(self._first_item())
+
+    def _object(self) -> Iterator[Entry]:
+        walker = self.walker
+        walker.take("{")
+        while True:
+            if walker.peek() != '"':
+                raise walker.fail("expected a key in double quotes")
+            key = walker.value()
+            walker.take(":")
+            if self._is_section(str(key)):
+                yield from self._array(str(key))
+            else:
+                walker.value()
+            if walker.take(",}") == "}":
+                return
+
+    def _array(self, section: str) -> Iterator[Entry]:
+        walker = self.walker
+        walker.take("[")
+        if walker.peek() == "]":
+            walker.take("]")
+            return
+        index = 0
+        while True:
+            index += 1
+            yield from self._entry(section, index)
+            if walker.take(",]") == "]":
+                return
+
+    def _entry(self, section: str, index: int) -> Iterator[Entry]:
+        walker = self.walker
+        walker.peek()
+        line = walker.line()
+        name = " ".join(part for part in (section, f"entry {index}" if index else "") if part)
+        where = f"{walker.path}:{line}" + (f": {name}" if name else "")
+        value = walker.value()
+        found = [("", value)] if index else _unpacked(value, "")
+        for split, entry in found:
+            yield Entry(line, where, split or split_named(section) or _own_split(entry), entry)

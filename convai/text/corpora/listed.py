@@ -1,0 +1,43 @@
+"""Dialogues as bare lists: of texts that take turns, or of exchanges, under whatever key.
+
+`["hi", "hello"]`, `{"dialog": ["hi", "hello"]}`, `{"conversation": [{"human": "hi", "assistant": "hello"}]}`,
+and text-generation-webui's histories, `{"internal": [["hi", "hello"]], "visible": [...]}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from convai.core.dialog import Dialog
+from convai.core.errors import DataError
+from convai.text.corpora.building import as_object
+from convai.text.corpora.json_entries import dialogs
+from convai.text.corpora.messages import entry_name, entry_persona, said
+from convai.text.corpora.notes import Notes
+from convai.text.corpora.shapes import LIST_KEYS, lowered
+
+_BEGINS: Final = "<|BEGIN-VISIBLE-CHAT|>"
+"""What the user 'says' in text-generation-webui's histories where the character speaks first."""
+
+
+def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
+    """Line and dialogue for every list."""
+    return dialogs(path, notes, _dialog)
+
+
+def _dialog(value: Any, where: str) -> Dialog:
+    if isinstance(value, list):
+        return said(value, where, "turns", "turn").dialog(where)
+    entry = lowered(as_object(value, where, '{"dialog": ["hi", "hello"]}'))
+    if "internal" in entry and isinstance(entry["internal"], list):
+        pairs = [item for item in entry["internal"] if isinstance(item, list) and len(item) == 2]
+        spoken = [["" if user == _BEGINS else user, agent] for user, agent in pairs]
+        return said(spoken, where, "internal", "turn").dialog(where)
+    key = next((key for key in LIST_KEYS if isinstance(entry.get(key), list)), None)
+    if key is None:
+        raise DataError(f"{where}: no list of turns; write it like ['hi', 'hello']")
+    found = said(entry[key], where, key, "turn")
+    found.persona[:0] = entry_persona(entry, where)
+    return found.dialog(where, id=entry_name(entry, where))

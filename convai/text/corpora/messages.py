@@ -1,0 +1,169 @@
+"""Lists of messages, whatever their keys are called, as turns and a persona.
+
+`role` and `content` (OpenAI), `from` and `value` (ShareGPT), `speaker` and `text` and the like. A system
+message before the others is the agent's persona, a sentence or line each; one of weight 0 is no target. Texts
+alone take turns, the user's first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
+from convai.core.errors import DataError
+from convai.text.corpora.building import as_list, as_object, dialog, kind, persona_from_text
+from convai.text.corpora.roles import PERSONA_ROLES, sides
+
+SPEAKER_KEYS: Final = ("role", "from", "speaker", "sender", "author", "user", "name")
+TEXT_KEYS: Final = ("content", "value", "text", "message", "utterance", "mes", "body")
+_TARGET_KEYS: Final = ("weight", "train", "training")
+_EXAMPLE: Final = '{"role": "user", "content": "hi"}'
+_PAIR_KEYS: Final = (
+    ("human", "assistant"),
+    ("user", "assistant"),
+    ("input", "output"),
+    ("question", "answer"),
+    ("user", "bot"),
+)
+
+
+@dataclass(slots=True)
+class Said:
+    """What a list of messages says."""
+
+    turns: list[Turn] = field(default_factory=list)
+    persona: list[str] = field(default_factory=list)
+
+    def dialog(self, where: str, **more: Any) -> Dialog:
+        """A Dialog of the turns with the persona. Raises DataError beginning with `where`."""
+        persona = Persona(tuple(check_text(sentence, where) for sentence in self.persona))
+        return dialog(where, self.turns, (Persona(), persona), **more)
+
+
+def is_message(value: object) -> bool:
+    """Whether a JSON value is one turn of a dialogue: an object with a speaker and a text."""
+    return isinstance(value, dict) and bool(_keys(value)) and not is_exchange(value)
+
+
+def is_exchange(value: object) -> bool:
+    """Whether a JSON value is a message of the user's and its reply: a pair of texts, or an object of two."""
+    if isinstance(value, list):
+        return len(value) == 2 and all(isinstance(text, str) for text in value)
+    return isinstance(value, dict) and any(a in value and b in value for a, b in _PAIR_KEYS)
+
+
+def _keys(value: dict[str, Any]) -> tuple[str, str] | None:
+    """The names of the speaker and of the text in a message."""
+    speaker = next((key for key in SPEAKER_KEYS if key in value), None)
+    text = next((key for key in TEXT_KEYS if key in value), None)
+    return (speaker, text) if speaker and text else None
+
+
+def said(items: object, where: str, what: str, word: str = "message") -> Said:
+    """The turns of a list of messages, of texts, or of exchanges.
+
+    `what` is the list's name in its file, `word` that of one of its items. Raises DataError beginning with
+    `where`.
+    """
+    messages = as_list(items, where, what)
+    if messages and all(isinstance(item, str) for item in messages):
+        turns = [Turn(i % 2, check_text(text, f"{where}, {word} {i + 1}")) for i, text in enumerate(messages)]
+        return Said(turns)
+    if messages and all(map(is_exchange, messages)):
+        return _exchanges(messages, where, word)
+    found = Said()
+    names, places = list[str](), list[str]()
+    spoken = list[tuple[str, bool]]()
+    for i, item in enumerate(messages, 1):
+        place = f"{where}, {word} {i}"
+        message = as_object(item, place, _EXAMPLE)
+        speaker, text = _keys(message) or (
+            next((key for key in SPEAKER_KEYS if key in message), "role"),
+            next((key for key in TEXT_KEYS if key in message), "content"),
+        )
+        name = _name(message.get(speaker), speaker, place)
+        if name.lower() in PERSONA_ROLES:
+            if spoken:
+                raise DataError(f"{place}: a {name} message amid the turns; put the persona before them")
+            found.persona.extend(persona_from_text(_content(message.get(text), place), place).sentences)
+            continue
+        names.append(name)
+        places.append(place)
+        spoken.append((check_text(_content(message.get(text), place), place), is_target(message, place)))
+    for speaker_number, (words, target) in zip(_sides(names, places), spoken, strict=True):
+        found.turns.append(Turn(speaker_number, words, target=target))
+    return found
+
+
+def _sides(names: Sequence[str], places: Sequence[str]) -> list[int]:
+    if names and {*names} <= {"0", "1"}:
+        return [int(name) for name in names]
+    return sides(names, places)
+
+
+def _name(value: object, key: str, where: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    found = repr(value) if isinstance(value, str) else kind(value)
+    raise DataError(f"{where}: {key!r} is {found}; use system, user or assistant")
+
+
+def _exchanges(items: Sequence[Any], where: str, word: str) -> Said:
+    found = Said()
+    for i, item in enumerate(items, 1):
+        place = f"{where}, {word} {i}"
+        if isinstance(item, list):
+            user, agent = item
+        else:
+            user, agent = next((item[a], item[b]) for a, b in _PAIR_KEYS if a in item and b in item)
+            if item.get("system") and not found.turns:
+                found.persona.extend(persona_from_text(item["system"], place).sentences)
+        if user != "":  # the agent may speak first
+            found.turns.append(Turn(USER, check_text(user, place)))
+        found.turns.append(Turn(AGENT, check_text(agent, f"{place}, reply")))
+    return found
+
+
+def is_target(message: dict[str, Any], where: str) -> bool:
+    """Whether a message is to be learnt: OpenAI's `weight`, axolotl's `train` and `training`."""
+    for key in _TARGET_KEYS:
+        value = message.get(key)
+        if value is not None and value not in (0, 1):
+            raise DataError(f"{where}: {key!r} is {str(value)[:20]!r}; use 1, or 0 for what is no target")
+        if value is not None and not value:
+            return False
+    return True
+
+
+def _content(content: object, where: str) -> object:
+    """Text, or the joined text parts of OpenAI's `content`."""
+    if not isinstance(content, list):
+        return content
+    parts = []
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise DataError(f"{where}: content that is not text; keep only parts of type 'text'")
+        parts.append(part["text"])
+    return "\n".join(parts)
+
+
+def entry_name(entry: dict[str, Any], where: str) -> str:
+    """The `id` of an entry, where it is text."""
+    name = entry.get("id")
+    return check_text(name, f"{where}, id") if isinstance(name, str) and name.strip() else ""
+
+
+def entry_persona(entry: dict[str, Any], where: str) -> list[str]:
+    """The persona beside an entry's turns: `system`, `system_prompt`, `persona` or `personality`."""
+    sentences: list[str] = []
+    for key in ("system", "system_prompt", "persona", "personality"):
+        value = entry.get(key)
+        if isinstance(value, list):
+            sentences += [check_text(s, f"{where}, {key}") for s in value]
+        elif value is not None:
+            sentences += persona_from_text(value, f"{where}, {key}").sentences
+    return sentences

@@ -1,0 +1,43 @@
+"""Who speaks: the words that files have for the user, the agent and the persona, and names of people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from convai.core.dialog import AGENT, USER
+from convai.core.errors import DataError
+from convai.text.corpora.building import two_sides
+
+ROLES: Final = {
+    **dict.fromkeys(("user", "human", "partner", "speaker1", "prompter", "customer", "instruction"), USER),
+    **dict.fromkeys(
+        ("agent", "bot", "assistant", "speaker2", "gpt", "chatgpt", "bing", "bard", "ai", "model", "chatbot"),
+        AGENT,
+    ),
+    "response": AGENT,
+}
+PERSONA_ROLES: Final = ("system", "developer")
+
+
+def sides(names: Sequence[str], places: Sequence[str]) -> list[int]:
+    """The speaker of each turn from what its file calls them: words of ROLES, or names of people.
+
+    Of people the first to speak is the user, the second the agent and everybody else a partner too. Raises
+    DataError, with the turn's place, where both kinds are mixed.
+    """
+    low = [name.strip().lower() for name in names]
+    known = [name in ROLES for name in low]
+    if all(known):
+        return [ROLES[name] for name in low]
+    if any(known):
+        odd = known.index(False)
+        raise DataError(f"{places[odd]}: {names[odd][:20]!r} is no speaker; use system, user or assistant")
+    return sides_of_people(low)
+
+
+def sides_of_people(names: Sequence[str]) -> list[int]:
+    """The speaker of each turn from names that tell people apart and nothing else."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(names), 2)}  # from 2: by the order of speaking
+    _, agent = two_sides([order[name] for name in names])
+    return [AGENT if order[name] == agent else USER for name in names]

@@ -1,0 +1,88 @@
+"""A whole dialogue in one text: `### Human: ... ### Assistant: ...`, ChatML, `User 1: ...` line by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from convai.core.dialog import Dialog, Turn, check_text
+from convai.core.errors import DataError
+from convai.text.corpora.building import as_object, persona_from_text
+from convai.text.corpora.json_entries import dialogs
+from convai.text.corpora.messages import Said, entry_name, entry_persona
+from convai.text.corpora.notes import Notes
+from convai.text.corpora.roles import PERSONA_ROLES, sides
+from convai.text.corpora.shapes import lowered
+
+_CHATML = re.compile(r"<\|im_start\|>\s*(\w+)\n?(.*?)(?=<\|im_end\|>|<\|im_start\|>|\Z)", re.DOTALL)
+_CHATML_END: Final = "<|im_end|>"
+_HEADED = re.compile(r"(?:^|\n)\s*#{2,4}\s*(\w[\w ]{0,30}?)\s*:", re.MULTILINE)
+_INLINE = re.compile(r"###\s*(Human|User|Assistant|Instruction|Input|Response|System)\s*:")
+_INST = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=<s>|</s>|\[INST\]|\Z)", re.DOTALL)
+_NAMED = re.compile(r"^[ \t]*([^\W\d_][\w .'-]{0,39}?)[ \t]*:(?=\s|$)", re.MULTILINE)
+_LONGEST: Final = 10_000_000
+
+
+def has_speakers(text: str) -> bool:
+    """Whether a text is a dialogue with marks for who speaks: two turns or more, one at its beginning."""
+    pieces = _pieces(text)
+    return len(pieces) > 1
+
+
+def _pieces(text: str) -> list[tuple[str, str]]:
+    """(name, words) of each turn, or nothing where the text has no marks."""
+    text = text[:_LONGEST]
+    if "<|im_start|>" in text:
+        return [(name, words) for name, words in _CHATML.findall(text) if words.strip()]
+    if "[INST]" in text:
+        return [
+            piece
+            for asked, reply in _INST.findall(text)
+            for piece in (("user", asked), ("assistant", reply))
+            if piece[1].strip()
+        ]
+    for pattern in (_INLINE, _HEADED, _NAMED):
+        marks = list(pattern.finditer(text))
+        if len(marks) > 1 and not text[: marks[0].start()].strip():
+            ends = [mark.start() for mark in marks[1:]] + [len(text)]
+            return [
+                (mark[1], text[mark.end() : end])
+                for mark, end in zip(marks, ends, strict=True)
+                if text[mark.end() : end].strip()
+            ]
+    return []
+
+
+def transcript(text: str, where: str) -> Said:
+    """The turns of a text with marks for who speaks. Raises DataError beginning with `where`."""
+    found = Said()
+    spoken = list[tuple[str, str]]()
+    for name, words in _pieces(text):
+        if name.lower() in PERSONA_ROLES and not spoken:
+            found.persona.extend(persona_from_text(words, where).sentences)
+        else:
+            spoken.append((name, words))
+    if not spoken:
+        raise DataError(f"{where}: no turns in the text; begin each with a name and a colon")
+    places = [f"{where}, turn {i}" for i in range(1, len(spoken) + 1)]
+    speakers = sides([name for name, _ in spoken], places)
+    for speaker, (_, words), place in zip(speakers, spoken, places, strict=True):
+        found.turns.append(Turn(speaker, check_text(words, place)))
+    return found
+
+
+def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
+    """Line and dialogue for every `{"text": ...}` that holds a transcript."""
+    return dialogs(path, notes, _dialog)
+
+
+def _dialog(value: Any, where: str) -> Dialog:
+    entry = lowered(as_object(value, where, '{"text": "### Human: hi ### Assistant: hello"}'))
+    text = entry.get("text")
+    if not isinstance(text, str) or not has_speakers(text):
+        raise DataError(f"{where}: 'text' does not say who speaks; running text goes to convai train --text")
+    found = transcript(text, where)
+    found.persona[:0] = entry_persona(entry, where)
+    return found.dialog(where, id=entry_name(entry, where))
