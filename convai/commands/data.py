@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draw N wrong replies for each reply that has no candidates (default: %(default)s)",
     )
+    convert.add_argument(
+        "--clean",
+        action="store_true",
+        help='take out "(user 1)" and the like; leave out dialogues where one stands for a word',
+    )
     convert.add_argument("--seed", type=int, default=0, help="seed of that draw (default: %(default)s)")
 
     stats = commands.add_parser("stats", help="count dialogues, turns, words, personas, candidates")
@@ -104,6 +109,10 @@ def _convert(args: argparse.Namespace) -> int:
     from convai.text.corpora.reading import iter_dialogs, write
 
     dialogs = iter_dialogs(args.input, args.from_format)
+    if args.clean:
+        from convai.text.corpora.placeholders import cleaned
+
+        dialogs = filter(None, map(cleaned, dialogs))
     if args.distractors:
         dialogs = iter(with_distractors(list(dialogs), args.distractors, args.seed))
     count = write(args.output, dialogs, args.to_format)

@@ -123,6 +123,14 @@ def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage:" in capsys.readouterr().err
 
 
+def test_convert_cleans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    source.write_text("User 1: hi\nhello (user 1)\n\nhi\ni'm [user 2's name]\n", encoding="utf-8")
+    assert run("convert", source, out, "--clean", "--from", "text") == 0
+    assert "1 dialogues" in capsys.readouterr().out
+    assert [turn.text for turn in read(out)[0].turns] == ["hi", "hello"]
+
+
 def test_compose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "made.jsonl"
     assert run("compose", out, "--dialogs", 3, "--seed", 5) == 0

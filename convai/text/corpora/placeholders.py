@@ -1,0 +1,50 @@
+"""Placeholders that a data set's makers left in its dialogues: "(user 1)", "[user 2's name]", "I'm User 1"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from convai.core.dialog import Dialog
+
+_ROLE: Final = r"(?:user|speaker|person) ?[12]"
+_LABEL: Final = re.compile(rf"^\s*[(\[]?{_ROLE}[)\]]?\s*[:,-]\s+", re.IGNORECASE)
+_ASIDE: Final = re.compile(rf"\s*[(\[]{_ROLE}[)\]]", re.IGNORECASE)
+_LEFT: Final = re.compile(
+    rf"[(\[{{<]\s*(?:insert )?(?:your |the |{_ROLE}(?:'s)? ?)?(?:name|city|age|job|hobby)\s*[)\]}}>]"
+    rf"|\b{_ROLE}\b",
+    re.IGNORECASE,
+)
+
+
+def placeholder(text: str) -> str:
+    """The first placeholder in a text, or an empty text.
+
+    >>> placeholder("Hi, I'm (user 2's name).")
+    "(user 2's name)"
+    >>> placeholder("my name (it is long) is Ann")
+    ''
+    """
+    match = _LEFT.search(text)
+    return match[0] if match else ""
+
+
+def cleaned(dialog: Dialog) -> Dialog | None:
+    """The dialogue without what only names a speaker; None where a placeholder stands for a word.
+
+    "User 1: hi" and "I like (user 1) tea" lose the role; of "I'm (user 1's name)" nothing can be made.
+    """
+    turns = tuple(replace(turn, text=_without_roles(turn.text)) for turn in dialog.turns)
+    personas = tuple(
+        replace(persona, sentences=tuple(filter(None, map(_without_roles, persona.sentences))))
+        for persona in dialog.personas
+    )
+    texts = [turn.text for turn in turns] + [s for persona in personas for s in persona.sentences]
+    if any(not text or placeholder(text) for text in texts):
+        return None
+    return replace(dialog, turns=turns, personas=(personas[0], personas[1]))
+
+
+def _without_roles(text: str) -> str:
+    return " ".join(_ASIDE.sub("", _LABEL.sub("", text)).split())
