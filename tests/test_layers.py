@@ -8,6 +8,7 @@ what it offers on first use.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -210,3 +211,10 @@ def test_the_rules_are_able_to_refuse() -> None:
         "convai.text.segments",
         "torch",
     ]
+
+
+def test_the_page_on_the_layout_names_files_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = sorted(set(re.findall(r"`((?:tests/)?[a-z_]+/[a-z_/]+\.py)`", page)))
+    assert len(named) > 20
+    assert [name for name in named if not (PACKAGE / name).is_file() and not (ROOT / name).is_file()] == []
