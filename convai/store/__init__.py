@@ -1,8 +1,9 @@
 """Conversations kept in a database: trees of messages, on SQLite by default, on PostgreSQL by URL.
 
-`store` has the operations on whole conversations, `turns` those inside one; `base` what both rest on. Below
-them `queries` (reading), `records` (what comes out), `database` (opening, transactions), `migrations`,
-`tables` and `errors`; above them `transfer` (export and import).
+`store.Store` is put together from its parts: `reading` looks, `conversations` has the operations on whole
+conversations (export and import by `transfer`), `turns` and `replies` those inside one, by the rules of
+`convai.conversation.conversation`. Below them `writer` (how all is written), `queries` and `listing` (reading
+rows), `records` (what comes out), `database` (opening, transactions), `migrations`, `tables` and `errors`.
 """
 
 from convai.store.errors import Conflict, NotFound, StoreError

@@ -271,3 +271,12 @@ def _message(row: Row[Any] | SimpleNamespace, index: int, group: Sequence[str], 
         previous=group[index - 1] if index else None,
         next=group[index + 1] if index + 1 < len(group) else None,
     )
+
+
+def personas_of(connection: Connection, conversation: str) -> dict[int, Persona]:
+    """Every persona that a conversation has had, by its version."""
+    versions = select(personas.c.version).where(personas.c.conversation == conversation)
+    return {
+        version: persona(connection, conversation, version)
+        for version in connection.scalars(versions.order_by(personas.c.version)).all()
+    }

@@ -10,21 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, exists, func, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, exists, func, select, update
 
 from convai.conversation.conversation import answered_by_another, check_answerable, check_goes_on
 from convai.core.dialog import AGENT, check_text
 from convai.store import queries
-from convai.store.base import Base, as_json, latest, now
 from convai.store.errors import Conflict
-from convai.store.records import COMPLETE, INTERRUPTED, STREAMING, Draft, Message, Receipt
+from convai.store.records import COMPLETE, STREAMING, Draft, Message, Receipt
 from convai.store.tables import conversations, messages
+from convai.store.writer import CHANGE_MESSAGE, Writer, as_json, latest, now
 
 # Built once: building a statement takes longer than running it.
-CHANGE_MESSAGE: Final = update(messages).where(messages.c.id == bindparam("of_message"))
-_DRAFTS: Final = select(messages.c.id, messages.c.writer, messages.c.text).where(
-    messages.c.conversation == bindparam("conversation"), messages.c.status == STREAMING
-)
 _BEING_WRITTEN: Final = (
     messages.c.id == bindparam("of_message"),
     messages.c.conversation == bindparam("of_conversation"),
@@ -51,12 +47,15 @@ _LEAD_TO_DRAFT: Final = (
 )
 
 
-class Replies(Base):
+class Replies:
     """Beginning, saving and ending replies.
 
     All raise NotFound for a conversation or message that is not the owner's, Conflict where a reply is being
     written, and DataError for text that is blank, too long or has control characters.
     """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     def append_reply(
         self,
@@ -72,24 +71,26 @@ class Replies(Base):
         clean = check_text(text, "reply")
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
-            reply = self._new_message(row, row.leaf, AGENT, clean, status, details=details, request=request)
-            self._insert(connection, reply)
-            self._change(connection, row.id, leaf=reply["id"])
+            row = self._writer.idle(connection, owner, conversation)
+            reply = self._writer.new_message(
+                row, row.leaf, AGENT, clean, status, details=details, request=request
+            )
+            self._writer.insert(connection, reply)
+            self._writer.change(connection, row.id, leaf=reply["id"])
             return Receipt(conversation=row.id, message=reply["id"])
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)
 
     def begin_reply(self, owner: str, conversation: str, *, request: str | None = None) -> Receipt:
         """A draft behind the end of the current branch. Raises Conflict where that is a reply already."""
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
+            row = self._writer.idle(connection, owner, conversation)
             if row.leaf is not None:
-                check_answerable(queries.message_row(connection, row.id, row.leaf, self.writer))
+                check_answerable(queries.message_row(connection, row.id, row.leaf, self._writer.id))
             return self._begun(connection, row, row.leaf, request)
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)
 
     def regenerate(
         self, owner: str, conversation: str, message: str | None = None, *, request: str | None = None
@@ -97,14 +98,14 @@ class Replies(Base):
         """A draft beside a reply (None: the last one), or behind a user's message that has none."""
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
+            row = self._writer.idle(connection, owner, conversation)
             id = message or row.leaf
             if id is None:
                 raise Conflict("there is no reply to draw again; say something first")
-            old = queries.message_row(connection, row.id, id, self.writer)
+            old = queries.message_row(connection, row.id, id, self._writer.id)
             return self._begun(connection, row, answered_by_another(old), request)
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)
 
     def continue_reply(
         self, owner: str, conversation: str, message: str | None = None, *, request: str | None = None
@@ -115,21 +116,21 @@ class Replies(Base):
         """
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
+            row = self._writer.idle(connection, owner, conversation)
             id = message or row.leaf
             if id is None:
                 raise Conflict("there is no reply to go on with; say something first")
-            old = queries.message_row(connection, row.id, id, self.writer)
+            old = queries.message_row(connection, row.id, id, self._writer.id)
             follows = select(func.count()).where(
                 messages.c.conversation == row.id, messages.c.parent == old.id
             )
             check_goes_on(old, followed=bool(connection.execute(follows).scalar_one()))
-            writing = {"of_message": old.id, "status": STREAMING, "writer": self.writer}
+            writing = {"of_message": old.id, "status": STREAMING, "writer": self._writer.id}
             connection.execute(CHANGE_MESSAGE, writing)
-            self._change(connection, row.id, leaf=old.id)
+            self._writer.change(connection, row.id, leaf=old.id)
             return Receipt(conversation=row.id, message=old.id)
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)
 
     def save_draft(self, owner: str, conversation: str, message: str, text: str) -> None:
         """Keep as much of a reply as is there, should the process die. Blank text is not worth it.
@@ -147,14 +148,14 @@ class Replies(Base):
                 "of_conversation": draft.conversation,
                 "of_message": draft.message,
                 "as_text": check_text(draft.text, "reply"),
-                "as_writer": self.writer,
+                "as_writer": self._writer.id,
             }
             for draft in drafts
             if draft.text.strip()
         ]
         if not rows:
             return
-        with self.database.write() as connection:
+        with self._writer.database.write() as connection:
             connection.execute(_SAVE_DRAFT, rows)
             connection.execute(_LEAD_TO_DRAFT, [{**row, "at": now()} for row in rows])
 
@@ -179,57 +180,29 @@ class Replies(Base):
 
         Returns the end of the current branch.
         """
-        with self.database.write() as connection:
+        with self._writer.database.write() as connection:
             row = queries.owned(connection, owner, conversation, lock=True)
-            self._give_up(connection, self._own_draft(connection, row, message))
+            self._writer.give_up(connection, self._own_draft(connection, row, message))
             return None if row.leaf is None else str(row.leaf)
 
     def _begun(
         self, connection: Connection, row: Row[Any], parent: str | None, request: str | None
     ) -> Receipt:
-        draft = self._draft(row, parent, request)
-        self._insert(connection, draft)
+        draft = self._writer.draft(row, parent, request)
+        self._writer.insert(connection, draft)
         return Receipt(conversation=row.id, message=draft["id"])
 
-    def _draft(
-        self, row: Row[Any], parent: str | None, request: str | None, place: int = 1
-    ) -> dict[str, Any]:
-        return self._new_message(
-            row, parent, AGENT, "", STREAMING, writer=self.writer, request=request, place=place
-        )
-
     def _settle(self, owner: str, conversation: str, message: str, **values: object) -> Message:
-        with self.database.write() as connection:
+        with self._writer.database.write() as connection:
             row = queries.owned(connection, owner, conversation, lock=True)
             draft = self._own_draft(connection, row, message)
             connection.execute(CHANGE_MESSAGE, {"of_message": draft.id, **values})
-            self._change(connection, row.id, leaf=draft.id)
-            beside = queries.children(connection, row.id, draft.parent, self.writer)
-            return queries.message_of({**draft._mapping, **values}, beside, self.writer)
+            self._writer.change(connection, row.id, leaf=draft.id)
+            beside = queries.children(connection, row.id, draft.parent, self._writer.id)
+            return queries.message_of({**draft._mapping, **values}, beside, self._writer.id)
 
     def _own_draft(self, connection: Connection, row: Row[Any], message: str) -> Row[Any]:
-        draft = queries.message_row(connection, row.id, message, self.writer)
-        if draft.status != STREAMING or draft.writer != self.writer:
+        draft = queries.message_row(connection, row.id, message, self._writer.id)
+        if draft.status != STREAMING or draft.writer != self._writer.id:
             raise Conflict("this reply is not being written here")
         return draft
-
-    def _idle(self, connection: Connection, owner: str, conversation: str) -> Row[Any]:
-        """The conversation, entered, when no reply is being written; drafts of the dead are settled."""
-        row = queries.entered(connection, owner, conversation)
-        if not row.drafting:
-            return row
-        drafts = connection.execute(_DRAFTS, {"conversation": row.id}).all()
-        if any(draft.writer == self.writer for draft in drafts):
-            raise Conflict("a reply is being written; stop it first")
-        for draft in drafts:
-            self._give_up(connection, draft)
-        return row
-
-    @staticmethod
-    def _give_up(connection: Connection, draft: Any) -> None:
-        if draft.text:
-            connection.execute(
-                CHANGE_MESSAGE, {"of_message": draft.id, "status": INTERRUPTED, "writer": None}
-            )
-        else:
-            connection.execute(delete(messages).where(messages.c.id == draft.id))

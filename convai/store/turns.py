@@ -12,21 +12,23 @@ from sqlalchemy import Connection, Row
 from convai.conversation.conversation import last_said, newest_below
 from convai.core.dialog import USER, check_text
 from convai.store import queries
-from convai.store.base import as_json
 from convai.store.errors import Conflict
 from convai.store.records import COMPLETE, STREAMING, Receipt, Said
-from convai.store.replies import CHANGE_MESSAGE, Replies
+from convai.store.writer import CHANGE_MESSAGE, Writer, as_json
 
 OPENING: Final = 80
 """Characters that a conversation without a title is called by."""
 
 
-class Turns(Replies):
+class Turns:
     """Everything that makes, marks or chooses messages.
 
     All raise NotFound for a conversation or message that is not the owner's, Conflict where a reply is being
     written, and DataError for text that is blank, too long or has control characters.
     """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
     # -- saying something --------------------------------------------------------------------------
 
@@ -46,13 +48,13 @@ class Turns(Replies):
         clean = check_text(text, "message")
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
+            row = self._writer.idle(connection, owner, conversation)
             said = self._said(row, clean, after, request)
-            self._insert(connection, said)
+            self._writer.insert(connection, said)
             self._lead_to(connection, row, said)
             return Receipt(conversation=row.id, message=said["id"])
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)
 
     def say(
         self,
@@ -68,24 +70,26 @@ class Turns(Replies):
         made: list[Said] = []
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
+            row = self._writer.idle(connection, owner, conversation)
             said = self._said(row, clean, after, request)
-            draft = self._draft(row, said["id"], None, place=2)
-            self._insert(connection, said, draft)
+            draft = self._writer.draft(row, said["id"], None, place=2)
+            self._writer.insert(connection, said, draft)
             self._lead_to(connection, row, said)
             receipt = Receipt(conversation=row.id, message=said["id"])
             alone = row.last_number is None if row.leaf is None else not row.followed
-            beside = [said["id"]] if alone else queries.children(connection, row.id, row.leaf, self.writer)
+            beside = (
+                [said["id"]] if alone else queries.children(connection, row.id, row.leaf, self._writer.id)
+            )
             made.append(
                 Said(
                     receipt=receipt,
-                    message=queries.message_of(said, beside, self.writer),
-                    draft=queries.message_of(draft, [draft["id"]], self.writer),
+                    message=queries.message_of(said, beside, self._writer.id),
+                    draft=queries.message_of(draft, [draft["id"]], self._writer.id),
                 )
             )
             return receipt
 
-        receipt = self._once(owner, request, do)
+        receipt = self._writer.once(owner, request, do)
         return Said(receipt=receipt) if receipt.again else made[-1]
 
     def _said(
@@ -93,10 +97,12 @@ class Turns(Replies):
     ) -> dict[str, Any]:
         if not isinstance(after, EllipsisType) and after != row.leaf:
             raise Conflict("the conversation has moved on since; look at it and send again")
-        return self._new_message(row, row.leaf, USER, clean, COMPLETE, request=request)
+        return self._writer.new_message(row, row.leaf, USER, clean, COMPLETE, request=request)
 
     def _lead_to(self, connection: Connection, row: Row[Any], said: dict[str, Any]) -> None:
-        self._change(connection, row.id, leaf=said["id"], opening=row.opening or said["text"][:OPENING])
+        self._writer.change(
+            connection, row.id, leaf=said["id"], opening=row.opening or said["text"][:OPENING]
+        )
 
     def edit(
         self, owner: str, conversation: str, message: str, text: str, *, request: str | None = None
@@ -105,14 +111,14 @@ class Turns(Replies):
         clean = check_text(text, "message")
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
-            old = queries.message_row(connection, row.id, message, self.writer)
-            anew = self._new_message(row, old.parent, old.speaker, clean, COMPLETE, request=request)
-            self._insert(connection, anew)
-            self._change(connection, row.id, leaf=anew["id"])
+            row = self._writer.idle(connection, owner, conversation)
+            old = queries.message_row(connection, row.id, message, self._writer.id)
+            anew = self._writer.new_message(row, old.parent, old.speaker, clean, COMPLETE, request=request)
+            self._writer.insert(connection, anew)
+            self._writer.change(connection, row.id, leaf=anew["id"])
             return Receipt(conversation=row.id, message=anew["id"])
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)
 
     # -- marks -------------------------------------------------------------------------------------
 
@@ -121,9 +127,9 @@ class Turns(Replies):
 
         Nobody's order of conversations changes by it. Raises NotFound.
         """
-        with self.database.write() as connection:
+        with self._writer.database.write() as connection:
             row = queries.owned(connection, owner, conversation, lock=True)
-            kept = queries.message_row(connection, row.id, message, self.writer)
+            kept = queries.message_row(connection, row.id, message, self._writer.id)
             if kept.status == STREAMING:
                 return
             details = json.loads(kept.details)
@@ -141,22 +147,22 @@ class Turns(Replies):
         """
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
-            path = queries.branch(connection, row.id, row.leaf, self.writer)
+            row = self._writer.idle(connection, owner, conversation)
+            path = queries.branch(connection, row.id, row.leaf, self._writer.id)
             said = last_said(path)
-            self._change(connection, row.id, leaf=said.parent)
+            self._writer.change(connection, row.id, leaf=said.parent)
             return Receipt(conversation=row.id, message=said.parent)
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)
 
     def switch(self, owner: str, conversation: str, message: str, *, request: str | None = None) -> Receipt:
         """Take the branch that `message` is on, to its newest end, which `Receipt.message` names."""
 
         def do(connection: Connection) -> Receipt:
-            row = self._idle(connection, owner, conversation)
-            chosen = queries.message_row(connection, row.id, message, self.writer)
-            leaf = newest_below(queries.links(connection, row.id, self.writer), chosen.id)
-            self._change(connection, row.id, leaf=leaf)
+            row = self._writer.idle(connection, owner, conversation)
+            chosen = queries.message_row(connection, row.id, message, self._writer.id)
+            leaf = newest_below(queries.links(connection, row.id, self._writer.id), chosen.id)
+            self._writer.change(connection, row.id, leaf=leaf)
             return Receipt(conversation=row.id, message=leaf)
 
-        return self._once(owner, request, do)
+        return self._writer.once(owner, request, do)

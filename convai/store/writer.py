@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -26,11 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from convai.core.dialog import Persona
+from convai.core.dialog import AGENT, Persona
+from convai.store import queries
 from convai.store.database import Database
-from convai.store.errors import StoreError
+from convai.store.errors import Conflict, StoreError
 from convai.store.queries import IDENT
-from convai.store.records import Receipt, Status
+from convai.store.records import INTERRUPTED, STREAMING, Receipt, Status
 from convai.store.tables import conversations, messages, personas, requests
 
 REQUEST_DAYS: Final = 7
@@ -57,6 +55,10 @@ def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[i
     return case((before >= at, before + 1), else_=at)
 
 
+CHANGE_MESSAGE: Final = update(messages).where(messages.c.id == bindparam("of_message"))
+_DRAFTS: Final = select(messages.c.id, messages.c.writer, messages.c.text).where(
+    messages.c.conversation == bindparam("conversation"), messages.c.status == STREAMING
+)
 _CHANGE: Final = (
     update(conversations)
     .where(conversations.c.id == bindparam("of_conversation"))
@@ -85,36 +87,21 @@ def as_json(value: object, what: str) -> str:
     return text
 
 
-class Base:
-    """A database, the writer's name, and how an operation is done."""
+class Writer:
+    """How everything is written: done once under its request, in one transaction, replies by one process."""
 
-    def __init__(self, where: str | os.PathLike[str]) -> None:
-        """Open a file or URL; see `convai.store.database.Database`. Raises StoreError."""
-        self.database = Database(where)
-        self.writer = secrets.token_hex(8)
-        with self.database.write() as connection:
+    def __init__(self, database: Database) -> None:
+        """Forgets requests that are too old. Raises StoreError."""
+        self.database = database
+        self.id = secrets.token_hex(8)
+        """What this process's drafts are known by."""
+        with database.write() as connection:
             old = now() - REQUEST_DAYS * 86_400_000
             connection.execute(delete(requests).where(requests.c.created < old))
 
-    def close(self) -> None:
-        """Close the database. Replies that are still being written count as interrupted from then on."""
-        self.database.close()
-
-    def together(self) -> AbstractContextManager[None]:
-        """Put what this thread does in the block on the disk at its end, not operation by operation."""
-        return self.database.together()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _once(self, owner: str, request: str | None, do: Callable[[Connection], Receipt]) -> Receipt:
+    def once(self, owner: str, request: str | None, do: Callable[[Connection], Receipt]) -> Receipt:
         """Do something in one transaction, unless the owner's request of that name has been done."""
-        self._check_owner(owner)
+        self.check_owner(owner)
         if request is not None and not IDENT.fullmatch(request):
             raise StoreError("a request's name is 1 to 64 letters, digits, hyphens or underscores")
         try:
@@ -146,12 +133,13 @@ class Base:
         return receipt
 
     @staticmethod
-    def _check_owner(owner: str) -> None:
+    def check_owner(owner: str) -> None:
+        """Raise StoreError for what can be nobody's key."""
         if not owner or len(owner) > _MAX_OWNER or not owner.isprintable():
             raise StoreError(f"an owner's key has 1 to {_MAX_OWNER} printable characters")
 
     @staticmethod
-    def _new_message(
+    def new_message(
         conversation: Row[Any],
         parent: str | None,
         speaker: int,
@@ -180,12 +168,12 @@ class Base:
         }
 
     @staticmethod
-    def _insert(connection: Connection, *rows: Mapping[str, Any]) -> None:
+    def insert(connection: Connection, *rows: Mapping[str, Any]) -> None:
         """Put new messages into the table."""
         connection.execute(_INSERT_MESSAGE, rows)
 
     @staticmethod
-    def _insert_persona(
+    def insert_persona(
         connection: Connection, conversation: str, version: int, persona: Persona, created: int
     ) -> None:
         connection.execute(
@@ -199,6 +187,34 @@ class Base:
         )
 
     @staticmethod
-    def _change(connection: Connection, conversation: str, **values: object) -> None:
+    def change(connection: Connection, conversation: str, **values: object) -> None:
         """Set columns of a conversation; it is the latest of its owner's now."""
         connection.execute(_CHANGE, {"of_conversation": conversation, "at": now(), **values})
+
+    def draft(self, row: Row[Any], parent: str | None, request: str | None, place: int = 1) -> dict[str, Any]:
+        """The values of a draft of this process, the `place`th new row."""
+        return self.new_message(
+            row, parent, AGENT, "", STREAMING, writer=self.id, request=request, place=place
+        )
+
+    def idle(self, connection: Connection, owner: str, conversation: str) -> Row[Any]:
+        """The conversation, entered, when no reply is being written; drafts of the dead are settled."""
+        row = queries.entered(connection, owner, conversation)
+        if not row.drafting:
+            return row
+        drafts = connection.execute(_DRAFTS, {"conversation": row.id}).all()
+        if any(draft.writer == self.id for draft in drafts):
+            raise Conflict("a reply is being written; stop it first")
+        for draft in drafts:
+            self.give_up(connection, draft)
+        return row
+
+    @staticmethod
+    def give_up(connection: Connection, draft: Any) -> None:
+        """A draft that nobody goes on with: interrupted, or gone where nothing of it was saved."""
+        if draft.text:
+            connection.execute(
+                CHANGE_MESSAGE, {"of_message": draft.id, "status": INTERRUPTED, "writer": None}
+            )
+        else:
+            connection.execute(delete(messages).where(messages.c.id == draft.id))
