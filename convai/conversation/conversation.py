@@ -308,7 +308,8 @@ class Conversation:
     def edit(self, id: str, text: str) -> Message:
         """A message written anew, beside the old one."""
         old = self._messages[id]
-        return self.add(old.speaker, text, parent=old.parent)
+        attempt = len(self.replies(old.parent)) if old.speaker == AGENT else 0
+        return self.add(old.speaker, text, parent=old.parent, attempt=attempt)
 
     def undo(self) -> list[Message]:
         """Back to before the user's last message; what is not shown any more. Raises Conflict."""

@@ -1,4 +1,4 @@
-"""Against a model of a few lines: after any operations the store and the model show the same."""
+"""Against a model of a few lines, and a conversation in memory: after any operations all show the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from convai.core.dialog import AGENT, USER
+from convai.conversation.conversation import Conversation, Place
+from convai.core.dialog import AGENT, USER, Persona
 from convai.store import Store
 from tests.store.helpers import ANN, made
 
@@ -37,6 +38,15 @@ def machine(path: Path) -> type[RuleBasedStateMachine]:
             self.leaf: str | None = None
             self.draft: str | None = None
             self.count = 0
+            self.talk = Conversation(Persona())
+            self.place = Place()
+            self.names: dict[str | None, str | None] = {None: None}
+            """Ids of the store → those in memory."""
+
+        def keep(self, id: str, speaker: int, text: str, **more: Any) -> None:
+            """The same in memory."""
+            parent = self.names[self.nodes[id][0]]
+            self.names[id] = self.talk.add(speaker, text, parent=parent, **more).id
 
         def text(self) -> str:
             self.count += 1
@@ -59,12 +69,17 @@ def machine(path: Path) -> type[RuleBasedStateMachine]:
             text = self.text()
             receipt = store.append_user(ANN, self.id, text)
             self.leaf = self.add(receipt.message, self.leaf, USER, text, "complete")
+            self.keep(self.leaf, USER, text)
 
         @filled
         @rule(number=PICK)
         def regenerate(self, number: int) -> None:
             old = self.pick(number)
             parent = old if self.nodes[old][1] == USER else self.nodes[old][0]
+            drawn = store.replies(ANN, self.id, parent)
+            name, self.place = self.talk.again(self.names[old])
+            assert (name, self.place.attempt) == (self.names[parent], drawn.attempts)
+            assert self.place.rejected == tuple(dict.fromkeys(drawn.texts))
             receipt = store.regenerate(ANN, self.id, old)
             self.draft = self.add(receipt.message, parent, AGENT, "", "streaming")
 
@@ -74,6 +89,7 @@ def machine(path: Path) -> type[RuleBasedStateMachine]:
             old, text = self.pick(number), self.text()
             receipt = store.edit(ANN, self.id, old, text)
             self.leaf = self.add(receipt.message, self.nodes[old][0], self.nodes[old][1], text, "complete")
+            self.names[self.leaf] = self.talk.edit(made(self.names[old]), text).id
 
         @filled
         @rule(number=PICK)
@@ -85,11 +101,13 @@ def machine(path: Path) -> type[RuleBasedStateMachine]:
                     below.add(id)
             self.leaf = [id for id in self.nodes if id in below][-1]
             assert store.switch(ANN, self.id, chosen).message == self.leaf
+            self.talk.switch(made(self.names[chosen]))
 
         @precondition(lambda self: self.draft is None and any(n[1] == USER for n in self.path()))
         @rule()
         def undo(self) -> None:
             store.undo(ANN, self.id)
+            self.talk.undo()
             self.leaf = [n for n in self.path() if n[1] == USER][-1][0]
 
         @drafting
@@ -108,6 +126,7 @@ def machine(path: Path) -> type[RuleBasedStateMachine]:
             text = self.text()
             store.finish_reply(ANN, self.id, self.draft, text, status=status)
             self.nodes[self.draft] = (*self.nodes[self.draft][:2], text, status)
+            self.keep(self.draft, AGENT, text, attempt=self.place.attempt, interrupted=status != "complete")
             self.leaf, self.draft = self.draft, None
 
         @drafting
@@ -118,6 +137,7 @@ def machine(path: Path) -> type[RuleBasedStateMachine]:
             parent, speaker, text, _ = self.nodes.pop(self.draft)
             if text:
                 self.nodes[self.draft] = (parent, speaker, text, "interrupted")
+                self.keep(self.draft, AGENT, text, attempt=self.place.attempt, interrupted=True)
             self.draft = None
 
         @drafting
@@ -143,6 +163,8 @@ def machine(path: Path) -> type[RuleBasedStateMachine]:
             path, earlier = store.branch(ANN, self.id)
             assert [(m.parent, m.speaker, m.text, m.status) for m in path] == self.path()
             assert earlier == 0
+            if self.draft is None:
+                assert [m.text for m in self.talk.branch()] == [m.text for m in path]
             tree = store.tree(ANN, self.id)
             assert {m.id: (m.parent, m.speaker, m.text, m.status) for m in tree} == self.nodes
             for message in tree:
