@@ -32,10 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="what a model is made of", allow_abbrev=False)
     show.add_argument("model", metavar="DIR|NAME")
     export = actions.add_parser(
-        "export", help="copy a model, its weights in another type", allow_abbrev=False
+        "export",
+        help="copy a model, an adapter merged with its base, for us or for others",
+        allow_abbrev=False,
     )
     export.add_argument("model", metavar="DIR|NAME")
     export.add_argument("out", metavar="OUT", type=Path)
+    export.add_argument(
+        "--to",
+        choices=("convai", "hf", "gguf"),
+        default="convai",
+        help="convai: with both heads; hf: a plain folder of transformers; gguf: a file for llama.cpp "
+        "(default: %(default)s)",
+    )
     export.add_argument(
         "--positions",
         type=int,
@@ -43,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the first N positions only: those that the training's rows reached (default: all)",
     )
     export.add_argument(
-        "--dtype", choices=DTYPES, default="bfloat16", help="type of the weights (default: %(default)s)"
+        "--dtype",
+        choices=(*DTYPES, "q8_0"),
+        help="type of the weights; q8_0 in GGUF only (default: bfloat16, in GGUF float16)",
     )
     convert = actions.add_parser(
         "convert", help="OpenAI's releases of GPT and GPT-2 into a model folder", allow_abbrev=False
@@ -84,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.model)
     if args.action == "convert":
         return _convert(args.source, args.out, args.heads, args.compare)
-    return _export(args.model, args.out, args.dtype, args.positions)
+    return _export(args.model, args.out, args.to, args.dtype, args.positions)
 
 
 def _get(name: str) -> int:
@@ -164,13 +175,19 @@ def _show(model: str) -> int:
     return 0
 
 
-def _export(model: str, out: Path, dtype: str, positions: int | None) -> int:
+def _export(model: str, out: Path, to: str, dtype: str | None, positions: int | None) -> int:
     import shutil
 
     import torch
 
     from convai.conversation.agent import load_agent, model_folder
+    from convai.model.export import export_gguf, export_hf
 
+    dtype = dtype or ("float16" if to == "gguf" else "bfloat16")
+    if dtype == "q8_0" and to != "gguf":
+        raise SettingsError(f"--dtype=q8_0: a type of GGUF files only; use one of {', '.join(DTYPES)}")
+    if to == "gguf" and out.is_dir():
+        raise SettingsError(f"{out}: is a folder; name the file, for example {out / 'model.gguf'}")
     source = model_folder(model)
     if out.exists() and source.resolve() == out.resolve():
         raise SettingsError(f"{out}: is the model itself; export to another folder")
@@ -181,6 +198,16 @@ def _export(model: str, out: Path, dtype: str, positions: int | None) -> int:
                 f"--positions={positions}: use 1 to the model's own {agent.model.config.n_positions}"
             )
         agent.model.cut_positions(positions)
+    if to != "convai":
+        if gate := getattr(agent.model.transformer, "segment_gate", None):
+            print(f"left out: segment embeddings, whose gate is {float(gate):.4f}", file=sys.stderr)
+        if to == "gguf":
+            export_gguf(agent.model, agent.tokenizer, out, dtype, agent.name)
+        else:
+            export_hf(agent.model, agent.tokenizer, out, getattr(torch, dtype))
+        size = (out if to == "gguf" else out / "model.safetensors").stat().st_size
+        print(f"{out}: {size / 1e6:.1f} MB of {dtype} weights")
+        return 0
     agent.save(out, getattr(torch, dtype))
     for extra in ("README.md", "curves.png"):
         if (source / extra).exists():

@@ -27,7 +27,7 @@ from convai.core.errors import CheckpointError
 from convai.model.gguf.container import GGUF
 
 # llama.cpp's kinds of tokens (tokenizer.ggml.token_type)
-_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
 
 # Source: the pre_tokenizer of Llama 3's and of Qwen 2's tokenizer.json.
 _LLAMA3_WORDS: Final = (
@@ -105,6 +105,24 @@ def read_tokenizer(file: GGUF) -> Tokenizer:
             single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, bos)]
         )
     return backend
+
+
+def rules_of(backend: Tokenizer) -> str | None:
+    """The name (`tokenizer.ggml.pre`) of the rules by which `backend` cuts text, if they have one."""
+    for name, rules in _RULES.items():
+        model = models.BPE(ignore_merges=rules.whole_words)
+        if _cutting(backend) == _cutting(_with_rules(Tokenizer(model), rules)):
+            return name
+    return None
+
+
+def _cutting(backend: Tokenizer) -> Any:
+    """What of tokenizer.json decides how text is cut. `trim_offsets` moves offsets only, no ids."""
+    spec = json.loads(backend.to_str())
+    steps = spec["pre_tokenizer"] or {}
+    for step in steps.get("pretokenizers", [steps]):
+        step.pop("trim_offsets", None)
+    return steps, bool(spec["model"].get("ignore_merges"))
 
 
 def tokenizer_files(file: GGUF) -> dict[str, str]:
@@ -185,7 +203,10 @@ def _byte_level(file: GGUF, tokens: list[str]) -> Tokenizer:
         )
     rules = _RULES[name]
     merges = [tuple(merge.split(" ")) for merge in _list(file, "merges", str)]
-    backend = _bpe(file, tokens, merges, ignore_merges=rules.whole_words)
+    return _with_rules(_bpe(file, tokens, merges, ignore_merges=rules.whole_words), rules)
+
+
+def _with_rules(backend: Tokenizer, rules: _Rules) -> Tokenizer:
     if rules.composed:
         backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = rules.words()
@@ -232,7 +253,7 @@ def _bpe(file: GGUF, tokens: list[str], merges: list[Any], **options: Any) -> To
 def _add(backend: Tokenizer, tokens: list[str], kinds: list[int]) -> None:
     """Mark what is matched whole: control tokens, and those that the model's maker added (`<think>`)."""
     for content, kind in zip(tokens, kinds, strict=False):
-        if kind in (_CONTROL, _UNKNOWN):
+        if kind in (CONTROL, UNKNOWN):
             backend.add_special_tokens([AddedToken(content, normalized=False, special=True)])
-        elif kind == _USER_DEFINED:
+        elif kind == USER_DEFINED:
             backend.add_tokens([AddedToken(content, normalized=False)])

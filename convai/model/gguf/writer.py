@@ -1,0 +1,153 @@
+"""A model of transformers' names written as a GGUF file that llama.cpp opens: llama and qwen3.
+
+The inverse of `architectures` and `tokenizer`, whose tables it uses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import gguf
+import numpy as np
+from gguf.constants import GGMLQuantizationType, LlamaFileType
+from gguf.quants import quantize
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from convai.core.errors import SettingsError
+from convai.core.files import atomic_write
+from convai.model.gguf.architectures import ARCHITECTURES, ROPE_FACTORS, Array, llama3_factors, permuted
+from convai.model.gguf.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED, rules_of
+
+KINDS: Final = {
+    "float32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
+    "float16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
+    "bfloat16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
+    "q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
+}
+"""What matrices can be stored as, by the names of the command line."""
+
+WRITTEN: Final = ("llama", "qwen3")
+"""Architectures that are written. GPT's families add segment embeddings, which llama.cpp does not know."""
+
+
+def write_gguf(
+    path: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    backend: Tokenizer,
+    *,
+    kind: str,
+    name: str,
+    special: Mapping[str, int],
+    template: str | None,
+) -> None:
+    """Write one file, whole or not at all.
+
+    `config` is config.json's, `weights` by transformers' names; `kind` one of KINDS, for matrices (vectors
+    are float32); `special` has the ids `bos`, `eos` and `pad`, where there are any. Raises SettingsError for
+    a model or tokenizer that llama.cpp does not know, and OSError.
+    """
+    architecture = config["model_type"]
+    if architecture not in WRITTEN:
+        raise SettingsError(
+            f"a {architecture} model cannot be written as GGUF; use one of the families {', '.join(WRITTEN)}"
+        )
+    rules = rules_of(backend)
+    if rules is None:
+        raise SettingsError(
+            f"{name}: its tokenizer cuts text by rules that llama.cpp does not have; export it --to hf"
+        )
+
+    def write(part: Path) -> None:
+        writer = gguf.GGUFWriter(part, architecture)
+        writer.add_name(name)
+        _add_shape(writer, config, KINDS[kind][1])
+        _add_tokenizer(writer, backend, rules, config["vocab_size"], special, template)
+        for ours, values in _tensors(config, weights):
+            stored = KINDS[kind][0] if values.ndim == 2 else GGMLQuantizationType.F32
+            if stored == GGMLQuantizationType.Q8_0 and values.shape[1] % 32:
+                stored = GGMLQuantizationType.F16
+            writer.add_tensor(ours, quantize(values, stored), raw_dtype=stored)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+    atomic_write(path, write)
+
+
+def _add_shape(writer: gguf.GGUFWriter, config: Mapping[str, Any], file_type: LlamaFileType) -> None:
+    writer.add_file_type(file_type)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(config["head_dim"])
+    writer.add_value_length(config["head_dim"])
+    writer.add_rope_dimension_count(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+
+
+def _tensors(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[tuple[str, Array]]:
+    """(name in the file, values as llama.cpp has them) of every weight, in the order of the table."""
+    architecture = ARCHITECTURES[config["model_type"]]
+    parts = [("", ours, theirs) for ours, theirs in architecture.whole.items()]
+    for number in range(config["num_hidden_layers"]):
+        prefix = architecture.block_prefix.format(number)
+        parts += [
+            (f"blk.{number}.", ours, f"{prefix}.{theirs}") for ours, theirs in architecture.block.items()
+        ]
+    tensors = []
+    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    for where, ours, theirs in parts:
+        for end in ("weight", "bias"):
+            if (tensor := weights.get(f"{theirs}.{end}")) is None:
+                continue
+            values: Array = np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+            if config["model_type"] == "llama" and ours in heads:
+                values = permuted(values, heads[ours])
+            tensors.append((f"{where}{ours}.{end}", np.ascontiguousarray(values)))
+    rope = config["rope_parameters"]
+    if rope["rope_type"] == "llama3":
+        tensors.append((ROPE_FACTORS, llama3_factors(rope, rope["rope_theta"], config["head_dim"])))
+    return tensors
+
+
+def _add_tokenizer(
+    writer: gguf.GGUFWriter,
+    backend: Tokenizer,
+    rules: str,
+    rows: int,
+    special: Mapping[str, int],
+    template: str | None,
+) -> None:
+    spec = json.loads(backend.to_str())
+    tokens = [f"[PAD{id}]" for id in range(rows)]  # llama.cpp's converter names rows without a token so
+    kinds = [UNUSED] * rows
+    for token, id in spec["model"]["vocab"].items():
+        tokens[id], kinds[id] = token, NORMAL
+    for token in spec["added_tokens"]:
+        tokens[token["id"]] = token["content"]
+        kinds[token["id"]] = CONTROL if token["special"] else USER_DEFINED
+    merges = spec["model"]["merges"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(rules)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    adders = {"bos": writer.add_bos_token_id, "eos": writer.add_eos_token_id, "pad": writer.add_pad_token_id}
+    for what, id in special.items():
+        adders[what](id)
+    writer.add_add_bos_token(bool(backend.post_processor) and spec["post_processor"]["type"] != "ByteLevel")
+    writer.add_add_space_prefix(False)
+    if template is not None:
+        writer.add_chat_template(template)
