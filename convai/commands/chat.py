@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from convai.commands.common import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, config_from_args
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig, EngineConfig
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convai.commands.common import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, config_from_args
 from convai.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convai.commands.common import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, config_from_args
 from convai.core.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convai.commands.common import add_config_arguments, config_from_args
 from convai.commands.evaluate_common import SHARED, about, agent_of, autocast_of, bars, decoding_of
 from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
+from convai.commands.options import add_config_arguments, config_from_args
 from convai.core.errors import DataError, SettingsError
 from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convai.commands.common import config_from_args
+from convai.commands.options import config_from_args
 from convai.core.errors import DataError
 from convai.core.settings import DecodingConfig, EvaluateConfig
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from convai.commands.common import config_from_args
 from convai.commands.evaluate_common import agent_of, autocast_of, bars, decoding_of
+from convai.commands.options import config_from_args
 from convai.core.errors import DataError
 from convai.core.files import atomic_write
 from convai.core.settings import EvaluateConfig, ProbesConfig

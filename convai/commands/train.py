@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from convai.commands.common import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, config_from_args
 from convai.core.errors import SettingsError
 from convai.core.settings import TrainConfig
 

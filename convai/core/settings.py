@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from convai.core.errors import SettingsError
+from convai.core.settings_values import ABOVE_0, Range, check_ranges, wrong
 
-
-def _check(ok: bool, name: str, value: object, mend: str) -> None:
-    if not ok:
-        raise SettingsError(f"{name}={value!r}: {mend}")
+FROM_OFF: Final = Range(0, words="0 (off) or more")
+UP_TO_OFF: Final = Range(0, 1, above=True, words="a number above 0, up to 1 (off)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,78 +20,58 @@ class DecodingConfig:
     A value of 0, 1.0 or None that switches a processor off is named beside it.
     """
 
-    max_length: int = 40
+    max_length: Annotated[int, Range(1, 1024)] = 40
     """Most tokens in a reply."""
     min_length: int = 1
     """Fewest tokens before the end of the reply is allowed."""
-    repetition_penalty: float = 1.0
+    repetition_penalty: Annotated[float, ABOVE_0] = 1.0
     """Divides the logits of tokens already in the reply (CTRL); 1.0 is off."""
-    no_repeat_ngram: int = 3
+    no_repeat_ngram: Annotated[int, FROM_OFF] = 3
     """No n-gram twice inside a reply; 0 is off."""
-    no_repeat_own_ngram: int = 4
+    no_repeat_own_ngram: Annotated[int, FROM_OFF] = 4
     """No n-gram of the agent's own earlier turns again (it would repeat itself); 0 is off."""
-    temperature: float = 0.7
+    temperature: Annotated[float, Range(0, 100, words="0 (greedy) to 100")] = 0.7
     """Below 1 sharpens, above 1 flattens; 0 is greedy."""
-    top_k: int = 0
+    top_k: Annotated[int, FROM_OFF] = 0
     """Keep the k most probable tokens; 0 is off."""
-    top_p: float = 0.9
+    top_p: Annotated[float, UP_TO_OFF] = 0.9
     """Nucleus: keep the smallest set whose probability reaches p; 1.0 is off."""
-    min_p: float = 0.0
+    min_p: Annotated[float, Range(0, 1, words="0 (off) to 1")] = 0.0
     """Keep tokens at least this share as probable as the best one; 0 is off."""
-    typical_p: float = 1.0
+    typical_p: Annotated[float, UP_TO_OFF] = 1.0
     """Locally typical sampling; 1.0 is off."""
-    num_beams: int = 1
+    num_beams: Annotated[int, Range(1, 64, words="1 (off) to 64")] = 1
     """Beam search when above 1 (temperature and samplers are then not used)."""
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Range(0)] = 1.0
     """Beam scores are divided by length ** length_penalty."""
-    candidates: int = 1
+    candidates: Annotated[int, Range(1, 64)] = 1
     """Replies to sample; the next-sentence head picks the best."""
     seed: int | None = None
     """Seed of the sampler; None draws a fresh one."""
 
     def __post_init__(self) -> None:
-        _check(1 <= self.max_length <= 1024, "max_length", self.max_length, "use 1 to 1024")
-        _check(
-            0 <= self.min_length <= self.max_length,
-            "min_length",
-            self.min_length,
-            f"use 0 to max_length ({self.max_length})",
-        )
-        _check(
-            self.repetition_penalty > 0, "repetition_penalty", self.repetition_penalty, "use a number above 0"
-        )
-        _check(self.no_repeat_ngram >= 0, "no_repeat_ngram", self.no_repeat_ngram, "use 0 (off) or more")
-        _check(
-            self.no_repeat_own_ngram >= 0,
-            "no_repeat_own_ngram",
-            self.no_repeat_own_ngram,
-            "use 0 (off) or more",
-        )
-        _check(0 <= self.temperature <= 100, "temperature", self.temperature, "use 0 (greedy) to 100")
-        _check(self.top_k >= 0, "top_k", self.top_k, "use 0 (off) or more")
-        _check(0 < self.top_p <= 1, "top_p", self.top_p, "use a number above 0, up to 1 (off)")
-        _check(0 <= self.min_p <= 1, "min_p", self.min_p, "use 0 (off) to 1")
-        _check(0 < self.typical_p <= 1, "typical_p", self.typical_p, "use a number above 0, up to 1 (off)")
-        _check(1 <= self.num_beams <= 64, "num_beams", self.num_beams, "use 1 (off) to 64")
-        _check(self.length_penalty >= 0, "length_penalty", self.length_penalty, "use 0 or more")
-        _check(1 <= self.candidates <= 64, "candidates", self.candidates, "use 1 to 64")
+        check_ranges(self)
+        if self.min_length > self.max_length or self.min_length < 0:
+            raise wrong("min_length", self.min_length, f"use 0 to max_length ({self.max_length})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """How the engine serves many conversations with one model."""
 
-    slots: int = 64
+    slots: Annotated[int, Range(1, 1024)] = 64
     """Replies computed side by side; every candidate and every beam takes one."""
-    queue: int = 256
+    queue: Annotated[int, Range(1)] = 256
     """Requests that may wait for a slot; one more is refused at once."""
-    step_tokens: int = 256
+    step_tokens: Annotated[int, Range(1)] = 256
     """Tokens a step, of prompts and replies together; fewer let replies in progress go on more evenly while
     prompts come in, more read long prompts faster."""
-    prefix_mib: int = 512
+    prefix_mib: Annotated[int, Range(0, words="0 (as little as possible) or more")] = 512
     """MiB in which conversations wait for their next turn without being computed again; the one that was
     silent longest goes first."""
-    deadline: float | None = None
+    deadline: Annotated[float | None, Range(0, above=True, words="a number of seconds above 0, or none")] = (
+        None
+    )
     """Seconds after which a reply ends as it is; none: never."""
     precision: Literal["auto", "float32", "bf16", "int8"] = "auto"
     """What the model computes in: float32 is exact; auto is int8 on a processor with kernels for it, bf16 on
@@ -102,12 +80,7 @@ class EngineConfig:
     """Where it computes (cpu, cuda, mps); none: where the model is."""
 
     def __post_init__(self) -> None:
-        _check(1 <= self.slots <= 1024, "slots", self.slots, "use 1 to 1024")
-        _check(self.queue >= 1, "queue", self.queue, "use 1 or more")
-        _check(self.step_tokens >= 1, "step_tokens", self.step_tokens, "use 1 or more")
-        _check(self.prefix_mib >= 0, "prefix_mib", self.prefix_mib, "use 0 (as little as possible) or more")
-        timely = self.deadline is None or self.deadline > 0
-        _check(timely, "deadline", self.deadline, "use a number of seconds above 0, or none")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,35 +97,35 @@ class TrainConfig:
     tokens of its own; auto takes the template where there is one."""
     both_sides: bool = False
     """Take every dialogue twice, the second time from the other chair."""
-    epochs: float = 3.0
+    epochs: Annotated[float, ABOVE_0] = 3.0
     """Passes over the data; `steps` overrides it."""
-    steps: int = 0
+    steps: Annotated[int, Range(0, words="0 (by epochs) or more")] = 0
     """Optimizer steps; 0 leaves it to `epochs`."""
-    batch_tokens: int = 8192
+    batch_tokens: Annotated[int, Range(16)] = 8192
     """Tokens of a forward pass, padding counted; lower it when memory runs out."""
-    accumulation: int = 1
+    accumulation: Annotated[int, Range(1)] = 1
     """Forward passes of a process an optimizer step; raise it as you lower batch_tokens."""
-    row_tokens: int = 512
+    row_tokens: Annotated[int, Range(16)] = 512
     """Longest sequence; at most the model's positions."""
-    distractors: int = 4
+    distractors: Annotated[int, Range(0, 256)] = 4
     """Wrong replies beside each gold one."""
-    hard_distractors: float = 0.0
+    hard_distractors: Annotated[float, Range(0, 1)] = 0.0
     """Share of them taken from the same dialogue."""
-    random_start: float = 0.5
+    random_start: Annotated[float, Range(0, 1)] = 0.5
     """Share of dialogues that begin at a random turn, as a short history window shows them."""
     max_history: int | None = None
     """Exchanges of history (utterance layout); None: all that fits."""
-    lm_coef: float = 1.0
+    lm_coef: Annotated[float, Range(0)] = 1.0
     """Weight of the language-model loss."""
-    mc_coef: float = 1.0
+    mc_coef: Annotated[float, Range(0)] = 1.0
     """Weight of the next-sentence loss."""
-    temperature: float = 2.0
+    temperature: Annotated[float, ABOVE_0] = 2.0
     """Softens the distributions of teacher and student (with --teacher)."""
-    soft_lm_coef: float = 1.0
+    soft_lm_coef: Annotated[float, Range(0)] = 1.0
     """Weight of the divergence from the teacher's distribution over words (with --teacher)."""
-    soft_mc_coef: float = 1.0
+    soft_mc_coef: Annotated[float, Range(0)] = 1.0
     """Weight of the divergence from the teacher's next-sentence scores (with --teacher)."""
-    hidden_coef: float = 1.0
+    hidden_coef: Annotated[float, Range(0)] = 1.0
     """Weight of the distance to the teacher's hidden states (with --teacher)."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon: orthogonalised momentum for the blocks' matrices, AdamW for the rest."""
@@ -160,108 +133,66 @@ class TrainConfig:
     """NVIDIA apex' FusedAdam in the place of torch's AdamW; needs a GPU and NVIDIA's apex."""
     apex_layer_norm: bool = False
     """NVIDIA apex' FusedLayerNorm in the model while it is trained; needs a GPU and NVIDIA's apex."""
-    lr: float = 6.25e-5
+    lr: Annotated[float, ABOVE_0] = 6.25e-5
     """Peak learning rate of AdamW (the blog post's, for fine-tuning)."""
-    muon_lr: float = 1e-3
+    muon_lr: Annotated[float, ABOVE_0] = 1e-3
     """Peak learning rate of Muon."""
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Range(0)] = 0.01
     """Of matrices; biases and norms have none."""
     betas: tuple[float, float] = (0.9, 0.95)
     """AdamW's averages."""
     schedule: Literal["linear", "trapezoid", "slanted"] = "linear"
     """linear: down to 0 over the whole run; trapezoid: constant, down over the last fifth; slanted: ULMFiT's
     triangle between 1/32 of the rate and all of it (its paper's --warmup is 0.1)."""
-    warmup: float = 0.02
+    warmup: Annotated[float, Range(0, 1)] = 0.02
     """Share of the steps in which the rate rises."""
-    layer_decay: float = 1.0
+    layer_decay: Annotated[float, Range(1, words="1 (off) or more")] = 1.0
     """Each layer's rate is that many times smaller than that of the one above; 1.0 is off, 2.6 ULMFiT's."""
-    unfreeze_every: float = 0.0
+    unfreeze_every: Annotated[float, FROM_OFF] = 0.0
     """Epochs (parts of one too) after which one more block learns, the last one first and the embeddings
     at the end; 0 lets all learn from the start, 1 is ULMFiT's."""
-    last_blocks: int | None = None
+    last_blocks: Annotated[
+        int | None, Range(0, words="0 (the next-sentence head) or more, or none for all")
+    ] = None
     """Only so many blocks from the top learn, with the heads; 0: the next-sentence head alone, so that the
     language model stays as it is; none: all, and the embeddings."""
-    lora_rank: int = 0
+    lora_rank: Annotated[int, Range(0, 1024, words="0 (off) to 1024")] = 0
     """Adapters of this rank learn instead of the weights (LoRA; needs convai[lora]); 0 is off, 8 is usual."""
-    lora_alpha: float = 16.0
+    lora_alpha: Annotated[float, ABOVE_0] = 16.0
     """An adapter's product is scaled by lora_alpha / lora_rank."""
-    lora_dropout: float = 0.0
+    lora_dropout: Annotated[float, Range(0, 1, below=True)] = 0.0
     """Dropout of what goes into an adapter."""
     lora_targets: Literal["all", "attention"] = "all"
     """Matrices with an adapter: all of the blocks', or those of their attention."""
     frozen_precision: Literal["float32", "int8"] = "float32"
     """What the weights below adapters are computed with: int8 is several times faster on processors with
     VNNI, and near to what an int8 engine will compute."""
-    max_norm: float = 1.0
+    max_norm: Annotated[float, ABOVE_0] = 1.0
     """Gradients are clipped to this norm."""
-    dropout: float | None = None
+    dropout: Annotated[float | None, Range(0, 1, below=True)] = None
     """Overrides the model's embedding and residual dropout."""
-    match_size: int | None = None
+    match_size: Annotated[int | None, Range(0, words="0 (no match head) or more")] = None
     """Dimensions of the match head, which compares the words of a reply with those before it; 0 takes it
     away, none leaves the model as it is."""
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     """Mixed precision; auto takes bf16 where the processor is faster in it."""
     gradient_checkpointing: bool = False
     """Recompute activations block by block: less memory, a third more time."""
-    eval_every: int = 500
+    eval_every: Annotated[int, Range(0, words="0 (at the end) or more")] = 500
     """Steps between validations; 0 validates at the end only."""
-    eval_dialogs: int = 50
+    eval_dialogs: Annotated[int, Range(1)] = 50
     """Validation dialogues for the scores on the way."""
-    save_every: int = 200
+    save_every: Annotated[int, Range(1)] = 200
     """Steps between checkpoints."""
-    patience: int = 0
+    patience: Annotated[int, FROM_OFF] = 0
     """Stop after this many validations without a better one; 0 never stops early."""
     seed: int = 0
     """Seed of weights, order, distractors and dropout."""
 
     def __post_init__(self) -> None:
-        _check(self.epochs > 0, "epochs", self.epochs, "use a number above 0")
-        _check(self.steps >= 0, "steps", self.steps, "use 0 (by epochs) or more")
-        _check(self.batch_tokens >= 16, "batch_tokens", self.batch_tokens, "use 16 or more")
-        _check(self.accumulation >= 1, "accumulation", self.accumulation, "use 1 or more")
-        _check(self.row_tokens >= 16, "row_tokens", self.row_tokens, "use 16 or more")
-        _check(0 <= self.distractors <= 256, "distractors", self.distractors, "use 0 to 256")
-        _check(0 <= self.hard_distractors <= 1, "hard_distractors", self.hard_distractors, "use 0 to 1")
-        _check(0 <= self.random_start <= 1, "random_start", self.random_start, "use 0 to 1")
-        _check(self.lm_coef >= 0, "lm_coef", self.lm_coef, "use 0 or more")
-        _check(self.mc_coef >= 0, "mc_coef", self.mc_coef, "use 0 or more")
-        _check(
-            self.lm_coef + self.mc_coef > 0,
-            "lm_coef",
-            self.lm_coef,
-            "one of lm_coef and mc_coef must be above 0",
-        )
-        _check(self.temperature > 0, "temperature", self.temperature, "use a number above 0")
-        _check(self.soft_lm_coef >= 0, "soft_lm_coef", self.soft_lm_coef, "use 0 or more")
-        _check(self.soft_mc_coef >= 0, "soft_mc_coef", self.soft_mc_coef, "use 0 or more")
-        _check(self.hidden_coef >= 0, "hidden_coef", self.hidden_coef, "use 0 or more")
-        _check(self.lr > 0, "lr", self.lr, "use a number above 0")
-        _check(self.muon_lr > 0, "muon_lr", self.muon_lr, "use a number above 0")
-        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "use 0 or more")
-        _check(0 <= self.warmup <= 1, "warmup", self.warmup, "use 0 to 1")
-        _check(self.layer_decay >= 1, "layer_decay", self.layer_decay, "use 1 (off) or more")
-        _check(self.unfreeze_every >= 0, "unfreeze_every", self.unfreeze_every, "use 0 (off) or more")
-        _check(
-            self.last_blocks is None or self.last_blocks >= 0,
-            "last_blocks",
-            self.last_blocks,
-            "use 0 (the next-sentence head) or more, or none for all",
-        )
-        _check(0 <= self.lora_rank <= 1024, "lora_rank", self.lora_rank, "use 0 (off) to 1024")
-        _check(self.lora_alpha > 0, "lora_alpha", self.lora_alpha, "use a number above 0")
-        _check(0 <= self.lora_dropout < 1, "lora_dropout", self.lora_dropout, "use 0 up to 1")
-        _check(self.max_norm > 0, "max_norm", self.max_norm, "use a number above 0")
-        _check(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "use 0 up to 1")
-        _check(
-            self.match_size is None or self.match_size >= 0,
-            "match_size",
-            self.match_size,
-            "use 0 (no match head) or more",
-        )
-        _check(self.eval_every >= 0, "eval_every", self.eval_every, "use 0 (at the end) or more")
-        _check(self.eval_dialogs >= 1, "eval_dialogs", self.eval_dialogs, "use 1 or more")
-        _check(self.save_every >= 1, "save_every", self.save_every, "use 1 or more")
-        _check(self.patience >= 0, "patience", self.patience, "use 0 (off) or more")
+        check_ranges(self)
+        if self.lm_coef + self.mc_coef == 0:
+            raise wrong("lm_coef", self.lm_coef, "one of lm_coef and mc_coef must be above 0")
 
 
 METRICS: Final = ("hits", "ppl", "f1", "distinct")
@@ -274,11 +205,11 @@ class EvaluateConfig:
 
     metrics: str = ",".join(METRICS)
     """What to measure: of hits, ppl, f1, distinct, separated by commas; `none` needs no model."""
-    candidates: int = 20
+    candidates: Annotated[int, Range(2, 1000)] = 20
     """Replies to rank for hits@1, the right one among them."""
-    max_history: int | None = 2
+    max_history: Annotated[int | None, Range(0, words="0 or more, or none for all that fits")] = 2
     """Exchanges before the utterance to be answered; none: all that fits."""
-    dialogs: int = 0
+    dialogs: Annotated[int, Range(0, words="0 (all) or more")] = 0
     """Dialogues to take, from the begin of the file; 0 takes all."""
     resolved: bool = False
     """Whether the model reads earlier turns with their pronouns replaced (`convai coref`)."""
@@ -286,22 +217,14 @@ class EvaluateConfig:
     """Seed of the wrong replies and of the sampler."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """float32 is exact; bf16 is faster where the processor computes in it; auto takes it there only."""
-    batch_tokens: int = 4096
+    batch_tokens: Annotated[int, Range(16)] = 4096
     """Tokens of a forward pass, padding counted; lower it when memory runs out."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         names = [name.strip() for name in self.metrics.split(",")]
-        known = names == ["none"] or all(name in METRICS for name in names)
-        _check(known, "metrics", self.metrics, f"use some of {', '.join(METRICS)}, or none")
-        _check(2 <= self.candidates <= 1000, "candidates", self.candidates, "use 2 to 1000")
-        _check(
-            self.max_history is None or self.max_history >= 0,
-            "max_history",
-            self.max_history,
-            "use 0 or more, or none for all that fits",
-        )
-        _check(self.dialogs >= 0, "dialogs", self.dialogs, "use 0 (all) or more")
-        _check(self.batch_tokens >= 16, "batch_tokens", self.batch_tokens, "use 16 or more")
+        if names != ["none"] and not all(name in METRICS for name in names):
+            raise wrong("metrics", self.metrics, f"use some of {', '.join(METRICS)}, or none")
 
     @property
     def chosen(self) -> frozenset[str]:
@@ -313,7 +236,7 @@ class EvaluateConfig:
 class SelfChatConfig:
     """How the model talks with itself."""
 
-    turns: int = 10
+    turns: Annotated[int, Range(1, 1000)] = 10
     """Replies of the agent a conversation."""
     personas: Path | None = None
     """File of personas to draw from, a sentence a line, a blank line between two; none: the samples."""
@@ -321,20 +244,20 @@ class SelfChatConfig:
     """Write the conversations to this file (JSON Lines); none: nowhere."""
 
     def __post_init__(self) -> None:
-        _check(1 <= self.turns <= 1000, "turns", self.turns, "use 1 to 1000")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbesConfig:
     """How often probes are asked, and where the answers go."""
 
-    draws: int = 3
+    draws: Annotated[int, Range(1, 1000)] = 3
     """Answers to each probe, every one with another seed."""
     answers: Path | None = None
     """Write every answer and whether it was right to this file (JSON Lines); none: nowhere."""
 
     def __post_init__(self) -> None:
-        _check(1 <= self.draws <= 1000, "draws", self.draws, "use 1 to 1000")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +266,7 @@ class ServerConfig:
 
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every address of this machine, and then --tokens is needed."""
-    port: int = 8000
+    port: Annotated[int, Range(0, 65_535, words="1 to 65535, or 0 for a free one")] = 8000
     """Port to listen on; 0 takes a free one."""
     store: str | None = None
     """Database file, or URL, of the conversations; none: conversations.db in the user's data folder."""
@@ -356,36 +279,29 @@ class ServerConfig:
     """Origins whose pages may connect beside the server's own, separated by blanks: https://chat.example.org."""
     proxy: bool = False
     """A proxy on this machine is in front: believe its X-Forwarded-For."""
-    connections: int = 2000
+    connections: Annotated[int, Range(1)] = 2000
     """Sockets at once."""
-    connections_per_address: int = 64
+    connections_per_address: Annotated[int, Range(1)] = 64
     """Sockets at once from one address (an IPv6 network of /64 counts as one)."""
-    generations: int = 16
+    generations: Annotated[int, Range(1)] = 16
     """Replies at once for one address."""
-    rate: int = 240
+    rate: Annotated[int, Range(1)] = 240
     """Requests a minute from one address, on sockets and REST together."""
-    idle: float = 900.0
+    idle: Annotated[float, Range(0, above=True, words="a number of seconds above 0")] = 900.0
     """Seconds without a frame after which a socket is closed."""
-    hello: float = 10.0
+    hello: Annotated[float, Range(0, above=True, words="a number of seconds above 0")] = 10.0
     """Seconds that a socket has for its first frame."""
-    drain: float = 20.0
+    drain: Annotated[float, Range(0, words="0 or more seconds")] = 20.0
     """Seconds that running replies have to finish after SIGTERM."""
-    body_bytes: int = 1_048_576
+    body_bytes: Annotated[int, Range(1024)] = 1_048_576
     """Bytes of a REST request's body."""
     compression: bool = False
     """Compress the sockets' frames (permessage-deflate); costs memory for each of them."""
 
     def __post_init__(self) -> None:
-        _check(0 <= self.port <= 65_535, "port", self.port, "use 1 to 65535, or 0 for a free one")
-        for name in ("connections", "connections_per_address", "generations", "rate"):
-            _check(getattr(self, name) >= 1, name, getattr(self, name), "use 1 or more")
-        for name in ("idle", "hello"):
-            _check(getattr(self, name) > 0, name, getattr(self, name), "use a number of seconds above 0")
-        _check(self.drain >= 0, "drain", self.drain, "use 0 or more seconds")
-        _check(self.body_bytes >= 1024, "body_bytes", self.body_bytes, "use 1024 or more")
+        check_ranges(self)
         for origin in self.origins.split():
             scheme, _, rest = origin.partition("://")
-            named = scheme in ("http", "https") and bool(rest) and not set(rest) & set("/?#@*")
-            _check(
-                named, "origins", origin, "use scheme://host or scheme://host:port, as in https://example.org"
-            )
+            if scheme not in ("http", "https") or not rest or set(rest) & set("/?#@*"):
+                mend = "use scheme://host or scheme://host:port, as in https://example.org"
+                raise wrong("origins", origin, mend)

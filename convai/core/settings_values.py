@@ -1,4 +1,4 @@
-"""Values for a configuration's fields from outside, as typed text or from JSON, held to their annotations."""
+"""What the annotations of a configuration's fields say: types, for values from outside, and ranges."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
+from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from convai.core.errors import SettingsError
 
@@ -49,33 +50,122 @@ def from_text(base: T, name: str, text: str) -> T:
     return laid_over(base, {name.replace("-", "_"): value})
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers that a setting may be, its ends included: `Annotated[int, Range(1, 64)]`."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: bool = False
+    """`least` itself is none of them."""
+    below: bool = False
+    """`most` itself is none of them."""
+    words: str = ""
+    """The range in words, where some of its numbers mean something."""
+
+    def __contains__(self, value: float) -> bool:
+        under = value < self.most if self.below else value <= self.most
+        return under and (value > self.least if self.above else value >= self.least)
+
+    def __str__(self) -> str:
+        if self.words:
+            return self.words
+        if math.isinf(self.most):
+            return f"a number above {self.least:g}" if self.above else f"{self.least:g} or more"
+        if self.above:
+            return f"a number between {self.least:g} and {self.most:g}"
+        return f"{self.least:g} {'up to' if self.below else 'to'} {self.most:g}"
+
+
+ABOVE_0: Final = Range(0, above=True)
+
+
+def wrong(name: str, value: object, mend: str) -> SettingsError:
+    """The error of a setting."""
+    return SettingsError(f"{name}={value!r}: {mend}")
+
+
+def check_ranges(config: DataclassInstance) -> None:
+    """Raise SettingsError for the first number that is not in its field's Range; None has none."""
+    for name, range in _ranges(type(config)).items():
+        value = getattr(config, name)
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if not all(number in range for number in numbers):
+            raise wrong(name, value, f"use {range}")
+
+
 @cache
-def _kinds(cls: type) -> dict[str, tuple[Any, ...]]:
-    """Field → the types that its annotation allows."""
-    hints = get_type_hints(cls)
-    return {field.name: get_args(hints[field.name]) or (hints[field.name],) for field in fields(cls)}
+def _ranges(cls: type) -> dict[str, Range]:
+    hints = get_type_hints(cls, include_extras=True)
+    marks = {field.name: getattr(hints[field.name], "__metadata__", ()) for field in fields(cls)}
+    return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Range)}
 
 
-def _typed(cls: type, name: str, value: object) -> int | float | str | None:
-    kinds = _kinds(cls).get(name)
-    if kinds is None:
-        raise unknown_setting(name, _kinds(cls))
-    if value is None and NoneType in kinds:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What one field may be."""
+
+    type: Any
+    """bool, int, float, str or Path; that of the choices, where there are some."""
+    optional: bool = False
+    """Whether None will do."""
+    choices: tuple[Any, ...] = ()
+    """Of a Literal."""
+    count: int = 0
+    """Of a tuple of so many such values; 0: a single one."""
+
+
+@cache
+def kind_of(cls: type, name: str) -> Kind:
+    """What the annotation of a field allows.
+
+    Understood: int, float, str, bool, Path, Literal of texts, each also `| None`, and tuples of fixed length
+    of one of them. Raises TypeError for another annotation, which means nothing for a setting.
+    """
+    return _kind(get_type_hints(cls)[name], name)
+
+
+def _kind(hint: Any, name: str) -> Kind:
+    args = get_args(hint)
+    if get_origin(hint) is Literal:
+        return Kind(type(args[0]), choices=args)
+    if NoneType in args and len(args) == 2:
+        [inner] = [arg for arg in args if arg is not NoneType]
+        return replace(_kind(inner, name), optional=True)
+    if get_origin(hint) is tuple and len(set(args)) == 1:
+        return replace(_kind(args[0], name), count=len(args))
+    if hint not in (bool, int, float, str, Path):
+        raise TypeError(f"field {name}: {hint!r} means nothing for a setting")
+    return Kind(hint)
+
+
+def _typed(cls: type, name: str, value: Any) -> Any:
+    known = [field.name for field in fields(cls)]
+    if name not in known:
+        raise unknown_setting(name, known)
+    kind = kind_of(cls, name)
+    if value is None and kind.optional:
         return None
-    if isinstance(value, str | bool) and (value in kinds or type(value) in kinds):
-        return value  # one of a Literal's, or a switch
-    if isinstance(value, int) and not isinstance(value, bool):
-        if int in kinds:
+    if kind.choices:
+        if type(value) is kind.type and value in kind.choices:
             return value
-        if float in kinds and abs(value) < 2**53:
+    elif isinstance(value, str):
+        if kind.type is str:
+            return value
+    elif isinstance(value, bool):
+        if kind.type is bool:
+            return value
+    elif isinstance(value, int):
+        if kind.type is int:
+            return value
+        if kind.type is float and abs(value) < 2**53:
             return float(value)
-    if isinstance(value, float) and float in kinds and math.isfinite(value):
+    elif isinstance(value, float) and kind.type is float and math.isfinite(value):
         return value
-    choices = [kind for kind in kinds if isinstance(kind, str)]
-    wanted = "a whole number" if int in kinds else "a number"
-    wanted = " or ".join(choices) if choices else "true or false" if bool in kinds else wanted
+    names = {bool: "true or false", int: "a whole number", float: "a number"}
+    wanted = " or ".join(map(str, kind.choices)) or names.get(kind.type, "text")
     shown = repr(value) if len(repr(value)) <= 40 else type(value).__name__
-    raise SettingsError(f"{name}={shown}: use {wanted}{' or none' if NoneType in kinds else ''}")
+    raise SettingsError(f"{name}={shown}: use {wanted}{' or none' if kind.optional else ''}")
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> SettingsError:

@@ -10,13 +10,15 @@ from typing import Literal
 import pytest
 
 from convai.__main__ import Parser
-from convai.commands.common import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, config_from_args
 from convai.core import settings as config
 from convai.core.errors import SettingsError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import field_docs
 
-CONFIGS = [c for c in vars(config).values() if isinstance(c, type) and dataclasses.is_dataclass(c)]
+CONFIGS = [
+    c for c in vars(config).values() if dataclasses.is_dataclass(c) and c.__module__ == config.__name__
+]
 
 
 @dataclass(frozen=True, kw_only=True)

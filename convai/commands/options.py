@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import types
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from convai.core.errors import SettingsError
-from convai.core.settings_values import field_docs
+from convai.core.settings_values import Kind, field_docs, kind_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,9 +33,9 @@ def add_config_arguments(
 ) -> None:
     """Give `parser` one option a field of the dataclass `cls`, in a help section called `title`.
 
-    Understood annotations: int, float, str, Path, Literal (choices), each also `| None` (written `none`) and
-    in a tuple of fixed length (`--betas 0.9 0.95`); bool (`--flag`, `--no-flag`). A field without a default
-    becomes a required option. Fields named in `exclude` get no option.
+    Annotations as in `convai.core.settings_values.kind_of`: None is written `none`, a tuple `--betas 0.9 1`,
+    bool `--flag` and `--no-flag`. A field without a default becomes a required option. Fields named in
+    `exclude` get no option.
 
     Raises TypeError for another annotation and ValueError for an excluded name that is no field: both are
     mistakes in the calling code.
@@ -44,12 +43,11 @@ def add_config_arguments(
     unknown = set(exclude) - {field.name for field in fields(cls)}
     if unknown:
         raise ValueError(f"{cls.__name__} has no fields {sorted(unknown)}")
-    hints = get_type_hints(cls)
     docs = field_docs(cls)
     group = parser.add_argument_group(title)
     for field in fields(cls):
         if field.init and field.name not in exclude:
-            _add_option(group, field, hints[field.name], docs.get(field.name, ""))
+            _add_option(group, field, kind_of(cls, field.name), docs.get(field.name, ""))
 
 
 def config_from_args(cls: type[T], args: argparse.Namespace, *, base: T | None = None) -> T:
@@ -73,7 +71,7 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _add_option(group: argparse._ArgumentGroup, field: Field[Any], hint: Any, doc: str) -> None:
+def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: Kind, doc: str) -> None:
     settings: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
     if field.default is not MISSING:
         default = field.default
@@ -84,12 +82,11 @@ def _add_option(group: argparse._ArgumentGroup, field: Field[Any], hint: Any, do
         settings["required"] = True
     shown = "required" if default is MISSING else f"default: {_show(default)}"
     settings["help"] = f"{doc} ({shown})".strip().replace("%", "%%")
-    if hint is bool:
+    if kind.type is bool:
         settings["action"] = argparse.BooleanOptionalAction
     else:
-        if get_origin(hint) is tuple and len(set(get_args(hint))) == 1:
-            settings["nargs"], hint = len(get_args(hint)), get_args(hint)[0]
-        settings["type"], settings["metavar"] = _parser_of(hint, field.name)
+        settings |= {"nargs": kind.count} if kind.count else {}
+        settings["type"], settings["metavar"] = _parser_of(kind)
     group.add_argument(_option(field.name), **settings)
 
 
@@ -103,25 +100,14 @@ def _show(value: object) -> str:
     return str(value)
 
 
-def _parser_of(hint: Any, name: str) -> tuple[Callable[[str], Any], str]:
+def _parser_of(kind: Kind) -> tuple[Callable[[str], Any], str]:
     """A function from text to value, and the placeholder that the help shows for it."""
-    if get_origin(hint) in (Union, types.UnionType):
-        inner = [part for part in get_args(hint) if part is not type(None)]
-        if len(inner) == 1 and len(get_args(hint)) == 2:
-            convert, metavar = _parser_of(inner[0], name)
-            return lambda text: None if text == "none" else convert(text), metavar
-    if get_origin(hint) is Literal:
-        choices = {str(choice): choice for choice in get_args(hint)}
-        return lambda text: _choose(text, choices), "|".join(choices)
-    plain: dict[Any, tuple[Callable[[str], Any], str]] = {
-        int: (_whole_number, "N"),
-        float: (_number, "X"),
-        str: (str, "TEXT"),
-        Path: (Path, "PATH"),
-    }
-    if hint not in plain:
-        raise TypeError(f"field {name}: no option can be made for the annotation {hint!r}")
-    return plain[hint]
+    choices = {str(choice): choice for choice in kind.choices}
+    convert: Callable[[str], Any] = functools.partial(_choose, choices=choices)
+    metavar = "|".join(choices)
+    if not kind.choices:
+        convert, metavar = _PARSERS[kind.type]
+    return (lambda text: None if text == "none" else convert(text)) if kind.optional else convert, metavar
 
 
 def _whole_number(text: str) -> int:
@@ -142,3 +128,11 @@ def _choose(text: str, choices: dict[str, Any]) -> Any:
     if text not in choices:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(choices)}")
     return choices[text]
+
+
+_PARSERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    int: (_whole_number, "N"),
+    float: (_number, "X"),
+    str: (str, "TEXT"),
+    Path: (Path, "PATH"),
+}
