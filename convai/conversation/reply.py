@@ -71,6 +71,16 @@ def check_persona(agent: Agent, persona: Persona, max_length: int) -> None:
     fit_history(agent.tokenizer.frame, ids, (), n_positions=positions, reserve=reserve)
 
 
+def longest_reply(agent: Agent, persona: Persona, place: Place) -> int:
+    """Most tokens of a reply at `place`, where given the last turn alone before it; 0: none fits."""
+    frame = agent.tokenizer.frame
+    last = encode_turns(agent.texts, [Turn(turn.speaker, turn.text) for turn in place.turns[-1:]])
+    taken = frame.persona_size(encode_persona(agent.texts, persona)) + frame.around_reply
+    taken += sum(frame.turn_size(turn.speaker, len(turn.ids)) for turn in last)
+    taken += len(agent.tokenizer.encode(place.begun)) if place.begun else 0
+    return max(agent.model.config.n_positions - taken, 0)
+
+
 def _reserve(agent: Agent, max_length: int) -> int:
     """Positions kept for the reply and what is around it; a long one has what is left."""
     return min(max_length, agent.model.config.n_positions // 4) + agent.tokenizer.frame.around_reply

@@ -19,6 +19,12 @@ def visible(text: str) -> str:
     return _UNSHOWN.sub("", text)
 
 
+def readable(text: str) -> str:
+    """`text` without control characters, its line ends and tabs kept; empty where only blanks are left."""
+    clean = _UNSPACED.sub("", text)
+    return "" if clean.isspace() else clean
+
+
 def one_line(text: str) -> str:
     """`text` as one clean line: control characters dropped, white space collapsed.
 

@@ -53,6 +53,10 @@ class Access:
         scheme, _, token = (authorization or "").partition(" ")
         return self.owner(token.strip() if scheme.lower() == "bearer" else None)
 
+    def named(self, origin: str | None) -> bool:
+        """Whether `origin` is among those of the settings."""
+        return origin is not None and _normal(origin) in self._origins
+
     def allows(self, origin: str | None, host: str | None, scheme: str) -> bool:
         """Whether a page of `origin` may talk with a server that was asked for as `host`.
 

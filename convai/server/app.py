@@ -24,15 +24,15 @@ from convai.server.asgi import (
 from convai.server.completion_request import ApiError, too_slow
 from convai.server.completions import completions
 from convai.server.connection import Connection
+from convai.server.cors import answer_preflight, is_preflight, readable_by_page
 from convai.server.health import Health
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
 from convai.server.room import Rooms
+from convai.server.routes import CHAT, COMPLETIONS, TEXT_COMPLETIONS, route_of
 from convai.server.service import Service
 from convai.server.site import MOST_BODY, create_site
 
-CHAT: Final = "/chat"
-COMPLETIONS: Final = "/v1/chat/completions"
 _WORKERS: Final = 8
 """Threads of Flask's."""
 _CLOSING: Final = 2.0
@@ -57,10 +57,18 @@ class App:
             await _lifespan(receive, send)
         elif scope["type"] == "websocket":
             await self._socket(scope, receive, send)
-        elif scope["path"] == COMPLETIONS:
-            await self._guarded(completions(self.service, scope, receive, send), send)
+        elif is_preflight(scope):
+            await answer_preflight(self.service.access, scope, send)
         else:
-            await self._guarded(self._plain(scope, receive, send), send)
+            await self._request(scope, receive, readable_by_page(self.service.access, scope, send))
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = route_of(scope["path"])
+        if path in (COMPLETIONS, TEXT_COMPLETIONS):
+            answer = completions(self.service, scope, receive, send, chat=path == COMPLETIONS)
+        else:
+            answer = self._plain({**scope, "path": path}, receive, send)
+        await self._guarded(answer, send)
 
     async def drain(self) -> None:
         """Let running replies finish, as long as the settings say, begin no new ones, close the sockets."""

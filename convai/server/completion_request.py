@@ -1,48 +1,30 @@
-"""What a client of `/v1/chat/completions` asks for: OpenAI's JSON, checked; errors as OpenAI shapes them."""
+"""What a client of the completions asks for: OpenAI's JSON, checked; errors as OpenAI shapes them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from convai.conversation.agent import Agent
-from convai.core.dialog import AGENT, USER, Persona, Turn, check_text
-from convai.core.errors import DataError, SettingsError
+from convai.core.dialog import AGENT, USER, Persona, Turn
+from convai.core.errors import SettingsError
+from convai.core.safe_text import one_line, readable
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
+from convai.server.dialects import ONLY, WITHOUT_EFFECT, in_own_words
 from convai.server.protocol import Limits
 
-MAX_MESSAGES: Final = 2_000
 MAX_STOPS: Final = 4
 MAX_TOP_LOGPROBS: Final = 20
+MAX_TEXT_LOGPROBS: Final = 5
+"""Alternatives beside a token of `/v1/completions`."""
 _ROLES: Final = {"user": USER, "assistant": AGENT}
 _PERSONA_ROLES: Final = ("system", "developer")
 _OWN: Final = frozenset(field.name for field in fields(DecodingConfig)) - {"max_length", "seed"}
 """Decoding settings by convai's own names; some are OpenAI's as well."""
-_WITHOUT_EFFECT: Final = frozenset(
-    {
-        "user",
-        "metadata",
-        "store",
-        "service_tier",
-        "safety_identifier",
-        "prompt_cache_key",
-        "parallel_tool_calls",
-    }
-)
-_ONLY: Final[Mapping[str, tuple[object, ...]]] = {
-    "frequency_penalty": (0, None),
-    "presence_penalty": (0, None),
-    "logit_bias": ({}, None),
-    "response_format": ({"type": "text"}, None),
-    "modalities": (["text"], None),
-    "tools": ([], None),
-    "functions": ([], None),
-    "tool_choice": ("none", None),
-}
-"""Parameters that are taken only where they change nothing."""
+_UNBOUNDED: Final = (-1, -2)
+"""Values of max_tokens that stand for as many as there is room for (llama.cpp's)."""
 
 
 class ApiError(Exception):
@@ -82,6 +64,10 @@ class CompletionRequest:
 
     persona: Persona
     turns: tuple[Turn, ...]
+    begun: str
+    """What the reply goes on from: the assistant's last message, or the prompt of `/v1/completions`."""
+    gap: bool
+    """White space ended it, so that the continuation begins with none."""
     decoding: DecodingConfig
     """With `candidates` for `n`; its seed is the conversation's."""
     n: int
@@ -90,11 +76,104 @@ class CompletionRequest:
     stop: tuple[str, ...]
     logprobs: bool
     top_logprobs: int
+    echo: str = ""
+    """What is told before the reply (`echo` of `/v1/completions`)."""
 
 
-def parse(body: bytes, agent: Agent, slots: int, limits: Limits) -> CompletionRequest:
-    """The request in a body. Raises ApiError, which names the parameter."""
-    given = _object(body)
+def parse_chat(body: bytes, agent: Agent, slots: int, limits: Limits) -> CompletionRequest:
+    """The request in a body for `/v1/chat/completions`. Raises ApiError, which names the parameter."""
+    given = _object(body, agent)
+    persona, turns = _messages(given.pop("messages", None))
+    goes_on = _switch(given, "continue_final_message", bool(turns) and turns[-1].speaker == AGENT)
+    _switch(given, "add_generation_prompt")
+    begun = ""
+    if goes_on and turns and turns[-1].speaker == AGENT:
+        begun = turns.pop().text
+    logprobs = _switch(given, "logprobs")
+    top = _whole(given, "top_logprobs", 0, MAX_TOP_LOGPROBS, 0)
+    if top and not logprobs:
+        raise ApiError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
+    request = CompletionRequest(
+        persona=persona,
+        turns=tuple(Turn(turn.speaker, one_line(turn.text)) for turn in turns),
+        begun=one_line(begun),
+        gap=begun[-1:].isspace(),
+        logprobs=logprobs,
+        top_logprobs=top,
+        **_common(given, agent, slots, limits),
+    )
+    return _checked(request, given, "the last message is the assistant's")
+
+
+def parse_text(body: bytes, agent: Agent, slots: int, limits: Limits) -> CompletionRequest:
+    """The request in a body for `/v1/completions`. Raises ApiError, which names the parameter."""
+    given = _object(body, agent)
+    prompt = given.pop("prompt", "")
+    if isinstance(prompt, list) and len(prompt) == 1:
+        [prompt] = prompt
+    if not isinstance(prompt, str):
+        raise ApiError(400, "prompt: use one text", param="prompt")
+    echo = _switch(given, "echo")
+    top = given.get("logprobs")
+    top = None if top is False else top  # some clients send it as for chats
+    if top is not None:
+        top = MAX_TEXT_LOGPROBS if top is True else _in_range(top, "logprobs", 0, MAX_TEXT_LOGPROBS)
+    given.pop("logprobs", None)
+    begun = readable(prompt)
+    common = _common(given, agent, slots, limits)
+    best = given.pop("best_of", None)
+    if best not in (None, 1, common["n"]):
+        raise ApiError(400, "best_of is not supported here; use n, or candidates", param="best_of")
+    request = CompletionRequest(
+        persona=Persona(),
+        turns=(),
+        begun=begun.rstrip(),
+        gap=begun[-1:].isspace(),
+        logprobs=top is not None,
+        top_logprobs=top or 0,
+        echo=prompt if echo else "",
+        **common,
+    )
+    return _checked(request, given, "there is a prompt to go on from")
+
+
+def _common(given: dict[str, Any], agent: Agent, slots: int, limits: Limits) -> dict[str, Any]:
+    """What both kinds of requests have, taken out of `given`."""
+    n = _whole(given, "n", 1, min(limits.candidates, slots), 1)
+    stream = _switch(given, "stream")
+    return {
+        "n": n,
+        "stream": stream,
+        "usage": _stream_options(given.pop("stream_options", None), stream),
+        "stop": _stops(given.pop("stop", None)),
+        "decoding": _decoding(given, agent.decoding, n, slots, limits),
+    }
+
+
+def _checked(request: CompletionRequest, given: dict[str, Any], going_on: str) -> CompletionRequest:
+    """The request, where nothing `given` is left that would do something."""
+    for name, value in given.items():
+        if name in WITHOUT_EFFECT:
+            continue
+        if name not in ONLY:
+            raise ApiError(
+                400, f"there is no parameter {name[:40]!r}", param=name[:40], code="unknown_parameter"
+            )
+        if value not in ONLY[name]:
+            raise ApiError(400, f"{name} is not supported here", param=name, code="unsupported_parameter")
+    if request.begun and request.n > 1:
+        raise ApiError(400, f"n: use 1 where {going_on}", param="n")
+    return request
+
+
+def _object(body: bytes, agent: Agent) -> dict[str, Any]:
+    """What a body asks of the model that is here."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "the body is no JSON in UTF-8") from None
+    if not isinstance(given, dict):
+        raise ApiError(400, "the body is no JSON object")
     model = given.pop("model", None)
     if model is None:
         raise ApiError(400, "you must provide a model parameter", param="model")
@@ -105,53 +184,16 @@ def parse(body: bytes, agent: Agent, slots: int, limits: Limits) -> CompletionRe
             param="model",
             code="model_not_found",
         )
-    persona, turns = _messages(given.pop("messages", None), limits)
-    n = _whole(given, "n", 1, min(limits.candidates, slots), 1)
-    stream = _switch(given, "stream")
-    usage = _stream_options(given.pop("stream_options", None), stream)
-    stop = _stops(given.pop("stop", None))
-    logprobs = _switch(given, "logprobs")
-    top = _whole(given, "top_logprobs", 0, MAX_TOP_LOGPROBS, 0)
-    if top and not logprobs:
-        raise ApiError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
-    decoding = _decoding(given, agent.decoding, n, slots, limits)
-    for name, value in given.items():
-        if name in _WITHOUT_EFFECT:
-            continue
-        if name not in _ONLY:
-            raise ApiError(
-                400, f"there is no parameter {name[:40]!r}", param=name[:40], code="unknown_parameter"
-            )
-        if value not in _ONLY[name]:
-            raise ApiError(400, f"{name} is not supported here", param=name, code="unsupported_parameter")
-    return CompletionRequest(
-        persona=persona,
-        turns=turns,
-        decoding=decoding,
-        n=n,
-        stream=stream,
-        usage=usage,
-        stop=stop,
-        logprobs=logprobs,
-        top_logprobs=top,
-    )
+    return in_own_words(given)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        given = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ApiError(400, "the body is no JSON in UTF-8") from None
-    if not isinstance(given, dict):
-        raise ApiError(400, "the body is no JSON object")
-    return given
+def _messages(given: object) -> tuple[Persona, list[Turn]]:
+    """Who the agent is, and what was said. How much of it the model takes is for its window to say.
 
-
-def _messages(given: object, limits: Limits) -> tuple[Persona, tuple[Turn, ...]]:
+    What holds no words says nothing and is left out: a reply that a stop text cut at once, for one.
+    """
     if not isinstance(given, list) or not given:
         raise ApiError(400, "messages: give a list of at least one message", param="messages")
-    if len(given) > MAX_MESSAGES:
-        raise ApiError(400, f"messages: {len(given)} messages; use at most {MAX_MESSAGES}", param="messages")
     sentences: list[str] = []
     turns: list[Turn] = []
     for number, message in enumerate(given):
@@ -161,36 +203,17 @@ def _messages(given: object, limits: Limits) -> tuple[Persona, tuple[Turn, ...]]
             raise ApiError(400, f"{where}.role: use system, user or assistant", param=f"{where}.role")
         text = _content(message.get("content"), f"{where}.content")
         if role in _PERSONA_ROLES:
-            sentences += Persona.parse(text).sentences
-            continue
-        try:
-            clean = check_text(text, f"{where}.content")
-        except DataError as error:
-            raise ApiError(400, str(error), param=f"{where}.content") from None
-        if len(clean) > limits.message_chars:
-            raise ApiError(
-                400,
-                f"{where}.content: {len(clean):,} characters; use at most {limits.message_chars:,}",
-                param=f"{where}.content",
-            )
-        turns.append(Turn(_ROLES[role], clean))
-    if len(sentences) > limits.persona_sentences or any(len(s) > limits.sentence_chars for s in sentences):
-        raise ApiError(
-            400,
-            f"messages: a persona (system message) has at most {limits.persona_sentences} sentences of "
-            f"{limits.sentence_chars} characters",
-            param="messages",
-        )
-    try:
-        persona = Persona(tuple(check_text(sentence, "persona") for sentence in sentences))
-    except DataError as error:
-        raise ApiError(400, str(error), param="messages") from None
-    return persona, tuple(turns)
+            sentences += Persona.parse(readable(text)).sentences
+        elif text := readable(text):
+            turns.append(Turn(_ROLES[role], text))
+        elif number == len(given) - 1 and role == "user":
+            raise ApiError(400, f"{where}.content: empty text; write what was said", param=f"{where}.content")
+    return Persona(tuple(sentences)), turns
 
 
 def _content(given: object, where: str) -> str:
-    if isinstance(given, str):
-        return given
+    if given is None or isinstance(given, str):
+        return given or ""
     if isinstance(given, list) and all(
         isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
         for part in given
@@ -207,7 +230,7 @@ def _decoding(
     length = [given.pop(name, None) for name in ("max_completion_tokens", "max_tokens")]
     for name, value in zip(("max_completion_tokens", "max_tokens"), length, strict=True):
         if value is not None:
-            values["max_length"] = _in_range(value, name, 1, limits.max_length)
+            values["max_length"] = _length(value, name, limits.max_length)
             values.setdefault("min_length", min(own.min_length, values["max_length"]))
             break
     values["seed"] = _seed(given.pop("seed", None))
@@ -222,6 +245,13 @@ def _decoding(
         if getattr(config, name) > min(most, slots):
             raise ApiError(400, f"{name}: use at most {min(most, slots)}", param=name)
     return config
+
+
+def _length(value: object, name: str, most: int) -> int:
+    """Tokens of a reply: as many as were asked for, at `most` as many as are given."""
+    if isinstance(value, int | float) and (value in _UNBOUNDED or value > most):
+        return most
+    return _in_range(value, name, 1, most)
 
 
 def _seed(value: object) -> int | None:
@@ -251,11 +281,11 @@ def _stream_options(given: object, stream: bool) -> bool:
     return given.get("include_usage") is True
 
 
-def _switch(given: dict[str, Any], name: str) -> bool:
+def _switch(given: dict[str, Any], name: str, default: bool = False) -> bool:
     value = given.pop(name, None)
-    if value not in (None, True, False) or isinstance(value, int) is not isinstance(value, bool):
+    if value is not None and not isinstance(value, bool):
         raise ApiError(400, f"{name}: use true or false", param=name)
-    return bool(value)
+    return default if value is None else value
 
 
 def _whole(given: dict[str, Any], name: str, least: int, most: int, default: int) -> int:
@@ -264,6 +294,8 @@ def _whole(given: dict[str, Any], name: str, least: int, most: int, default: int
 
 
 def _in_range(value: object, name: str, least: int, most: int) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 300.0 of a language that has one kind of numbers
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ApiError(400, f"{name}: use a whole number from {least:,} to {most:,}", param=name)
     return value

@@ -1,6 +1,6 @@
-"""`POST /v1/chat/completions`: JSON, or server-sent events; the client that leaves stops the computation.
+"""`POST /v1/chat/completions` and `/v1/completions`: JSON, or events; who leaves stops the computation.
 
-An ASGI route of its own: behind a2wsgi a generator is not told when its client is gone.
+ASGI routes of their own: behind a2wsgi a generator is not told when its client is gone.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import convai
 from convai.conversation.conversation import Place
 from convai.conversation.drawing import Drawing
-from convai.conversation.reply import Reply
+from convai.conversation.reply import Reply, longest_reply
 from convai.core.errors import ConvaiError, SettingsError
+from convai.core.settings import DecodingConfig
 from convai.engine import Finished, Token
 from convai.server.access import address_of
 from convai.server.asgi import (
@@ -32,7 +32,14 @@ from convai.server.asgi import (
     header,
     read_body,
 )
-from convai.server.completion_request import ApiError, CompletionRequest, parse, too_slow
+from convai.server.completion_objects import ChatObjects, Objects, TextObjects, Told
+from convai.server.completion_request import (
+    ApiError,
+    CompletionRequest,
+    parse_chat,
+    parse_text,
+    too_slow,
+)
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
 from convai.server.metrics import Outcome, Pace
@@ -41,14 +48,19 @@ from convai.server.service import Service
 _DONE: Final = b"data: [DONE]\n\n"
 
 
-async def completions(service: Service, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request."""
+async def completions(
+    service: Service, scope: Scope, receive: Receive, send: Send, *, chat: bool = True
+) -> None:
+    """Answer one request: for a chat, or (`/v1/completions`) for a text to go on from."""
     try:
-        request = await _admitted(service, scope, receive)
+        body = await _admitted(service, scope, receive)
+        parse = parse_chat if chat else parse_text
+        request = parse(body, service.agent, service.engine.limits.slots, service.limits)
         release = service.limiter.begin_reply(address_of(scope.get("client")))
         try:
             with service.work():
-                await _answer(await _drawing(service, request), receive, send)
+                drawing = await _drawing(service, request, _objects(service, request, chat))
+                await _answer(drawing, receive, send)
         finally:
             release()
     except Busy as busy:
@@ -56,7 +68,10 @@ async def completions(service: Service, scope: Scope, receive: Receive, send: Se
         status = 503 if busy.reason == "draining" else 429
         await _fail(send, ApiError(status, str(busy), code="overloaded", retry=busy.retry))
     except SettingsError as error:  # the conversation does not fit into the model
-        await _fail(send, ApiError(400, str(error), param="messages", code="context_length_exceeded"))
+        await _fail(
+            send,
+            ApiError(400, str(error), param="messages" if chat else "prompt", code="context_length_exceeded"),
+        )
     except ApiError as error:
         await _fail(send, error)
     except ClientGone:
@@ -69,8 +84,8 @@ async def _fail(send: Send, error: ApiError) -> None:
     await answer_json(send, error.body(), error.status, [*error.headers(), *closing])
 
 
-async def _admitted(service: Service, scope: Scope, receive: Receive) -> CompletionRequest:
-    """The request, if its sender may ask. Raises ApiError, Busy, ClientGone."""
+async def _admitted(service: Service, scope: Scope, receive: Receive) -> bytes:
+    """The request's body, if its sender may ask. Raises ApiError, Busy, ClientGone."""
     if scope["method"] != "POST":
         raise ApiError(405, f"{scope['method']} is not allowed here; use POST")
     if not service.access.allows(header(scope, "origin"), header(scope, "host"), scope.get("scheme", "http")):
@@ -80,32 +95,51 @@ async def _admitted(service: Service, scope: Scope, receive: Receive) -> Complet
     service.check_open()
     service.limiter.request(address_of(scope.get("client")))
     try:
-        body = await read_body(receive, service.config.body_bytes)
+        return await read_body(receive, service.config.body_bytes)
     except TimeoutError:
         raise too_slow() from None
     except BodyTooLarge:
         raise ApiError(
             413, f"the body is too large; use at most {service.config.body_bytes:,} bytes"
         ) from None
-    return parse(body, service.agent, service.engine.limits.slots, service.limits)
 
 
-async def _drawing(service: Service, request: CompletionRequest) -> Completion:
+def _objects(service: Service, request: CompletionRequest, chat: bool) -> Objects:
+    name, logprobs, usage = service.agent.name, request.logprobs, request.usage
+    if chat:
+        return ChatObjects(name, logprobs=logprobs, usage=usage)
+    return TextObjects(name, echo=request.echo, logprobs=logprobs, usage=usage)
+
+
+async def _drawing(service: Service, request: CompletionRequest, objects: Objects) -> Completion:
     """The reply, asked of the engine. Raises Busy, SettingsError."""
+    place = Place.after(request.turns).onward(request.begun)
+    seed = request.decoding.seed
 
-    def plan() -> Completion:
-        seed = request.decoding.seed
-        reply = Reply(
+    def reply(decoding: DecodingConfig) -> Reply:
+        return Reply(
             service.agent,
             request.persona,
-            Place.after(request.turns),
-            request.decoding,
+            place,
+            decoding,
             seed=secrets.randbits(32) if seed is None else seed,
             max_history=service.agent.max_history,
             alternatives=request.top_logprobs,
             hooks=service.hooks,
         )
-        return Completion(service, request, reply)
+
+    def plan() -> Completion:
+        decoding = request.decoding
+        try:
+            planned = reply(decoding)
+        except SettingsError:
+            # beside a long persona there may be room for a shorter reply than was asked for
+            room = longest_reply(service.agent, request.persona, place)
+            if not 0 < room < decoding.max_length:
+                raise
+            shorter = replace(decoding, max_length=room, min_length=min(decoding.min_length, room))
+            planned = reply(shorter)
+        return Completion(service, request, planned, objects)
 
     drawing = await service.in_thread(plan)
     drawing.start()
@@ -143,30 +177,29 @@ async def _send_whole(drawing: Completion, send: Send) -> None:
     except ConvaiError as error:
         raise _broken(error) from None
     if not drawing.left:
-        await answer_json(send, drawing.completion())
+        await answer_json(send, drawing.whole())
 
 
 async def _send_events(drawing: Completion, send: Send) -> None:
     await begin(send, 200, "text/event-stream; charset=utf-8", [("x-accel-buffering", "no")])
+    objects = drawing.objects
 
     async def event(body: bytes, more: bool = True) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": more})
 
     for index in range(drawing.request.n):
-        await event(_data(drawing.chunk(index, {"role": "assistant", "content": ""})))
+        if (opening := objects.opening(index)) is not None:
+            await event(_data(opening))
     try:
         async for piece in drawing.pieces():
-            delta = {"content": piece.text} if piece.text else {}
-            await event(_data(drawing.chunk(piece.index, delta, piece.logprobs, piece.reason)))
+            await event(_data(objects.chunk(piece.index, piece.text, piece.tokens, piece.reason)))
     except ConvaiError as error:
         await event(_data(_broken(error).body()), more=False)
         return
     if drawing.left:
         return
     if drawing.request.usage:
-        await event(
-            _data({**drawing.frame("chat.completion.chunk"), "choices": [], "usage": drawing.usage()})
-        )
+        await event(_data(objects.last_chunk(drawing.usage())))
     await event(_DONE, more=False)
 
 
@@ -187,24 +220,26 @@ class Piece:
 
     index: int
     text: str = ""
-    logprobs: dict[str, Any] | None = None
+    tokens: tuple[Token, ...] = ()
     reason: str | None = None
 
 
 @dataclass(slots=True)
-class _Choice:
+class _Choice(Told):
     """One reply as it is told: no stop text in it, nor the beginning of one that may become whole."""
 
-    stops: tuple[str, ...]
-    told: str = ""
+    stops: tuple[str, ...] = ()
+    gap: bool = False
+    """White space was before the reply: none is told at its beginning."""
     held: str = ""
-    reason: str | None = None
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
 
     def push(self, text: str) -> str:
         """What can be told now; a stop text ends the choice."""
         if self.reason is not None:
             return ""
+        if self.gap:
+            text = text.lstrip()
+            self.gap = not text
         self.held += text
         found = [place for stop in self.stops if (place := self.held.find(stop)) >= 0]
         if found:
@@ -213,7 +248,7 @@ class _Choice:
             keep = max((_overlap(self.held, stop) for stop in self.stops), default=0)
             cut = len(self.held) - keep
             ready, self.held = self.held[:cut], self.held[cut:]
-        self.told += ready
+        self.text += ready
         return ready
 
     def end(self, reason: str) -> str:
@@ -221,7 +256,7 @@ class _Choice:
         if self.reason is not None:
             return ""
         ready, self.held, self.reason = self.held, "", reason
-        self.told += ready
+        self.text += ready
         return ready
 
 
@@ -236,14 +271,12 @@ def _overlap(text: str, stop: str) -> int:
 class Completion:
     """A completion in the making."""
 
-    def __init__(self, service: Service, request: CompletionRequest, reply: Reply) -> None:
-        self.service, self.request = service, request
+    def __init__(self, service: Service, request: CompletionRequest, reply: Reply, objects: Objects) -> None:
+        self.service, self.request, self.objects = service, request, objects
         self.left = False
         self._reply, self._drawing = reply, Drawing(reply, service.stream)
         self._begun = time.monotonic()
-        self._id = f"chatcmpl-{secrets.token_hex(12)}"
-        self._created = int(time.time())
-        self._choices = [_Choice(request.stop) for _ in range(request.n)]
+        self._choices = [_Choice(stops=request.stop, gap=request.gap) for _ in range(request.n)]
         self._drawn = 0
 
     def start(self) -> None:
@@ -278,56 +311,26 @@ class Completion:
             yield self._end(0, self._reply.finished[self._reply.chosen])
 
     def _token(self, shown: Token) -> Piece | None:
-        index = shown.candidate
-        choice = self._choices[index]
+        choice = self._choices[shown.candidate]
         if choice.reason is not None:
             return None
         text = choice.push(shown.text)
-        entries = [self._entry(shown)] if self.request.logprobs else []
-        choice.logprobs += entries
-        if not text and not entries and choice.reason is None:
+        tokens = (shown,) if self.request.logprobs else ()
+        choice.tokens += tokens
+        if not text and not tokens and choice.reason is None:
             return None
-        return Piece(index, text, {"content": entries, "refusal": None} if entries else None, choice.reason)
+        return Piece(shown.candidate, text, tokens, choice.reason)
 
     def _end(self, index: int, end: Finished) -> Piece:
         choice = self._choices[index]
         reason = "stop" if end.reason == "stop" else "length"
-        known = choice.told + choice.held
-        text = choice.push(end.text[len(known) :]) if end.text.startswith(known) else ""
+        whole = end.text[len(self.request.begun) :]
+        whole = whole.lstrip() if self.request.gap else whole
+        known = choice.text + choice.held
+        text = choice.push(whole[len(known) :]) if whole.startswith(known) else ""
         already = choice.reason
         text += choice.end(reason)
-        return Piece(index, text, None, already or reason)
-
-    def _entry(self, token: Token) -> dict[str, Any]:
-        def one(text: str, logprob: float) -> dict[str, Any]:
-            return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(text.encode())}
-
-        others = [one(text, logprob) for text, logprob in token.alternatives]
-        return {**one(token.text, token.logprob), "top_logprobs": others}
-
-    # -- OpenAI's objects --------------------------------------------------------------------------
-
-    def frame(self, kind: str) -> dict[str, Any]:
-        """What every object begins with."""
-        return {
-            "id": self._id,
-            "object": kind,
-            "created": self._created,
-            "model": self.service.agent.name,
-            "system_fingerprint": f"convai-{convai.__version__}",
-        }
-
-    def chunk(
-        self,
-        index: int,
-        delta: dict[str, Any],
-        logprobs: dict[str, Any] | None = None,
-        reason: str | None = None,
-    ) -> dict[str, Any]:
-        """A chunk of a stream."""
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
-        usage = {"usage": None} if self.request.usage else {}
-        return {**self.frame("chat.completion.chunk"), "choices": [choice], **usage}
+        return Piece(index, text, (), already or reason)
 
     def usage(self) -> dict[str, int]:
         """Tokens read and drawn."""
@@ -335,15 +338,6 @@ class Completion:
         drawn = self._drawn or sum(len(end.ids) for end in self._reply.finished)
         return {"prompt_tokens": prompt, "completion_tokens": drawn, "total_tokens": prompt + drawn}
 
-    def completion(self) -> dict[str, Any]:
+    def whole(self) -> dict[str, Any]:
         """The whole answer."""
-        choices = [
-            {
-                "index": index,
-                "message": {"role": "assistant", "content": choice.told, "refusal": None},
-                "logprobs": {"content": choice.logprobs, "refusal": None} if self.request.logprobs else None,
-                "finish_reason": choice.reason or "stop",
-            }
-            for index, choice in enumerate(self._choices)
-        ]
-        return {**self.frame("chat.completion"), "choices": choices, "usage": self.usage()}
+        return self.objects.whole(self._choices, self.usage())

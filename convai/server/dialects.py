@@ -1,0 +1,141 @@
+"""Parameters that clients of other servers send: other names for convai's own, values that change nothing.
+
+Chat front ends send the whole list of what llama.cpp, vLLM or text-generation-webui know, most of it switched
+off. What is switched off is taken; what would do something that convai does not do is refused by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+_SAME: Final = {
+    "repeat_penalty": "repetition_penalty",
+    "typical": "typical_p",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+    "min_tokens": "min_length",
+    "n_predict": "max_tokens",
+    "max_new_tokens": "max_tokens",
+}
+"""A name elsewhere → convai's own, or OpenAI's."""
+
+_OFF: Final[Mapping[str, Mapping[object, object]]] = {
+    "top_k": {-1: 0},  # llama.cpp, vLLM
+    "seed": {-1: None},  # llama.cpp, text-generation-webui: draw one
+    "top_p": {0: 1e-6},  # OpenAI: the likeliest token alone
+}
+"""A value elsewhere → the value that says the same here."""
+
+WITHOUT_EFFECT: Final = frozenset(
+    {
+        # OpenAI: notes about the caller and the bill
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "parallel_tool_calls",
+        # where and how others compute; what a sampler of theirs would do if it were on
+        "cache_prompt",
+        "id_slot",
+        "slot_id",
+        "keep_alive",
+        "n_keep",
+        "num_ctx",
+        "truncation_length",
+        "repeat_last_n",
+        "repetition_penalty_range",
+        "penalize_nl",
+        "mirostat_tau",
+        "mirostat_eta",
+        "xtc_threshold",
+        "dry_base",
+        "dry_allowed_length",
+        "dry_penalty_last_n",
+        "dry_sequence_breakers",
+        "dynatemp_exponent",
+        "dynatemp_low",
+        "dynatemp_high",
+        "smoothing_curve",
+        "samplers",
+        "sampler_order",
+        "sampler_priority",
+        "skip_special_tokens",
+        "spaces_between_special_tokens",
+        "add_bos_token",
+        "timings_per_token",
+        "return_progress",
+    }
+)
+
+ONLY: Final[Mapping[str, tuple[object, ...]]] = {
+    # OpenAI
+    "frequency_penalty": (0, None),
+    "presence_penalty": (0, None),
+    "logit_bias": ({}, [], None),
+    "response_format": ({"type": "text"}, None),
+    "modalities": (["text"], None),
+    "tools": ([], None),
+    "functions": ([], None),
+    "tool_choice": ("none", "auto", None),
+    "function_call": ("none", "auto", None),
+    "prediction": (None,),
+    "audio": (None,),
+    "suffix": ("", None),
+    "reasoning_effort": ("none", None),
+    # llama.cpp, vLLM, text-generation-webui
+    "mirostat": (0, None),
+    "mirostat_mode": (0, None),
+    "tfs": (1, None),
+    "tfs_z": (1, None),
+    "top_a": (0, None),
+    "top_n_sigma": (0, -1, None),
+    "xtc_probability": (0, None),
+    "dry_multiplier": (0, None),
+    "dynatemp_range": (0, None),
+    "dynamic_temperature": (False, None),
+    "smoothing_factor": (0, None),
+    "epsilon_cutoff": (0, None),
+    "eta_cutoff": (0, None),
+    "penalty_alpha": (0, None),
+    "guidance_scale": (1, None),
+    "negative_prompt": ("", None),
+    "encoder_repetition_penalty": (1, None),
+    "temperature_last": (False, None),
+    "do_sample": (True, None),
+    "use_beam_search": (False, None),
+    "early_stopping": (False, None),
+    "ignore_eos": (False, None),
+    "ban_eos_token": (False, None),
+    "n_probs": (0, None),
+    "min_keep": (0, 1, None),
+    "prompt_logprobs": (0, None),
+    "stop_token_ids": ([], None),
+    "bad_words": ([], None),
+    "custom_token_bans": ("", None),
+    "banned_strings": ([], None),
+    "include_stop_str_in_output": (False, None),
+    "grammar": ("", None),
+    "grammar_string": ("", None),
+    "json_schema": ({}, None),
+    "chat_template_kwargs": ({}, None),
+    "think": (False, None),
+    "max_tokens_second": (0, None),
+    "auto_max_new_tokens": (False, None),
+}
+"""Parameters that are taken only where they change nothing: their values for that."""
+
+
+def in_own_words(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` with names and values as convai and OpenAI have them; what goes by its own name wins."""
+    renamed = {_SAME[name]: value for name, value in given.items() if name in _SAME}
+    named = {name: value for name, value in given.items() if name not in _SAME or value is None}
+    return {name: _value(name, value) for name, value in {**renamed, **named}.items() if name not in _SAME}
+
+
+def _value(name: str, value: object) -> object:
+    if name in _OFF and isinstance(value, int | float) and not isinstance(value, bool):
+        return _OFF[name].get(value, value)
+    return value
