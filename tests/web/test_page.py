@@ -76,6 +76,35 @@ def test_words_come_as_they_are_drawn_and_stop_stops(page: Page, world: World) -
     page.until(lambda: page.texts()[-1] == reply("tell me a story"))
 
 
+COMPOSED = """
+const [selector, key, safari] = arguments;
+const field = document.querySelector(selector);
+const tell = (type) => field.dispatchEvent(new CompositionEvent(type, { bubbles: true, data: "\u597d" }));
+const press = (isComposing) => field.dispatchEvent(
+  new KeyboardEvent("keydown", { key, keyCode: 229, isComposing, bubbles: true, cancelable: true }));
+tell("compositionstart");
+if (safari) { tell("compositionend"); press(false); } else { press(true); tell("compositionend"); }
+"""
+"""A word that an input method makes is taken over (Enter) or given up (Escape): Safari tells of the key last."""
+
+
+@pytest.mark.parametrize("safari", [False, True])
+def test_keys_of_an_input_method_are_not_the_pages(page: Page, safari: bool) -> None:
+    page.say("hi")
+    page.type("ni hao")
+    for key in ("Enter", "Escape"):
+        page.js(COMPOSED, "#message", key, safari)
+    assert page.find("#message").get_attribute("value") == "ni hao"
+    assert len(page.texts()) == 2
+    page.act(0, "edit")
+    page.find(".edit-field").send_keys(" there")
+    for key in ("Enter", "Escape"):
+        page.js(COMPOSED, ".edit-field", key, safari)
+    assert page.find(".edit-field").get_attribute("value") == "hi there"
+    page.find(".edit-field").send_keys(Keys.ENTER)
+    page.until(lambda: page.texts() == ["hi there", reply("hi there")])
+
+
 def test_regenerate_keeps_the_old_reply_and_branches_switch(page: Page) -> None:
     page.say("hi")
     first = page.all(".message")[-1].get_attribute("data-id")

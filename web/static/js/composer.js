@@ -1,6 +1,7 @@
 // The field for the next message, its button (send, or stop while a reply is written), suggestions, the banner.
 
 import { byId, el, iconUrl, setText } from "./dom.js";
+import { onKey } from "./keys.js";
 import { writing } from "./state.js";
 
 const WAIT = "A reply is being written: wait for it, or stop it (Esc).";
@@ -33,8 +34,7 @@ export function setUpComposer({ store, chat, editLast }) {
   }
 
   field.addEventListener("input", fit);
-  field.addEventListener("keydown", (event) => {
-    if (event.isComposing) return;
+  onKey(field, (event) => {
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       send(field.value);

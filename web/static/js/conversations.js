@@ -3,6 +3,7 @@
 import { ask, confirm } from "./dialogs.js";
 import { byId, el, iconButton, setChildren, setText } from "./dom.js";
 import { exportConversation, fileName, importConversation, save } from "./http.js";
+import { onKey } from "./keys.js";
 
 export function setUpConversations({ store, chat, notify, startNew, opened }) {
   const list = byId("conversations");
@@ -29,7 +30,7 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
       notify(error.message, "error");
     }
   });
-  list.addEventListener("keydown", (event) => {
+  onKey(list, (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     const buttons = [...list.querySelectorAll(".open")];

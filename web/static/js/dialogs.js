@@ -1,6 +1,7 @@
 // Questions in dialogs: native `dialog` elements, which keep the focus and close with Escape.
 
 import { byId, setText } from "./dom.js";
+import { onKey } from "./keys.js";
 
 function answered(dialog) {
   dialog.returnValue = "";
@@ -16,16 +17,16 @@ export async function ask(dialogId, fieldId, text = "") {
   const field = byId(fieldId);
   field.value = text;
   const enter = (event) => {
-    if (event.key !== "Enter" || event.isComposing) return;
+    if (event.key !== "Enter") return;
     event.preventDefault();
     dialog.close("ok");
   };
-  field.addEventListener("keydown", enter);
+  const deaf = onKey(field, enter);
   const done = answered(dialog);
   field.focus();
   field.select();
   const ok = await done;
-  field.removeEventListener("keydown", enter);
+  deaf();
   return ok ? field.value : null;
 }
 

@@ -2,6 +2,7 @@
 // shaded by its probability with the alternatives beside it, and the candidates with their scores.
 
 import { byId, el, setText } from "./dom.js";
+import { onKey } from "./keys.js";
 import { writing } from "./state.js";
 
 const PARTS = { persona: "Persona", history: "History", reply: "Reply" };
@@ -141,7 +142,7 @@ function tokenList(rows) {
     });
   });
   const list = el("div", { class: "shaded", role: "toolbar", "aria-label": "Tokens of the reply" }, ...buttons);
-  list.addEventListener("keydown", (event) => {
+  onKey(list, (event) => {
     const at = buttons.indexOf(document.activeElement);
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
     if (at < 0 || to === undefined || !buttons[to]) return;

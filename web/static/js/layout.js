@@ -1,6 +1,7 @@
 // The parts of the page that open and close: the list (a drawer on a phone), the panel, the menu, notices.
 
 import { byId, el } from "./dom.js";
+import { onKey } from "./keys.js";
 
 const NOTICE = 6000; // ms
 const PANES = ["persona", "settings", "inspect"];
@@ -61,7 +62,7 @@ export function setUpPanel(shown) {
     button.addEventListener("click", () => set(current === button.dataset.panel ? null : button.dataset.panel));
   for (const tab of document.querySelectorAll("[data-tab]")) {
     tab.addEventListener("click", () => set(tab.dataset.tab));
-    tab.addEventListener("keydown", (event) => {
+    onKey(tab, (event) => {
       const step = { ArrowRight: 1, ArrowLeft: PANES.length - 1 }[event.key];
       if (step) set(PANES[(PANES.indexOf(tab.dataset.tab) + step) % PANES.length]);
     });
@@ -97,7 +98,7 @@ export function setUpMenu(actions) {
     set(false);
     actions[item.dataset.do]();
   });
-  menu.addEventListener("keydown", (event) => {
+  onKey(menu, (event) => {
     const at = items.indexOf(document.activeElement);
     const to = {
       ArrowDown: (at + 1) % items.length,

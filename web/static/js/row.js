@@ -1,6 +1,7 @@
 // One message of the log: its text with the words that mean somebody, its marks, and what one can do with it.
 
 import { byId, el, icon, iconButton, setChildren, setText } from "./dom.js";
+import { onKey } from "./keys.js";
 import { markElements } from "./marks.js";
 import { pieces } from "./mentions.js";
 
@@ -155,8 +156,8 @@ export class Row {
       if (!text || text === this.#message.text) return done();
       if (await this.chat.do("edit", { message: this.id, text })) done();
     };
-    field.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    onKey(field, (event) => {
+      if (event.key === "Enter" && !event.shiftKey) {
         event.preventDefault();
         save();
       } else if (event.key === "Escape") {

@@ -2,6 +2,7 @@
 // with a letter works where it types another sign.
 
 import { byId, el } from "./dom.js";
+import { onKey } from "./keys.js";
 
 /** `run(action)` is called with the name of what was asked for; true when there was something to do. */
 const ALT = {
@@ -33,8 +34,8 @@ export function setUpShortcuts(run) {
   for (const [code, [, text]] of Object.entries(ALT)) row(["Alt", SHOWN[code] ?? code.slice(3)], text);
   row(["?"], "This list");
 
-  document.addEventListener("keydown", (event) => {
-    if (event.isComposing || document.querySelector("dialog[open]")) return;
+  onKey(document, (event) => {
+    if (document.querySelector("dialog[open]")) return;
     const typing = event.target.closest?.("input, textarea, select");
     let action = null;
     if (event.altKey && !event.ctrlKey && !event.metaKey && !event.shiftKey) action = ALT[event.code]?.[0];

@@ -1,6 +1,7 @@
 // One box beside what is looked at: for the pointer, for the focus, and for a finger. Escape puts it away.
 
 import { el } from "./dom.js";
+import { onKey } from "./keys.js";
 
 const GAP = 6; // pixels
 const LINGER = 120; // ms in which the pointer may go over into the box
@@ -18,7 +19,7 @@ export function showTip(at, nodes) {
     box.addEventListener("mouseleave", () => hideTip());
     document.body.append(box);
     document.addEventListener("scroll", () => hideTip(true), { capture: true, passive: true });
-    document.addEventListener("keydown", (event) => event.key === "Escape" && hideTip(true), { capture: true });
+    onKey(document, (event) => event.key === "Escape" && hideTip(true), { capture: true });
   }
   anchor = at;
   box.replaceChildren(...nodes);
