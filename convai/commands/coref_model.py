@@ -198,11 +198,11 @@ class _Reader:
 
         self._nlp = load_parser(parser)
 
-    def documents(self, path: Path) -> list[Document]:
+    def documents(self, path: Path, *, chains: bool = True) -> list[Document]:
         from convai.coref.conll import read_conll
         from convai.coref.parsing.parse import parse_documents
 
-        documents = read_conll(path)
+        documents = read_conll(path, chains=chains)
         parse_documents(self._nlp, documents)
         return documents
 
@@ -231,7 +231,7 @@ def _predict(args: argparse.Namespace) -> int:
     from convai.coref.conll import write_conll
 
     resolver = _resolver(args)
-    documents = _Reader(args.parser).documents(args.source)
+    documents = _Reader(args.parser).documents(args.source, chains=False)
     for document in documents:
         document.clusters = resolver.resolve(document)
     write_conll(documents, args.out)

@@ -1,7 +1,7 @@
 """What `convai_coref` leaves in a doc, and the attributes under `doc._`, `span._` and `token._` made of it.
 
-Plain numbers in `doc.user_data`, so that docs can be written, copied and sent to other processes; clusters
-are made of them when they are asked for.
+What is kept is in `spacy_storage`; clusters are made of it when they are asked for, of the tokens as they are
+then.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
-from spacy.tokens import Doc, Span, SpanGroup, Token
+from spacy.tokens import Doc, Span, Token
 
 from convai.coref.clusters import only_pronouns, replaced
+from convai.coref.spacy_storage import FollowingGroup, Place, Tokens, keep, keep_scores, kept, kept_scores
 
 if TYPE_CHECKING:
     from convai.coref.document import Cluster
@@ -24,8 +26,6 @@ SPEAKERS: Final = "speakers"
 """The span group that says who speaks: `doc.spans["speakers"]`, the label of a span is the speaker."""
 MENTIONS: Final = "coref"
 """The span group with every mention, for displaCy; the label is the cluster's main mention."""
-_INDEX: Final = f"{NAME}_index"
-"""Key in `doc.user_hooks`, which is not written, of the clusters of each token."""
 _MOST_LABEL: Final = 60
 
 
@@ -56,23 +56,27 @@ class CorefCluster:
 def store(doc: Doc, tokens: list[int], clusters: list[Cluster], mains: list[Offsets], scores: Scores) -> None:
     """Keep what was found: spans of words, of which word i is token `tokens[i]` of `doc`."""
 
-    def place(span: Offsets) -> list[int]:
-        return [tokens[span[0]], tokens[span[1] - 1] + 1]
+    def span(words: Offsets) -> Span:
+        return doc[tokens[words[0]] : tokens[words[1] - 1] + 1]
 
-    places = [[place(span) for span in cluster] for cluster in clusters]
-    names = [place(span) for span in mains]
-    # [mention, [[earlier mention, or itself for none, score], ...]], ...
-    rows = [
-        [place(span), [[place(span if other is None else other), score] for other, score in row.items()]]
-        for span, row in scores.items()
-    ]
-    doc.user_data[NAME] = {"clusters": places, "mains": names, "scores": rows}
+    def place(words: Offsets) -> Place:
+        return span(words).start_char, span(words).end_char
+
+    _READ.pop(doc, None)
+    keep(doc, [[place(words) for words in cluster] for cluster in clusters], [place(main) for main in mains])
+    keep_scores(
+        doc,
+        {
+            place(words): {place(words if other is None else other): score for other, score in row.items()}
+            for words, row in scores.items()
+        },
+    )
     spans = []
-    for (start, end), cluster in zip(names, places, strict=True):
-        label = " ".join(doc[start:end].text.split())[:_MOST_LABEL]
-        spans += [Span(doc, a, b, label=label) for a, b in cluster]
+    for main, cluster in zip(mains, clusters, strict=True):
+        label = " ".join(span(main).text.split())[:_MOST_LABEL]
+        spans += [Span(doc, span(words).start, span(words).end, label=label) for words in cluster]
     spans.sort(key=lambda span: (span.start, -span.end))
-    doc.spans[MENTIONS] = SpanGroup(doc, name=MENTIONS, spans=spans)
+    doc.spans[MENTIONS] = FollowingGroup(doc, name=MENTIONS, spans=spans)
 
 
 def speakers_of(doc: Doc) -> list[str | None] | None:
@@ -85,83 +89,109 @@ def speakers_of(doc: Doc) -> list[str | None] | None:
     return found
 
 
-def _found(doc: Doc) -> dict[str, Any]:
-    found: dict[str, Any] = doc.user_data.get(NAME) or {"clusters": [], "mains": [], "scores": []}
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The clusters as the tokens of a doc are now."""
+
+    key: object
+    """Another one for other clusters or other tokens."""
+    clusters: list[Cluster]
+    mains: list[Offsets]
+    of_span: dict[Offsets, int]
+    """Span → cluster."""
+    of_token: dict[int, list[int]]
+    """Token → clusters."""
+
+
+_READ: Final[WeakKeyDictionary[Doc, _Found]] = WeakKeyDictionary()
+"""What was asked for last; beside the docs, because spaCy warns of whatever in them it cannot write."""
+
+
+def _found(doc: Doc) -> _Found:
+    tokens = Tokens(doc)
+    key = (tokens.print, len(doc.user_data))
+    known = _READ.get(doc)
+    if known is None or known.key != key:
+        known = _READ[doc] = _read(doc, tokens, key)
+    return known
+
+
+def _read(doc: Doc, tokens: Tokens, key: object) -> _Found:
+    found = _Found(key, [], [], {}, {})
+    for cluster in kept(doc):
+        spans = {span: None for place in cluster.mentions if (span := tokens.span(place)) is not None}
+        main = tokens.span(cluster.main)
+        if len(spans) < 2 or main is None:
+            continue  # its mentions were merged into one token
+        number = len(found.clusters)
+        found.clusters.append(list(spans))
+        found.mains.append(main)
+        for span in spans:
+            found.of_span.setdefault(span, number)
+            for token in range(*span):
+                of = found.of_token.setdefault(token, [])
+                if not of or of[-1] != number:
+                    of.append(number)
     return found
 
 
 def _clusters(doc: Doc) -> list[CorefCluster]:
-    found = _found(doc)
-    return [
-        CorefCluster(i, doc[main[0] : main[1]], [doc[start:end] for start, end in cluster])
-        for i, (main, cluster) in enumerate(zip(found["mains"], found["clusters"], strict=True))
-    ]
+    return [_cluster_at(doc, i) for i in range(len(_found(doc).clusters))]
 
 
 def _resolved(doc: Doc) -> str:
     found = _found(doc)
     # a cluster of pronouns alone has nothing better to say
-    named = [i for i, (a, b) in enumerate(found["mains"]) if not only_pronouns([t.tag_ for t in doc[a:b]])]
-    clusters: list[Cluster] = [[(start, end) for start, end in found["clusters"][i]] for i in named]
-    mains = [(found["mains"][i][0], found["mains"][i][1]) for i in named]
+    named = [i for i, (a, b) in enumerate(found.mains) if not only_pronouns([t.tag_ for t in doc[a:b]])]
+    clusters = [found.clusters[i] for i in named]
+    mains = [found.mains[i] for i in named]
     return replaced([t.text for t in doc], [t.whitespace_ for t in doc], clusters, mains)
 
 
 def _scores(doc: Doc) -> dict[Span, dict[Span, float]]:
+    tokens = Tokens(doc)
+
+    def span(place: Place) -> Span | None:
+        found = tokens.span(place)
+        return None if found is None else doc[found[0] : found[1]]
+
     return {
-        doc[a:b]: {doc[start:end]: score for (start, end), score in row}
-        for (a, b), row in _found(doc)["scores"]
+        mention: {other: score for place, score in row if (other := span(place)) is not None}
+        for place, row in kept_scores(doc)
+        if (mention := span(place)) is not None
     }
-
-
-def _index(doc: Doc) -> tuple[dict[tuple[int, int], int], dict[int, list[int]]]:
-    """Span → cluster, and token → clusters; made once a doc and result."""
-    clusters = _found(doc)["clusters"]
-    known = doc.user_hooks.get(_INDEX)
-    if known is not None and known[0] is clusters:
-        return known[1], known[2]
-    spans: dict[tuple[int, int], int] = {}
-    tokens: dict[int, list[int]] = {}
-    for i, cluster in enumerate(clusters):
-        for start, end in cluster:
-            spans[start, end] = i
-            for token in range(start, end):
-                if not tokens.setdefault(token, []) or tokens[token][-1] != i:
-                    tokens[token].append(i)
-    doc.user_hooks[_INDEX] = (clusters, spans, tokens)
-    return spans, tokens
 
 
 def _cluster_at(doc: Doc, i: int) -> CorefCluster:
     found = _found(doc)
-    start, end = found["mains"][i]
-    return CorefCluster(i, doc[start:end], [doc[a:b] for a, b in found["clusters"][i]])
+    start, end = found.mains[i]
+    return CorefCluster(i, doc[start:end], [doc[a:b] for a, b in found.clusters[i]])
 
 
 def _cluster_of_span(span: Span) -> CorefCluster | None:
-    i = _index(span.doc)[0].get((span.start, span.end))
+    i = _found(span.doc).of_span.get((span.start, span.end))
     return None if i is None else _cluster_at(span.doc, i)
 
 
 def _clusters_of_token(token: Token) -> list[CorefCluster]:
-    return [_cluster_at(token.doc, i) for i in _index(token.doc)[1].get(token.i, [])]
+    return [_cluster_at(token.doc, i) for i in _found(token.doc).of_token.get(token.i, [])]
 
 
 def register_extensions() -> None:
     """Declare the attributes under `doc._`, `span._` and `token._`; again does no harm."""
     getters: dict[Any, dict[str, Callable[[Any], Any]]] = {
         Doc: {
-            "has_coref": lambda doc: bool(_found(doc)["clusters"]),
+            "has_coref": lambda doc: bool(_found(doc).clusters),
             "coref_clusters": _clusters,
             "coref_resolved": _resolved,
             "coref_scores": _scores,
         },
         Span: {
-            "is_coref": lambda span: (span.start, span.end) in _index(span.doc)[0],
+            "is_coref": lambda span: (span.start, span.end) in _found(span.doc).of_span,
             "coref_cluster": _cluster_of_span,
         },
         Token: {
-            "in_coref": lambda token: token.i in _index(token.doc)[1],
+            "in_coref": lambda token: token.i in _found(token.doc).of_token,
             "coref_clusters": _clusters_of_token,
         },
     }

@@ -29,14 +29,14 @@ def replaced(
 ) -> str:
     """The text with every mention but the main one replaced by the main one's words, as NeuralCoref has it.
 
-    `blanks`: what follows each word. Of mentions within each other the outermost is replaced.
+    `blanks`: what follows each word. Of mentions within each other the outermost is replaced. One that says
+    what the main one says, and more, stays: words would be lost ("Donald wish" of a parser that errs).
     """
     of: dict[Span, Span] = {
         span: main for cluster, main in zip(clusters, mains, strict=True) for span in cluster
     }
     others = [span for span, main in of.items() if span != main]
-    # a mention that holds its own main mention would be said twice over
-    kept = outermost(span for span in others if not (span[0] <= of[span][0] and of[span][1] <= span[1]))
+    kept = outermost(span for span in others if not _says_more(words, span, of[span]))
     parts: list[str] = []
     at = 0
     for start, end in kept:
@@ -47,3 +47,13 @@ def replaced(
         at = end
     parts += [word + blank for word, blank in zip(words[at:], blanks[at:], strict=True)]
     return "".join(parts)
+
+
+def _says_more(words: Sequence[str], span: Span, main: Span) -> bool:
+    """Whether a mention holds the main one, or has all its words one behind the other, and further ones."""
+    if span[0] <= main[0] and main[1] <= span[1]:
+        return True
+    said = [word.lower() for word in words[span[0] : span[1]]]
+    wanted = [word.lower() for word in words[main[0] : main[1]]]
+    places = range(len(said) - len(wanted) + 1)
+    return len(said) > len(wanted) and any(said[i : i + len(wanted)] == wanted for i in places)

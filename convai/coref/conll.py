@@ -30,8 +30,9 @@ _BEGIN: Final = re.compile(r"#begin document \((?P<name>.*)\);(?:\s*part\s*(?P<p
 _BRACKETS: Final = re.compile(r"\((?P<begin>[^()|]+)|\((?P<single>[^()|]+)\)|(?P<end>[^()|]+)\)")
 _BETWEEN: Final = re.compile(r"\||(?<=\))(?!\|)(?=.)|(?<=[^(|])(?=\()")
 
-Repeated = Literal["refuse", "drop"]
-"""What to do with a span that is marked twice: say where, or keep it in one chain (the reference scorer)."""
+Repeated = Literal["refuse", "drop", "ignore"]
+"""What to do with a span that is marked twice: say where, keep it in one chain (the reference scorer), or look
+at no chain at all."""
 Crossing = Literal["keep", "refuse"]
 """Spans of two chains that cross: corpora have a few (OntoGUM 4), so that reading keeps them."""
 
@@ -110,8 +111,10 @@ class _Open:
     in_sentence: bool = False
 
 
-def read_conll(path: Path | str, *, crossing: Crossing = "keep") -> list[Document]:
+def read_conll(path: Path | str, *, crossing: Crossing = "keep", chains: bool = True) -> list[Document]:
     """The documents of a column file; a chain of one mention is kept, chains are in the order of the text.
+
+    Without `chains` the last column is left unread, whatever is in it.
 
     Raises DataError, with file and line: fewer than 12 columns, or not as many as the line before, brackets
     that do not close in their sentence, a span marked twice, two speakers in a sentence, an empty document,
@@ -119,7 +122,7 @@ def read_conll(path: Path | str, *, crossing: Crossing = "keep") -> list[Documen
     """
     path = Path(path)
     found = []
-    for document in _documents(path, FEWEST_COLUMNS, "refuse"):
+    for document in _documents(path, FEWEST_COLUMNS, "refuse" if chains else "ignore"):
         place = f"{path}:{document.line}"
         if not document.sentences:
             raise DataError(f"{place}: the document has no words; leave it out")
@@ -192,7 +195,7 @@ def write_conll(documents: list[Document], path: Path | str) -> None:
 
 def _documents(path: Path, fewest: int, repeated: Repeated) -> Iterator[_Open]:
     """Documents as they end. With `repeated` "drop" brackets have to close in the document only."""
-    strict = repeated == "refuse"
+    strict = repeated != "drop"
     now: _Open | None = None
     for number, line in lines(path):
         place = f"{path}:{number}"
@@ -238,7 +241,7 @@ def _row(now: _Open, line: str, place: str, number: int, fewest: int, repeated: 
         before = len(now.sentences[-1][0]) + 1
         raise DataError(f"{place}: {len(cells)} columns, but {before} in the line before; make them as many")
     token = len(now.places)
-    if cells[-1] != "-":
+    if cells[-1] != "-" and repeated != "ignore":
         now.chains.read(cells[-1], token, place, repeated)
     now.places.append(number)
     if not now.in_sentence:

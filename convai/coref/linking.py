@@ -1,7 +1,8 @@
 """From scores to clusters, mention by mention in the order of the text; what is decided stays decided.
 
 A mention joins the cluster of its best-scored antecedent when that scores above having none, unless the
-cluster already holds what it cannot be: somebody of the other gender, or another speaker's "I". The "I" of
+cluster already holds what it cannot be: somebody of the other gender, another speaker's "I", a phrase that
+shares words with it while neither holds the other (which column files cannot say, either). The "I" of
 a speaker who is known is linked to a noun only where that is the speaker's name, "you" where the partner's.
 """
 
@@ -64,6 +65,8 @@ class Clusters:
         self.found: list[Cluster] = []
         self._of: list[int] = []
         self._profiles: list[Profile] = []
+        self._latest: list[tuple[int, list[Span]]] = []
+        """Of each cluster the mentions in the latest sentence that it has any in, and that sentence."""
 
     def add(self, table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats) -> list[Link]:
         """Decide for the mentions from row `first` of the table on; its last row is the last mention of all.
@@ -106,22 +109,44 @@ class Clusters:
             candidate = int(earlier[k])
             cluster = self._of[candidate + offset]
             profile = self._profiles[cluster] if cluster >= 0 else _profile(table, candidate)
-            if profile.allows(*says) and _may_be_speaker(table, row, candidate):
+            if not profile.allows(*says) or not _may_be_speaker(table, row, candidate):
+                continue
+            if not self._crosses(table, row, candidate, cluster):
                 return candidate
         return -1
 
+    def _crosses(self, table: MentionTable, row: int, candidate: int, cluster: int) -> bool:
+        """Whether the mention overlaps one of the cluster (or the candidate), and neither holds the other."""
+        if cluster >= 0:
+            sentence, spans = self._latest[cluster]
+        else:
+            sentence, spans = int(table.sentence[candidate]), [_span(table, candidate)]
+        if sentence != int(table.sentence[row]):
+            return False
+        start, end = _span(table, row)
+        return any(a < start < b < end or start < a < end < b for a, b in spans)
+
     def _join(self, table: MentionTable, row: int, antecedent: int, offset: int) -> Link:
         cluster = self._of[antecedent + offset]
-        before = (int(table.start[antecedent]), int(table.end[antecedent]))
+        before = _span(table, antecedent)
         if cluster < 0:
             cluster = self._of[antecedent + offset] = len(self.found)
             self.found.append([before])
             self._profiles.append(_profile(table, antecedent))
-        now = (int(table.start[row]), int(table.end[row]))
+            self._latest.append((int(table.sentence[antecedent]), [before]))
+        now = _span(table, row)
+        sentence = int(table.sentence[row])
+        if self._latest[cluster][0] != sentence:
+            self._latest[cluster] = (sentence, [])
+        self._latest[cluster][1].append(now)
         self._of[row + offset] = cluster
         self.found[cluster].append(now)
         self._profiles[cluster].add(*_says(table, row))
         return Link(now, before)
+
+
+def _span(table: MentionTable, row: int) -> Span:
+    return int(table.start[row]), int(table.end[row])
 
 
 def _may_be_speaker(table: MentionTable, row: int, other: int) -> bool:

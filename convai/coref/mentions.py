@@ -67,6 +67,8 @@ _AFTER: Final = frozenset(
 """Relations of dependents after a noun that belong to its phrase."""
 _TRAILING: Final = frozenset({"acl:relcl", "appos", "acl"})
 """Of those, what a core phrase does without."""
+_NAME_PARTS: Final = frozenset({"flat", "name"})
+"""Relations of the words of a name to its first one."""
 _POSSESSIVE: Final = frozenset({"'s", "'", "’s", "’", "s"})
 _EDGES: Final = frozenset(".,;:!?()[]{}\"'`“”‘’…") | {"``", "''", "--", "-", "–", "—", "-LRB-", "-RRB-"}
 """No phrase begins or ends with one of these (a possessive 's apart)."""
@@ -128,6 +130,9 @@ def candidates(sentence: Sentence) -> list[Candidate]:
             )
             add(start, end, i, Shape.JOINED)
     for start, end in entity_spans(sentence.entities):
+        capital = words[start][:1].isupper()
+        while capital and end - 1 > start and deps[end - 1] in _NAME_PARTS and words[end - 1][:1].islower():
+            end -= 1
         add(start, end, head_of(start, end, heads), Shape.ENTITY)
     return sorted(found.values(), key=lambda c: (c.start, -c.end))
 
@@ -162,6 +167,18 @@ def _extents(heads: list[int], children: list[list[int]]) -> tuple[list[int], li
     return low, high
 
 
+def _name_end(i: int, words: list[str], tags: list[str], deps: list[str], children: list[list[int]]) -> int:
+    """The end of the name that word `i` begins, if it does: its last part with a capital, as `i` has one.
+
+    In "Donald wish to stay" a parser may take "wish" for a last name; "Ludwig van Beethoven" goes on.
+    """
+    if tags[i] not in ("NNP", "NNPS") or not words[i][:1].isupper():
+        return len(words)
+    parts = [c for c in children[i] if c > i and deps[c] in _NAME_PARTS]
+    capital = [c for c in parts if not words[c][:1].islower()]
+    return capital[-1] + 1 if capital else i + 1
+
+
 def _is_possessive(words: list[str], tags: list[str], i: int) -> bool:
     return tags[i] == "POS" or (words[i].lower() in _POSSESSIVE and len(words[i]) > 1)
 
@@ -187,9 +204,12 @@ def _phrase(
         start = low[c]
     end = core = i + 1
     trailing = False
+    named = _name_end(i, words, tags, deps, children)
     for c in children[i]:
         if c < i or deps[c] == "punct":
             continue
+        if deps[c] in _NAME_PARTS and c >= named:
+            break
         if deps[c] not in _AFTER or (deps[c] == "case" and not _is_possessive(words, tags, c)):
             break
         trailing = trailing or deps[c] in _TRAILING

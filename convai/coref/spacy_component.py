@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import srsly
 from spacy.language import Language
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 
 from convai.core.errors import CheckpointError, ConvaiError, DataError
 from convai.coref.attributes import NAME, SPEAKERS, register_extensions, speakers_of, store
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import check_length, document_of_doc
 from convai.coref.rewrite import main_mention
+from convai.coref.spacy_storage import FollowingGroup
 
 if TYPE_CHECKING:
     from convai.coref.resolver import CorefResolver
@@ -192,13 +193,13 @@ def dialogue(nlp: Language, turns: Iterable[tuple[str, str]]) -> Doc:
         raise ConvaiError("a dialogue without a word; give turns with a text each")
     whole = Doc.from_docs(docs, ensure_whitespace=True)
     assert whole is not None
-    group = SpanGroup(whole, name=SPEAKERS)
+    said = []
     start = 0
     for doc, speaker in zip(docs, speakers, strict=True):
         whole[start].is_sent_start = True
-        group.append(Span(whole, start, start + len(doc), label=speaker))
+        said.append(Span(whole, start, start + len(doc), label=speaker))
         start += len(doc)
-    whole.spans[SPEAKERS] = group
+    whole.spans[SPEAKERS] = FollowingGroup(whole, name=SPEAKERS, spans=said)
     return nlp(whole)
 
 

@@ -77,6 +77,17 @@ def test_predict_writes_chains_into_the_last_column(
     assert cells[0] == cells[1]
 
 
+def test_predict_looks_at_no_old_chains(
+    parser: str, model: str, column_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = ["--model", model, "--parser", parser]
+    assert main(["coref", "predict", str(column_file), str(tmp_path / "a"), *use]) == 0
+    old = tmp_path / "old.conll"
+    old.write_text(column_file.read_text().replace("(0)", "(0", 1).replace("(1)", "1)|(1)|what", 1))
+    assert main(["coref", "predict", str(old), str(tmp_path / "b"), *use]) == 0
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+
+
 def test_a_model_is_trained_and_used(
     parser: str, column_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,7 +162,7 @@ def test_bad_input_is_one_clear_line(
 ) -> None:
     use = ["--model", model, "--parser", parser]
     bad = tmp_path / "bad.conll"
-    bad.write_text(column_file.read_text().replace("(0)", "(0", 1))
+    bad.write_text(column_file.read_text().replace("\t(0)", "", 1))
     assert f"{bad}:" in problem(capsys, "predict", str(bad), str(tmp_path / "o"), *use)
     assert not (tmp_path / "o").exists()
     assert "no text" in problem(capsys, "resolve", " ", *use)

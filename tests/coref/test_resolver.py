@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convai.core.errors import DataError, SettingsError
-from convai.coref.document import Document, Sentence
+from convai.coref.document import Document, Sentence, crossing_spans
 from convai.coref.features import MentionTable
 from convai.coref.lexicon import Gender, Life
 from convai.coref.linking import Clusters
@@ -56,6 +56,17 @@ def test_clusters_are_disjoint_and_in_the_order_of_the_text() -> None:
         assert len(set(spans)) == len(spans)
         assert all(len(cluster) > 1 and cluster == sorted(cluster) for cluster in clusters)
         assert clusters == sorted(clusters)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mentions_of_one_cluster_never_cross(seed: int) -> None:
+    resolver = tiny_resolver(seed, ResolveSettings(greedyness=0.99))
+    for number in range(8):
+        document = random_document(100 * seed + number, sentences=30)
+        found = resolver.resolve(document)
+        assert found
+        for cluster in found:
+            assert crossing_spans([cluster]) == []
 
 
 def test_true_scores_give_the_true_clusters() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 import spacy
 from spacy import displacy
+from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from convai.core.errors import ConvaiError, DataError, SettingsError
+from convai.coref.resolver import Reading
 from convai.coref.spacy_component import NAME, dialogue, load_pipeline
 from tests.coref.stand_in import StandIn
 
@@ -58,7 +61,7 @@ def test_pipe_gives_what_one_by_one_gives(nlp) -> None:
     texts = [TEXT, "", "Anna likes Anna.", "dog"]
     for doc, text in zip(nlp.pipe(texts, batch_size=3), texts, strict=True):
         alone = nlp(text)
-        assert doc.user_data[NAME] == alone.user_data[NAME]
+        assert doc.user_data == alone.user_data
         assert doc.text == text
 
 
@@ -114,8 +117,95 @@ def test_options_are_those_of_the_resolver(parser_folder: Path) -> None:
 def test_what_comes_anew_replaces_what_was_found(nlp) -> None:
     doc = nlp(TEXT)
     assert doc[0]._.in_coref
-    doc.user_data[NAME] = {"clusters": [], "mains": [], "scores": []}
+    component = nlp.get_pipe(NAME)
+    assert [str(cluster) for cluster in component(doc)._.coref_clusters] == [
+        CLUSTER,
+        "Paris: ['Paris', 'Paris']",
+    ]
+    component.resolver.read = lambda document: Reading([[(8, 9), (11, 12)]])
+    [cluster] = component(doc)._.coref_clusters
+    assert [span.text for span in cluster] == ["Paris", "Anna"]
     assert not doc[0]._.in_coref
+    assert doc._.coref_scores == {}
+
+
+CLUSTER = "Anna: ['Anna', 'her', 'Anna']"
+
+
+def texts(doc: Doc) -> list[tuple[str, list[str]]]:
+    return [(str(cluster.main), [str(span) for span in cluster]) for cluster in doc._.coref_clusters]
+
+
+def test_clusters_follow_when_tokens_are_merged_and_split(nlp) -> None:
+    doc = nlp(TEXT)
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:2])  # Anna likes
+        retokenizer.merge(doc[7:9])  # in Paris
+    assert texts(doc) == [("Anna likes", ["Anna likes", "her", "Anna"]), ("in Paris", ["in Paris", "Paris"])]
+    assert [span.text for span in doc.spans["coref"]] == ["Anna likes", "her", "in Paris", "Anna", "Paris"]
+    assert doc[1]._.coref_clusters[0].i == 0
+    assert not doc[2]._.in_coref
+    assert doc._.coref_scores[doc[1:2]] == {doc[1:2]: -1.0, doc[0:1]: 2.0}
+    for other in (doc.copy(), Doc(nlp.vocab).from_bytes(doc.to_bytes())):
+        assert texts(other) == texts(doc)
+        assert [str(span) for span in other.spans["coref"]] == [str(span) for span in doc.spans["coref"]]
+    with doc.retokenize() as retokenizer:
+        retokenizer.split(doc[0], ["Anna ", "likes"], heads=[(doc[0], 1), doc[1]])
+    assert texts(doc)[0] == ("Anna ", ["Anna ", "her", "Anna"])
+    assert displacy.render(doc, style="span", options={"spans_key": "coref"}, jupyter=False)
+
+
+def test_mentions_that_became_one_token_are_one(nlp) -> None:
+    doc = nlp("Anna likes her. Paris. Paris.")
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:3])
+    assert texts(doc) == [("Paris", ["Paris", "Paris"])]
+    assert doc._.coref_resolved == doc.text
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_docs_that_are_joined_keep_their_clusters(nlp, merged: bool) -> None:
+    one, other = nlp(TEXT), nlp("Paris! Anna, Anna's Paris.")
+    if merged:
+        for doc in (one, other):
+            with doc.retokenize() as retokenizer:
+                retokenizer.merge(doc[1:3])
+    for docs in ([one, other], [other, one], [one, one], [one, one.copy(), other, one]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            whole = Doc.from_docs(docs)
+        assert whole is not None
+        assert texts(whole) == [cluster for doc in docs for cluster in texts(doc)]
+        assert len(whole.spans["coref"]) == sum(len(doc.spans["coref"]) for doc in docs)
+        scores = [list(row.values()) for row in whole._.coref_scores.values()]
+        assert scores == [list(row.values()) for doc in docs for row in doc._.coref_scores.values()]
+    part = one[len(one) - 8 :].as_doc(copy_user_data=True)
+    assert all(str(span) in ("Anna", "Paris") for cluster in part._.coref_clusters for span in cluster)
+
+
+def test_speakers_are_theirs_when_a_component_merges_tokens_before(nlp) -> None:
+    @Language.component("merge_first_two")
+    def merge(doc: Doc) -> Doc:
+        with doc.retokenize() as retokenizer:
+            retokenizer.merge(doc[0:2])
+        return doc
+
+    nlp.add_pipe("merge_first_two", before=NAME)
+    doc = dialogue(nlp, [("ann", "I see my cat."), ("bob", "I do see a dog"), ("ann", "my dog.")])
+    assert [(span.label_, span.text) for span in doc.spans["speakers"]] == [
+        ("ann", "I see my cat."),
+        ("bob", "I do see a dog"),
+        ("ann", "my dog."),
+    ]
+    assert texts(doc) == [("my", ["my", "my"])]
+
+
+def test_what_was_asked_for_leaves_a_doc_as_it_can_be_written(nlp) -> None:
+    doc = nlp(TEXT)
+    assert doc[0]._.in_coref
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        doc.to_bytes()
 
 
 def test_pronouns_alone_are_not_written_for_each_other(nlp) -> None:

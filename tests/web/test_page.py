@@ -85,7 +85,7 @@ const press = (isComposing) => field.dispatchEvent(
 tell("compositionstart");
 if (safari) { tell("compositionend"); press(false); } else { press(true); tell("compositionend"); }
 """
-"""A word that an input method makes is taken over (Enter) or given up (Escape): Safari tells of the key last."""
+"""A word of an input method is taken over (Enter) or given up (Escape); Safari tells of the key last."""
 
 
 @pytest.mark.parametrize("safari", [False, True])
