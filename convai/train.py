@@ -13,7 +13,14 @@ import ignite.distributed as idist
 import torch
 
 from convai import __version__
-from convai.conversation.agent import DEFAULT_HISTORY, Agent, model_folder, read_settings, training_config
+from convai.conversation.agent import (
+    CONTEXT,
+    Agent,
+    default_history,
+    model_folder,
+    read_settings,
+    training_config,
+)
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.core.settings import DecodingConfig, TrainConfig
 from convai.evaluation.metrics import hits_at_k, perplexity
@@ -25,6 +32,7 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base
 from convai.model.run_folder import RUN, RunFolder
 from convai.model.shape import Shape
+from convai.text.history import LONG, default_context
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer
 from convai.training import apex
@@ -34,7 +42,7 @@ from convai.training.loop import Trainer, memory_mends
 from convai.training.model_card import write_card
 from convai.training.prepare import Files, Prepared, prepare, texts
 from convai.training.processes import barrier, first_here, from_first, is_first, reduced
-from convai.training.reporting import Reporter, draw_curves
+from convai.training.reporting import Reporter, draw_curves, note
 from convai.training.teacher import Teacher
 
 HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
@@ -208,6 +216,11 @@ def build(
         )
     model = load_base(folder) if adapted else load_model(folder)
     tokenizer, added = Tokenizer.load_pretrained(folder, config.frame)
+    if added and config.frame == "auto":
+        note(
+            f"{folder.name}: no chat template, so dialogues are written in the blog post's frame, "
+            f"with {added} new control tokens"
+        )
     if tokenizer.vocab_size - added > model.config.vocab_size:
         raise CheckpointError(
             f"{folder}: the model knows {model.config.vocab_size} tokens, its tokenizer gives "
@@ -304,19 +317,19 @@ def make_trainer(
     """
     decoding = DecodingConfig(**settings.get("decoding", {}))
 
+    def shipped(network: DoubleHeadsModel) -> Agent:
+        history = settings.get("max_history", default_history(network.config.n_positions))
+        agent = Agent(network, tokenizer, decoding, history, context=settings.get(CONTEXT))
+        agent.training = settings.get("training", {})
+        return agent
+
     def save(network: DoubleHeadsModel, path: Path) -> None:
-        shipped = Agent(network, tokenizer, decoding)
-        if "max_history" in settings:
-            shipped.max_history = settings["max_history"]
-        shipped.training = settings.get("training", {})
-        shipped.save(path)
+        shipped(network).save(path)
 
     def save_adapter(network: DoubleHeadsModel, path: Path) -> None:
         assert base is not None
         lora.save_adapter(network, path)
-        shipped = Agent(network, tokenizer, decoding, settings.get("max_history", DEFAULT_HISTORY))
-        shipped.training = settings.get("training", {})
-        shipped.save_beside(path, base)
+        shipped(network).save_beside(path, base)
 
     def save_parts(network: DoubleHeadsModel, path: Path) -> None:
         lora.save_adapter(network, path / lora.ADAPTER)
@@ -338,14 +351,23 @@ def make_trainer(
 def validator(
     dialogs: list[EncodedDialog], tokenizer: Tokenizer, config: TrainConfig
 ) -> Callable[[DoubleHeadsModel], dict[str, float]]:
-    """A function that scores a model on `dialogs`, as `convai evaluate` does with a history of 2.
+    """A function that scores a model on `dialogs`, as `convai evaluate` does.
+
+    That is with a history of 2 exchanges, or with all of it in a long context.
 
     Every process scores its share of the replies and returns the scores of all.
     """
 
     def validate(model: DoubleHeadsModel) -> dict[str, float]:
         positions = model.config.n_positions
-        windows = list(reply_windows(tokenizer.frame, dialogs, max_history=2, n_positions=positions))
+        windows = list(
+            reply_windows(
+                tokenizer.frame,
+                dialogs,
+                max_history=None if positions >= LONG else 2,
+                n_positions=default_context(positions),
+            )
+        )
         scores = score_windows(
             model,
             tokenizer.frame,

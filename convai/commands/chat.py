@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig, EngineConfig
 
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="DIR|NAME", help="model folder, or an embedded model (default: the embedded one)"
     )
+    add_context_argument(parser)
     parser.add_argument(
         "--persona",
         metavar="FILE|TEXT",
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     from convai.emotion.classifier import EmotionClassifier
     from convai.interact import interact
 
-    agent = load_agent(args.model)
+    agent = load_agent(args.model, context=args.context)
     if args.threads or (agent.model.num_parameters() <= _SMALL and "OMP_NUM_THREADS" not in os.environ):
         torch.set_num_threads(args.threads or 1)
     engine = agent.engine(EngineConfig(precision=args.precision))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from convai.commands.evaluate_common import SHARED, about, agent_of, autocast_of, bars, decoding_of
 from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
-from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
 from convai.core.errors import DataError, SettingsError
 from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="DIR|NAME", help="model folder or embedded model (default: the embedded one)"
     )
+    add_context_argument(parser)
     parser.add_argument("--data", type=Path, metavar="FILE", help="dialogues, in any readable format")
     parser.add_argument(
         "--baselines", action="store_true", help="put TF-IDF, n-grams and a constant reply beside the model"
@@ -155,6 +156,8 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
     dialogs = corpora.read(args.data)
     train = [dialog for path in args.train for dialog in corpora.iter_dialogs(path)]
     agent = agent_of(args) if config.chosen else None
+    if agent is not None and agent.has_long_context and not hasattr(args, "max_history"):
+        config = dataclasses.replace(config, max_history=agent.max_history)
 
     from convai.evaluation.evaluate import Evaluation, baseline_scores, evaluate, prepare
     from convai.evaluation.report import report

@@ -30,7 +30,7 @@ def agent_of(args: argparse.Namespace) -> Agent:
     given = {name: value for name, value in vars(args).items() if name not in SHARED}
     if "samples" in given:
         given["candidates"] = given["samples"]
-    agent = load_agent(args.model)
+    agent = load_agent(args.model, context=args.context)
     agent.decoding = config_from_args(DecodingConfig, argparse.Namespace(**given), base=agent.decoding)
     return agent
 

@@ -169,6 +169,8 @@ def _show(model: str) -> int:
     print(f"layers       {config.n_layer} of width {config.n_embd}, {config.n_head} heads")
     print(f"vocabulary   {config.vocab_size:,}")
     print(f"positions    {config.n_positions}")
+    print(f"context      {agent.positions}")
+    print(f"frame        {agent.tokenizer.frame.name}")
     print(f"max_history  {'all that fits' if agent.max_history is None else agent.max_history}")
     for name in type(agent.decoding).__slots__:
         print(f"{name:<20} {getattr(agent.decoding, name)}")

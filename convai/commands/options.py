@@ -50,6 +50,16 @@ def add_config_arguments(
             _add_option(group, field, kind_of(cls, field.name), docs.get(field.name, ""))
 
 
+def add_context_argument(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the option `--context`: how much of a conversation a model is shown."""
+    parser.add_argument(
+        "--context",
+        type=int,
+        metavar="N",
+        help="tokens of a prompt and its reply, at most (default: the model's own; 1024 of a long context)",
+    )
+
+
 def config_from_args(cls: type[T], args: argparse.Namespace, *, base: T | None = None) -> T:
     """The options in `args` laid over `base` (default: the dataclass' own defaults).
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
 from convai.core.errors import ConvaiError
 from convai.core.settings import EngineConfig, ServerConfig
 
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="DIR|NAME", help="model folder, or an embedded model (default: the embedded one)"
     )
+    add_context_argument(parser)
     parser.add_argument(
         "--threads", type=_threads, default=1, metavar="N", help="processor threads (default: %(default)s)"
     )
@@ -151,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     allow_connections(config.connections)
     torch.set_num_threads(args.threads)
-    agent = load_agent(args.model)
+    agent = load_agent(args.model, context=args.context)
     mood = _mood(args.emotion_model)
     hooks = _hooks(args, mood)
     read_coref = _coref(args.coref_model, args.coref_parser)

@@ -20,13 +20,18 @@ from convai.model.bases import KNOWN_BASES, base_path
 from convai.model.checkpoint import read_json, save_model, write_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import BASE, SETTINGS, BaseReference, is_adapter, load_folder, shape_of
+from convai.text.history import LONG, default_context
 from convai.text.prompt import KnownTexts
 from convai.text.tokenizer import Tokenizer
 
 _LOG: Final = logging.getLogger("convai")
 
+CONTEXT: Final = "context"
+"""The setting's name in a model's folder."""
 DEFAULT_HISTORY: Final = 8
-"""Exchanges of history in a chat, for a model that does not say."""
+"""Exchanges of history in a chat, for a model that does not say and has no long context."""
+LEAST_CONTEXT: Final = 64
+"""Positions that a prompt and its reply take at least."""
 
 
 @dataclass(slots=True)
@@ -38,6 +43,8 @@ class Agent:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     max_history: int | None = DEFAULT_HISTORY
     name: str = ""
+    context: int | None = None
+    """Positions that a prompt and its reply take; None: the default for a model of this size."""
     training: dict[str, Any] = field(default_factory=dict)
     """TrainConfig fields that suit tuning this model: `convai train --model` begins with them."""
     texts: KnownTexts = field(init=False, repr=False, compare=False)
@@ -46,9 +53,19 @@ class Agent:
     def __post_init__(self) -> None:
         self.texts = KnownTexts(self.tokenizer)
 
+    @property
+    def has_long_context(self) -> bool:
+        """Whether history is what fits, and not a number of exchanges."""
+        return self.model.config.n_positions >= LONG
+
+    @property
+    def positions(self) -> int:
+        """Positions that a prompt and its reply take."""
+        return self.context or default_context(self.model.config.n_positions)
+
     def engine(self, config: EngineConfig | None = None) -> Engine:
         """An engine of this model."""
-        return Engine(self.model, self.tokenizer, config, name=self.name)
+        return Engine(self.model, self.tokenizer, config, name=self.name, positions=self.positions)
 
     def exact_engine(self, autocast: torch.dtype | None) -> Engine:
         """One for scores that others are to find again: float32, or bfloat16 where `autocast` says so."""
@@ -69,6 +86,8 @@ class Agent:
             "decoding": dataclasses.asdict(self.decoding),
             "max_history": self.max_history,
         }
+        if self.context is not None:
+            settings[CONTEXT] = self.context
         if base is not None:
             settings[BASE] = base.to_json()
         write_json(folder / SETTINGS, settings | ({"training": self.training} if self.training else {}))
@@ -104,8 +123,10 @@ def _default_folder() -> Path:
     return folder
 
 
-def load_agent(model: str | Path | None = None) -> Agent:
+def load_agent(model: str | Path | None = None, *, context: int | None = None) -> Agent:
     """Load a model folder (see `model_folder`), weights as float32, ready to talk.
+
+    `context`: positions that a prompt and its reply take, in the place of what the model ships with.
 
     Raises CheckpointError when a file is missing, damaged or of another kind of model, or when the model
     was never tuned for dialogue (its vocabulary lacks the five special tokens).
@@ -119,16 +140,30 @@ def load_agent(model: str | Path | None = None) -> Agent:
             f"{tokenizer.vocab_size}, so it was not tuned for dialogue; tune it first: "
             f"convai train DATA --model {folder} --out DIR"
         )
-    decoding, history = read_settings(folder)
+    decoding, history = read_settings(folder, default_history(config.n_positions))
+    if context is None:
+        context = _settings(folder).get(CONTEXT)
+        where = f"{folder / SETTINGS}: context="
+    else:
+        where = "--context="
+    if context is not None and not (type(context) is int and LEAST_CONTEXT <= context <= config.n_positions):
+        raise SettingsError(
+            f"{where}{context}: use {LEAST_CONTEXT} to the model's {config.n_positions} positions"
+        )
     training = dict(_settings(folder).get("training", {}))
-    return Agent(load_folder(folder), tokenizer, decoding, history, folder.name, training)
+    return Agent(load_folder(folder), tokenizer, decoding, history, folder.name, context, training)
 
 
-def read_settings(folder: Path) -> tuple[DecodingConfig, int | None]:
+def default_history(n_positions: int) -> int | None:
+    """Exchanges of history for a model that does not say: in a long context, as many as fit."""
+    return None if n_positions >= LONG else DEFAULT_HISTORY
+
+
+def read_settings(folder: Path, default: int | None = DEFAULT_HISTORY) -> tuple[DecodingConfig, int | None]:
     """The decoding settings and the history that `folder` ships with, or the defaults."""
     path = folder / SETTINGS
     values = _settings(folder)
-    history = values.get("max_history", DEFAULT_HISTORY)
+    history = values.get("max_history", default)
     if history is not None and (type(history) is not int or history < 0):
         raise CheckpointError(f"{path}: max_history={history!r}; use a number of exchanges, or null for all")
     decoding = values.get("decoding", {})

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from convai.conversation.agent import Agent
-from convai.conversation.conversation import Place
+from convai.conversation.conversation import LOOK_BACK, Place
 from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
 from convai.core.dialog import AGENT, Persona, Turn, history_window
@@ -46,29 +46,41 @@ def prompt_input(
     That is the last `max_history` exchanges before it, and what the speaker has said already.
     Raises SettingsError where persona and last turn leave no room for a reply.
     """
-    tokenizer, positions = agent.tokenizer, agent.model.config.n_positions
+    tokenizer = agent.tokenizer
     encoded = encode_persona(agent.texts, persona)
-    window = [Turn(turn.speaker, turn.text) for turn in history_window(place.turns, max_history)]
+    window = [Turn(turn.speaker, turn.text) for turn in _window(place, max_history)]
     words = tokenizer.encode(place.begun) if place.begun else []
     frame = tokenizer.frame
     fitting = fit_history(
         frame,
         encoded,
         encode_turns(agent.texts, window),
-        n_positions=positions,
+        n_positions=agent.positions,
         reserve=_reserve(agent, max_length) + len(words),
+        in_steps=max_history is None,
     )
     prompt = build_prompt(frame, encoded, fitting, speaker)
     prompt.say(words)
     return Input(prompt, encoded, fitting, place.number - len(fitting))
 
 
+def _window(place: Place, max_history: int | None) -> Sequence[Turn]:
+    """The turns of which as many are shown as fit, or the last `max_history` exchanges.
+
+    Of a place that knows the latest turns alone those count that follow a multiple of half of what it knows.
+    So the first of them, from which a history is cut in steps, stays for many turns.
+    """
+    if max_history is not None:
+        return history_window(place.turns, max_history)
+    earlier = place.number - len(place.turns)
+    return place.turns[-earlier % (LOOK_BACK // 2) :] if earlier > 0 else place.turns
+
+
 def check_persona(agent: Agent, persona: Persona, max_length: int) -> None:
     """Raise SettingsError where a persona leaves the model no room for a message and its reply."""
-    positions = agent.model.config.n_positions
     ids = encode_persona(agent.texts, persona)
     reserve = _reserve(agent, max_length) + _MESSAGE
-    fit_history(agent.tokenizer.frame, ids, (), n_positions=positions, reserve=reserve)
+    fit_history(agent.tokenizer.frame, ids, (), n_positions=agent.positions, reserve=reserve)
 
 
 def longest_reply(agent: Agent, persona: Persona, place: Place) -> int:
@@ -83,7 +95,7 @@ def longest_reply(agent: Agent, persona: Persona, place: Place) -> int:
 
 def _reserve(agent: Agent, max_length: int) -> int:
     """Positions kept for the reply and what is around it; a long one has what is left."""
-    return min(max_length, agent.model.config.n_positions // 4) + agent.tokenizer.frame.around_reply
+    return min(max_length, agent.positions // 4) + agent.tokenizer.frame.around_reply
 
 
 class Reply:

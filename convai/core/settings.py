@@ -208,7 +208,8 @@ class EvaluateConfig:
     candidates: Annotated[int, Range(2, 1000)] = 20
     """Replies to rank for hits@1, the right one among them."""
     max_history: Annotated[int | None, Range(0, words="0 or more, or none for all that fits")] = 2
-    """Exchanges before the utterance to be answered; none: all that fits."""
+    """Exchanges before the utterance to be answered; none: all that fits, as models of a long context are
+    measured unless this is given."""
     dialogs: Annotated[int, Range(0, words="0 (all) or more")] = 0
     """Dialogues to take, from the begin of the file; 0 takes all."""
     resolved: bool = False

@@ -38,9 +38,13 @@ class Core:
         source: DoubleHeadsModel,
         tokenizer: Tokenizer,
         config: EngineConfig,
+        capacity: int,
         clock: Callable[[], float],
     ) -> None:
-        """Raises SettingsError when `source` cannot compute in the precision, or on the device, asked for."""
+        """`capacity`: tokens of a prompt and its reply, at most.
+
+        Raises SettingsError when `source` cannot compute in the precision, or on the device, asked for.
+        """
         model = InferenceModel(source, config.precision, config.device)
         self.config = config
         self.counters = Counters()
@@ -48,7 +52,6 @@ class Core:
         self._tokenizer = tokenizer
         self._eos_id = tokenizer.frame.end_id
         self._stop_ids = frozenset(tokenizer.frame.stop_ids)
-        capacity = model.config.n_positions
         slot_bytes = model.new_pool(1, capacity).bytes
         resting = min(max(config.prefix_mib * 2**20 // slot_bytes, 1), MOST_RESTING)
         self._pool = model.new_pool(config.slots + resting, capacity)

@@ -44,9 +44,11 @@ class Engine:
         config: EngineConfig | None = None,
         *,
         name: str = "",
+        positions: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name`: the model's; `clock` gives seconds, for deadlines and timings.
+        """`name`: the model's; `positions`: of the model's, those that a prompt and its reply take at most
+        (None: all of them); `clock` gives seconds, for deadlines and timings.
 
         Raises SettingsError when the tokenizer has more tokens than the model, or the model cannot compute
         in the precision, or on the device, asked for.
@@ -60,7 +62,8 @@ class Engine:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
-        self._core = Core(model, tokenizer, self.config, clock)
+        self.positions = positions or model.config.n_positions
+        self._core = Core(model, tokenizer, self.config, self.positions, clock)
         self._gate = threading.Lock()  # nothing comes in once the engine is closed
         self._stepping = threading.Lock()
         # what the thread is told: jobs to cancel, None to look for new ones, _STOP
@@ -82,7 +85,7 @@ class Engine:
         """
         job = new_job(
             request,
-            self.model.config.n_positions,
+            self.positions,
             now=self._core.clock(),
             deadline=self.config.deadline,
         )
@@ -125,7 +128,7 @@ class Engine:
     def limits(self) -> Limits:
         """What the model takes."""
         return Limits(
-            positions=self.model.config.n_positions,
+            positions=self.positions,
             vocabulary=self.tokenizer.vocab_size,
             slots=self.config.slots,
             name=self.name,

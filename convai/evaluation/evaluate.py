@@ -100,7 +100,7 @@ def evaluate(
     if "hits" not in chosen:
         dialogs = [_with_wrong(dialog, 0) for dialog in dialogs]
     encoded = list(encode_dialogs(agent.tokenizer, dialogs))
-    positions = agent.model.config.n_positions
+    positions = agent.positions
     told = None if histories is None else list(encode_dialogs(agent.tokenizer, histories))
     windows = list(
         reply_windows(

@@ -11,11 +11,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Final
 
 from convai.core.dialog import USER
 from convai.core.errors import SettingsError
 from convai.text.frames import Frame
 from convai.text.segments import EncodedTurn
+
+LONG: Final = 2048
+"""Positions from which on a model has a long context: history is what fits, not a number of exchanges."""
+DEFAULT_CONTEXT: Final = 1024
+"""Of a long context, the positions that a prompt and its reply take, unless more are asked for."""
+
+
+def default_context(n_positions: int) -> int:
+    """Positions that a prompt and its reply take, in a model of `n_positions`."""
+    return DEFAULT_CONTEXT if n_positions >= LONG else n_positions
 
 
 def fit_history(

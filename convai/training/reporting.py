@@ -9,6 +9,13 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from convai.core.files import atomic_write
+from convai.training.processes import is_first
+
+
+def note(text: str) -> None:
+    """A line on stderr about what a training decided by itself, of the first process alone."""
+    if is_first():
+        sys.stderr.write(f"convai: {text}\n")
 
 
 class Reporter:

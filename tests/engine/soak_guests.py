@@ -115,7 +115,7 @@ class Guest:
             frame,
             chat.persona,
             chat.turns,
-            n_positions=self._engine.model.config.n_positions,
+            n_positions=self._engine.positions,
             reserve=settings.max_length + frame.around_reply,
         )
         own = [turn.ids for turn in turns if turn.speaker == AGENT]

@@ -16,7 +16,7 @@ from convai.training.batches import Batch, collate
 from convai.training.corpus import EncodedCorpus
 from convai.training.dialogues import DialogueData, StepSource, cut
 from convai.training.losses import compute_losses
-from tests.tiny import FRAME, SPECIAL, WORDS, Layout, dialogs, tiny_model
+from tests.tiny import FRAME, FRAMES, SPECIAL, WORDS, Layout, dialogs, tiny_model
 
 BOS, EOS, S1, S2, PAD = (
     SPECIAL.bos_id,
@@ -287,6 +287,7 @@ def test_a_window_with_nothing_to_learn_is_left_out() -> None:
         DialogueData(corpus_of(alone), FRAME, n_positions=16)
 
 
+@pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("layout", ["dialogue", "utterance"])
 @settings(max_examples=25)
 @given(
@@ -299,6 +300,7 @@ def test_a_window_with_nothing_to_learn_is_left_out() -> None:
 )
 def test_any_corpus_gives_rows_that_fit(
     layout: Layout,
+    frame: str,
     told: list[EncodedDialog],
     n_positions: int,
     distractors: int,
@@ -308,10 +310,11 @@ def test_any_corpus_gives_rows_that_fit(
 ) -> None:
     """Long replies, one reply, the same reply everywhere: no position beyond the last, no wrong gold."""
     long = EncodedDialog([[0]], [EncodedTurn(USER, [1]), EncodedTurn(AGENT, [2] * 9)])
+    n_positions += 0 if frame == "blog" else 16  # for what is around every turn
     try:
         data = DialogueData(
             corpus_of(*told, long),
-            FRAME,
+            FRAMES[frame],
             layout=layout,
             targets=targets,
             n_positions=n_positions,
@@ -325,7 +328,8 @@ def test_any_corpus_gives_rows_that_fit(
     for (batch,) in take(data, 2 * data.steps_per_epoch):
         assert batch.n_labels
         assert int(batch.position_ids.max()) < n_positions
-        golds, wrong = replies_in([batch]) if layout == "dialogue" and targets == "agent" else ([], [])
+        told_apart = layout == "dialogue" and targets == "agent" and frame == "blog"
+        golds, wrong = replies_in([batch]) if told_apart else ([], [])
         if distractors and wrong and len(wrong) == len(golds):
             assert all(ids != gold for gold, ds in zip(golds, wrong, strict=True) for ids in ds)
 

@@ -27,7 +27,7 @@ from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import ConvaiError
-from convai.core.settings import DecodingConfig, EngineConfig, ServerConfig
+from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine import Port, Token
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
@@ -128,7 +128,8 @@ def _serve(pipe: Connection, kind: Kind) -> None:
 def _engine(kind: Kind) -> tuple[Agent, Port]:
     if kind.interval is not None:
         shape = Shape(vocab_size=261, n_positions=4096, n_embd=8, n_layer=1, n_head=1)
-        agent = Agent(DoubleHeadsModel(shape), Tokenizer.byte_level(), DecodingConfig(), 8, "stub")
+        agent = Agent(DoubleHeadsModel(shape), Tokenizer.byte_level(), name="stub")
+        agent.context = shape.n_positions
         return agent, StubEngine(kind.interval)
     agent = load_agent(kind.model)
     return agent, agent.engine(EngineConfig(precision=cast(Any, kind.precision))).start()
