@@ -57,7 +57,7 @@ def prompt_input(
         encode_turns(agent.texts, window),
         n_positions=agent.positions,
         reserve=_reserve(agent, max_length) + len(words),
-        in_steps=max_history is None,
+        in_steps=max_history is None and agent.has_long_context,
     )
     prompt = build_prompt(frame, encoded, fitting, speaker)
     prompt.say(words)
