@@ -15,7 +15,7 @@ from convai.commands import data
 from convai.core.errors import DataError, SettingsError
 from convai.text.corpora import FORMATS, read, write
 
-FORMATS = Path(__file__).parents[2] / "data" / "formats"
+SAMPLES = Path(__file__).parents[2] / "data" / "formats"
 
 
 def run(*arguments: object) -> int:
@@ -25,12 +25,12 @@ def run(*arguments: object) -> int:
 
 
 def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("check", FORMATS) == 0
+    assert run("check", SAMPLES) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum("3 dialogues, ok" in line for line in lines) == len(FORMATS)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"turns": []}\nnonsense\n', encoding="utf-8")
-    assert run("check", FORMATS / "convai.jsonl", bad) == 1
+    assert run("check", SAMPLES / "convai.jsonl", bad) == 1
     out = capsys.readouterr().out
     assert f"{bad}:1: a dialogue with no turns; " in out
     assert f"{bad}:2: malformed JSON at column 1" in out
@@ -41,19 +41,19 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.jsonl.xz"
-    assert run("convert", FORMATS / "persona_chat.csv", out) == 0
+    assert run("convert", SAMPLES / "persona_chat.csv", out) == 0
     assert capsys.readouterr().out == f"{out}: 3 dialogues\n"
-    assert read(out) == read(FORMATS / "persona_chat.csv")
+    assert read(out) == read(SAMPLES / "persona_chat.csv")
     assert run("convert", out, tmp_path / "m.jsonl", "--to", "openai") == 0
     assert '"messages"' in (tmp_path / "m.jsonl").read_text()
-    assert run("convert", "--from", "text", FORMATS / "plain.txt", tmp_path / "d.txt") == 0
+    assert run("convert", "--from", "text", SAMPLES / "plain.txt", tmp_path / "d.txt") == 0
     with pytest.raises(DataError, match="format 'sharegpt' cannot be written"):
         run("convert", out, tmp_path / "x.json", "--to", "sharegpt")
     assert sorted(f.name for f in tmp_path.iterdir()) == ["d.txt", "m.jsonl", "out.jsonl.xz"]
 
 
 def test_convert_with_drawn_distractors(tmp_path: Path) -> None:
-    source = FORMATS / "plain.txt"
+    source = SAMPLES / "plain.txt"
     for name, seed in (("a.jsonl", 0), ("b.jsonl", 0), ("c.jsonl", 3)):
         run("convert", source, tmp_path / name, "--distractors", 2, "--seed", seed)
     first, same, other = (read(tmp_path / name) for name in ("a.jsonl", "b.jsonl", "c.jsonl"))
@@ -62,15 +62,15 @@ def test_convert_with_drawn_distractors(tmp_path: Path) -> None:
 
 
 def test_stats(capsys: pytest.CaptureFixture[str]) -> None:
-    run("stats", FORMATS / "convai.jsonl", FORMATS / "plain.txt", "--json")
+    run("stats", SAMPLES / "convai.jsonl", SAMPLES / "plain.txt", "--json")
     counts = json.loads(capsys.readouterr().out)
     assert (counts["dialogues"], counts["turns"], counts["candidates"]) == (6, 20, 6)
-    run("stats", FORMATS / "convai.jsonl")
+    run("stats", SAMPLES / "convai.jsonl")
     assert capsys.readouterr().out.splitlines()[0].split() == ["dialogues", "3"]
 
 
 def test_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    dialogs = read(FORMATS / "convai.jsonl")
+    dialogs = read(SAMPLES / "convai.jsonl")
     write(tmp_path / "train.jsonl", dialogs[:1])
     write(tmp_path / "valid.txt", dialogs)
     write(tmp_path / "other.txt", dialogs[1:])
@@ -94,7 +94,7 @@ def test_download(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    handler = functools.partial(Quiet, directory=str(FORMATS))
+    handler = functools.partial(Quiet, directory=str(SAMPLES))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -106,7 +106,7 @@ def test_download(
     out, err = capsys.readouterr()
     assert out == "personachat.json\nb.json\n"
     assert "0.0 of 0.0 MB (100%)" in err
-    assert read("personachat.json") == read("b.json") == read(FORMATS / "personachat.json")
+    assert read("personachat.json") == read("b.json") == read(SAMPLES / "personachat.json")
 
 
 def test_formats(capsys: pytest.CaptureFixture[str]) -> None:

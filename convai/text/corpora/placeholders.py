@@ -1,4 +1,4 @@
-"""Placeholders that a data set's makers left in its dialogues: "(user 1)", "[user 2's name]", "I'm User 1"."""
+"""Placeholders that a data set's makers left in dialogues: "(user 1)", "[user 2's name]", "I'm User 1"."""
 
 from __future__ import annotations
 
