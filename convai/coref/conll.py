@@ -31,8 +31,8 @@ _BRACKETS: Final = re.compile(r"\((?P<begin>[^()|]+)|\((?P<single>[^()|]+)\)|(?P
 _BETWEEN: Final = re.compile(r"\||(?<=\))(?!\|)(?=.)|(?<=[^(|])(?=\()")
 
 Repeated = Literal["refuse", "drop", "ignore"]
-"""What to do with a span that is marked twice: say where, keep it in one chain (the reference scorer), or look
-at no chain at all."""
+"""What to do with a span that is marked twice: say where, keep it in one chain (the reference scorer), or
+look at no chain at all."""
 Crossing = Literal["keep", "refuse"]
 """Spans of two chains that cross: corpora have a few (OntoGUM 4), so that reading keeps them."""
 
