@@ -26,7 +26,7 @@ from convai.core.settings import DecodingConfig, TrainConfig
 from convai.evaluation.metrics import hits_at_k, perplexity
 from convai.evaluation.scoring import reply_windows, score_windows
 from convai.model import adapters as lora
-from convai.model import memory
+from convai.model import native
 from convai.model.checkpoint import load_config, load_model, read_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base
@@ -405,7 +405,7 @@ def finish(trainer: Trainer) -> None:
 
 def _run(trainer: Trainer) -> None:
     if trainer.model.device.type == "cpu":
-        memory.keep_freed()
+        native.keep_freed()
     reporter = None
     if is_first():
         reporter = Reporter(trainer.folder.path, trainer.total_steps, trainer.progress.step)

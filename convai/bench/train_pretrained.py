@@ -22,7 +22,7 @@ from convai.bench.report import matmul_peak
 from convai.core.dialog import AGENT
 from convai.core.errors import ConvaiError
 from convai.core.settings import TrainConfig
-from convai.model import adapters, memory
+from convai.model import adapters, native
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 from convai.text.frames import Frame
@@ -99,7 +99,7 @@ class Ours:
     """What `convai train` does in a step, on the same rows."""
 
     def __init__(self, shape: Shape, precision: torch.dtype | None, *, rank: int) -> None:
-        memory.keep_freed()
+        native.keep_freed()
         torch.manual_seed(0)
         self.model = DoubleHeadsModel(shape.without_dropout()).train()
         self.config = TrainConfig(

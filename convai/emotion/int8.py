@@ -7,22 +7,11 @@ oneDNN; fast where the processor has VNNI), everything else is float32.
 
 from __future__ import annotations
 
-from typing import Final
-
 import torch
 from torch import Tensor
 
 from convai.emotion.recurrence import Layer, Steps, advance
-
-_LEVELS: Final = 127
-_SMALLEST: Final = 1e-12
-"""Keeps the scale of an all-zero row above 0."""
-
-
-def quantise(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """`[..., K]` → int8 of the same shape and the scale of each row `[..., 1]`: rows ≈ int8 * scale."""
-    scale = rows.abs().amax(-1, keepdim=True).clamp_min_(_SMALLEST).div_(_LEVELS)
-    return torch.div(rows, scale).round_().to(torch.int8), scale
+from convai.model.native import quantise
 
 
 class Int8Layer:

@@ -1,9 +1,7 @@
 """The fused int8 cell (cell.c): a whole layer in one call, where it is compiled and can run.
 
-torch's operators spend more time between an LSTM's small products than in them. `make setup` and
-`pip install` compile the cell where there is a C compiler; without it, or without AVX-512 VNNI,
-`int8.Int8Layer` does the same on torch's operators. In a checkout after a change:
-`python -c "import setuptools; setuptools.setup()" build_ext --inplace`.
+torch's operators spend more time between an LSTM's small products than in them. Without it, or without
+AVX-512 VNNI, `int8.Int8Layer` does the same on torch's operators (see `convai.model.native`).
 """
 
 from __future__ import annotations
@@ -11,19 +9,18 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from convai.emotion.int8 import quantise
 from convai.emotion.model import Encoded, Packing
 from convai.emotion.recurrence import Layer, Steps
-from convai.model import memory
+from convai.model import native
+from convai.model.native import quantise
 
-_FUNCTIONS: Final = ("convai_emotion_supported", "convai_emotion_layer", "convai_emotion_attend")
+_FUNCTIONS: Final = ("convai_emotion_layer", "convai_emotion_attend")
 _UNITS: Final = 16
 """Hidden units whose gates are together."""
 _INPUT_PANEL: Final = 32
@@ -38,17 +35,8 @@ _LINE: Final = 64
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled cell; None if it was not compiled, or earlier, or the processor lacks its instructions."""
-    for suffix in EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"cell{suffix}")
-        if path.is_file():
-            try:
-                loaded = ctypes.CDLL(str(path))
-            except OSError:  # compiled on another machine, against libraries that are missing here
-                continue
-            whole = all(hasattr(loaded, name) for name in _FUNCTIONS)  # not compiled from an earlier source
-            return loaded if whole and loaded.convai_emotion_supported() else None
-    return None
+    """The compiled cell, or None."""
+    return native.library(Path(__file__).with_name("cell"), "convai_emotion_supported", _FUNCTIONS)
 
 
 def fits(layer: Layer) -> bool:
@@ -72,7 +60,7 @@ class _Buffer:
     """Memory for a layer's numbers, in large pages where there are any: each step reads them all."""
 
     def __init__(self, size: int) -> None:
-        self._bytes = memory.zeros(size + _PAGE)
+        self._bytes = native.zeros(size + _PAGE)
         self._used = -self._bytes.data_ptr() % _PAGE
 
     def take(self, tensor: Tensor) -> int:

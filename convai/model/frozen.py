@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convai.model import native
 from convai.model.gpt import Conv1D
 
 
@@ -75,8 +75,8 @@ class _Product(torch.autograd.Function):
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """int8 `[M, K]` and float32 scales `[M]` whose product is near the rows of `x` `[M, K]`."""
-    scale = x.abs().amax(1).clamp_(min=1e-30).div_(127)
-    return (x / scale[:, None]).round_().to(torch.int8), scale
+    rows, scale = native.quantise(x)
+    return rows, scale[:, 0]
 
 
 def _rows(x: Tensor, by: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -106,12 +106,4 @@ def _at(tensor: Tensor | None) -> ctypes.c_void_p:
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     """frozen.c, where it is compiled and the processor has its instructions."""
-    for suffix in EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"frozen_passes{suffix}")
-        if path.is_file():
-            try:
-                loaded = ctypes.CDLL(str(path))
-            except OSError:  # compiled on another machine, against libraries that are missing here
-                continue
-            return loaded if loaded.convai_frozen_supported() else None
-    return None
+    return native.library(Path(__file__).with_name("frozen_passes"), "convai_frozen_supported")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -230,18 +229,6 @@ def test_sizes_that_the_cell_cannot_hold_run_in_torch() -> None:
     assert not native.fits(fold(torch.zeros(1, 40, 6), torch.zeros(1, 40, 10), torch.zeros(1, 40)))
     encoder = Encoder(tiny_model(), "int8")
     assert bool(encoder(*padded(IDS)).features.isfinite().all())
-
-
-def test_without_the_compiled_file_there_is_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "EXTENSION_SUFFIXES", [".none"])
-    assert native.library.__wrapped__() is None
-
-
-def test_a_broken_compiled_file_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
-    for suffix in native.EXTENSION_SUFFIXES:
-        (tmp_path / f"cell{suffix}").write_bytes(b"not a library")
-    assert native.library.__wrapped__() is None
 
 
 def test_int8_runs_without_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:

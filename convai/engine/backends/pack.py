@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convai.engine.backends import parts
-from convai.model import memory
+from convai.model import native
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 
@@ -60,12 +60,6 @@ def fits(config: Shape) -> bool:
     return aligned and config.head % (32 if config.rotary else 16) == 0
 
 
-def quantised(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """`weight` `[out, in]` as int8, -127 … 127, and the scale of each output, float32 `[out]`."""
-    scale = weight.abs().amax(1).clamp_min(1e-12) / 127
-    return (weight / scale[:, None]).round_().to(torch.int8), scale
-
-
 def packed(numbers: Tensor) -> Tensor:
     """int8 `[out, in]` as uint8 `[out / 32, in / 4, 32, 4]`: plus 128, sizes padded to 64 with zeros."""
     rows, columns = numbers.shape
@@ -97,7 +91,7 @@ class PackedModel:
     def __init__(self, model: DoubleHeadsModel) -> None:
         config = model.config
         self._kept: list[Tensor] = []
-        self._weights, self._used = memory.zeros(_bytes(config)), 0
+        self._weights, self._used = native.zeros(_bytes(config)), 0
         outside, turns = parts.outside(model), parts.turns(model)
         layers = (_Layer * config.n_layer)()
         for layer, part in zip(layers, parts.layers(model), strict=True):
@@ -140,13 +134,13 @@ class PackedModel:
         weight = matrix.weight.detach().to("cpu", torch.float32)
         outputs, inputs = weight.shape
         bias = torch.zeros(outputs) if matrix.bias is None else matrix.bias
-        numbers, scale = quantised(weight)
+        numbers, scale = native.quantise(weight)
         stored = packed(numbers).view(-1)
         place = self._weights[self._used : self._used + stored.numel()].copy_(stored)
         self._used += stored.numel()
         return _Linear(
             place.data_ptr(),
-            self._keep(F.pad(scale, (0, -outputs % 64))),
+            self._keep(F.pad(scale[:, 0], (0, -outputs % 64))),
             self._keep(F.pad(bias, (0, -outputs % 64))),
             inputs,
             inputs + -inputs % 64,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convai.model import memory
+from convai.model import native
 from convai.model.shape import Shape
 
 
@@ -87,4 +87,4 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
     size = math.prod(shape) * dtype.itemsize
-    return memory.sparse_zeros(size).view(dtype).view(shape)
+    return native.sparse_zeros(size).view(dtype).view(shape)

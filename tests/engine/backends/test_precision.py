@@ -44,23 +44,6 @@ def test_what_cannot_be_is_refused() -> None:
         chosen("int8", WIDE, torch.device("cuda"))
 
 
-def test_a_library_that_cannot_run_here_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Foreign:
-        @staticmethod
-        def convai_supported() -> int:
-            return 0
-
-    monkeypatch.setattr("ctypes.CDLL", lambda path: Foreign())
-    monkeypatch.setattr("pathlib.Path.is_file", lambda path: True)
-    assert native.library.__wrapped__() is None
-
-    def unloadable(path: str) -> None:
-        raise OSError
-
-    monkeypatch.setattr("ctypes.CDLL", unloadable)
-    assert native.library.__wrapped__() is None
-
-
 def test_torchs_own_int8_is_near_float32() -> None:
     source = tiny_model()
     words = positions = segments = torch.arange(9)

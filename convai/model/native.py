@@ -1,4 +1,9 @@
-"""Buffers in pages that suit them: large ones for what is read whole, small ones for what fills slowly."""
+"""What kernels in C need of Python: their libraries, rows in 8 bits, and buffers in pages that suit them.
+
+`make setup` and `pip install` compile the libraries where there is a C compiler; in a checkout after a change
+`python -c "import setuptools; setuptools.setup()" build_ext --inplace` does. Without one, or on a processor
+that lacks their instructions, torch's operators do the same.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,9 @@ import contextlib
 import ctypes
 import mmap
 import platform
+from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -13,6 +21,36 @@ from torch import Tensor
 
 LARGE: Final = 1 << 22
 """Bytes from which on large pages (2 MB on x86) are asked for."""
+
+
+_SMALLEST: Final = 1e-30
+"""Keeps the scale of an all-zero row above 0."""
+
+
+def library(path: Path, supported: str, functions: Sequence[str] = ()) -> ctypes.CDLL | None:
+    """The compiled library at `path`, but for its suffix; None where it cannot be used.
+
+    That is where it was not compiled, or on another machine, or from an earlier source that lacks one of
+    `functions`, or where its function `supported` says that the processor lacks instructions.
+    """
+    for suffix in EXTENSION_SUFFIXES:
+        file = path.with_name(f"{path.name}{suffix}")
+        if file.is_file():
+            try:
+                loaded = ctypes.CDLL(str(file))
+            except OSError:  # against libraries that are missing here
+                continue
+            whole = all(hasattr(loaded, name) for name in (supported, *functions))
+            return loaded if whole and getattr(loaded, supported)() else None
+    return None
+
+
+def quantise(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """`[..., K]` → int8, -127 ... 127, of the same shape and the scale of each row `[..., 1]`, symmetric:
+    rows ≈ int8 * scale.
+    """
+    scale = rows.abs().amax(-1, keepdim=True).clamp_min_(_SMALLEST).div_(127)
+    return torch.div(rows, scale).round_().to(torch.int8), scale
 
 
 def zeros(size: int) -> Tensor:
