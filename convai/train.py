@@ -13,14 +13,7 @@ import ignite.distributed as idist
 import torch
 
 from convai import __version__
-from convai.conversation.agent import (
-    CONTEXT,
-    Agent,
-    default_history,
-    model_folder,
-    read_settings,
-    training_config,
-)
+from convai.conversation.agent import Agent
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.core.settings import DecodingConfig, TrainConfig
 from convai.evaluation.metrics import hits_at_k, perplexity
@@ -29,9 +22,10 @@ from convai.model import adapters as lora
 from convai.model import native
 from convai.model.checkpoint import load_config, load_model, read_json
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base
+from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base, model_folder
 from convai.model.run_folder import RUN, RunFolder
 from convai.model.shape import Shape
+from convai.model.shipped import CONTEXT, default_history, read_settings, training_config
 from convai.text.history import LONG, default_context
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer

@@ -159,7 +159,8 @@ def _list() -> int:
 
 
 def _show(model: str) -> int:
-    from convai.conversation.agent import load_agent, model_folder
+    from convai.conversation.agent import load_agent
+    from convai.model.folder import model_folder
 
     agent = load_agent(model)
     config = agent.model.config
@@ -182,8 +183,9 @@ def _export(model: str, out: Path, to: str, dtype: str | None, positions: int | 
 
     import torch
 
-    from convai.conversation.agent import load_agent, model_folder
+    from convai.conversation.agent import load_agent
     from convai.model.export import export_gguf, export_hf
+    from convai.model.folder import model_folder
 
     dtype = dtype or ("float16" if to == "gguf" else "bfloat16")
     if dtype == "q8_0" and to != "gguf":

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> Path:
     """Train or resume; the folder of the run."""
-    from convai.conversation.agent import training_config
+    from convai.model.shipped import training_config
     from convai.train import Start, local_folder, new_run, resume_run
     from convai.training.prepare import Files
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from convai.conversation.agent import Agent
+from convai.conversation.agent import Talker
 from convai.conversation.conversation import LOOK_BACK, Place
 from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
@@ -33,7 +33,7 @@ _MESSAGE: Final = 8
 
 
 def prompt_input(
-    agent: Agent,
+    agent: Talker,
     persona: Persona,
     place: Place,
     speaker: int,
@@ -76,24 +76,24 @@ def _window(place: Place, max_history: int | None) -> Sequence[Turn]:
     return place.turns[-earlier % (LOOK_BACK // 2) :] if earlier > 0 else place.turns
 
 
-def check_persona(agent: Agent, persona: Persona, max_length: int) -> None:
+def check_persona(agent: Talker, persona: Persona, max_length: int) -> None:
     """Raise SettingsError where a persona leaves the model no room for a message and its reply."""
     ids = encode_persona(agent.texts, persona)
     reserve = _reserve(agent, max_length) + _MESSAGE
     fit_history(agent.tokenizer.frame, ids, (), n_positions=agent.positions, reserve=reserve)
 
 
-def longest_reply(agent: Agent, persona: Persona, place: Place) -> int:
+def longest_reply(agent: Talker, persona: Persona, place: Place) -> int:
     """Most tokens of a reply at `place`, where given the last turn alone before it; 0: none fits."""
     frame = agent.tokenizer.frame
     last = encode_turns(agent.texts, [Turn(turn.speaker, turn.text) for turn in place.turns[-1:]])
     taken = frame.persona_size(encode_persona(agent.texts, persona)) + frame.around_reply
     taken += sum(frame.turn_size(turn.speaker, len(turn.ids)) for turn in last)
     taken += len(agent.tokenizer.encode(place.begun)) if place.begun else 0
-    return max(agent.model.config.n_positions - taken, 0)
+    return max(agent.positions - taken, 0)
 
 
-def _reserve(agent: Agent, max_length: int) -> int:
+def _reserve(agent: Talker, max_length: int) -> int:
     """Positions kept for the reply and what is around it; a long one has what is left."""
     return min(max_length, agent.positions // 4) + agent.tokenizer.frame.around_reply
 
@@ -109,7 +109,7 @@ class Reply:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Talker,
         persona: Persona,
         place: Place,
         decoding: DecodingConfig,

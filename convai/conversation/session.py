@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import EllipsisType
 
-from convai.conversation.agent import Agent
+from convai.conversation.agent import Talker
 from convai.conversation.conversation import NOBODY, Conversation, Place, ReplyTurn, reply_seed
 from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
@@ -54,7 +54,7 @@ class Session:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Talker,
         engine: Port,
         persona: Persona = NOBODY,
         *,

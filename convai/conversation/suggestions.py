@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from convai.conversation.agent import Agent
+from convai.conversation.agent import Talker
 from convai.conversation.conversation import Place, reply_seed
 from convai.conversation.reply import prompt_input
 from convai.core.dialog import USER, Persona
@@ -30,7 +30,7 @@ class Suggesting:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Talker,
         persona: Persona,
         place: Place,
         decoding: DecodingConfig,

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import torch
 
+from convai.core import resources
 from convai.core.errors import BaseUnavailable, CheckpointError
 from convai.core.files import read_json
 from convai.model import adapters
@@ -85,6 +86,36 @@ class BaseReference:
                 f"{adapter}: its base is another {self.name} than the one in {base}; import the one that it "
                 f"was trained on (`convai models import DIR --name {self.name}`)"
             )
+
+
+def model_folder(model: str | Path | None) -> Path:
+    """The folder of `model`: a path, the name of an embedded or base model, or None for the embedded default.
+
+    A base that is known and not on this machine is fetched, which is logged. Raises CheckpointError for an
+    unknown name, BaseUnavailable where a base cannot be had.
+    """
+    if model is None:
+        return _default_folder()
+    if (path := Path(model)).exists():
+        return path
+    if str(model) in resources.model_names():
+        return resources.model_path(str(model))
+    if str(model) in KNOWN_BASES or base_path(str(model)) is not None:
+        return ensure_base(str(model), report=_LOG.warning)
+    names = ", ".join([*resources.model_names(), *KNOWN_BASES])
+    raise CheckpointError(f"{model}: no such model folder, and no model of that name ({names})")
+
+
+def _default_folder() -> Path:
+    """The embedded default, or, where its base cannot be had, the embedded model that needs none (logged)."""
+    folder = resources.model_path(resources.DEFAULT_MODEL)
+    if is_adapter(folder):
+        try:
+            BaseReference.read(folder).folder()
+        except BaseUnavailable as error:
+            _LOG.warning("%s. Going on with the smaller %s", error, resources.SMALL_MODEL)
+            return resources.model_path(resources.SMALL_MODEL)
+    return folder
 
 
 def is_adapter(folder: Path) -> bool:

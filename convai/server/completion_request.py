@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from convai.conversation.agent import Agent
+from convai.conversation.agent import Talker
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import SettingsError
 from convai.core.safe_text import one_line, readable
@@ -80,7 +80,7 @@ class CompletionRequest:
     """What is told before the reply (`echo` of `/v1/completions`)."""
 
 
-def parse_chat(body: bytes, agent: Agent, slots: int, limits: Limits) -> CompletionRequest:
+def parse_chat(body: bytes, agent: Talker, slots: int, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/chat/completions`. Raises ApiError, which names the parameter."""
     given = _object(body, agent)
     persona, turns = _messages(given.pop("messages", None))
@@ -105,7 +105,7 @@ def parse_chat(body: bytes, agent: Agent, slots: int, limits: Limits) -> Complet
     return _checked(request, given, "the last message is the assistant's")
 
 
-def parse_text(body: bytes, agent: Agent, slots: int, limits: Limits) -> CompletionRequest:
+def parse_text(body: bytes, agent: Talker, slots: int, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/completions`. Raises ApiError, which names the parameter."""
     given = _object(body, agent)
     prompt = given.pop("prompt", "")
@@ -137,7 +137,7 @@ def parse_text(body: bytes, agent: Agent, slots: int, limits: Limits) -> Complet
     return _checked(request, given, "there is a prompt to go on from")
 
 
-def _common(given: dict[str, Any], agent: Agent, slots: int, limits: Limits) -> dict[str, Any]:
+def _common(given: dict[str, Any], agent: Talker, slots: int, limits: Limits) -> dict[str, Any]:
     """What both kinds of requests have, taken out of `given`."""
     n = _whole(given, "n", 1, min(limits.candidates, slots), 1)
     stream = _switch(given, "stream")
@@ -166,7 +166,7 @@ def _checked(request: CompletionRequest, given: dict[str, Any], going_on: str) -
     return request
 
 
-def _object(body: bytes, agent: Agent) -> dict[str, Any]:
+def _object(body: bytes, agent: Talker) -> dict[str, Any]:
     """What a body asks of the model that is here."""
     try:
         given = json.loads(body)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from convai.conversation.agent import Agent
+from convai.conversation.agent import Talker
 from convai.conversation.conversation import Place
 from convai.conversation.reply import prompt_input
 from convai.core.dialog import AGENT, Persona
@@ -38,7 +38,7 @@ class Checker:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Talker,
         engine: Port,
         draining: Callable[[], bool],
         *,

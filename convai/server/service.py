@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
-from convai.conversation.agent import Agent
+from convai.conversation.agent import Talker
 from convai.conversation.hooks import NO_HOOKS, Hooks
 from convai.core.settings import DecodingConfig, ServerConfig
 from convai.engine import Overloaded, Port, Stream
@@ -40,7 +40,7 @@ class Service:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Talker,
         engine: Port,
         store: Store,
         config: ServerConfig,

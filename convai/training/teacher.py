@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convai.conversation.agent import load_agent, model_folder
+from convai.conversation.agent import load_agent
 from convai.core.errors import CheckpointError, DataError, TrainingError
 from convai.core.settings import TrainConfig
 from convai.model.checkpoint import WEIGHTS
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.folder import model_folder
 from convai.text.tokenizer import Tokenizer
 from convai.training.corpus import file_digest
 from convai.training.distillation import Distiller

@@ -10,13 +10,15 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import convai
-from convai.conversation.agent import DEFAULT_HISTORY, Agent, load_agent, model_folder
+from convai.conversation.agent import Agent, load_agent
 from convai.core import resources
 from convai.core.errors import BaseUnavailable, CheckpointError
 from convai.core.settings import DecodingConfig, EngineConfig
 from convai.engine import Engine, Finished, Request
 from convai.model import folder
 from convai.model.checkpoint import save_model
+from convai.model.folder import model_folder
+from convai.model.shipped import DEFAULT_HISTORY
 from convai.text.segments import EncodedTurn, build_prompt
 from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
