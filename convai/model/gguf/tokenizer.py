@@ -251,8 +251,13 @@ def _bpe(file: GGUF, tokens: list[str], merges: list[Any], **options: Any) -> To
 
 
 def _add(backend: Tokenizer, tokens: list[str], kinds: list[int]) -> None:
-    """Mark what is matched whole: control tokens, and those that the model's maker added (`<think>`)."""
+    """Mark what is matched whole: control tokens, and those that the model's maker added (`<think>`).
+
+    One that the vocabulary spells otherwise (blanks, in Gemma's) would get an id beyond the model's.
+    """
     for content, kind in zip(tokens, kinds, strict=False):
+        if backend.token_to_id(content) is None:
+            continue
         if kind in (CONTROL, UNKNOWN):
             backend.add_special_tokens([AddedToken(content, normalized=False, special=True)])
         elif kind == USER_DEFINED:

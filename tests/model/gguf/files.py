@@ -68,6 +68,54 @@ def add_tokenizer(writer: gguf.GGUFWriter, backend: Tokenizer, pre: str | None =
     writer.add_chat_template(TEMPLATE)
 
 
+GEMMA_TOKENS = (
+    *("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>", "  ", "   "),
+    *(f"<0x{byte:02X}>" for byte in range(256)),
+    *(
+        "th",
+        "the",
+        "▁the",
+        "▁t",
+        "he",
+        "in",
+        "ing",
+        "▁a",
+        "an",
+        "and",
+        "▁and",
+        "er",
+        "▁w",
+        "ea",
+        "wea",
+        "▁wea",
+    ),
+    *"▁etaoinshrdlcumwfgypbvk.,'é",
+)
+"""As Gemma's files have them: merges are not listed, longer tokens of blanks are spelt as blanks."""
+
+
+def add_gemma_tokenizer(writer: gguf.GGUFWriter) -> None:
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    tokens = [*GEMMA_TOKENS, *(f"<unused{n}>" for n in range(VOCABULARY - len(GEMMA_TOKENS)))]
+    writer.add_token_list(tokens)
+    writer.add_token_scores([-1000.0] * len(tokens))
+    kinds = {"<unk>": 2, "  ": 4, "   ": 4} | dict.fromkeys(GEMMA_TOKENS[:3] + GEMMA_TOKENS[4:6], 3)
+    writer.add_token_types(
+        [
+            kinds.get(token, 6 if token.startswith("<0x") else 5 if "unused" in token else 1)
+            for token in tokens
+        ]
+    )
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(1)
+    writer.add_unk_token_id(3)
+    writer.add_pad_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(False)
+    writer.add_chat_template(TEMPLATE)
+
+
 def tiny_model(family: str, **options: Any) -> transformers.PreTrainedModel:
     """A random model of transformers' own: "llama", "qwen3", "gemma3_text" or "gpt2"."""
     torch.manual_seed(0)
@@ -148,7 +196,10 @@ def write_gguf(
         inverse, _ = transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
         plain = 1 / scaling["rope_theta"] ** (torch.arange(0, config.head_dim, 2) / config.head_dim)
         writer.add_tensor("rope_freqs.weight", (plain / inverse).float().numpy())
-    add_tokenizer(writer, trained_tokenizer(), pre)
+    if name == "gemma3":
+        add_gemma_tokenizer(writer)
+    else:
+        add_tokenizer(writer, trained_tokenizer(), pre)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -65,6 +65,17 @@ def test_the_ids_are_what_transformers_reads_from_the_file(files: dict[str, Path
             assert ours.encode(line, add_special_tokens=False).ids == expected, repr(line)
 
 
+def test_gemma_s_ids_are_what_transformers_reads_from_the_file(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "gemma.gguf", tiny_model("gemma3_text"))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file=path.name)
+    ours = read_tokenizer(open_gguf(path))
+    assert ours.encode("the weather").tokens == ["<bos>", "the", "▁wea", "the", "r"]
+    for line in [*nasty_lines(1000), "the weather  and   then", " whether an ant", "ééé ingenue"]:
+        expected = theirs(line, add_special_tokens=False)["input_ids"]
+        assert ours.encode(line, add_special_tokens=False).ids == expected, repr(line)
+        assert ours.decode(expected) == theirs.decode(expected, skip_special_tokens=True)
+
+
 def test_the_files_load_in_transformers(files: dict[str, Path], tmp_path: Path) -> None:
     for name, text in tokenizer_files(open_gguf(files["smollm"])).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
