@@ -24,7 +24,6 @@ from convai import decoding
 from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.decoding import (
-    NgramBan,
     RowSettings,
     check_logits,
     greedy,
@@ -35,6 +34,7 @@ from convai.decoding import (
     sample,
     top_alternatives,
 )
+from convai.engine.bans import NgramBan
 
 INF = math.inf
 EOS = 1

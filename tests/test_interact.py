@@ -21,6 +21,7 @@ import pytest
 from convai.conversation.session import Session
 from convai.core.errors import ConvaiError, DataError, SettingsError
 from convai.interact import answer_lines, interact
+from convai.terminal import slash
 from convai.terminal.chat import Chat
 from convai.terminal.screen import Screen
 from convai.text.personas import PersonaDeck
@@ -138,14 +139,14 @@ def chat(*lines: Any, script: tuple[Any, ...] = (), session: Session | None = No
     """Run a chat with these lines typed; returns the session and what was shown after the greeting."""
     session = session or scripted(*script)[0]
     out = io.StringIO()
-    Chat(session, PersonaDeck(), Screen(out, width=80), Typist(*lines)).run()
+    Chat(session, PersonaDeck(), Screen(out, width=80), Typist(*lines), slash.execute).run()
     return session, out.getvalue().partition("\n\n")[2]
 
 
 def test_the_greeting_is_short_and_fits() -> None:
     session, _ = scripted()
     out = io.StringIO()
-    Chat(session, PersonaDeck(), Screen(out, width=80), Typist(EOFError())).run()
+    Chat(session, PersonaDeck(), Screen(out, width=80), Typist(EOFError()), slash.execute).run()
     lines = out.getvalue().splitlines()
     assert re.fullmatch(r"convai \S+, tiny\. /help lists the commands, Ctrl-D leaves\.", lines[0])
     assert lines[1:] == [
@@ -199,7 +200,7 @@ def test_ctrl_c_between_two_tokens_stops_the_reply_too(monkeypatch: pytest.Monke
     """Where it does not reach the engine: while the screen writes."""
     session, engine = scripted("hello there", "fine")
     out = io.StringIO()
-    c = Chat(session, PersonaDeck(), Screen(out, width=80), Typist())
+    c = Chat(session, PersonaDeck(), Screen(out, width=80), Typist(), slash.execute)
     real, writes = out.write, []
 
     def write(text: str) -> int:
@@ -259,7 +260,7 @@ def test_a_loaded_conversation_is_greeted_with_its_last_turns() -> None:
     with pytest.raises(KeyboardInterrupt):
         session.answer("and?")
     out = io.StringIO()
-    Chat(session, PersonaDeck(), Screen(out, width=80), Typist(EOFError())).run()
+    Chat(session, PersonaDeck(), Screen(out, width=80), Typist(EOFError()), slash.execute).run()
     assert out.getvalue().splitlines()[-6:] == [
         "you> hi",
         "bot> one",

@@ -73,12 +73,12 @@ def personas_path() -> Path:
 
 def probes_path() -> Path:
     """The questions that `convai evaluate --probes` asks unless told otherwise."""
-    return data_dir() / "probes.jsonl"
+    return data_dir() / "evaluation" / "probes.jsonl"
 
 
 def contradictions_path() -> Path:
     """Replies labelled as contradicting what was said before, or not."""
-    return data_dir() / "contradictions.jsonl"
+    return data_dir() / "evaluation" / "contradictions.jsonl"
 
 
 def models_dir() -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from convai.core.errors import CheckpointError, SettingsError, TrainingError
+from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.coref.checkpoint import (
     CONFIG,
     VOCABULARY,
@@ -295,10 +295,10 @@ def test_damaged_folders_are_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_vectors_that_are_none_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.npz"
-    with pytest.raises(CheckpointError, match="no word vectors"):
+    with pytest.raises(DataError, match="no such file"):
         read_vectors(path)
     np.savez(path, words=np.array(["a"]), vectors=np.zeros((2, 3)))
-    with pytest.raises(CheckpointError, match="do not fit"):
+    with pytest.raises(DataError, match="finite numbers"):
         read_vectors(path)
 
 
