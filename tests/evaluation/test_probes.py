@@ -151,3 +151,26 @@ def test_our_own_probes_can_be_read_and_failed() -> None:
     for answer in ("...", "i like to read.", "yes, i do.", "i'm a nurse."):
         assert sum(probe.right(answer) for probe in probes) < len(probes) / 8
     assert sum(probe.right("no, i don't.") for probe in probes) < len(probes) / 3
+
+
+@pytest.mark.parametrize(
+    ("ask", "right", "wrong"),
+    [
+        ("are you 30?", ["i am 52.", "No, 52.", "i'm not."], ["i am.", "yes!", "i am 30."]),
+        ("do you like riding horses?", ["i do not.", "no way", "horses scare me"], ["i do!", "sure, a lot"]),
+        ("do you have any pets?", ["a heron", "yes, admiral"], ["no.", "i don't have any"]),
+        ("is my name laura?", ["no, you're isidora", "it isn't"], ["yes, it is", "of course, laura"]),
+        (
+            "i lost my job today.",
+            ["oh no, what happened?", "i'm so sorry"],
+            ["that's great!", "i like pizza"],
+        ),
+    ],
+)
+def test_patterns_are_fair_to_wording_and_strict_on_facts(
+    ask: str, right: list[str], wrong: list[str]
+) -> None:
+    probes = [probe for setting in read_probes(resources.probes_path()) for probe in setting.probes]
+    (probe,) = [probe for probe in probes if probe.ask == ask]
+    assert all(map(probe.right, right))
+    assert not any(map(probe.right, wrong))
