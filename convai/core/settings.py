@@ -292,6 +292,8 @@ class ServerConfig:
     """Seconds without a frame after which a socket is closed."""
     hello: Annotated[float, Range(0, above=True, words="a number of seconds above 0")] = 10.0
     """Seconds that a socket has for its first frame."""
+    grace: Annotated[float, Range(0, words="0 or more seconds")] = 120.0
+    """Seconds that a reply goes on without a reader (a phone sleeps), who finds it when they come back."""
     drain: Annotated[float, Range(0, words="0 or more seconds")] = 20.0
     """Seconds that running replies have to finish after SIGTERM."""
     body_bytes: Annotated[int, Range(1024)] = 1_048_576

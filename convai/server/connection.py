@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import asdict
 from typing import Final
 
+import msgspec
+
 import convai
 from convai.conversation.reply import check_persona
 from convai.core.errors import ConvaiError, DataError, SettingsError
@@ -31,8 +33,10 @@ from convai.server.protocol import (
 from convai.server.protocol.answers import Accepted, Error, GoingAway, Overloaded, Pong, Ready
 from convai.server.room import Room, Rooms
 from convai.server.service import COME_BACK, Service
-from convai.store import Conflict, NotFound
+from convai.store import Asked, Conflict, NotFound
 
+_MOST_ASKED: Final = 4096
+"""Requests of a connection that are known when they are sent once more."""
 _MOST_BAD: Final = 20
 """Frames that cannot be read before the socket is closed."""
 _FRAMES_A_SECOND: Final = 50
@@ -54,6 +58,10 @@ class Connection:
         self._bad = 0
         self._frames, self._frames_at = float(_BURST), time.monotonic()
         self._room: Room | None = None
+        self._came_back_to: str | None = None
+        """The conversation that it had before it was lost: its requests are sent again by their names."""
+        self._asked: dict[str, None] = {}
+        """Keys of requests that came on this connection."""
         self._sent: int | None = None
         self._answers: deque[str] = deque()
         self._news = asyncio.Event()
@@ -256,6 +264,7 @@ class Connection:
             return
         self._owner, self.alternatives = owner, hello.alternatives
         resume = hello.resume
+        self._came_back_to = resume.conversation if resume else None
         room = self._rooms.known(owner, resume.conversation) if resume else None
         resumed = room is not None and resume is not None and not room.deleted and room.missed(resume)
         self.answer(
@@ -288,15 +297,35 @@ class Connection:
         room.join(self)
         self._news.set()
 
+    def _named(self, event: Request) -> Asked:
+        """A request's name as the store knows it.
+
+        Clients number their requests, and two windows of one person, or one script that runs twice, use the
+        same names. So a name belongs to the conversation and to what is asked for; what another connection
+        did under it counts only for one that says that it comes back to that conversation.
+        """
+        about = "" if self._room is None else self._room.id
+        within = {client.New: "", client.Delete: getattr(event, "conversation", "")}.get(type(event), about)
+        what = msgspec.json.encode(msgspec.structs.replace(event, request="r"))
+        named = Asked(event.request, within=within, what=what)
+        named.repeated = named.key in self._asked
+        named.anew = not named.repeated and within not in ("", self._came_back_to)
+        self._asked[named.key] = None
+        if len(self._asked) > _MOST_ASKED:
+            del self._asked[next(iter(self._asked))]
+        return named
+
     async def _do(self, event: Request) -> Answer:
         """Do what was asked for. Raises what `_error` has codes for."""
+        named = self._named(event)
+        event = msgspec.structs.replace(event, request=named)
         match event:
             case client.Ping():
                 return Pong(request=event.request)
             case client.ListConversations():
                 return await asking.conversations(self._service, self._owner, event)
             case client.New():
-                return await self._new(event)
+                return await self._new(event, named)
             case client.Open():
                 await self._service.in_store(self._service.store.load, self._owner, event.conversation)
                 await self._enter(event.conversation)
@@ -334,21 +363,28 @@ class Connection:
             case client.Inspect():
                 return await asking.inspect(room, event)
 
-    async def _new(self, event: client.New) -> Accepted:
+    async def _new(self, event: client.New, named: Asked) -> Accepted:
         service = self._service
         service.check_open()
         persona = service.deck.draw() if event.persona is None else persona_of(event.persona)
         await service.in_thread(check_persona, service.agent, persona, service.agent.decoding.max_length)
         config = operations.checked_decoding(service, service.agent.decoding, event.settings or {})
-        receipt = await service.in_store(
-            service.store.create,
-            self._owner,
-            persona=persona,
-            settings=service.settings(config),
-            title=event.title,
-            request=event.request,
-        )
-        await self._enter(receipt.conversation)
+
+        def taken(conversation: str) -> bool:
+            room = self._rooms.known(self._owner, conversation)
+            return room is not None and room.has_others(self)
+
+        async with self._rooms.naming(self._owner, named.key):  # nobody may enter in between
+            receipt = await service.in_store(
+                service.store.create,
+                self._owner,
+                persona=persona,
+                settings=service.settings(config),
+                title=event.title,
+                request=named,
+                taken=None if named.repeated else taken,
+            )
+            await self._enter(receipt.conversation)
         return Accepted(request=event.request, conversation=receipt.conversation, again=receipt.again)
 
     async def _delete(self, event: client.Delete) -> Accepted:

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -59,6 +60,9 @@ class Room:
         self.deleted = False
         self.left = time.monotonic()
         """When it was made, or the last reader left."""
+        self._giving_up: asyncio.Handle | None = None
+        """What ends a reply that nobody comes back to."""
+        self._ending: asyncio.Task[None] | None = None
         self._links: tuple[str, dict[str, Any]] | None = None
         self._path: Branch | None = None
         self._readers: set[Reader] = set()
@@ -78,16 +82,35 @@ class Room:
     def join(self, reader: Reader) -> None:
         """Somebody reads along from now on."""
         self._readers.add(reader)
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
 
     async def leave(self, reader: Reader) -> None:
-        """Somebody is gone; with the last one the computing ends."""
+        """Somebody is gone; a while after the last one, who may come back, the computing ends."""
         self._readers.discard(reader)
-        if self.empty:
-            self.left = time.monotonic()
-            self._path = None
-            self.stop_suggesting()
-            if self.writing is not None:
-                await self.writing.stop("left")
+        if not self.empty:
+            return
+        self.left = time.monotonic()
+        self._path = None
+        self.stop_suggesting()
+        if not self.service.config.grace:
+            await self._give_up()
+        elif self._giving_up is None:
+            self._giving_up = self.service.later(self.service.config.grace, self._given_up)
+
+    def _given_up(self) -> None:
+        self._giving_up = None
+        self._ending = asyncio.create_task(self._give_up(), name="convai-left")
+
+    async def _give_up(self) -> None:
+        """Nobody has come back: the reply that is being written ends here."""
+        if self.empty and self.writing is not None:
+            await self.writing.stop("left")
+
+    def has_others(self, reader: Reader) -> bool:
+        """Whether somebody else reads."""
+        return bool(self._readers - {reader})
 
     def emit(self, change: Change) -> None:
         """Number a change and tell everybody."""
@@ -251,6 +274,7 @@ class Rooms:
         self._service, self._most = service, left
         self._drafts = Drafts(service)
         self._rooms: OrderedDict[tuple[str, str], Room] = OrderedDict()
+        self._naming: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._sweeping: asyncio.TimerHandle | None = None
 
     def known(self, owner: str, id: str) -> Room | None:
@@ -267,6 +291,10 @@ class Rooms:
         if self._sweeping is None:
             self._sweep()
         return room
+
+    def naming(self, owner: str, key: str) -> asyncio.Lock:
+        """What is held while it is found out which conversation a request begins."""
+        return self._naming.setdefault((owner, key), asyncio.Lock())
 
     def forget(self, room: Room) -> None:
         """A conversation was deleted."""

@@ -70,6 +70,10 @@ class Service:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
+    def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Handle:
+        """Call something after a while, unless what is returned is cancelled."""
+        return asyncio.get_running_loop().call_later(seconds, call)
+
     async def in_thread(self, do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call what reads much, or computes for a while, without keeping the loop."""
         call = functools.partial(do, *args, **kwargs)

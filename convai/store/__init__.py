@@ -7,10 +7,22 @@ rows), `records` (what comes out), `database` (opening, transactions), `migratio
 """
 
 from convai.store.errors import Conflict, NotFound, StoreError
-from convai.store.records import Branch, Conversation, Draft, Drawn, Message, Page, Receipt, Said, Summary
+from convai.store.records import (
+    Asked,
+    Branch,
+    Conversation,
+    Draft,
+    Drawn,
+    Message,
+    Page,
+    Receipt,
+    Said,
+    Summary,
+)
 from convai.store.store import Store
 
 __all__ = [
+    "Asked",
     "Branch",
     "Conflict",
     "Conversation",

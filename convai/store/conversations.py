@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, delete, func, insert, literal, select
@@ -34,8 +34,13 @@ class Conversations:
         settings: Mapping[str, Any] | None = None,
         title: str = "",
         request: str | None = None,
+        taken: Callable[[str], bool] | None = None,
     ) -> Receipt:
-        """A new conversation, with version 1 of its persona."""
+        """A new conversation, with version 1 of its persona.
+
+        With `taken` (whether somebody else has a conversation), the one that `request` made before is meant
+        again only as long as nobody has it and nothing was said in it.
+        """
         who = _checked(persona or Persona())
         kept = as_json(dict(settings or {}), "settings")
 
@@ -57,7 +62,15 @@ class Conversations:
             self._writer.insert_persona(connection, id, 1, who, time)
             return Receipt(conversation=id)
 
-        return self._writer.once(owner, request, do)
+        def stands(connection: Connection, id: str) -> bool:
+            if taken is None:
+                return True
+            there = select(conversations.c.id).where(conversations.c.id == id)
+            said = select(messages.c.id).where(messages.c.conversation == id).limit(1)
+            empty = connection.execute(said).one_or_none() is None
+            return empty and connection.execute(there).one_or_none() is not None and not taken(id)
+
+        return self._writer.once(owner, request, do, stands)
 
     def set_persona(
         self, owner: str, conversation: str, persona: Persona, *, request: str | None = None

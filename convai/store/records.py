@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from convai.core.dialog import Persona
 
@@ -12,6 +13,24 @@ Status = Literal["complete", "interrupted", "streaming"]
 COMPLETE: Final = "complete"
 INTERRUPTED: Final = "interrupted"
 STREAMING: Final = "streaming"
+
+
+class Asked(str):
+    """A request's name, as the client chose it, with what it is known by: names alone are soon used twice."""
+
+    key: str
+    """The conversation that it is about, the name, and a digest of what is asked for."""
+    anew: bool
+    """What was done under this name before was another client's: do it."""
+    repeated: bool
+    """The same client has sent it before."""
+
+    def __new__(cls, name: str, *, within: str, what: bytes) -> Self:
+        """`within`: the conversation, or nothing; `what`: all that is asked for."""
+        made = super().__new__(cls, name)
+        digest = hashlib.blake2b(what, digest_size=8).hexdigest()
+        made.key, made.anew, made.repeated = f"{within}/{name}/{digest}", False, False
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from convai.store import queries
 from convai.store.database import Database
 from convai.store.errors import Conflict, StoreError
 from convai.store.queries import IDENT
-from convai.store.records import INTERRUPTED, STREAMING, Receipt, Status
+from convai.store.records import INTERRUPTED, STREAMING, Asked, Receipt, Status
 from convai.store.tables import conversations, messages, personas, requests
 
 REQUEST_DAYS: Final = 7
@@ -41,6 +41,9 @@ _DONE: Final = select(requests).where(
     requests.c.owner == bindparam("owner"), requests.c.name == bindparam("name")
 )
 _DO: Final = insert(requests)
+_FORGET: Final = delete(requests).where(
+    requests.c.owner == bindparam("of_owner"), requests.c.name == bindparam("of_name")
+)
 _INSERT_MESSAGE: Final = insert(messages)
 
 
@@ -99,32 +102,51 @@ class Writer:
             old = now() - REQUEST_DAYS * 86_400_000
             connection.execute(delete(requests).where(requests.c.created < old))
 
-    def once(self, owner: str, request: str | None, do: Callable[[Connection], Receipt]) -> Receipt:
-        """Do something in one transaction, unless the owner's request of that name has been done."""
+    def once(
+        self,
+        owner: str,
+        request: str | None,
+        do: Callable[[Connection], Receipt],
+        stands: Callable[[Connection, str], bool] | None = None,
+    ) -> Receipt:
+        """Do something in one transaction, unless the owner's request of that name has been done.
+
+        `stands`: whether what was done then, in the conversation that it is given, is what is asked for now.
+        """
         self.check_owner(owner)
         if request is not None and not IDENT.fullmatch(request):
             raise StoreError("a request's name is 1 to 64 letters, digits, hyphens or underscores")
         try:
-            return self._attempt(owner, request, do)
+            return self._attempt(owner, request, do, stands)
         except StoreError as error:
             # the same request from two connections at the same moment: the other one came first
             if request is None or not isinstance(error.__cause__, IntegrityError):
                 raise
-            return self._attempt(owner, request, do)
+            return self._attempt(owner, request, do, stands)
 
-    def _attempt(self, owner: str, request: str | None, do: Callable[[Connection], Receipt]) -> Receipt:
+    def _attempt(
+        self,
+        owner: str,
+        request: str | None,
+        do: Callable[[Connection], Receipt],
+        stands: Callable[[Connection, str], bool] | None,
+    ) -> Receipt:
+        key = request.key if isinstance(request, Asked) else request
         with self.database.write() as connection:
             if request is not None:
-                done = connection.execute(_DONE, {"owner": owner, "name": request}).one_or_none()
+                done = connection.execute(_DONE, {"owner": owner, "name": key}).one_or_none()
                 if done is not None:
-                    return Receipt(conversation=done.conversation, message=done.message, again=True)
+                    anew = isinstance(request, Asked) and request.anew
+                    if not anew and (stands is None or stands(connection, done.conversation)):
+                        return Receipt(conversation=done.conversation, message=done.message, again=True)
+                    connection.execute(_FORGET, {"of_owner": owner, "of_name": key})
             receipt = do(connection)
             if request is not None:
                 connection.execute(
                     _DO,
                     {
                         "owner": owner,
-                        "name": request,
+                        "name": key,
                         "conversation": receipt.conversation,
                         "message": receipt.message,
                         "created": now(),

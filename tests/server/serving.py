@@ -76,7 +76,7 @@ def serving(
 ) -> Iterator[Running]:
     """A server whose conversations are in `folder`."""
     agent = agent or tiny_agent()
-    settings = ServerConfig(port=0, **{"drain": 0.0, **config})
+    settings = ServerConfig(port=0, **{"drain": 0.0, "grace": 0.0, **config})
     store = Store(folder / "conversations.db")
     if engine is None or isinstance(engine, EngineConfig):
         engine = agent.engine(engine or EngineConfig(prefix_mib=8)).start()
@@ -191,6 +191,11 @@ class Chat:
     def shown(self) -> list[str]:
         """The texts of the branch."""
         return [message.text for message in self.view.messages]
+
+
+def back(server: Running, lost: Chat) -> Chat:
+    """The same client on a new connection."""
+    return server.chat(view=lost.view, resume=lost.view.resume())
 
 
 def until_idle(server: Running) -> Stats:

@@ -9,14 +9,9 @@ import pytest
 
 from convai.server.protocol.changes import FinishedReply, State, TokenDrawn
 from tests.server.gate import gated
-from tests.server.serving import Chat, Running, serving
+from tests.server.serving import Running, back, serving
 
 LONG = {"max_length": 300, "min_length": 300, "no_repeat_ngram": 0, "no_repeat_own_ngram": 0}
-
-
-def back(server: Running, lost: Chat) -> Chat:
-    """The same client on a new connection."""
-    return server.chat(view=lost.view, resume=lost.view.resume())
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -13,8 +14,9 @@ import pytest
 
 from convai.engine import Stream
 from convai.server.protocol.changes import Stopped, TokenDrawn
+from convai.server.service import Service
 from tests.server.gate import Gate, gated
-from tests.server.serving import PATIENCE, Running, serving, until_idle
+from tests.server.serving import PATIENCE, Running, back, serving, until_idle
 
 LONG = {"max_length": 300, "min_length": 300, "no_repeat_ngram": 0, "no_repeat_own_ngram": 0}
 TOKENS = 7
@@ -102,6 +104,73 @@ def test_a_client_of_the_socket_that_leaves(
     assert stats.cancelled == 1
     until(lambda: server.store.branch("local", conversation)[0][-1].status == "interrupted")
     assert server.store.branch("local", conversation)[0][-1].text.startswith(shown)
+
+
+class Clock:
+    """What is to happen later, until a test says that it is later."""
+
+    def __init__(self, service: Service) -> None:
+        self.due: list[tuple[float, Callable[[], object], asyncio.Handle]] = []
+        self._service = service
+        service.later = self.later  # type: ignore[method-assign]
+
+    def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Handle:
+        self._loop = asyncio.get_running_loop()
+        handle = asyncio.Handle(call, (), self._loop)
+        self.due.append((seconds, call, handle))
+        return handle
+
+    def passes(self) -> None:
+        """Everything that is due, and was not called off, happens."""
+        due, self.due = self.due, []
+        for _, call, handle in due:
+            if not handle.cancelled():
+                self._loop.call_soon_threadsafe(call)
+
+
+def test_a_reply_waits_for_its_only_reader_and_then_stops(
+    tmp_path: Path, gate: Gate, stopped: threading.Event
+) -> None:
+    with serving(tmp_path, grace=120.0) as server:
+        clock = Clock(server.app.service)
+        with server.chat() as chat:
+            conversation = chat.new(settings=LONG)
+            chat.post("send", text="hi")
+            begun(server, gate)
+            chat.until(TokenDrawn)
+            chat.drop()
+        until(lambda: bool(clock.due))
+        assert clock.due[0][0] == 120.0
+        steps = server.stats.steps
+        gate.allow()
+        until(lambda: server.stats.steps > steps)  # it goes on
+        assert not stopped.is_set()
+        with back(server, chat) as again:
+            assert again.ready().resumed
+            again.until(TokenDrawn)
+            clock.passes()  # somebody is there
+            again.ask("ping")
+            assert not stopped.is_set()
+            again.drop()
+        until(lambda: bool(clock.due))
+        clock.passes()
+        assert stopped.wait(PATIENCE)
+        gate.open()
+        until(lambda: server.store.branch("local", conversation)[0][-1].status == "interrupted")
+
+
+def test_a_reply_that_ends_meanwhile_is_whole(tmp_path: Path) -> None:
+    with serving(tmp_path, grace=120.0) as server:
+        clock = Clock(server.app.service)
+        with server.chat() as chat:
+            conversation = chat.new(settings={**LONG, "max_length": 30, "min_length": 30})
+            chat.done("send", text="hi")
+            chat.drop()
+        until(lambda: bool(clock.due))
+        until(lambda: server.store.branch("local", conversation)[0][-1].status == "complete")
+        clock.passes()
+        with back(server, chat) as again:
+            assert again.say("and now?")
 
 
 def test_one_of_two_windows_that_leaves_stops_nothing(server: Running, gate: Gate) -> None:

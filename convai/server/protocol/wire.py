@@ -19,7 +19,15 @@ from convai.server.protocol.schema import build
 from convai.server.protocol.server import SERVER_EVENTS, ServerEvent
 from convai.server.protocol.values import Message
 
-_ENCODER: Final = msgspec.json.Encoder()
+
+def _plain(value: object) -> str:
+    """A text of another class, such as a request's name that the store has marked."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError(f"a {type(value).__name__} in a frame")
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _T = TypeVar("_T")
 
@@ -40,7 +48,7 @@ def _text(value: object) -> str:
     try:
         return _ENCODER.encode(value).decode()
     except UnicodeEncodeError:  # half a surrogate pair: as an escape, since UTF-8 cannot hold it
-        return json.dumps(msgspec.to_builtins(value), allow_nan=False, separators=(",", ":"))
+        return json.dumps(msgspec.to_builtins(value, enc_hook=_plain), allow_nan=False, separators=(",", ":"))
 
 
 def parse_client(data: str | bytes, limits: Limits = LIMITS) -> ClientEvent:
