@@ -117,17 +117,26 @@ def _found(doc: Doc) -> _Found:
 
 
 def _read(doc: Doc, tokens: Tokens, key: object) -> _Found:
+    clusters = kept(doc)
+    # tokens that were merged may be mentions of several clusters: they are the longest one's ("New York City"
+    # of the city, not of "New York")
+    longest: dict[Offsets, tuple[int, int]] = {}
+    for i, cluster in enumerate(clusters):
+        for start, end in cluster.mentions:
+            if (span := tokens.span((start, end))) is not None:
+                longest[span] = max(longest.get(span, (0, 0)), (end - start, -i))
     found = _Found(key, [], [], {}, {})
-    for cluster in kept(doc):
-        spans = {span: None for place in cluster.mentions if (span := tokens.span(place)) is not None}
-        main = tokens.span(cluster.main)
-        if len(spans) < 2 or main is None:
-            continue  # its mentions were merged into one token
+    for i, cluster in enumerate(clusters):
+        spans = list(dict.fromkeys(tokens.span(place) for place in cluster.mentions))
+        own = [span for span in spans if span is not None and longest[span][1] == -i]
+        if len(own) < 2:
+            continue  # its mentions were merged into one, or into another's
         number = len(found.clusters)
-        found.clusters.append(list(spans))
-        found.mains.append(main)
-        for span in spans:
-            found.of_span.setdefault(span, number)
+        main = tokens.span(cluster.main)
+        found.clusters.append(own)
+        found.mains.append(main if main is not None and main in own else own[0])
+        for span in own:
+            found.of_span[span] = number
             for token in range(*span):
                 of = found.of_token.setdefault(token, [])
                 if not of or of[-1] != number:

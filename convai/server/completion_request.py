@@ -15,7 +15,8 @@ from convai.core.settings_values import laid_over
 from convai.server.dialects import ONLY, WITHOUT_EFFECT, in_own_words
 from convai.server.protocol import Limits
 
-MAX_STOPS: Final = 4
+MAX_STOPS: Final = 32
+"""OpenAI takes 4; front ends for role play send one for each name and each mark of their templates."""
 MAX_TOP_LOGPROBS: Final = 20
 MAX_TEXT_LOGPROBS: Final = 5
 """Alternatives beside a token of `/v1/completions`."""
@@ -276,9 +277,9 @@ def _stops(given: object) -> tuple[str, ...]:
 def _stream_options(given: object, stream: bool) -> bool:
     if given is None:
         return False
-    if not stream or not isinstance(given, dict) or set(given) - {"include_usage", "include_obfuscation"}:
-        raise ApiError(400, "stream_options: use include_usage, with stream", param="stream_options")
-    return given.get("include_usage") is True
+    if not isinstance(given, dict) or set(given) - {"include_usage", "include_obfuscation"}:
+        raise ApiError(400, "stream_options: use include_usage", param="stream_options")
+    return stream and given.get("include_usage") is True
 
 
 def _switch(given: dict[str, Any], name: str, default: bool = False) -> bool:

@@ -163,6 +163,17 @@ def test_mentions_that_became_one_token_are_one(nlp) -> None:
     assert doc._.coref_resolved == doc.text
 
 
+def test_a_token_that_was_mentions_of_two_clusters_is_the_longer_ones(nlp) -> None:
+    component = nlp.get_pipe(NAME)
+    component.resolver.read = lambda document: Reading([[(0, 2), (3, 5)], [(0, 1), (3, 4)]])
+    doc = component(nlp("Anna Paris likes Anna Paris"))
+    assert texts(doc) == [("Anna Paris", ["Anna Paris", "Anna Paris"]), ("Anna", ["Anna", "Anna"])]
+    with doc.retokenize() as retokenizer:
+        retokenizer.merge(doc[0:2])
+        retokenizer.merge(doc[3:5])
+    assert texts(doc) == [("Anna Paris", ["Anna Paris", "Anna Paris"])]
+
+
 @pytest.mark.parametrize("merged", [False, True])
 def test_docs_that_are_joined_keep_their_clusters(nlp, merged: bool) -> None:
     one, other = nlp(TEXT), nlp("Paris! Anna, Anna's Paris.")

@@ -90,7 +90,7 @@ def test_log_probabilities_are_the_models_own(api: openai.OpenAI) -> None:
         ({"max_tokens": "9"}, "max_tokens"),
         ({"temperature": -1}, "temperature"),
         ({"top_p": 7}, "top_p"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 33}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 99}, "top_logprobs"),

@@ -127,6 +127,14 @@ def test_what_is_switched_off_changes_nothing(api: openai.OpenAI) -> None:
     assert said(ask(api, NURSE, HI, extra_body=OFF)) == said(plain)
 
 
+def test_as_many_stop_texts_as_front_ends_send(api: openai.OpenAI) -> None:
+    whole = said(ask(api, NURSE, HI))
+    stops = [f"\n{name}:" for name in ("You", "User", "Bot", "Ann", "###")]
+    assert said(ask(api, NURSE, HI, stop=[*stops, whole[2:4]])) == whole[: whole.index(whole[2:4])]
+    options = {"stream_options": {"include_usage": True}}  # of no use in an answer that comes whole
+    assert ask(api, NURSE, HI, extra_body=options).usage.total_tokens > 0
+
+
 def test_other_names_are_convais_own() -> None:
     assert in_own_words({"repeat_penalty": 1.2, "typical": 0.5, "min_tokens": 3, "n_predict": 9}) == {
         "repetition_penalty": 1.2,
