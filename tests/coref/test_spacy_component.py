@@ -122,7 +122,7 @@ def test_what_comes_anew_replaces_what_was_found(nlp) -> None:
         CLUSTER,
         "Paris: ['Paris', 'Paris']",
     ]
-    component.resolver.read = lambda document: Reading([[(8, 9), (11, 12)]])
+    component.resolver.read = lambda document: Reading([[(8, 9), (10, 11)]])
     [cluster] = component(doc)._.coref_clusters
     assert [span.text for span in cluster] == ["Paris", "Anna"]
     assert not doc[0]._.in_coref
