@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 
 from convai import __version__
 from convai.conversation.agent import Agent
+from convai.core.dialog import AGENT
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.core.settings import DecodingConfig, TrainConfig
 from convai.evaluation.metrics import hits_at_k, perplexity
@@ -26,11 +28,13 @@ from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base, 
 from convai.model.run_folder import RUN, RunFolder
 from convai.model.shape import Shape
 from convai.model.shipped import CONTEXT, default_history, read_settings, training_config
+from convai.text.corpora.reading import counted
 from convai.text.history import LONG, default_context
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer
 from convai.training import apex
 from convai.training.autocast import autocast_dtype, settled
+from convai.training.corpus import file_digest
 from convai.training.distillation import Distiller
 from convai.training.loop import Trainer, memory_mends
 from convai.training.model_card import write_card
@@ -39,6 +43,8 @@ from convai.training.processes import barrier, first_here, from_first, is_first,
 from convai.training.reporting import Reporter, draw_curves, note
 from convai.training.teacher import Teacher
 
+WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+_LICENCE = re.compile(r"^licen[cs]e\s*:\s*(.+)$|^#+ *licen[cs]es?\s*\n+(.+)$", re.IGNORECASE | re.MULTILINE)
 HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
 
 
@@ -85,6 +91,11 @@ def new_run(
     config = dataclasses.replace(config, **values)
     distiller = teacher.distiller(model, tokenizer, config) if teacher is not None else None
     prepared = prepare(files, tokenizer, config, cache=cache)
+    notes = list(prepared.notes)
+    if prepared.valid:
+        notes += check_valid(prepared.valid, tokenizer, model.config.n_positions, files)
+    for line in notes:
+        note(line)
     folder = RunFolder(out)
     trainer = make_trainer(model, tokenizer, settings, prepared, config, folder, distiller, base)
     barrier()  # everybody has looked whether the folder is free
@@ -96,7 +107,10 @@ def new_run(
                 "processes": idist.get_world_size(),
                 "files": described,
                 "config": dataclasses.asdict(config),
-                "started_from": start.model,
+                "started_from": start.model or (None if start.shape else local_folder(None).name),
+                "base": None if start.shape else describe_base(local_folder(start.model)),
+                "notes": notes,
+                "personas": prepared.personas,
                 "teacher": teacher.describe() if teacher is not None else None,
                 "settings": settings,
             }
@@ -236,6 +250,19 @@ def build(
     elif config.lora_rank:
         lora.adapt(model, config, fresh=range(tokenizer.vocab_size - added, tokenizer.vocab_size))
     return model, tokenizer, settings
+
+
+def describe_base(folder: Path) -> dict[str, str]:
+    """The model that a run begins with: its name, the digest of its weights, the licence its card names."""
+    weights = next((p for name in WEIGHTS if (p := folder / name).exists()), None)
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
+    licence = _LICENCE.search(text)
+    return {
+        "name": folder.name,
+        "sha256": file_digest(weights) if weights else "",
+        "licence": (licence[1] or licence[2]).strip() if licence else "",
+    }
 
 
 def reference_of(start: Start, config: TrainConfig, model: DoubleHeadsModel) -> BaseReference | None:
@@ -385,6 +412,28 @@ def validator(
         return result
 
     return validate
+
+
+def check_valid(
+    dialogs: list[EncodedDialog], tokenizer: Tokenizer, positions: int, files: Files
+) -> list[str]:
+    """What of the validation dialogues cannot be measured. Raises DataError where nothing can."""
+    where = ", ".join(map(str, (files.valid,) if files.valid else files.dialogs))
+    replies = sum(1 for d in dialogs for i, t in enumerate(d.turns) if i and t.speaker == AGENT and t.target)
+    windows = reply_windows(tokenizer.frame, dialogs, max_history=2, n_positions=positions)
+    left = replies - sum(1 for _ in windows)
+    if not replies:
+        raise DataError(
+            f"{where}: no reply of the agent to validate on; check who speaks, or name another --valid"
+        )
+    if left == replies:
+        raise DataError(
+            f"{where}: no validation reply fits the model's {positions} positions with its persona and the "
+            "utterance it answers; shorten the texts, or name another --valid"
+        )
+    return (
+        [f"validation: {counted(left, 'reply')} left out, too long for {positions} positions"] if left else []
+    )
 
 
 def finish(trainer: Trainer) -> None:

@@ -6,9 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from convai.commands.reading import add_reading_arguments, reading_from
 from convai.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from convai.text.corpora import Taken
 
 HELP: Final = "check, convert, count, compare, compose and download dialogues"
 
@@ -23,13 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder of files")
     check.add_argument("--format", help=format_help)
+    check.add_argument("--skip-bad", action="store_true", help="exit with 0 where some dialogues can be read")
 
     convert = commands.add_parser("convert", help="write dialogues in another format")
     convert.add_argument("input", type=Path, metavar="IN", help="file, or folder of files")
     convert.add_argument("output", type=Path, metavar="OUT", help="file; .gz and .xz are compressed")
-    convert.add_argument(
-        "--from", dest="from_format", metavar="FORMAT", help="format of IN (default: told from it)"
-    )
+    add_reading_arguments(convert, "all", "--from")
     convert.add_argument(
         "--to", dest="to_format", metavar="FORMAT", help="format of OUT (default: from its name)"
     )
@@ -49,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     stats = commands.add_parser("stats", help="count dialogues, turns, words, personas, candidates")
     stats.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder of files")
-    stats.add_argument("--format", help=format_help)
+    add_reading_arguments(stats, "all")
     stats.add_argument("--json", action="store_true", help="print one JSON object")
 
     overlap = commands.add_parser(
@@ -101,30 +104,48 @@ def _check(args: argparse.Namespace) -> int:
     reports = [check(file, args.format) for path in args.files for file in expand(path)]
     for report in reports:
         print("\n".join(report.lines()))
+    if args.skip_bad:
+        return 0 if all(report.dialogues for report in reports) else 1
     return 0 if all(report.ok for report in reports) else 1
 
 
 def _convert(args: argparse.Namespace) -> int:
     from convai.text.corpora.distractors import with_distractors
-    from convai.text.corpora.reading import iter_dialogs, write
+    from convai.text.corpora.placeholders import cleaned
+    from convai.text.corpora.reading import counted, take, write
 
-    dialogs = iter_dialogs(args.input, args.from_format)
+    taken = take(args.input, reading_from(args))
+    dialogs = taken.dialogs
+    _tell(taken)
     if args.clean:
-        from convai.text.corpora.placeholders import cleaned
-
-        dialogs = filter(None, map(cleaned, dialogs))
+        dialogs = [clean for dialog in dialogs if (clean := cleaned(dialog)) is not None]
+        dropped = counted(len(taken.dialogs) - len(dialogs), "dialogue")
+        print(f"{args.input}: {dropped} with placeholders left out", file=sys.stderr)
     if args.distractors:
-        dialogs = iter(with_distractors(list(dialogs), args.distractors, args.seed))
+        dialogs = with_distractors(dialogs, args.distractors, args.seed)
+        fewest = min((len(t.distractors) for d in dialogs for _, t in d.replies()), default=0)
+        if fewest < args.distractors:
+            few = f"some replies get {fewest} of {args.distractors} wrong ones, as no more differ"
+            print(f"{args.input}: {few}", file=sys.stderr)
     count = write(args.output, dialogs, args.to_format)
     print(f"{args.output}: {count:,} dialogues")
     return 0
 
 
+def _tell(taken: Taken) -> None:
+    """Say what was taken of a file, where that is not all of it."""
+    if taken.left_out or taken.split != "all":
+        print(taken.line(), file=sys.stderr)
+
+
 def _stats(args: argparse.Namespace) -> int:
-    from convai.text.corpora.reading import iter_dialogs
+    from convai.text.corpora.reading import take
     from convai.text.corpora.stats import stats
 
-    total = stats(dialog for path in args.files for dialog in iter_dialogs(path, args.format))
+    taken = [take(path, reading_from(args)) for path in args.files]
+    for one in taken:
+        _tell(one)
+    total = stats(dialog for one in taken for dialog in one.dialogs)
     print(json.dumps(total.as_dict()) if args.json else "\n".join(total.lines()))
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from convai.commands.evaluate_common import SHARED, about, agent_of, autocast_of, bars, decoding_of
 from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
 from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
+from convai.commands.reading import add_reading_arguments, reading_from
 from convai.core.errors import DataError, SettingsError
 from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
 
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_context_argument(parser)
     parser.add_argument("--data", type=Path, metavar="FILE", help="dialogues, in any readable format")
+    add_reading_arguments(parser, "valid, where a file has it")
     parser.add_argument(
         "--baselines", action="store_true", help="put TF-IDF, n-grams and a constant reply beside the model"
     )
@@ -153,7 +156,10 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
 def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
     from convai.text import corpora
 
-    dialogs = corpora.read(args.data)
+    taken = corpora.take(args.data, reading_from(args), "valid")
+    dialogs = taken.dialogs
+    if taken.split != "all" or taken.left_out:
+        print(taken.line(), file=sys.stderr)
     train = [dialog for path in args.train for dialog in corpora.iter_dialogs(path)]
     agent = agent_of(args) if config.chosen else None
     if agent is not None and agent.has_long_context and not hasattr(args, "max_history"):
@@ -181,6 +187,12 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
         if args.baselines:
             beside = baseline_scores(chosen, train)
     name = agent.name if agent is not None else None
+    if "hits@1" in result.scores and result.counts["candidates"] < config.candidates:
+        print(
+            f"{args.data}: a reply has at most {result.counts['candidates']} candidates that differ, of "
+            f"{config.candidates} asked for: hits@1 is easier than elsewhere",
+            file=sys.stderr,
+        )
     if not args.json:
         print(report(args.data, name, result.scores, result.counts, beside, config.max_history))
     return {
@@ -189,6 +201,7 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
         **({"baselines": beside} if args.baselines else {}),
         "model": name,
         "data": str(args.data),
+        "split": taken.split,
         "max_history": config.max_history,
         "resolved": config.resolved,
         "seed": config.seed,

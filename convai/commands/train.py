@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import shlex
 import sys
 from pathlib import Path
 
 from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.reading import add_reading_arguments, reading_from
 from convai.core.errors import SettingsError
 from convai.core.settings import TrainConfig
 
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|NAME",
         help="distil: learn from this larger model too; both have one tokenizer (--config takes it over)",
     )
+    add_reading_arguments(parser, "train, where a file has it; its valid is validated on")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the run and its model go")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     parser.add_argument(
@@ -84,8 +87,16 @@ def run(args: argparse.Namespace) -> int:
     with process_group(args.timeout):
         out = _train(args)
         if is_first():
-            print(f"{out}: done; talk with it: convai chat --model {shlex.quote(str(out))}")
+            persona = _only_persona(out)
+            also = f" --persona {shlex.quote(persona)}" if persona else ""
+            print(f"{out}: done; talk with it: convai chat --model {shlex.quote(str(out))}{also}")
     return 0
+
+
+def _only_persona(out: Path) -> str:
+    """The persona that all of a run's dialogues have, as text; empty where there is not just one."""
+    found = json.loads((out / "run.json").read_text("utf-8")).get("personas") or []
+    return " ".join(found[0]) if len(found) == 1 else ""
 
 
 def _train(args: argparse.Namespace) -> Path:
@@ -101,7 +112,7 @@ def _train(args: argparse.Namespace) -> Path:
     base = TrainConfig() if args.config else training_config(local_folder(args.model))
     config = config_from_args(TrainConfig, args, base=base)
     new_run(
-        Files(tuple(args.data), tuple(args.text), args.valid),
+        Files(tuple(args.data), tuple(args.text), args.valid, reading_from(args)),
         Start(args.model, args.config, args.tokenizer, args.teacher),
         config,
         args.out,

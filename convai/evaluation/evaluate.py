@@ -55,9 +55,9 @@ class Evaluation:
 def prepare(dialogs: Sequence[Dialog], config: EvaluateConfig, *, rank: bool) -> list[Dialog]:
     """The dialogues to measure; with `rank`, each reply with `config.candidates` - 1 wrong ones.
 
-    The wrong replies are those of the file, less any that equals the right one; where it has none they are
-    drawn from all of its other dialogues, so taking fewer dialogues does not change them. Raises DataError
-    when there is no reply to measure, or none to draw.
+    The wrong replies are those of the file, each once and none that equals the right one; where it has none
+    they are drawn from all of its other dialogues, so taking fewer dialogues does not change them. Raises
+    DataError when there is no reply to measure, or none to draw.
     """
     chosen = dialogs[: config.dialogs or None]
     if not any(True for dialog in chosen for _ in dialog.replies()):
@@ -76,7 +76,8 @@ def prepare(dialogs: Sequence[Dialog], config: EvaluateConfig, *, rank: bool) ->
 
 def _with_wrong(dialog: Dialog, most: int) -> Dialog:
     turns = (
-        replace(t, distractors=tuple(d for d in t.distractors if d != t.text)[:most]) for t in dialog.turns
+        replace(t, distractors=tuple(dict.fromkeys(d for d in t.distractors if d != t.text))[:most])
+        for t in dialog.turns
     )
     return replace(dialog, turns=tuple(turns))
 

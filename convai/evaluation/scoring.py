@@ -80,7 +80,7 @@ def reply_windows(
     number = -1
     for place, (dialog, told) in enumerate(zip(dialogs, histories or dialogs, strict=True)):
         for index, turn in enumerate(dialog.turns):
-            if turn.speaker != AGENT or not index:
+            if turn.speaker != AGENT or not index or not turn.target:
                 continue
             number += 1
             first = 0 if max_history is None else max(0, index - (2 * max_history + 1))

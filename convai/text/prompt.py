@@ -60,7 +60,8 @@ def encode_turns(tokenizer: TextEncoder, turns: Sequence[Turn]) -> list[EncodedT
     encoded = []
     for turn in turns:
         gold = next(ids)
-        encoded.append(EncodedTurn(turn.speaker, gold, tuple(next(ids) for _ in turn.distractors)))
+        wrong = tuple(next(ids) for _ in turn.distractors)
+        encoded.append(EncodedTurn(turn.speaker, gold, wrong, turn.target))
     return encoded
 
 

@@ -51,11 +51,12 @@ Targets = Literal["agent", "all"]
 
 @dataclass(frozen=True, slots=True)
 class EncodedTurn:
-    """A turn's words as ids, and those of its distractors."""
+    """A turn's words as ids, and those of its distractors; whether it is learnt and measured."""
 
     speaker: int
     ids: Seq[int]
     distractors: Seq[Seq[int]] = ()
+    target: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +277,8 @@ def dialogue_tree(
         sequence.say(turn.ids)
         last = len(sequence) - 1 + frame.closes_replies
         sequence.extend(frame.closings[turn.speaker], sequence.segment)
-        is_reply = turn.speaker == AGENT and index > 0
-        if index >= first_target and (is_reply or targets == "all"):
+        is_reply = turn.speaker == AGENT and index > 0 and turn.target
+        if index >= first_target and (is_reply or (targets == "all" and turn.target)):
             sequence.label_from(before, [*turn.ids, frame.end_id])
             if choices and is_reply and turn.distractors:
                 asked.append(_Choice(sequence.opened, before, last, turn))

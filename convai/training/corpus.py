@@ -21,6 +21,8 @@ from convai.core.errors import DataError
 from convai.core.files import atomic_write
 from convai.text.segments import EncodedDialog, EncodedTurn
 
+_NO_TARGET: Final = 2
+"""Added to the speaker of a turn that is not to be learnt."""
 _PERSONA: Final = 254
 _DISTRACTOR: Final = 255
 
@@ -31,8 +33,8 @@ class EncodedCorpus:
     """A sequence of EncodedDialog over flat arrays.
 
     A unit is one text: a persona sentence, a turn, or a distractor of the turn before it. `tokens` holds
-    the ids of all units, `starts` [U + 1] where each begins, `kinds` [U] the speaker of a turn (or one of
-    two marks), `dialogs` [N + 1] the first unit of each dialogue.
+    the ids of all units, `starts` [U + 1] where each begins, `kinds` [U] the speaker of a turn (2 more where
+    it is no target, or one of two marks), `dialogs` [N + 1] the first unit of each dialogue.
     """
 
     def __init__(self, arrays: Arrays) -> None:
@@ -60,7 +62,7 @@ class EncodedCorpus:
             for sentence in dialog.persona:
                 add(sentence, _PERSONA)
             for turn in dialog.turns:
-                add(turn.ids, turn.speaker)
+                add(turn.ids, turn.speaker if turn.target else turn.speaker + _NO_TARGET)
                 for words in turn.distractors:
                     add(words, _DISTRACTOR)
             firsts.append(len(lengths))
@@ -118,10 +120,11 @@ class EncodedCorpus:
                 turns[-1][2].append(ids)
             else:
                 turns.append((kind, ids, []))
-        return EncodedDialog(persona, [EncodedTurn(s, ids, d) for s, ids, d in turns])
+        encoded = [EncodedTurn(k % _NO_TARGET, ids, d, k < _NO_TARGET) for k, ids, d in turns]
+        return EncodedDialog(persona, encoded)
 
     def replies(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Dialogue and unit number `[R]` of every agent turn that answers something and is not empty."""
+        """Dialogue and unit number `[R]` of every agent turn that answers something: targets, not empty."""
         is_turn = self._kinds < _PERSONA
         turns_before = np.concatenate([[0], np.cumsum(is_turn)])
         dialog = np.repeat(np.arange(len(self)), np.diff(self._dialogs))

@@ -102,6 +102,21 @@ class DialogueData:
                 "raise --row-tokens or shorten the personas"
             )
         self.steps_per_epoch = -(-groups // accumulation)
+        self.too_long = self._too_long()
+        """Replies that are never learnt from, since they fit into no row."""
+
+    def _too_long(self) -> int:
+        size = self.frame.turn_size
+        count = 0
+        for dialog in self.corpus:
+            room = self.n_positions - self.frame.persona_size(dialog.persona) - self.frame.tail
+            sizes = [size(turn.speaker, len(turn.ids)) for turn in dialog.turns]
+            count += sum(
+                1
+                for i, turn in enumerate(dialog.turns)
+                if i and turn.speaker == AGENT and turn.target and sizes[i - 1] + sizes[i] > room
+            )
+        return count
 
     def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]:
         """Steps from number `start` on; `rank` of `world` gets every world-th micro-batch of each step."""
@@ -132,7 +147,7 @@ class DialogueData:
         frame = self.frame
         persona = frame.persona_size(dialog.persona)
         sizes = [frame.turn_size(turn.speaker, len(turn.ids)) for turn in dialog.turns]
-        replies = [i for i, turn in enumerate(dialog.turns) if i and turn.speaker == AGENT]
+        replies = [i for i, turn in enumerate(dialog.turns) if i and turn.speaker == AGENT and turn.target]
         if not replies:
             return
         if self.layout == "utterance":
@@ -231,7 +246,7 @@ class DialogueData:
                     continue
             if ids[:longest] != gold and ids != gold:
                 drawn.append(ids[:longest])
-        return EncodedTurn(turn.speaker, turn.ids, drawn)
+        return EncodedTurn(turn.speaker, turn.ids, drawn, turn.target)
 
 
 def cut(

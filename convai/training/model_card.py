@@ -19,6 +19,14 @@ def write_card(
     atomic_write(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
 
 
+def _base(base: dict[str, str] | None) -> str:
+    """The base's licence and the digest of its weights, as far as they are known."""
+    if not base:
+        return ""
+    digest = f"SHA-256 `{base['sha256'][:16]}…`" if base["sha256"] else "weights of unknown digest"
+    return f" ({digest}, licence: {base['licence'] or 'not said in its card; look it up before you publish'})"
+
+
 def card(name: str, description: dict[str, Any], shape: Shape, records: list[dict[str, Any]]) -> str:
     """The card as Markdown."""
     config = description["config"]
@@ -33,7 +41,7 @@ def card(name: str, description: dict[str, Any], shape: Shape, records: list[dic
         f"{shape.n_head} heads, a vocabulary of {shape.vocab_size:,}, {shape.n_positions} positions. "
         f"Trained with convai {description['convai']}"
         + (
-            f", starting from `{description['started_from']}`."
+            f", starting from `{description['started_from']}`{_base(description.get('base'))}."
             if description["started_from"]
             else ", from scratch."
         )
@@ -51,6 +59,7 @@ def card(name: str, description: dict[str, Any], shape: Shape, records: list[dic
         "The licences of these files are those of their sources; add them here before you publish.",
         "",
     ]
+    lines += [*(f"- {note}" for note in description.get("notes", ())), ""] if description.get("notes") else []
     if description.get("command"):
         lines += ["## Command", "", "```", description["command"], "```", ""]
     if train:

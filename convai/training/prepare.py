@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from convai.core.dialog import AGENT, Dialog, Turn
 from convai.core.errors import DataError
 from convai.core.settings import TrainConfig
 from convai.text import corpora
+from convai.text.corpora import Reading, Taken
+from convai.text.corpora.reading import counted
 from convai.text.prompt import encode_dialogs
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer
@@ -32,6 +35,7 @@ class Files:
     dialogs: tuple[Path, ...] = ()
     text: tuple[Path, ...] = ()
     valid: Path | None = None
+    reading: Reading = field(default_factory=Reading)
 
     def all(self) -> tuple[Path, ...]:
         return (*self.dialogs, *self.text, *((self.valid,) if self.valid else ()))
@@ -45,6 +49,7 @@ class Files:
             "dialogs": [{"path": str(p), "sha256": file_digest(p)} for p in self.dialogs],
             "text": [{"path": str(p), "sha256": file_digest(p)} for p in self.text],
             "valid": {"path": str(self.valid), "sha256": file_digest(self.valid)} if self.valid else None,
+            "reading": asdict(self.reading),
         }
 
     @classmethod
@@ -65,13 +70,28 @@ class Files:
             tuple(Path(e["path"]) for e in values["dialogs"]),
             tuple(Path(e["path"]) for e in values["text"]),
             Path(valid["path"]) if valid else None,
+            # runs of earlier versions took everything
+            Reading(**values.get("reading", {"split": "all"})),
         )
+
+    def take(self, path: Path) -> Taken:
+        """The dialogues of a training file that are to be learnt from."""
+        return corpora.take(path, self.reading, "train")
+
+    def take_valid(self) -> list[Taken]:
+        """The dialogues to validate on: of the file for it, or else what the training files keep apart."""
+        if self.valid is not None:
+            return [corpora.take(self.valid, replace(self.reading, split=None), "valid")]
+        if self.reading.split is not None:
+            return []
+        kept = replace(self.reading, split="valid")
+        return [corpora.take(path, kept) for path in self.dialogs if self.take(path).parts["valid"]]
 
 
 def texts(files: Files) -> Iterator[str]:
     """Everything that is said or written in the training files: what a tokenizer is trained on."""
     for path in files.dialogs:
-        for dialog in corpora.iter_dialogs(path):
+        for dialog in files.take(path).dialogs:
             for persona in dialog.personas:
                 yield from persona.sentences
             for turn in dialog.turns:
@@ -97,9 +117,11 @@ def encode_file(
     both_sides: bool = False,
     text: bool = False,
     cache: Path | None = None,
+    reading: Reading | None = None,
 ) -> EncodedCorpus:
     """The file's dialogues (or documents, each a monologue of the agent's) as ids, cached where wanted."""
-    key = ["corpus 1", file_digest(path), tokenizer.fingerprint, f"both_sides={both_sides}", f"text={text}"]
+    key = ["corpus 2", file_digest(path), tokenizer.fingerprint, f"both_sides={both_sides}", f"text={text}"]
+    key.append(repr(reading))
 
     def make() -> dict[str, Any]:
         dialogs: Iterable[Dialog]
@@ -109,7 +131,7 @@ def encode_file(
                 for document in corpora.iter_documents(path)
             )
         else:
-            dialogs = corpora.iter_dialogs(path)
+            dialogs = corpora.take(path, reading, "train").dialogs
         chairs = both_chairs(dialogs) if both_sides else dialogs
         return EncodedCorpus.pack(encode_dialogs(tokenizer, chairs)).arrays
 
@@ -122,6 +144,10 @@ class Prepared:
 
     source: StepSource
     valid: list[EncodedDialog]
+    notes: tuple[str, ...] = ()
+    """What was taken and what was left out, a line each."""
+    personas: tuple[tuple[str, ...], ...] = ()
+    """The different personas of the training dialogues, the first two of them."""
 
 
 def prepare(
@@ -129,7 +155,8 @@ def prepare(
 ) -> Prepared:
     """Read and encode everything that `config` asks for.
 
-    Without a validation file a twentieth of the dialogues (at most HELD_OUT) is held out, chosen by the
+    A file that divides itself gives its `train` part, and its `valid` part to validate on. Without that,
+    and without a validation file, a twentieth of the dialogues (at most HELD_OUT) is held out, chosen by the
     seed, unless there are fewer than two. Raises DataError for files that cannot be used.
     """
     if not files.dialogs and not files.text:
@@ -137,15 +164,20 @@ def prepare(
     if files.text and config.layout != "stream":
         raise DataError("--text is for language-model pre-training: add --layout stream, or leave it out")
     valid: list[EncodedDialog] = []
-    if files.valid is None and config.layout != "stream":
-        corpus, valid = held_out(files, tokenizer, config)
+    apart = files.take_valid() if files.valid is not None or config.layout != "stream" else []
+    taken = [files.take(path) for path in files.dialogs]
+    notes = [f"training: {one.line(one.path.name)}" for one in taken]
+    notes += [f"validation: {one.line(one.path.name)}" for one in apart]
+    if not apart and config.layout != "stream":
+        corpus, valid = held_out([one.dialogs for one in taken], tokenizer, config)
+        notes.append("validation: dialogues held out of the training files")
     else:
-        both = config.both_sides
-        encoded = [encode_file(p, tokenizer, both_sides=both, cache=cache) for p in files.dialogs]
+        how: dict[str, Any] = {"both_sides": config.both_sides, "cache": cache, "reading": files.reading}
+        encoded = [encode_file(p, tokenizer, **how) for p in files.dialogs]
         encoded += [encode_file(p, tokenizer, text=True, cache=cache) for p in files.text]
         corpus = EncodedCorpus.concatenate(encoded)
-    if files.valid is not None:
-        valid = validation_dialogs(corpora.read(files.valid), tokenizer, config.eval_dialogs)
+    if apart:
+        valid = validation_dialogs([d for one in apart for d in one.dialogs], tokenizer, config.eval_dialogs)
     common: dict[str, Any] = {
         "n_positions": config.row_tokens,
         "batch_tokens": config.batch_tokens,
@@ -161,6 +193,7 @@ def prepare(
                 tokenizer.fingerprint,
                 repr(tokenizer.frame),
                 f"both_sides={config.both_sides}",
+                repr(files.reading),
                 *map(file_digest, files.all()),
             ],
             lambda: make_stream([corpus], tokenizer.frame),
@@ -181,7 +214,17 @@ def prepare(
             )
         except DataError as error:
             raise DataError(f"{', '.join(map(str, files.dialogs))}: {error}") from None
-    return Prepared(source, valid)
+        if source.too_long:
+            notes.append(
+                f"training: {counted(source.too_long, 'reply')} left out, which do not fit into "
+                f"{config.row_tokens} tokens beside the persona and what they answer"
+            )
+    return Prepared(source, valid, tuple(notes), _some_personas(taken))
+
+
+def _some_personas(taken: Sequence[Taken]) -> tuple[tuple[str, ...], ...]:
+    known = dict.fromkeys(d.persona.sentences for one in taken for d in one.dialogs)
+    return tuple(itertools.islice(known, 2))
 
 
 def validation_dialogs(dialogs: Sequence[Dialog], tokenizer: Tokenizer, most: int) -> list[EncodedDialog]:
@@ -196,13 +239,12 @@ def with_wrong_replies(dialogs: Sequence[Dialog]) -> list[Dialog]:
 
 
 def held_out(
-    files: Files, tokenizer: Tokenizer, config: TrainConfig
+    by_file: Sequence[Sequence[Dialog]], tokenizer: Tokenizer, config: TrainConfig
 ) -> tuple[EncodedCorpus, list[EncodedDialog]]:
     """A twentieth of the dialogues for validation (both chairs of each), and the corpus without them.
 
     Of fewer than two dialogues none is held out.
     """
-    by_file = [corpora.read(path) for path in files.dialogs]
     dialogs = [d for group in by_file for d in group]
     count = min(HELD_OUT, max(1, len(dialogs) // 20)) if len(dialogs) > 1 else 0
     chosen = sorted(random.Random(f"hold out {config.seed}").sample(range(len(dialogs)), count))

@@ -13,7 +13,8 @@ import pytest
 
 from convai.commands import data
 from convai.core.errors import DataError, SettingsError
-from convai.text.corpora import FORMATS, read, write
+from convai.text.corpora import FORMATS as KNOWN
+from convai.text.corpora import read, write
 
 SAMPLES = Path(__file__).parents[2] / "data" / "formats"
 
@@ -27,7 +28,7 @@ def run(*arguments: object) -> int:
 def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", SAMPLES) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum("3 dialogues, ok" in line for line in lines) == len(FORMATS)
+    assert sum("3 dialogues, ok" in line for line in lines) == len(KNOWN)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"turns": []}\nnonsense\n', encoding="utf-8")
     assert run("check", SAMPLES / "convai.jsonl", bad) == 1
@@ -112,7 +113,7 @@ def test_download(
 def test_formats(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("formats") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[: len(FORMATS)]] == list(FORMATS)
+    assert [line.split()[0] for line in lines[: len(KNOWN)]] == list(KNOWN)
 
 
 def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from convai.text.corpora.documents import Document, iter_documents
 from convai.text.corpora.formats import FORMATS, Format
 from convai.text.corpora.overlap import Overlap, overlap
 from convai.text.corpora.personas import read_personas
-from convai.text.corpora.reading import iter_dialogs, read, write
+from convai.text.corpora.reading import Reading, Taken, iter_dialogs, read, take, write
 from convai.text.corpora.stats import Stats, stats
 
 __all__ = [
@@ -21,8 +21,10 @@ __all__ = [
     "Document",
     "Format",
     "Overlap",
+    "Reading",
     "Report",
     "Stats",
+    "Taken",
     "check",
     "detect",
     "iter_dialogs",
@@ -31,6 +33,7 @@ __all__ = [
     "read",
     "read_personas",
     "stats",
+    "take",
     "with_distractors",
     "write",
 ]

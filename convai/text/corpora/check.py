@@ -14,6 +14,7 @@ from convai.text.corpora.detect import detect
 from convai.text.corpora.files import require_file
 from convai.text.corpora.formats import named
 from convai.text.corpora.notes import Notes
+from convai.text.corpora.placeholders import first_placeholder
 from convai.text.corpora.reading import Located, iter_located
 
 MAX_LISTED: Final = 20
@@ -118,6 +119,11 @@ class _Inspector:
             self.with_persona += 1
         elif not self.first_without_persona:
             self.first_without_persona = where
+        if placeholder := first_placeholder(d):
+            self.notes.warn(
+                f"{where}: {placeholder!r} stands for a word that is missing, and would be learnt; write the "
+                "word, or leave such dialogues out (convai data convert --clean)"
+            )
         self._candidates(d, where)
 
     def _candidates(self, d: Dialog, where: str) -> None:

@@ -21,9 +21,9 @@ def with_distractors(dialogs: Sequence[Dialog], n: int, seed: int) -> list[Dialo
     """The dialogues with `n` distractors for every agent reply that has none.
 
     Replies are drawn evenly from the agent's turns of all other dialogues, never one equal to the gold
-    reply, none twice in a set unless there are fewer than `n` different ones. The same dialogues, `n` and
-    seed give the same result. A reply for which no wrong one exists stays without. Raises DataError when
-    n is negative, or when only one dialogue has replies.
+    reply, none twice in a set; where there are fewer than `n` different ones, all of them. The same
+    dialogues, `n` and seed give the same result. A reply for which no wrong one exists stays without. Raises
+    DataError when n is negative, or when only one dialogue has replies.
     """
     if n < 0:
         raise DataError(f"{n} distractors; use 0 or more")
@@ -56,7 +56,4 @@ def _draw(gold: str, number: int, pool: _Pool, n: int, rng: random.Random) -> tu
     wrong = list(dict.fromkeys(text for owner, text in pool if owner != number and text != gold))
     left = [text for text in wrong if text not in drawn]
     rng.shuffle(left)
-    out = [*drawn, *left][:n]
-    while wrong and len(out) < n:
-        out.append(rng.choice(wrong))
-    return tuple(out)
+    return tuple([*drawn, *left][:n])

@@ -12,7 +12,8 @@ _ROLE: Final = r"(?:user|speaker|person) ?[12]"
 _LABEL: Final = re.compile(rf"^\s*[(\[]?{_ROLE}[)\]]?\s*[:,-]\s+", re.IGNORECASE)
 _ASIDE: Final = re.compile(rf"\s*[(\[]{_ROLE}[)\]]", re.IGNORECASE)
 _LEFT: Final = re.compile(
-    rf"[(\[{{<]\s*(?:insert )?(?:your |the |{_ROLE}(?:'s)? ?)?(?:name|city|age|job|hobby)\s*[)\]}}>]"
+    rf"[(\[{{<]{{1,2}}\s*(?:insert )?(?:(?:your|the|my|his|her|first|last|{_ROLE}(?:'s)?)[ _]?)*"
+    rf"(?:name|city|town|country|age|job|hobby|company|school|user|char|character)\s*[)\]}}>]{{1,2}}"
     rf"|\b{_ROLE}\b",
     re.IGNORECASE,
 )
@@ -28,6 +29,13 @@ def placeholder(text: str) -> str:
     """
     match = _LEFT.search(text)
     return match[0] if match else ""
+
+
+def first_placeholder(dialog: Dialog) -> str:
+    """The first placeholder in what is said, or in a persona; an empty text where there is none."""
+    texts = [turn.text for turn in dialog.turns]
+    texts += [sentence for persona in dialog.personas for sentence in persona.sentences]
+    return next(filter(None, map(placeholder, texts)), "")
 
 
 def cleaned(dialog: Dialog) -> Dialog | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from convai.core.dialog import Dialog
@@ -13,6 +14,93 @@ from convai.text.corpora.detect import detect, expand
 from convai.text.corpora.files import atomic_text, bare_name
 from convai.text.corpora.formats import FORMATS, named
 from convai.text.corpora.notes import Notes
+from convai.text.corpora.splits import SPLITS, check_split, split_of
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are to be read: in which format, which of their parts, and what becomes of bad dialogues.
+
+    None: the format is told from the file, and the part is what the command that reads is for.
+    """
+
+    format: str | None = None
+    split: str | None = None
+    skip_bad: bool = False
+
+
+@dataclass(slots=True)
+class Taken:
+    """The dialogues that were taken from a file, and what was not."""
+
+    path: Path
+    dialogs: list[Dialog]
+    format: str = ""
+    split: str = "all"
+    parts: Counter[str] = field(default_factory=Counter)
+    """How many dialogues each part of the file has; an empty text where it is not divided."""
+    left_out: int = 0
+    first_problem: str = ""
+
+    def line(self, name: str = "") -> str:
+        """What was taken, for a person; `name` stands for the file in the place of its path."""
+        text = f"{name or self.path}: {self.format}, {counted(len(self.dialogs), 'dialogue')}"
+        if any(self.parts):
+            has = ", ".join(
+                f"{name or 'no part'} {self.parts[name]:,}" for name in ("", *SPLITS) if self.parts[name]
+            )
+            text += f", part {self.split} (the file has {has})"
+        if self.left_out:
+            text += f"; {counted(self.left_out, 'bad dialogue')} left out, the first: {self.first_problem}"
+        return text
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 reply`, `2,000 replies`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("ly") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+class Skipping(Notes):
+    """Leaves out what cannot be read, and counts it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ""
+
+    def error(self, problem: DataError) -> None:
+        """One dialogue less."""
+        self.errors += 1
+        self.first = self.first or str(problem)
+
+
+def take(path: str | os.PathLike[str], reading: Reading | None = None, wanted: str = "all") -> Taken:
+    """The dialogues of a file or folder.
+
+    `wanted` is the part that is taken where the file has it and `reading` names none. Raises DataError as
+    `iter_dialogs` does, and where the part that was asked for is not there, or nothing is left.
+    """
+    reading = reading or Reading()
+    notes = Skipping() if reading.skip_bad else Notes()
+    place = Path(path)
+    found = [located.dialog for located in iter_located(place, reading.format, notes)]
+    parts = Counter(split_of(dialog) for dialog in found)
+    split = check_split(reading.split) if reading.split is not None else (wanted if parts[wanted] else "all")
+    if split != "all" and not parts[split]:
+        has = ", ".join(name for name in SPLITS if parts[name]) or "no parts"
+        raise DataError(f"{place}: no dialogues of --split {split}; it has {has}")
+    dialogs = [dialog for dialog in found if split in ("all", split_of(dialog))]
+    taken = Taken(place, dialogs, reading.format or ", ".join(formats_of(place)), split, parts)
+    if isinstance(notes, Skipping):
+        taken.left_out, taken.first_problem = notes.errors, notes.first
+        if not dialogs:
+            raise DataError(f"{place}: no dialogue can be read; the first problem is {notes.first}")
+    return taken
+
+
+def formats_of(path: Path) -> list[str]:
+    """The formats of a file, or of a folder's files."""
+    return list(dict.fromkeys(detect(file) for file in expand(path)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from convai.core.dialog import Dialog
@@ -39,11 +38,3 @@ def check_split(name: str) -> str:
     if not found and name != "all":
         raise DataError(f"--split={name}: use one of all, {', '.join(SPLITS)}")
     return found or "all"
-
-
-def default_split(found: Iterable[str], wanted: str) -> str:
-    """What a command takes of a file with the splits `found` (an empty text: a dialogue without one).
-
-    `wanted` where the file has it, and everything where it is not divided.
-    """
-    return wanted if wanted in set(found) else "all"

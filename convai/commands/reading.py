@@ -1,0 +1,33 @@
+"""The options of every command that reads dialogues: --format, --split, --skip-bad."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convai.text.corpora import Reading
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser, split: str, option: str = "--format") -> None:
+    """Give `parser` the options; `split` says which part of a divided file is the default one."""
+    parser.add_argument(
+        option,
+        dest="format",
+        metavar="FORMAT",
+        help="format of the dialogues (default: told from their content; see `convai data formats`)",
+    )
+    parser.add_argument(
+        "--split", metavar="PART", help=f"the part to take: train, valid, test or all (default: {split})"
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out dialogues that cannot be read, and count them"
+    )
+
+
+def reading_from(args: argparse.Namespace) -> Reading:
+    """What the options say."""
+    from convai.text.corpora import Reading
+
+    values: dict[str, Any] = {"format": args.format, "split": args.split, "skip_bad": args.skip_bad}
+    return Reading(**values)
