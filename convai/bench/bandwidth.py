@@ -61,7 +61,9 @@ def bytes_a_step(config: Shape, precision: str) -> float:
 
     Biases, norms, and the keys and values of the chat are left out: they are a hundredth of it.
     """
-    blocks = config.n_layer * (4 * config.n_embd**2 + 2 * config.n_embd * config.inner_size)
+    heads = 2 * config.n_head + 2 * config.kv_heads  # queries and projection; keys and values
+    inner = (3 if config.rotary else 2) * config.inner_size
+    blocks = config.n_layer * config.n_embd * (heads * config.head + inner)
     return BYTES_A_WEIGHT[precision] * (blocks + config.vocab_size * config.n_embd)
 
 

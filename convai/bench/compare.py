@@ -13,6 +13,7 @@ from convai.bench.contenders.registry import Kind
 from convai.bench.worker import Worker, WorkerError
 from convai.bench.workload import Chat, chats
 from convai.core.errors import ConvaiError
+from convai.model.shape import Family
 
 SEQUENTIAL_CHATS = 4
 """Chats a round, of a single chat at a time and of those who always answer one after another: more would take
@@ -35,12 +36,12 @@ class Field:
 
 
 @contextlib.contextmanager
-def running(kinds: Sequence[Kind], setup: Setup) -> Iterator[Field]:
-    """Processes of the contenders, loaded; those that cannot be are in `missing`."""
+def running(kinds: Sequence[Kind], setup: Setup, family: Family = "gpt2") -> Iterator[Field]:
+    """Processes of the contenders, loaded with a model of `family`; those that cannot be are in `missing`."""
     field = Field()
     try:
         for kind in kinds:
-            if (reason := kind.missing()) is not None:
+            if (reason := kind.missing(family)) is not None:
                 field.missing[kind.name] = reason
             else:
                 field.workers[kind.name] = Worker(kind, setup)

@@ -15,7 +15,7 @@ from convai.bench.compare import Field, alternate, ratios, running, summary
 from convai.bench.contenders.base import Setup, Timing
 from convai.bench.contenders.registry import BASELINES, KINDS, OURS
 from convai.bench.cores import Cores, allowed, keep
-from convai.bench.random_model import save_random
+from convai.bench.random_model import save_size
 from convai.bench.sizes import SIZES
 from convai.bench.workload import Workload
 from convai.core.errors import SettingsError
@@ -75,12 +75,12 @@ def surroundings(plan: Plan, show: Callable[[str], None]) -> tuple[Bandwidth, di
 
 @contextmanager
 def contenders(plan: Plan, size: str, chats: int) -> Iterator[tuple[Setup, Field, dict[str, Any]]]:
-    """A folder with random weights, and the processes of ours and the baselines on it."""
+    """A folder with the model, and the processes of ours and the baselines on it."""
     with tempfile.TemporaryDirectory(prefix="convai-bench-") as folder:
-        told = save_random(SIZES[size], Path(folder))
+        told = save_size(size, Path(folder))
         setup = Setup(Path(folder), plan.work, plan.n_threads, chats, plan.precision, plan.cores)
         kinds = [KINDS[name] for name in (OURS, *plan.baselines) if chats > 1 or KINDS[name].single]
-        with running(kinds, setup) as field:
+        with running(kinds, setup, SIZES[size].family) as field:
             yield setup, field, told
 
 

@@ -1,4 +1,4 @@
-"""A made-up model folder for everybody to load: random weights, and a vocabulary of meaningless words."""
+"""A model folder for everybody to load: a base's weights or random ones, and a vocabulary without meaning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import tokenizers
 import torch
 from tokenizers import decoders, models, pre_tokenizers
 
+from convai.bench.sizes import BASES, SIZES
 from convai.conversation.agent import Agent
+from convai.model.bases import base_path
+from convai.model.checkpoint import load_config, load_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 from convai.text.detokenizer import byte_of_char
@@ -56,15 +59,24 @@ def random_model(config: Shape, seed: int = 0) -> DoubleHeadsModel:
     model = DoubleHeadsModel(config.without_dropout())
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if name.endswith("c_proj.weight"):
+            if name.endswith(("c_proj.weight", "o_proj.weight", "down_proj.weight")):
                 weight.mul_(BLOCKS)
         rows = model.transformer.wte.weight.norm(dim=1).mean()
         model.get_parameter("transformer.ln_f.weight").mul_(LOGITS / rows)
     return model.eval()
 
 
-def save_random(config: Shape, folder: Path, seed: int = 0) -> dict[str, Any]:
-    """Write a folder with `random_model` for everybody to load; returns what there is to tell of it."""
-    model = random_model(config, seed)
+def save_size(size: str, folder: Path, seed: int = 0) -> dict[str, Any]:
+    """Write a model of `size` (see `sizes`) for everybody to load; returns what there is to tell of it.
+
+    Its weights are the base's where this machine has that, random ones elsewhere. The last ids of the
+    vocabulary serve as control ids, whatever they are to the base.
+    """
+    config, base = SIZES[size], base_path(BASES.get(size, ""))
+    if base is not None and load_config(base).vocab_size == config.vocab_size:
+        model, weights = load_model(base), base.name
+    else:
+        model, weights = random_model(config, seed), "random"
     Agent(model, made_up_tokenizer(config.vocab_size)).save(folder)
-    return {"parameters": model.num_parameters(), "layers": config.n_layer, "width": config.n_embd}
+    about = {"parameters": model.num_parameters(), "layers": config.n_layer, "width": config.n_embd}
+    return about | {"weights": weights}

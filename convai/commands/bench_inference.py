@@ -30,7 +30,11 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     from convai.bench.contenders.registry import BASELINES  # names only: loads none of them
 
     parser.add_argument(
-        "--size", choices=("S", "M"), nargs="+", default=["S", "M"], help="model sizes (default: S M)"
+        "--size",
+        choices=("S", "M", "smol"),
+        nargs="+",
+        default=["S", "M"],
+        help="model sizes; smol is SmolLM2-135M's, with its weights where they are (default: S M)",
     )
     parser.add_argument(
         "--baselines",

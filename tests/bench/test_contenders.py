@@ -27,12 +27,29 @@ GREEDY = dataclasses.replace(Workload().quick(), temperature=0.0, reply=6)
 ASKED = chats(GREEDY, VOCAB, 3, seed=1)
 
 
-@pytest.fixture(scope="module")
-def model() -> DoubleHeadsModel:
-    config = Shape(vocab_size=VOCAB, n_positions=64, n_embd=64, n_layer=2, n_head=2)
-    model = DoubleHeadsModel(config.without_dropout())
+SHAPES: dict[str, Shape] = {
+    "gpt2": Shape(vocab_size=VOCAB, n_positions=64, n_embd=64, n_layer=2, n_head=2),
+    "llama": Shape(
+        family="llama",
+        vocab_size=VOCAB,
+        n_positions=64,
+        n_embd=64,
+        n_layer=2,
+        n_head=4,
+        n_kv_head=2,
+        n_inner=96,
+        rope_theta=100.0,
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def model(request: pytest.FixtureRequest) -> DoubleHeadsModel:
+    model = DoubleHeadsModel(SHAPES[request.param].without_dropout())
     randomize(model)
     with torch.no_grad():
+        if model.config.rotary:
+            model.transformer.segment_gate.zero_()  # as it comes: the others know of no segments
         model.transformer.wte.weight[-5:] *= 0.1  # control ids, which only some of them forbid, are unlikely
     return model.eval()
 
@@ -48,10 +65,10 @@ Run = Callable[..., Timing]
 
 
 @pytest.fixture
-def run(folder: Path) -> Run:
+def run(folder: Path, model: DoubleHeadsModel) -> Run:
     def answer(name: str, work: Workload = GREEDY, asked: list[Chat] = ASKED) -> Timing:
         kind = KINDS[name]
-        if (reason := kind.missing()) is not None:
+        if (reason := kind.missing(model.config.family)) is not None:
             pytest.skip(reason)
         contender = kind.make(Setup(folder, work, 1, len(asked), "float32"))
         try:

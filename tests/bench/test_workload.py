@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from convai.bench.random_model import made_up_tokenizer, random_model, save_random
+from convai.bench.random_model import made_up_tokenizer, random_model, save_size
+from convai.bench.sizes import BASES, SIZES
 from convai.bench.workload import CONTROL_IDS, Workload, chats
 from convai.core.dialog import AGENT, USER
-from convai.model.checkpoint import load_model
-from convai.model.shape import Shape
+from convai.model.bases import ABOUT
+from convai.model.checkpoint import load_model, save_model
+from convai.model.shape import Family, Shape
 from convai.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 VOCAB = 1100
@@ -61,9 +63,10 @@ def test_every_id_of_the_made_up_vocabulary_has_a_text(size: int) -> None:
     assert len(set(texts)) == len(texts)
 
 
-def test_the_random_model_is_as_unsure_as_a_trained_one() -> None:
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_the_random_model_is_as_unsure_as_a_trained_one(family: Family) -> None:
     """A nucleus of some dozens of tokens: neither one nor most of the vocabulary."""
-    config = Shape(vocab_size=4096, n_positions=160, n_embd=64, n_layer=3, n_head=2)
+    config = Shape(family=family, vocab_size=4096, n_positions=160, n_embd=64, n_layer=3, n_head=2)
     model = random_model(config)
     prompts = [chat.prompt(made_up_tokenizer(4096).frame) for chat in chats(Workload(), 4096, 4, seed=1)]
     with torch.no_grad():
@@ -75,10 +78,26 @@ def test_the_random_model_is_as_unsure_as_a_trained_one() -> None:
     assert 4 < float(nucleus.float().median()) < 200
 
 
-def test_the_folder_holds_that_model(tmp_path: Path) -> None:
+def test_the_folder_holds_that_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Shape(vocab_size=300, n_positions=64, n_embd=16, n_layer=2, n_head=2)
-    told = save_random(config, tmp_path, seed=3)
+    monkeypatch.setitem(SIZES, "S", config)
+    told = save_size("S", tmp_path, seed=3)
     saved, made = load_model(tmp_path).state_dict(), random_model(config, seed=3).state_dict()
     assert all(torch.equal(saved[name], made[name]) for name in made)
     assert told["parameters"] == sum(p.numel() for p in random_model(config).parameters())
     assert Tokenizer.load(tmp_path).vocab_size == 300
+    assert told["weights"] == "random"
+
+
+def test_a_bases_weights_are_taken_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = Shape(family="llama", vocab_size=300, n_positions=64, n_embd=16, n_layer=2, n_head=2)
+    monkeypatch.setitem(SIZES, "smol", config)
+    assert save_size("smol", tmp_path / "without")["weights"] == "random"
+    base = tmp_path / "cache" / "convai" / "models" / BASES["smol"]
+    source = random_model(config, seed=9)
+    save_model(source, base)
+    (base / ABOUT).write_text("{}", encoding="utf-8")
+    assert save_size("smol", tmp_path / "with")["weights"] == BASES["smol"]
+    saved = load_model(tmp_path / "with").state_dict()
+    assert all(torch.equal(saved[name], weight) for name, weight in source.state_dict().items())

@@ -17,11 +17,11 @@ from convai.bench.workload import Chat
 from convai.text.tokenizer import Tokenizer
 
 
-def load_gpt2(folder: Path) -> Any:
+def load_stock(folder: Path) -> Any:
     """The weights in `folder` as transformers' own language model, float32."""
     transformers.logging.set_verbosity_error()  # that our second head is not used is known
     transformers.logging.disable_progress_bar()
-    return transformers.GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).eval()
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 class _Clock(BaseStreamer):
@@ -49,7 +49,7 @@ class Transformers:
 
     def __init__(self, setup: Setup) -> None:
         torch.set_num_threads(setup.threads)
-        self._model = load_gpt2(setup.folder)
+        self._model = load_stock(setup.folder)
         self._tokenizer = Tokenizer.load(setup.folder)
         work = setup.work
         drawn = {"do_sample": True, "top_p": work.top_p, "top_k": 0, "temperature": work.temperature}
@@ -70,11 +70,10 @@ class Transformers:
     def _inputs(self, chats: Sequence[Chat]) -> dict[str, Tensor]:
         prompts = [chat.prompt(self._tokenizer.frame) for chat in chats]
         words = torch.tensor([prompt.ids for prompt in prompts])  # of one length, so nothing is padded
-        return {
-            "inputs": words,
-            "attention_mask": torch.ones_like(words),
-            "token_type_ids": torch.tensor([prompt.segments for prompt in prompts]),
-        }
+        inputs = {"inputs": words, "attention_mask": torch.ones_like(words)}
+        if self._model.config.model_type == "gpt2":  # the only one here that adds segments' embeddings
+            inputs["token_type_ids"] = torch.tensor([prompt.segments for prompt in prompts])
+        return inputs
 
     def _one(self, chat: Chat) -> Timing:
         times = Together(time.perf_counter(), 1)

@@ -9,7 +9,7 @@ import torch
 
 from convai.bench.baselines import blog_post
 from convai.bench.contenders.base import Setup, Timing, Together, one_after_another
-from convai.bench.contenders.hf import load_gpt2
+from convai.bench.contenders.hf import load_stock
 from convai.bench.workload import Chat
 from convai.core.dialog import AGENT, USER
 from convai.text.tokenizer import Tokenizer
@@ -20,7 +20,7 @@ class Recompute:
 
     def __init__(self, setup: Setup) -> None:
         torch.set_num_threads(setup.threads)
-        self._model = load_gpt2(setup.folder)
+        self._model = load_stock(setup.folder)
         self._tokenizer = Tokenizer.load(setup.folder)
         t, work = self._tokenizer, setup.work
         self._special = blog_post.SpecialIds(t.bos_id, t.speaker1_id, t.speaker2_id, tuple(t.hidden_ids))

@@ -14,6 +14,7 @@ from convai.bench.cores import keep
 
 if TYPE_CHECKING:
     from convai.bench.contenders.base import Contender, Setup
+    from convai.model.shape import Family
 
 OURS: Final = "ours"
 
@@ -32,9 +33,13 @@ class Kind:
     """Answers one chat after another, so that its rate is the same for any number of chats."""
     single: bool = True
     """Has something to show with one chat."""
+    gpt2_only: bool = False
+    """Computes models of that family alone."""
 
-    def missing(self) -> str | None:
-        """What to install, or None when everything is there."""
+    def missing(self, family: Family = "gpt2") -> str | None:
+        """What keeps it from a model of `family`, or None when everything is there."""
+        if self.gpt2_only and family != "gpt2":
+            return f"measured with gpt2 models, not with {family}"
         lacking = [package for module, package in self.needs if importlib.util.find_spec(module) is None]
         if not lacking:
             return None
@@ -57,7 +62,15 @@ KINDS: Final = {
     kind.name: kind
     for kind in (
         Kind(OURS, f"{_PLACE}.ours", "Ours", "", "convai"),
-        Kind("recompute", f"{_PLACE}.recompute", "Recompute", "float32", "blog post", sequential=True),
+        Kind(
+            "recompute",
+            f"{_PLACE}.recompute",
+            "Recompute",
+            "float32",
+            "blog post",
+            sequential=True,
+            gpt2_only=True,
+        ),
         Kind("transformers", f"{_PLACE}.hf", "Transformers", "float32", "transformers", sequential=True),
         Kind(
             "transformers_batched",
@@ -69,9 +82,23 @@ KINDS: Final = {
         ),
         Kind("llamacpp", f"{_PLACE}.llamacpp", "LlamaCpp", "q8_0", "llama.cpp", _LLAMA),
         Kind("llamacpp_f16", f"{_PLACE}.llamacpp", "LlamaCppHalf", "f16", "llama.cpp", _LLAMA),
-        Kind("ctranslate2", f"{_PLACE}.ctranslate", "CTranslate2", "int8", "CTranslate2", _CT2),
         Kind(
-            "ctranslate2_float32", f"{_PLACE}.ctranslate", "CTranslate2Float", "float32", "CTranslate2", _CT2
+            "ctranslate2",
+            f"{_PLACE}.ctranslate",
+            "CTranslate2",
+            "int8",
+            "CTranslate2",
+            _CT2,
+            gpt2_only=True,
+        ),
+        Kind(
+            "ctranslate2_float32",
+            f"{_PLACE}.ctranslate",
+            "CTranslate2Float",
+            "float32",
+            "CTranslate2",
+            _CT2,
+            gpt2_only=True,
         ),
     )
 }

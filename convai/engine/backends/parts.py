@@ -78,7 +78,7 @@ def outside(model: DoubleHeadsModel) -> Outside:
     return Outside(
         trunk.wte.weight.detach(),
         None if rotary else trunk.wpe.weight.detach(),
-        float(trunk.segment_gate) if rotary else 1.0,
+        float(trunk.segment_gate.detach()) if rotary else 1.0,
         None if isinstance(trunk.ln_f, nn.Identity) else _norm(trunk.ln_f),
         model.output_weight.detach(),
     )
