@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convai.engine.backends import parts
+from convai.engine.backends.pack import GROUP
 from convai.model.double_heads import DoubleHeadsModel
 
 
@@ -16,10 +17,16 @@ def rounded(x: Tensor) -> Tensor:
     return (x / scale).round() * scale
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`x` `[T, in]`, `weight` `[out, in]`, both rounded by rows."""
-    y = rounded(x) @ rounded(weight.double()).T
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, group: int | None = None) -> Tensor:
+    """`x` `[T, in]`, `weight` `[out, in]`, both rounded by rows, `x` in groups of so many."""
+    pieces = x.split(group or x.shape[-1], -1)
+    y = torch.cat([rounded(piece) for piece in pieces], -1) @ rounded(weight.double()).T
     return y if bias is None else y + bias
+
+
+def group_of(model: DoubleHeadsModel) -> int | None:
+    """Numbers that have a scale in common; None: a row's all."""
+    return GROUP if model.config.rotary else None
 
 
 def hidden(model: DoubleHeadsModel, words: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
@@ -39,7 +46,8 @@ def hidden(model: DoubleHeadsModel, words: Tensor, positions: Tensor, segments: 
         return F.layer_norm(y, gain.shape, gain, norm.bias.double(), eps)
 
     def through(y: Tensor, matrix: parts.Matrix) -> Tensor:
-        return linear(y, matrix.weight, None if matrix.bias is None else matrix.bias.double())
+        bias = None if matrix.bias is None else matrix.bias.double()
+        return linear(y, matrix.weight, bias, group_of(model))
 
     def turned(y: Tensor) -> Tensor:  # [H, T, d]
         if table is None:

@@ -97,7 +97,13 @@ def test_a_sequence_is_what_its_arithmetic_says(shape: dict[str, Any], count: in
     # a number within float32's rounding of a half may go to its other side, a step of 1/127: not in most rows
     assert max(errors) < 0.1
     assert median(errors) < 1e-4
-    assert error(fast.lm_logits(got), eight_bit.linear(got.double(), source.output_weight)) < 1e-5
+    assert (
+        error(
+            fast.lm_logits(got),
+            eight_bit.linear(got.double(), source.output_weight, group=eight_bit.group_of(source)),
+        )
+        < 1e-5
+    )
 
 
 @pytest.mark.parametrize("family", KINDS)

@@ -88,9 +88,10 @@ static void *take(char *base, long *used, long bytes) {
 static Rows take_rows(char *base, long *used, int rows, int numbers) {
     Rows r = {0};
     r.stride = up(numbers, 64);
+    r.groups = r.stride / 64; /* none is smaller than that */
     r.q = take(base, used, (long)rows * r.stride);
-    r.scale = take(base, used, rows * 4L);
-    r.sum = take(base, used, rows * 4L);
+    r.scale = take(base, used, 4L * rows * r.groups);
+    r.sum = take(base, used, 4L * rows * r.groups);
     return r;
 }
 
@@ -123,22 +124,19 @@ static inline void norm_row(const float *x, int n, Norm norm, float eps, float *
     else rms_row(x, n, norm.gain, eps, y);
 }
 
-static inline void quantise_to(const float *x, int numbers, Rows to, int r) {
-    to.scale[r] = quantise_row(x, numbers, to.stride, to.q + (long)r * to.stride, to.sum + r);
-}
-
-static void quantise(const float *x, int rows, int numbers, Rows to) {
+/* Rows of x quantised for `layer`. */
+static void quantise(const float *x, int rows, const Linear *layer, Rows to) {
 #pragma omp for schedule(static)
-    for (int r = 0; r < rows; r++) quantise_to(x + (long)r * numbers, numbers, to, r);
+    for (int r = 0; r < rows; r++) quantise_to(x + (long)r * layer->inputs, layer, to, r);
 }
 
-/* Normalise rows of x and quantise them. `keep`: x itself is replaced (norms after the addition). */
-static void normalise(float *x, int rows, int numbers, Norm norm, float eps, int keep, float *spare, Rows to) {
+/* Rows of x normalised, and quantised for `layer`. `keep`: x itself is replaced (norms after the addition). */
+static void normalise(float *x, int rows, const Linear *layer, Norm norm, float eps, int keep, float *spare, Rows to) {
 #pragma omp for schedule(static)
     for (int r = 0; r < rows; r++) {
-        float *row = x + (long)r * numbers, *y = keep ? row : spare + (long)r * numbers;
-        norm_row(row, numbers, norm, eps, y);
-        quantise_to(y, numbers, to, r);
+        float *row = x + (long)r * layer->inputs, *y = keep ? row : spare + (long)r * layer->inputs;
+        norm_row(row, layer->inputs, norm, eps, y);
+        quantise_to(y, layer, to, r);
     }
 }
 
@@ -253,9 +251,9 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
             const Layer *layer = m->layer + l;
             const int last = l == m->layers - 1, left = last ? wanted : rows;
             uint16_t *cache = pool->data + (long)l * pool->slots * pool->capacity * 2 * m->kv_heads * m->size;
-            if (before) normalise(x, rows, width, layer->first, m->eps, 0, w.mixed, w.narrow);
-            else if (l) normalise(x, rows, width, layer[-1].second, m->eps, 1, w.mixed, w.narrow);
-            else quantise(x, rows, width, w.narrow);
+            if (before) normalise(x, rows, &layer->qkv, layer->first, m->eps, 0, w.mixed, w.narrow);
+            else if (l) normalise(x, rows, &layer->qkv, layer[-1].second, m->eps, 1, w.mixed, w.narrow);
+            else quantise(x, rows, &layer->qkv, w.narrow);
             product(&layer->qkv, w.narrow, rows, w.qkv, qkv_width(m), STORE, &layer->projection, team);
             attention(m, layer, positions, rows, spans, last ? w.asked : w.all, last ? n_asked : n_all, cache, pool->capacity, w, team);
             if (left < rows) {
@@ -265,11 +263,11 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
                     gather_wanted(spans, n_spans, mixed, w.mixed);
                 }
             }
-            quantise(w.mixed, left, mixed, w.narrow);
+            quantise(w.mixed, left, &layer->projection, w.narrow);
             product(&layer->projection, w.narrow, left, x, width, ADD, &layer->expand, team);
-            normalise(x, left, width, before ? layer->second : layer->first, m->eps, !before, w.mixed, w.narrow);
+            normalise(x, left, &layer->expand, before ? layer->second : layer->first, m->eps, !before, w.mixed, w.narrow);
             product(&layer->expand, w.narrow, left, w.inner, m->inner, m->gated ? STORE_GATED : STORE_GELU, &layer->contract, team);
-            quantise(w.inner, left, m->inner, w.wide);
+            quantise(w.inner, left, &layer->contract, w.wide);
             product(&layer->contract, w.wide, left, x, width, ADD, last ? &m->output : &layer[1].qkv, team);
         }
         Norm last = before ? m->last : m->layer[m->layers - 1].second;
@@ -284,7 +282,7 @@ void convai_logits(const Model *m, const float *hidden, int rows, char *memory, 
     const Work w = workspace(m, memory, rows, 1, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        quantise(hidden, rows, m->width, w.narrow);
+        quantise(hidden, rows, &m->output, w.narrow);
         product(&m->output, w.narrow, rows, logits, m->vocabulary, STORE, NULL, this_team());
     }
 }

@@ -9,53 +9,61 @@
 #define CHUNK_ROWS 48
 
 /* A linear layer. Weights are w = (stored - 128) * scale of their output, stored as
-   [outputs / 32][inputs / 4][32][4], outputs padded to 64, inputs to 64 (with 128, that is 0). */
+   [outputs / 32][inputs / 4][32][4], outputs padded to 64, inputs to 64 (with 128, that is 0). Rows that go in have a
+   scale for every `group` inputs. */
 typedef struct {
     const uint8_t *weight;
     const float *scale, *bias; /* [outputs padded] */
-    int32_t inputs, padded, outputs;
+    int32_t inputs, padded, outputs, group;
 } Linear;
 
-/* Quantised rows: x = q * scale; sum is that of q. */
+/* Quantised rows: x = q * scale of the group; sum is that of a group's q, times -128. */
 typedef struct {
     int8_t *q; /* [rows][stride] */
     float *scale;
-    int32_t *sum;
-    int32_t stride;
+    int32_t *sum; /* [rows][most groups], as scale */
+    int32_t stride, groups;
 } Rows;
 
 /* What becomes of a product. STORE_GATED: the outputs are 16 gates and the 16 numbers that they gate in turn, and
    silu(gate) * number is stored, half as many (SwiGLU: Shazeer 2020, arXiv 2002.05202). */
 enum Ending { STORE, STORE_GELU, STORE_GATED, ADD };
 
-/* Whole numbers to what they stand for: scale and bias. */
-static inline vec meaning(const int32_t *raw, int32_t sum, float x_scale, vec scale, vec bias) {
-    __m512i exact = _mm512_sub_epi32(_mm512_loadu_si512(raw), _mm512_set1_epi32(128 * sum));
-    return _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(_mm512_set1_ps(x_scale), scale)), bias);
+static inline void quantise_to(const float *x, const Linear *layer, Rows to, int r) {
+    int8_t *q = to.q + (long)r * to.stride;
+    float *scale = to.scale + (long)r * to.groups;
+    int32_t *sum = to.sum + (long)r * to.groups;
+    for (int from = 0; from < layer->padded; from += layer->group, scale++, sum++) {
+        const int n = layer->inputs - from < layer->group ? layer->inputs - from : layer->group;
+        *scale = quantise_row(x + from, n, q + from, sum);
+        *sum *= -128;
+    }
+    for (int i = layer->inputs; i < layer->padded; i++) q[i] = 0;
 }
 
-/* The end of a tile: `raw` sums [rows][2][16] of the panel's outputs from `first` on. */
-static void finish(int rows, const int32_t *raw, const Linear *layer, int first, Rows x, int row, float *out, long ld,
-                   enum Ending ending) {
+/* The end of a tile: totals [rows][2] of the panel's outputs from `first` on, short of scales and biases. */
+static void finish(int rows, float (*total)[PANEL], const Linear *layer, int first, int row,
+                                                         float *out, long ld, enum Ending ending) {
     const vec scale[2] = {_mm512_loadu_ps(layer->scale + first), _mm512_loadu_ps(layer->scale + first + 16)};
     const vec bias[2] = {_mm512_loadu_ps(layer->bias + first), _mm512_loadu_ps(layer->bias + first + 16)};
     const int left = layer->outputs - first;
+    float *to = out + row * ld;
     if (ending == STORE_GATED) {
-        for (int r = 0; r < rows; r++, raw += 32) {
-            vec gate = meaning(raw, x.sum[row + r], x.scale[row + r], scale[0], bias[0]);
-            vec up = meaning(raw + 16, x.sum[row + r], x.scale[row + r], scale[1], bias[1]);
-            _mm512_storeu_ps(out + (row + r) * ld + first / 2, _mm512_mul_ps(silu16(gate), up));
+        for (int r = 0; r < rows; r++) {
+            vec gate = _mm512_fmadd_ps(_mm512_loadu_ps(total[r]), scale[0], bias[0]);
+            vec up = _mm512_fmadd_ps(_mm512_loadu_ps(total[r] + 16), scale[1], bias[1]);
+            _mm512_storeu_ps(to + r * ld + first / 2, _mm512_mul_ps(silu16(gate), up));
         }
         return;
     }
     for (int v = 0; v < 2 && left > 16 * v; v++) {
-        __mmask16 valid = left >= 16 * v + 16 ? 0xffff : (__mmask16)((1u << (left - 16 * v)) - 1);
+        const __mmask16 valid = left >= 16 * v + 16 ? 0xffff : (__mmask16)((1u << (left - 16 * v)) - 1);
         for (int r = 0; r < rows; r++) {
-            vec y = meaning(raw + 32 * r + 16 * v, x.sum[row + r], x.scale[row + r], scale[v], bias[v]);
-            float *to = out + (row + r) * ld + first + 16 * v;
+            float *at = to + r * ld + first + 16 * v;
+            vec y = _mm512_fmadd_ps(_mm512_loadu_ps(total[r] + 16 * v), scale[v], bias[v]);
             if (ending == STORE_GELU) y = gelu16(y);
-            if (ending == ADD) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(valid, to));
-            _mm512_mask_storeu_ps(to, valid, y);
+            if (ending == ADD) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(valid, at));
+            _mm512_mask_storeu_ps(at, valid, y);
         }
     }
 }
@@ -64,37 +72,52 @@ static void finish(int rows, const int32_t *raw, const Linear *layer, int first,
    fetched meanwhile, or NULL. Few rows have two sums an output (`chains`), so that products need not wait for one another. */
 static inline __attribute__((always_inline)) void tile(const int rows, const int chains, const Linear *layer, int first, Rows x,
                                                        int row, float *out, long ld, enum Ending ending, const uint8_t *ahead) {
-    __m512i sums[TILE_ROWS][2][2];
+    float total[TILE_ROWS][PANEL];
+    int32_t raw[TILE_ROWS][PANEL];
     const uint8_t *w = layer->weight + (long)first * layer->padded;
     if (!ahead) ahead = w; /* fetched anyway */
     const int8_t *q = x.q + (long)row * x.stride;
+    const float *scale = x.scale + (long)row * x.groups;
+    const int32_t *sum = x.sum + (long)row * x.groups;
+    for (int from = 0; from < layer->padded; from += layer->group, scale++, sum++) {
+        const int end = from + layer->group < layer->padded ? from + layer->group : layer->padded;
+        __m512i sums[TILE_ROWS][2][2];
 #pragma GCC unroll 12
-    for (int r = 0; r < rows; r++)
+        for (int r = 0; r < rows; r++) {
+            sums[r][0][0] = sums[r][0][1] = _mm512_set1_epi32(sum[(long)r * x.groups]);
+            if (chains == 2) sums[r][1][0] = sums[r][1][1] = _mm512_setzero_si512();
+        }
+        for (int k = from; k < end; k += 4 * chains)
 #pragma GCC unroll 2
-        for (int c = 0; c < chains; c++) sums[r][c][0] = sums[r][c][1] = _mm512_setzero_si512();
-    for (int k = 0; k < layer->padded; k += 4 * chains)
-#pragma GCC unroll 2
-        for (int c = 0; c < chains; c++) {
-            const long at = (long)(k + 4 * c) * PANEL;
-            __m512i w0 = _mm512_loadu_si512(w + at), w1 = _mm512_loadu_si512(w + at + 64);
-            _mm_prefetch(ahead + at, _MM_HINT_T1);
-            _mm_prefetch(ahead + at + 64, _MM_HINT_T1);
+            for (int c = 0; c < chains; c++) {
+                const long at = (long)(k + 4 * c) * PANEL;
+                __m512i w0 = _mm512_loadu_si512(w + at), w1 = _mm512_loadu_si512(w + at + 64);
+                _mm_prefetch(ahead + at, _MM_HINT_T1);
+                _mm_prefetch(ahead + at + 64, _MM_HINT_T1);
 #pragma GCC unroll 12
-            for (int r = 0; r < rows; r++) {
-                int32_t four;
-                __builtin_memcpy(&four, q + (long)r * x.stride + k + 4 * c, 4);
-                __m512i qs = _mm512_set1_epi32(four);
-                sums[r][c][0] = _mm512_dpbusd_epi32(sums[r][c][0], w0, qs);
-                sums[r][c][1] = _mm512_dpbusd_epi32(sums[r][c][1], w1, qs);
+                for (int r = 0; r < rows; r++) {
+                    int32_t four;
+                    __builtin_memcpy(&four, q + (long)r * x.stride + k + 4 * c, 4);
+                    __m512i qs = _mm512_set1_epi32(four);
+                    sums[r][c][0] = _mm512_dpbusd_epi32(sums[r][c][0], w0, qs);
+                    sums[r][c][1] = _mm512_dpbusd_epi32(sums[r][c][1], w1, qs);
+                }
+            }
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+            for (int v = 0; v < 2; v++)
+                _mm512_storeu_si512(raw[r] + 16 * v, chains == 2 ? _mm512_add_epi32(sums[r][0][v], sums[r][1][v]) : sums[r][0][v]);
+#pragma GCC unroll 1 /* and through memory: the registers are those of the sums (the compiler would keep totals there) */
+        for (int r = 0; r < rows; r++) {
+            const vec s = _mm512_set1_ps(scale[(long)r * x.groups]);
+            for (int v = 0; v < PANEL; v += 16) {
+                vec y = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(raw[r] + v)), s);
+                _mm512_storeu_ps(total[r] + v, from ? _mm512_add_ps(_mm512_loadu_ps(total[r] + v), y) : y);
             }
         }
-    int32_t raw[TILE_ROWS * PANEL];
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++)
-            _mm512_storeu_si512(raw + 32 * r + 16 * v, chains == 2 ? _mm512_add_epi32(sums[r][0][v], sums[r][1][v]) : sums[r][0][v]);
-    finish(rows, raw, layer, first, x, row, out, ld, ending);
+    }
+    finish(rows, total, layer, first, row, out, ld, ending);
 }
 
 #define CASE(n, chains)                                                                                                 \

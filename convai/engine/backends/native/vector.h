@@ -88,16 +88,18 @@ static inline void transpose16(vec *x) {
     }
 }
 
-/* q = round(x / scale), scale = max|x| / 127, over n (a multiple of 16) numbers; zeros up to `padded`.
-   Returns the scale, NaN where x holds a number that is not finite; *sum is the sum of q. */
-static inline float quantise_row(const float *x, int n, int padded, int8_t *q, int32_t *sum) {
-    vec most = _mm512_setzero_ps(), finite = _mm512_setzero_ps();
+/* q = round(x / scale), scale = max|x| / 127, over n (a multiple of 16) numbers. Returns the scale, NaN where x holds a
+   number that is not finite; *sum is the sum of q. */
+static inline float quantise_row(const float *x, int n, int8_t *q, int32_t *sum) {
+    enum { NOT_FINITE = 0x99 }; /* classes of _mm512_fpclass_ps_mask: both kinds of NaN, both infinities */
+    vec most = _mm512_setzero_ps();
+    __mmask16 bad = 0;
     for (int i = 0; i < n; i += 16) {
         vec v = _mm512_loadu_ps(x + i);
         most = _mm512_max_ps(most, _mm512_abs_ps(v));
-        finite = _mm512_fmadd_ps(v, _mm512_setzero_ps(), finite);
+        bad |= _mm512_fpclass_ps_mask(v, NOT_FINITE);
     }
-    float top = _mm512_reduce_max_ps(most), bad = _mm512_reduce_add_ps(finite);
+    const float top = _mm512_reduce_max_ps(most);
     vec inverse = _mm512_set1_ps(top > 0 ? 127.0f / top : 0.0f);
     __m512i total = _mm512_setzero_si512();
     for (int i = 0; i < n; i += 16) {
@@ -105,9 +107,8 @@ static inline float quantise_row(const float *x, int n, int padded, int8_t *q, i
         total = _mm512_add_epi32(total, v);
         _mm_storeu_si128((__m128i *)(q + i), _mm512_cvtsepi32_epi8(v));
     }
-    for (int i = n; i < padded; i++) q[i] = 0;
     *sum = _mm512_reduce_add_epi32(total);
-    return top / 127.0f + bad;
+    return bad ? NAN : top / 127.0f;
 }
 
 /* y = (x - mean) / sqrt(variance + eps) * gain + bias over n (a multiple of 16) numbers; y may be x. */
