@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TextIO
 
-from convai.conversation.hooks import tell
+from convai.conversation.hooks import notify
 from convai.conversation.links import LinkReader
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
@@ -38,7 +38,7 @@ def interact(
     keyboard = Keyboard(screen, slash.complete, history_path())
     try:
         with quiet_interrupts(source):
-            session.on_turn = partial(_tell_all, [mood, links])
+            session.on_turn = partial(_notify_all, [mood, links])
             Chat(session, deck, screen, keyboard, slash.execute, mood, links).run()
     finally:
         keyboard.close()
@@ -47,10 +47,10 @@ def interact(
                 reader.close()
 
 
-def _tell_all(listeners: Sequence[Callable[[Turn], None] | None], turn: Turn) -> None:
+def _notify_all(listeners: Sequence[Callable[[Turn], None] | None], turn: Turn) -> None:
     """Every listener hears of the turn, also when another fails."""
     for listener in listeners:
-        tell(listener, turn)
+        notify(listener, turn)
 
 
 def answer_lines(session: Session, source: TextIO, out: TextIO) -> None:

@@ -43,7 +43,7 @@ class Place:
     """Where a reply stands.
 
     `turns`: those before it that it can depend on, at most LOOK_BACK; `number`: all that come before it;
-    `attempt` replies were drawn here before, of which it is not to repeat the `rejected` ones; `begun`: the
+    `attempt` replies were drawn here before, of which it is not to repeat the `rejected` ones; `prefill`: the
     text that it goes on from.
     """
 
@@ -51,7 +51,7 @@ class Place:
     number: int = 0
     attempt: int = 0
     rejected: tuple[str, ...] = ()
-    begun: str = ""
+    prefill: str = ""
 
     @classmethod
     def after(cls, turns: Sequence[Turn], *, earlier: int = 0) -> Self:
@@ -64,7 +64,7 @@ class Place:
 
     def onward(self, text: str, attempt: int = 0) -> Self:
         """The reply that was drawn here as number `attempt`, gone on with from the `text` that it has."""
-        return replace(self, attempt=attempt, begun=text)
+        return replace(self, attempt=attempt, prefill=text)
 
     def seed(self, conversation: int, retry: int = 0) -> int:
         """The sampler's seed here, in a conversation with that seed."""

@@ -28,7 +28,7 @@ class Hooks:
 NO_HOOKS: Final = Hooks()
 
 
-def tell(listener: Callable[[Turn], None] | None, turn: Turn) -> None:
+def notify(listener: Callable[[Turn], None] | None, turn: Turn) -> None:
     """Call `listener`; what it raises is logged and no more."""
     if listener is None:
         return

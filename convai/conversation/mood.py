@@ -40,14 +40,14 @@ class MoodReader:
         self._read: OrderedDict[str, Future[Prediction]] = OrderedDict()
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="mood")
-        self._told = False
+        self._warned = False
 
     def __call__(self, turn: Turn) -> None:
         """Have a turn read; returns at once. What `Session(on_turn=...)` calls."""
         self._start(turn.text)
 
     def of(self, text: str) -> Prediction:
-        """The reading of `text`, waited for at most some seconds; its emoji are `faces.with_faces`'.
+        """The reading of `text`, waited for at most some seconds; its emoji are `faces.with_emoji`'.
 
         Raises ConvaiError, with the reason, where there is none: no model, a failure, too slow.
         """
@@ -67,26 +67,26 @@ class MoodReader:
             found = self._read.get(text)
             if found is None:
                 found = self._read[text] = self._worker.submit(self._predict, text)
-                found.add_done_callback(self._tell)
+                found.add_done_callback(self._log_failure)
                 if len(self._read) > _KEPT:
                     self._read.popitem(last=False)
             self._read.move_to_end(text)
             return found
 
     def _predict(self, text: str) -> Prediction:
-        from convai.emotion.emoji import with_faces
+        from convai.emotion.emoji import with_emoji
 
         if self._classifier is None:
             self._classifier = self._load()
         [prediction] = self._classifier.predict([text])
         head = self._classifier.config.head("emotions")
         thresholds = dict(zip(head.labels, head.thresholds, strict=False)) if head else {}
-        return with_faces(prediction, thresholds)
+        return with_emoji(prediction, thresholds)
 
-    def _tell(self, done: Future[Prediction]) -> None:
+    def _log_failure(self, done: Future[Prediction]) -> None:
         error = None if done.cancelled() else done.exception()
-        if error is not None and not self._told:
-            self._told = True
+        if error is not None and not self._warned:
+            self._warned = True
             # no model is nothing to warn of: /mood says so
             level = logging.INFO if isinstance(error, ConvaiError) else logging.WARNING
             _logger.log(level, "the mood of the chat is not read: %s", error)

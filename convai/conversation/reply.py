@@ -49,7 +49,7 @@ def prompt_input(
     tokenizer = agent.tokenizer
     encoded = encode_persona(agent.texts, persona)
     window = [Turn(turn.speaker, turn.text) for turn in _window(place, max_history)]
-    words = tokenizer.encode(place.begun) if place.begun else []
+    words = tokenizer.encode(place.prefill) if place.prefill else []
     frame = tokenizer.frame
     fitting = fit_history(
         frame,
@@ -89,7 +89,7 @@ def longest_reply(agent: Talker, persona: Persona, place: Place) -> int:
     last = encode_turns(agent.texts, [Turn(turn.speaker, turn.text) for turn in place.turns[-1:]])
     taken = frame.persona_size(encode_persona(agent.texts, persona)) + frame.around_reply
     taken += sum(frame.turn_size(turn.speaker, len(turn.ids)) for turn in last)
-    taken += len(agent.tokenizer.encode(place.begun)) if place.begun else 0
+    taken += len(agent.tokenizer.encode(place.prefill)) if place.prefill else 0
     return max(agent.positions - taken, 0)
 
 
@@ -120,8 +120,8 @@ class Reply:
         hooks: Hooks = NO_HOOKS,
     ) -> None:
         """`seed` is the conversation's. What goes on from a text has one candidate. Raises SettingsError."""
-        begun = place.begun
-        if begun:
+        prefill = place.prefill
+        if prefill:
             decoding = replace(decoding, candidates=1, num_beams=1)
         self._agent = agent
         self.seed = seed
@@ -139,12 +139,12 @@ class Reply:
             agent, persona, shown, AGENT, max_history=max_history, max_length=decoding.max_length
         )
         own = [turn.text for turn in place.turns if turn.speaker == AGENT]
-        ids = agent.texts.encode_batch([*own, *place.rejected, *([begun] if begun else [])])
+        ids = agent.texts.encode_batch([*own, *place.rejected, *([prefill] if prefill else [])])
         self.request = Request(self.source.prompt, decoding, ids, alternatives)
         self.tokens = TokenLog()
         self.finished: list[Finished] = []
         self.chosen: int | None = None
-        self.shown = begun
+        self.shown = prefill
         self._lines: dict[int, _Line] = {}
 
     @property
@@ -161,7 +161,7 @@ class Reply:
         """The requests to draw, one after another, until one of them gives something to show."""
         config = self.request.config
         sampled = config.temperature > 0 and config.num_beams == 1
-        for retry in range(TRIES if sampled and not self.place.begun else 1):
+        for retry in range(TRIES if sampled and not self.place.prefill else 1):
             drawn_with = replace(config, seed=self.place.seed(self.seed, retry))
             self.request = replace(self.request, config=drawn_with)
             self.tokens, self.finished, self._lines = TokenLog(), [], {}
@@ -187,7 +187,7 @@ class Reply:
         """
         line = self._lines.get(event.candidate)
         if line is None:
-            line = self._lines[event.candidate] = _Line(self._agent.tokenizer, self.place.begun)
+            line = self._lines[event.candidate] = _Line(self._agent.tokenizer, self.place.prefill)
         if isinstance(event, Finished):
             end = replace(event, text=line.whole(event))
             self.finished.append(end)
@@ -246,11 +246,11 @@ class TokenLog:
 class _Line:
     """One candidate's text as it is shown: on one clean line, behind what it goes on from."""
 
-    def __init__(self, tokenizer: Tokenizer, begun: str) -> None:
-        self._tokenizer, self._begun = tokenizer, begun
+    def __init__(self, tokenizer: Tokenizer, prefill: str) -> None:
+        self._tokenizer, self._prefill = tokenizer, prefill
         self._line = OneLine()
-        self._ids = tokenizer.encode(begun) if begun else []
-        self._decoder = tokenizer.stream() if begun else None
+        self._ids = tokenizer.encode(prefill) if prefill else []
+        self._decoder = tokenizer.stream() if prefill else None
         self._skip = len(one_line(tokenizer.decode(self._ids)))
         if self._decoder is not None:
             # a blank in front of the next word shows only where the words before it are known
@@ -267,8 +267,8 @@ class _Line:
         if self._decoder is None:
             return one_line(end.text)
         text = one_line(self._tokenizer.decode([*self._ids, *end.ids]))
-        begun = len(one_line(self._tokenizer.decode(self._ids)))
-        return self._begun + text[begun:]
+        skipped = len(one_line(self._tokenizer.decode(self._ids)))
+        return self._prefill + text[skipped:]
 
     def _behind(self, piece: str) -> str:
         """`piece` without what belongs to the beginning."""

@@ -17,7 +17,7 @@ from convai.conversation.agent import Talker
 from convai.conversation.conversation import NOBODY, Conversation, Place, ReplyTurn, reply_seed
 from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
-from convai.conversation.hooks import Hooks, tell
+from convai.conversation.hooks import Hooks, notify
 from convai.conversation.reply import SILENCE, TRIES, Reply, check_persona
 from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
 from convai.conversation.suggestions import Suggesting
@@ -133,7 +133,7 @@ class Session:
         self.stop()
         clean = check_text(text, where)
         running = self._start(clean, self._conversation.leaf, self._conversation.after(clean))
-        tell(self.on_turn, Turn(USER, clean))
+        notify(self.on_turn, Turn(USER, clean))
         return running
 
     def regenerate(self) -> Generator[Event, None, None]:
@@ -218,7 +218,7 @@ class Session:
         self._last = draft
         self._running = None
         if not interrupted:
-            tell(self.on_turn, talk.turn(kept))
+            notify(self.on_turn, talk.turn(kept))
 
     # -- changing ----------------------------------------------------------------------------------
 

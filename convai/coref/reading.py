@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from convai.coref.discourse import Discourse
 from convai.coref.document import Sentence
 from convai.coref.features import CATEGORIES, CONTENT, WORDS, Ints, MentionTable
 from convai.coref.lexicon import Says, first_names, nouns
 from convai.coref.mentions import candidates
 from convai.coref.rows import Place, SentenceRows, Vocabulary
-from convai.coref.story import Story
 from convai.coref.words import WordIds, key, normal
 
 _QUOTES: Final = frozenset(("``", "''", '"', "“", "”"))
@@ -32,7 +32,7 @@ class FeatureReader:
         self.words = words
         of_nouns, of_names = {**nouns(), **(said or {})}, {**first_names(), **(said or {})}
         self._vocabulary = Vocabulary(words, of_nouns, of_names)
-        self._story = Story(of_nouns, of_names)
+        self._discourse = Discourse(of_nouns, of_names)
         self._tokens = 0
         self._sentences = 0
         self._turns = 0
@@ -65,7 +65,7 @@ class FeatureReader:
         self._tokens += len(sentence.words)
         self._sentences += 1
         forms = [self.words.forms(word) for word in sentence.words]
-        told = self._story.tell(forms, sentence.tags)
+        told = self._discourse.read(forms, sentence.tags)
         return SentenceRows(self._vocabulary, forms, sentence, quotes, told, place)
 
     def _turn(self, name: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
+from convai.coref.discourse import Known, said_by_name
 from convai.coref.document import Sentence
 from convai.coref.features import CONTENT, DEP_ID, RENAMED, TAG_ID
 from convai.coref.lexicon import (
@@ -21,7 +22,6 @@ from convai.coref.lexicon import (
     places,
 )
 from convai.coref.mentions import Candidate, Shape
-from convai.coref.story import Told, said_by_name
 from convai.coref.words import NOTHING, Forms, WordIds, key
 
 _ENTITIES: Final = {"PER": 1, "PERSON": 1, "person": 1, "LOC": 2, "GPE": 2, "location": 2, "FAC": 2, "ORG": 3,
@@ -60,13 +60,13 @@ class SentenceRows:
         forms: Sequence[Forms],
         sentence: Sentence,
         quotes: list[int],
-        told: Told,
+        known: Known,
         place: Place,
     ) -> None:
         self.vocabulary = vocabulary
         self.sentence = sentence
         self.quotes = quotes
-        self.told = told
+        self.known = known
         self.place = place
         self.ids = [form.row for form in forms]
         self.lower = [form.normal for form in forms]
@@ -160,14 +160,14 @@ class SentenceRows:
         """How often earlier sentences have the head, or another part of the name; 0 for pronouns."""
         if kind <= Kind.OTHER_PRONOUN:
             return 0
-        start, end = self.told.names.get(c.head, (c.head, c.head + 1))
-        return max(self.told.before[start:end])
+        start, end = self.known.names.get(c.head, (c.head, c.head + 1))
+        return max(self.known.before[start:end])
 
     def _ending(self, c: Candidate, kind: Kind) -> int:
         """The last letter of a name's first word, which in many languages tells the gender; 0 for no name."""
         if kind != Kind.NAME:
             return 0
-        start, _ = self.told.names.get(c.head, (c.head, c.head + 1))
+        start, _ = self.known.names.get(c.head, (c.head, c.head + 1))
         return _ENDINGS.get(self.lower[max(start, c.start)][-1:], 8)
 
     def _content(self, c: Candidate, kind: Kind, lemma_key: int) -> tuple[int, ...]:
@@ -199,10 +199,10 @@ class SentenceRows:
 
     def _says_name(self, c: Candidate, tag: str) -> tuple[Kind, Gender, Number, Life]:
         """The entity recogniser errs so often that a first name, where it is no place's, says more."""
-        lower, told, nouns = self.lower, self.told, self.vocabulary.nouns
+        lower, known, nouns = self.lower, self.known, self.vocabulary.nouns
         number = Number.MANY if tag == "NNPS" else Number.ONE
         entity = self.entity[c.head]
-        start, end = told.names.get(c.head, (c.head, c.head + 1))
+        start, end = known.names.get(c.head, (c.head, c.head + 1))
         start = max(start, c.start)
         elsewhere = entity in (2, 3)
         says = said_by_name(lower[start:end], nouns, self.vocabulary.names)
@@ -214,8 +214,8 @@ class SentenceRows:
             before = nouns.get(lower[start - 1]) or Says()
             says = before if before.life == Life.PERSON else says
         gender, life = says
-        if not gender and end - start == 1 and told.genders[start]:
-            gender, life = Gender(told.genders[start]), Life.PERSON
+        if not gender and end - start == 1 and known.genders[start]:
+            gender, life = Gender(known.genders[start]), Life.PERSON
         if not life and entity:
             life = (Life.UNKNOWN, Life.PERSON, Life.THING, Life.GROUP, Life.THING, Life.UNKNOWN)[entity]
             if life in (Life.GROUP, Life.THING) and (end - start > 2 or lower[c.start] == "the"):

@@ -14,7 +14,7 @@ from typing import Final
 
 from convai.emotion.classifier import Prediction
 
-FACES: Final = {
+EMOJI_OF: Final = {
     "anger": "\N{POUTING FACE}",
     "annoyance": "\N{UNAMUSED FACE}",
     "confusion": "\N{CONFUSED FACE}",
@@ -37,7 +37,7 @@ FACES: Final = {
 _EDGE: Final = 1e-6
 
 
-def with_faces(prediction: Prediction, thresholds: Mapping[str, float]) -> Prediction:
+def with_emoji(prediction: Prediction, thresholds: Mapping[str, float]) -> Prediction:
     """`prediction` with the emoji of the emotions that are present put among its emoji, best first.
 
     An emotion is present when its probability reaches its threshold (0.5 for those that have none). Its
@@ -49,11 +49,11 @@ def with_faces(prediction: Prediction, thresholds: Mapping[str, float]) -> Predi
     sure = max((p for _, p in prediction.emoji), default=0.0)
     for label, p in prediction.emotions.items():
         threshold = min(max(thresholds.get(label, 0.5), _EDGE), 1 - _EDGE)
-        if label in FACES and p >= threshold:
+        if label in EMOJI_OF and p >= threshold:
             p = min(p, 1 - _EDGE)
             odds, least = p / (1 - p), threshold / (1 - threshold)
             share = odds / (odds + least) * (1 - sure if label == "neutral" else 1.0)
-            shares[FACES[label]] = shares.get(FACES[label], 0.0) + share
+            shares[EMOJI_OF[label]] = shares.get(EMOJI_OF[label], 0.0) + share
     if not shares:
         return prediction
     taken = min(1.0, max(shares.values()))

@@ -27,7 +27,7 @@ from convai.emotion.fitting import (
     with_thresholds,
 )
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Target, Texts
-from convai.emotion.logit_adjustment import best_strength, level
+from convai.emotion.logit_adjustment import adjust, best_strength
 from convai.emotion.model import EmotionModel
 from convai.emotion.settings import LAYERS, FinetuneSettings
 from convai.emotion.tables import with_validation
@@ -78,7 +78,7 @@ def finetune(
     fit(tuned, learn, check, settings, report)
     if settings.level and not data.multi:
         counts = chosen.splits[TRAIN].counts(len(data.labels))
-        level(tuned, data.name, counts, best_strength(judged(tuned, check)[1], check.targets, counts))
+        adjust(tuned, data.name, counts, best_strength(judged(tuned, check)[1], check.targets, counts))
     head = with_thresholds(data.head(), judged(tuned, check)[1], check.targets)
     replace_heads(tuned, [head])
     splits = chosen.splits | {name: texts for name, texts in data.splits.items() if name != TRAIN and texts}

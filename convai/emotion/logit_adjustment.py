@@ -1,4 +1,4 @@
-"""Rare labels of single-label sets made as likely to be named as macro-F1 wants it.
+"""Logit adjustment: rare labels of single-label sets made as likely to be named as macro-F1 wants it.
 
 A network that learnt the labels as often as they occur names the frequent ones too often for macro-F1, which
 counts all alike. Subtracting tau log p(label) from the logits mends that after training (Menon et al. 2021,
@@ -41,7 +41,7 @@ def best_strength(chances: scores.Chances, targets: scores.Targets, counts: Sequ
 
 
 @torch.no_grad()
-def level(model: EmotionModel, name: str, counts: Sequence[int], strength: float) -> None:
+def adjust(model: EmotionModel, name: str, counts: Sequence[int], strength: float) -> None:
     """Shift the bias of head `name` by -tau log p(label)."""
     bias = model.heads[name].bias
     assert isinstance(bias, Tensor)

@@ -33,7 +33,7 @@ from convai.emotion.fitting import (
     with_thresholds,
 )
 from convai.emotion.labelled import TRAIN, VALID, LabelSet
-from convai.emotion.logit_adjustment import best_strength, level
+from convai.emotion.logit_adjustment import adjust, best_strength
 from convai.emotion.model import EmotionModel
 from convai.emotion.readers import read_labelled
 from convai.emotion.settings import LAYERS, TrainSettings
@@ -213,7 +213,7 @@ class _Run:
             yield with_unknown(batch, self.settings.word_dropout) if self.settings.word_dropout else batch
 
     def _validate(self) -> dict[str, Any]:
-        """Macro-F1 of every set's held-out texts, with the thresholds and levelling that are best there."""
+        """Macro-F1 of every set's held-out texts, with thresholds and logit adjustment chosen there."""
         self.shown.load_state_dict(self.mean.weights)
         found = {}
         for task in self.valid:
@@ -221,7 +221,7 @@ class _Run:
             _, chances = judged(self.shown, task)
             if self.settings.level and not task.head.multi:
                 strength = best_strength(chances, task.targets, self.counts[name])
-                level(self.shown, name, self.counts[name], strength)
+                adjust(self.shown, name, self.counts[name], strength)
                 _, chances = judged(self.shown, task)
             head = with_thresholds(task.head, chances, task.targets)
             replace_heads(self.shown, [head])

@@ -132,7 +132,7 @@ class Core:
         except Exception as error:
             jobs = [*plan.decodes, *(job for job, _ in plan.prefills)]
             if len(jobs) == 1:
-                self._fail(jobs[0], _told(error))
+                self._fail(jobs[0], _as_failure(error))
                 return
             for job in plan.decodes:
                 self._compute(Plan(decodes=[job]))
@@ -339,7 +339,7 @@ class Core:
         wake(waiting)
 
     def _start_over(self, error: BaseException) -> None:
-        told = _told(error)
+        failure = _as_failure(error)
         with self._lock:
             jobs = self._scheduler.tasks()
             self._reset()
@@ -349,15 +349,15 @@ class Core:
                     continue
                 job.state = State.OVER
                 self.counters.failed += 1
-                self._put(job, Parcel(job.out, over=True, error=told))
+                self._put(job, Parcel(job.out, over=True, error=failure))
 
 
-def _told(error: BaseException) -> ConvaiError:
+def _as_failure(error: BaseException) -> ConvaiError:
     if isinstance(error, ConvaiError):
         return error
     if isinstance(error, Exception):
-        told = EngineError(f"the reply could not be computed: {type(error).__name__}: {error}")
+        failure = EngineError(f"the reply could not be computed: {type(error).__name__}: {error}")
     else:
-        told = EngineError(f"the reply was broken off by {type(error).__name__}")
-    told.__cause__ = error
-    return told
+        failure = EngineError(f"the reply was broken off by {type(error).__name__}")
+    failure.__cause__ = error
+    return failure

@@ -126,7 +126,7 @@ def fill_from_gguf(path: Path, folder: Path, *, source: str, licence: str, move:
     for name, text in (tokenizer_files(file) | {"config.json": _json(config)}).items():
         (folder / name).write_text(text, encoding="utf-8")
     (os.replace if move else shutil.copyfile)(path, folder / GGUF_WEIGHTS)
-    _tell(folder, source, licence)
+    _describe(folder, source, licence)
 
 
 def fill_from_folder(path: Path, folder: Path, *, source: str) -> None:
@@ -156,7 +156,7 @@ def fill_from_folder(path: Path, folder: Path, *, source: str) -> None:
     for name in (*_SMALL_FILES, weights):
         if (path / name).is_file():
             shutil.copyfile(path / name, folder / name)
-    _tell(folder, source, "unknown")
+    _describe(folder, source, "unknown")
 
 
 def import_base(source: Path, name: str | None, report: Callable[[str], None]) -> Path:
@@ -197,7 +197,7 @@ def _name_of(source: Path) -> str:
     return name
 
 
-def _tell(folder: Path, source: str, licence: str) -> None:
+def _describe(folder: Path, source: str, licence: str) -> None:
     about = {"source": source, "licence": licence, "sha256": weights_sha256(folder)}
     (folder / ABOUT).write_text(_json(about), encoding="utf-8")
 

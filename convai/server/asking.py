@@ -81,7 +81,7 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
         source = prompt_input(
             agent,
             personas.get(target.persona, conversation.persona),
-            Place.after(turns, earlier=above.earlier).onward(drawn.begun if drawn else ""),
+            Place.after(turns, earlier=above.earlier).onward(drawn.prefill if drawn else ""),
             AGENT,
             max_history=drawn.max_history if drawn else agent.max_history,
             max_length=(drawn.decoding if drawn else own).max_length,

@@ -65,7 +65,7 @@ class CompletionRequest:
 
     persona: Persona
     turns: tuple[Turn, ...]
-    begun: str
+    prefill: str
     """What the reply goes on from: the assistant's last message, or the prompt of `/v1/completions`."""
     gap: bool
     """White space ended it, so that the continuation begins with none."""
@@ -87,9 +87,9 @@ def parse_chat(body: bytes, agent: Talker, slots: int, limits: Limits) -> Comple
     persona, turns = _messages(given.pop("messages", None))
     goes_on = _switch(given, "continue_final_message", bool(turns) and turns[-1].speaker == AGENT)
     _switch(given, "add_generation_prompt")
-    begun = ""
+    prefill = ""
     if goes_on and turns and turns[-1].speaker == AGENT:
-        begun = turns.pop().text
+        prefill = turns.pop().text
     logprobs = _switch(given, "logprobs")
     top = _whole(given, "top_logprobs", 0, MAX_TOP_LOGPROBS, 0)
     if top and not logprobs:
@@ -97,8 +97,8 @@ def parse_chat(body: bytes, agent: Talker, slots: int, limits: Limits) -> Comple
     request = CompletionRequest(
         persona=persona,
         turns=tuple(Turn(turn.speaker, one_line(turn.text)) for turn in turns),
-        begun=one_line(begun),
-        gap=begun[-1:].isspace(),
+        prefill=one_line(prefill),
+        gap=prefill[-1:].isspace(),
         logprobs=logprobs,
         top_logprobs=top,
         **_common(given, agent, slots, limits),
@@ -120,7 +120,7 @@ def parse_text(body: bytes, agent: Talker, slots: int, limits: Limits) -> Comple
     if top is not None:
         top = MAX_TEXT_LOGPROBS if top is True else _in_range(top, "logprobs", 0, MAX_TEXT_LOGPROBS)
     given.pop("logprobs", None)
-    begun = readable(prompt)
+    prefill = readable(prompt)
     common = _common(given, agent, slots, limits)
     best = given.pop("best_of", None)
     if best not in (None, 1, common["n"]):
@@ -128,8 +128,8 @@ def parse_text(body: bytes, agent: Talker, slots: int, limits: Limits) -> Comple
     request = CompletionRequest(
         persona=Persona(),
         turns=(),
-        begun=begun.rstrip(),
-        gap=begun[-1:].isspace(),
+        prefill=prefill.rstrip(),
+        gap=prefill[-1:].isspace(),
         logprobs=top is not None,
         top_logprobs=top or 0,
         echo=prompt if echo else "",
@@ -162,7 +162,7 @@ def _checked(request: CompletionRequest, given: dict[str, Any], going_on: str) -
             )
         if value not in ONLY[name]:
             raise ApiError(400, f"{name} is not supported here", param=name, code="unsupported_parameter")
-    if request.begun and request.n > 1:
+    if request.prefill and request.n > 1:
         raise ApiError(400, f"n: use 1 where {going_on}", param="n")
     return request
 

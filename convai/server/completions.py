@@ -113,7 +113,7 @@ def _objects(service: Service, request: CompletionRequest, chat: bool) -> Object
 
 async def _drawing(service: Service, request: CompletionRequest, objects: Objects) -> Completion:
     """The reply, asked of the engine. Raises Busy, SettingsError."""
-    place = Place.after(request.turns).onward(request.begun)
+    place = Place.after(request.turns).onward(request.prefill)
     seed = request.decoding.seed
 
     def reply(decoding: DecodingConfig) -> Reply:
@@ -324,7 +324,7 @@ class Completion:
     def _end(self, index: int, end: Finished) -> Piece:
         choice = self._choices[index]
         reason = "stop" if end.reason == "stop" else "length"
-        whole = end.text[len(self.request.begun) :]
+        whole = end.text[len(self.request.prefill) :]
         whole = whole.lstrip() if self.request.gap else whole
         known = choice.text + choice.held
         text = choice.push(whole[len(known) :]) if whole.startswith(known) else ""

@@ -172,7 +172,7 @@ class Connection:
                 await self._news.wait()
                 self._news.clear()
                 await self._flush()
-                await self._tell()
+                await self._send_changes()
                 if self._closing is not None and not self._news.is_set():
                     await self._send({"type": "websocket.close", "code": self._closing})
                     return
@@ -191,7 +191,7 @@ class Connection:
             await self._text(self._answers.popleft())
             self._taken.set()
 
-    async def _tell(self) -> None:
+    async def _send_changes(self) -> None:
         """The changes that the client has not got, or the whole conversation."""
         room = self._room
         if room is None:

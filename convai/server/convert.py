@@ -108,8 +108,8 @@ def details_of(reply: Reply) -> dict[str, Any]:
         details["alternatives"] = [
             [[text, bounded(logprob, 0.0)] for text, logprob in token.alternatives] for token in tokens
         ]
-    if reply.place.begun:
-        details["begun"] = reply.place.begun
+    if reply.place.prefill:
+        details["begun"] = reply.place.prefill
     if reply.read:
         details["read"] = {str(place): text for place, text in reply.read.items()}
     if end is not None:
@@ -150,7 +150,7 @@ class Drawn:
     """None for a reply that was stopped."""
     decoding: DecodingConfig
     max_history: int | None
-    begun: str
+    prefill: str
     read: Mapping[int, str]
     """Turns that the model read in other words, by their place before the reply (-1: the last)."""
 

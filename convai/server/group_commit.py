@@ -1,4 +1,4 @@
-"""Short work for the store, done one piece after another by one thread, and put on the disk together.
+"""Group commit: short work for the store, done piece after piece by one thread, put on the disk together.
 
 A thread for each piece would have them all contend for the interpreter with the event loop and the model:
 every call into the database gives the interpreter up and has to get it back, and with eight of them a reply
@@ -33,13 +33,13 @@ class _Done(NamedTuple):
     error: Exception | None
 
 
-class Clerk:
+class GroupCommit:
     """The thread. `do` belongs to one event loop."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._pieces: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="convai-clerk", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="convai-commits", daemon=True)
         self._thread.start()
 
     async def do(self, do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -70,7 +70,7 @@ class Clerk:
                 done = [one._replace(error=one.error or error) for one in done]
             if done:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    done[0].future.get_loop().call_soon_threadsafe(_tell, done)
+                    done[0].future.get_loop().call_soon_threadsafe(_resolve, done)
             if pieces[-1] is None:
                 return
 
@@ -82,7 +82,7 @@ def _do(piece: _Piece) -> _Done:
         return _Done(piece.future, None, error)
 
 
-def _tell(done: list[_Done]) -> None:
+def _resolve(done: list[_Done]) -> None:
     for future, result, error in done:
         if future.done():  # whoever waited was cancelled
             continue

@@ -82,7 +82,7 @@ class Marker:
         self._reading: set[str] = set()
         self._looking: dict[Shown, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def seen(self, room: Shown, messages: Iterable[Message]) -> None:
         """These messages are shown now: have the mood of those read that have none yet."""
@@ -163,8 +163,8 @@ class Marker:
 
     def _failed(self, kind: str, error: Exception) -> None:
         self._metrics.marks.labels(kind, "failed").inc()
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._warned:
+            self._warned.add(kind)
             # its kind alone: the message may hold what somebody wrote
             _logger.warning(
                 "%s marks cannot be read (%s); the chat goes on without, and this is said once",

@@ -82,7 +82,7 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
             )
         receipt = await service.in_store(commit)
         if not receipt.again:
-            await _tell(room, before)
+            await _emit_branch(room, before)
         return Accepted(request=event.request, message=receipt.message, again=receipt.again)
 
 
@@ -211,13 +211,13 @@ async def _move(room: Room, request: str, do: Callable[[], Receipt]) -> Accepted
         receipt = await room.service.in_store(do)
         if not receipt.again:
             room.stop_suggesting()
-            await _tell(room, before)
+            await _emit_branch(room, before)
     return Accepted(request=request, again=receipt.again)
 
 
-async def _tell(room: Room, before: Branch) -> None:
+async def _emit_branch(room: Room, before: Branch) -> None:
     after = await room.branch()
-    room.tell_path(before.messages, after.messages)
+    room.emit_path(before.messages, after.messages)
 
 
 def _after(above: Branch) -> Place:
@@ -308,7 +308,7 @@ def _start(room: Room, writing: Writing, before: Branch, after: Branch) -> None:
     """Tell of the branch and of the reply, in one go: the answer to the request is sent before them."""
     room.stop_suggesting()
     room.goes_on(after)
-    room.tell_path(before.messages, after.messages)
+    room.emit_path(before.messages, after.messages)
     room.writing = writing
     writing.start()
 

@@ -232,7 +232,7 @@ class Room:
             return message
         return msgspec.structs.replace(message, marks={**(message.marks or {}), "coref": self._links[1]})
 
-    def tell_path(self, before: list[Kept], after: list[Kept]) -> None:
+    def emit_path(self, before: list[Kept], after: list[Kept]) -> None:
         """Tell everybody how the current branch has changed; by a `state` where that is shorter."""
         known = {kept.id: place for place, kept in enumerate(before)}
         keep = max((place for place, kept in enumerate(after) if kept.id in known), default=-1)
@@ -258,7 +258,7 @@ class Room:
         if shown not in ids and shown is not None:
             self.restate()
             return
-        self.tell_path(after[: ids.index(shown) + 1] if shown is not None else [], after)
+        self.emit_path(after[: ids.index(shown) + 1] if shown is not None else [], after)
 
     def end(self) -> None:
         """The conversation is gone."""

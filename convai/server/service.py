@@ -16,7 +16,7 @@ from convai.core.settings import DecodingConfig, ServerConfig
 from convai.engine import Overloaded, Port, Stream
 from convai.engine import Request as EngineRequest
 from convai.server.access import Access
-from convai.server.group_commit import Clerk
+from convai.server.group_commit import GroupCommit
 from convai.server.health import Checker
 from convai.server.limiter import Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
@@ -65,7 +65,7 @@ class Service:
         self.deck = PersonaDeck()
         self.draining = False
         self._threads = ThreadPoolExecutor(THREADS, "convai-work")
-        self._clerk = Clerk(store)
+        self._commits = GroupCommit(store)
         self._running = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -86,7 +86,7 @@ class Service:
         calls run side by side.
         """
         if self.store.database.sqlite:
-            return await self._clerk.do(do, *args, **kwargs)
+            return await self._commits.do(do, *args, **kwargs)
         return await self.in_thread(do, *args, **kwargs)
 
     async def planned(self, do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -133,5 +133,5 @@ class Service:
         self.marker.close()
         self.engine.close()
         self._threads.shutdown()
-        self._clerk.close()
+        self._commits.close()
         self.store.close()

@@ -90,7 +90,7 @@ class Chat:
             else:
                 self.show_reply(self.session.say(text.removeprefix("/") if text.startswith("//") else text))
         except (ConvaiError, OSError) as error:
-            self.screen.problem(_told(error))
+            self.screen.problem(_line_of(error))
         except KeyboardInterrupt:
             self.screen.line()
 
@@ -150,7 +150,7 @@ class Chat:
             speech.end(self.session.turns[-1].text, mark="[stopped]")
 
 
-def _told(error: ConvaiError | OSError) -> str:
+def _line_of(error: ConvaiError | OSError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

@@ -1,7 +1,7 @@
 """Several processes as one run: joined by torchrun's variables, and ended together when one of them dies.
 
 Collectives on the processor go through gloo whatever the gradients go through, since gloo notices a dead
-process at once. Each failure is told once, by the process that meets it first.
+process at once. Each failure is reported once, by the process that meets it first.
 """
 
 from __future__ import annotations
@@ -145,16 +145,16 @@ def _leave(error: BaseException, timeout: float) -> NoReturn:
     """
     launcher = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: launcher.set())
-    told = _told(error, timeout)
+    report = _report_of(error, timeout)
     if _joined is not None:
         _joined.ended.set()
-        mendable = isinstance(told, (ConvaiError, OSError, MemoryError))
-        atexit.register(_exit, 130 if isinstance(told, KeyboardInterrupt) else 2 if mendable else 1)
-    if isinstance(told, ReportedElsewhere):
+        mendable = isinstance(report, (ConvaiError, OSError, MemoryError))
+        atexit.register(_exit, 130 if isinstance(report, KeyboardInterrupt) else 2 if mendable else 1)
+    if isinstance(report, ReportedElsewhere):
         launcher.wait(GRACE)
-    if told is error:
+    if report is error:
         raise error
-    raise told from error
+    raise report from error
 
 
 def _exit(code: int) -> None:
@@ -201,9 +201,9 @@ def _watch(joined: _Joined) -> None:
         if joined.ended.wait(GRACE):
             return
         # the main thread is stuck where no signal reaches it
-        told = _told(error, joined.timeout)
-        if not isinstance(told, ReportedElsewhere):
-            sys.stderr.write(f"convai: error: {told}\n")
+        report = _report_of(error, joined.timeout)
+        if not isinstance(report, ReportedElsewhere):
+            sys.stderr.write(f"convai: error: {report}\n")
         _exit(2)
 
 
@@ -215,7 +215,7 @@ class _Terminated(BaseException):
     """SIGTERM, which torchrun sends to all processes when one of them has ended."""
 
 
-def _told(error: BaseException, timeout: float) -> BaseException:
+def _report_of(error: BaseException, timeout: float) -> BaseException:
     """What this process has to say about `error`: its own line, or nothing where another one has spoken."""
     if isinstance(error, ReportedElsewhere):
         return error

@@ -93,7 +93,7 @@ def test_a_reply_is_gone_on_with_at_its_own_place() -> None:
     parent, place = conversation.again()
     conversation.add(AGENT, "good d", parent=parent, attempt=place.attempt, interrupted=True)
     message, place = conversation.onward()
-    assert (message.text, place.begun, place.attempt, place.number) == ("good d", "good d", 1, 1)
+    assert (message.text, place.prefill, place.attempt, place.number) == ("good d", "good d", 1, 1)
     assert place.turns == (Turn(USER, "hi"),)
     assert conversation.onward("2")[1].attempt == 0
     conversation.add(USER, "well", parent=conversation.leaf)

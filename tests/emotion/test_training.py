@@ -23,7 +23,7 @@ from convai.emotion.evaluate import evaluate
 from convai.emotion.finetune import class_average, finetune, prepared, stages
 from convai.emotion.fitting import RunningMean, batch_loss, falling, judged
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
-from convai.emotion.logit_adjustment import best_strength, level
+from convai.emotion.logit_adjustment import adjust, best_strength
 from convai.emotion.model import with_heads
 from convai.emotion.settings import LAYERS, METHODS, FinetuneSettings, TrainSettings
 from convai.emotion.tables import with_validation
@@ -174,7 +174,7 @@ def test_levelling_names_rare_labels_as_often_as_is_best() -> None:
     assert best_strength(rows, [(0,)] * 18, counts) == 0.0
     model = tiny_model((Head(name="one", labels=("a", "b")),))
     before = model.heads["one"].bias.detach().clone()  # type: ignore[union-attr, operator]
-    level(model, "one", counts, strength)
+    adjust(model, "one", counts, strength)
     shift = model.heads["one"].bias.detach() - before  # type: ignore[union-attr, operator]
     assert float(shift[1] - shift[0]) == pytest.approx(0.8 * math.log(9))
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from convai.bench.server.guests import Crowd, address_for
+from convai.bench.server.clients import Crowd, address_for
 from convai.bench.server.host import Host, Kind, hosted
 from convai.bench.server.transport import LINES, LONG
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from convai.server.group_commit import Clerk
+from convai.server.group_commit import GroupCommit
 from convai.store import Store, StoreError
 
 ANN = "ann"
@@ -23,44 +23,44 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def clerk(store: Store) -> Iterator[Clerk]:
-    made = Clerk(store)
+def commits(store: Store) -> Iterator[GroupCommit]:
+    made = GroupCommit(store)
     yield made
     made.close()
 
 
-async def held(clerk: Clerk, *asked: Callable[[], object]) -> list[object]:
-    """Ask for things while the clerk is busy with another one, so that they wait together."""
+async def held(commits: GroupCommit, *asked: Callable[[], object]) -> list[object]:
+    """Ask for things while the commits is busy with another one, so that they wait together."""
     begun, gate = threading.Event(), threading.Event()
 
     def work() -> None:
         begun.set()
         assert gate.wait(60)
 
-    busy = asyncio.ensure_future(clerk.do(work))
+    busy = asyncio.ensure_future(commits.do(work))
     await asyncio.sleep(0)
     assert begun.wait(60)
-    waiting = [asyncio.ensure_future(clerk.do(one)) for one in asked]
+    waiting = [asyncio.ensure_future(commits.do(one)) for one in asked]
     await asyncio.sleep(0)
     gate.set()
     await busy
     return await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def test_in_order_and_with_what_it_raises(clerk: Clerk) -> None:
+def test_in_order_and_with_what_it_raises(commits: GroupCommit) -> None:
     done: list[int] = []
 
     def fail() -> None:
         done.append(-1)
         raise LookupError("not here")
 
-    found = asyncio.run(held(clerk, lambda: done.append(1), fail, lambda: len(done)))
+    found = asyncio.run(held(commits, lambda: done.append(1), fail, lambda: len(done)))
     assert done == [1, -1]
     assert [str(one) for one in found] == ["None", "not here", "2"]
 
 
 def test_those_that_wait_go_to_the_disk_together(
-    clerk: Clerk, store: Store, monkeypatch: pytest.MonkeyPatch
+    commits: GroupCommit, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create(ANN)  # the log is a file that is known
     syncs: list[int] = []
@@ -72,12 +72,12 @@ def test_those_that_wait_go_to_the_disk_together(
         real(file)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    asyncio.run(held(clerk, *[lambda: store.create(ANN)] * 10))
+    asyncio.run(held(commits, *[lambda: store.create(ANN)] * 10))
     assert len(syncs) == 1
 
 
 def test_nothing_is_acknowledged_that_is_not_on_the_disk(
-    clerk: Clerk, store: Store, monkeypatch: pytest.MonkeyPatch
+    commits: GroupCommit, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.create(ANN)
 
@@ -85,24 +85,24 @@ def test_nothing_is_acknowledged_that_is_not_on_the_disk(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    found = asyncio.run(held(clerk, lambda: store.create(ANN), lambda: store.find(ANN)))
+    found = asyncio.run(held(commits, lambda: store.create(ANN), lambda: store.find(ANN)))
     assert [type(one) for one in found] == [StoreError, StoreError]
     monkeypatch.undo()
-    assert asyncio.run(clerk.do(store.create, ANN)).conversation  # and it goes on
+    assert asyncio.run(commits.do(store.create, ANN)).conversation  # and it goes on
 
 
-def test_somebody_who_no_longer_waits(clerk: Clerk) -> None:
+def test_somebody_who_no_longer_waits(commits: GroupCommit) -> None:
     done: list[int] = []
 
     async def leave() -> int:
         gate = threading.Event()
-        busy = asyncio.ensure_future(clerk.do(gate.wait))
-        left = asyncio.ensure_future(clerk.do(done.append, 1))
+        busy = asyncio.ensure_future(commits.do(gate.wait))
+        left = asyncio.ensure_future(commits.do(done.append, 1))
         await asyncio.sleep(0)
         left.cancel()
         gate.set()
         await busy
-        return await clerk.do(len, done)
+        return await commits.do(len, done)
 
     assert asyncio.run(leave()) == 1, "it is done all the same"
 
@@ -111,10 +111,10 @@ def test_what_was_asked_for_is_done_before_the_end(store: Store) -> None:
     done: list[int] = []
 
     async def end() -> None:
-        clerk = Clerk(store)
-        last = asyncio.ensure_future(clerk.do(done.append, 1))
+        commits = GroupCommit(store)
+        last = asyncio.ensure_future(commits.do(done.append, 1))
         await asyncio.sleep(0)
-        clerk.close()
+        commits.close()
         await last
 
     asyncio.run(end())

@@ -7,7 +7,7 @@ import json
 import statistics
 from typing import Any, Final
 
-from convai.bench.server.guests import Crowd
+from convai.bench.server.clients import Crowd
 from convai.bench.server.host import Host, Kind, hosted
 from convai.core import resources
 from convai.core.dialog import USER

@@ -6,7 +6,7 @@ import asyncio
 import statistics
 from typing import Any, Final
 
-from convai.bench.server.guests import Crowd
+from convai.bench.server.clients import Crowd
 from convai.bench.server.host import Host, Kind, hosted
 
 INTERVAL: Final = 0.5

@@ -1,4 +1,4 @@
-"""What earlier sentences of a text have said of the words of the next one: how often, and of whom.
+"""Discourse: what earlier sentences of a text have said of the words of the next one: how often, of whom.
 
 A name is often given whole once and by its last word from then on ("Rose McGowan ... McGowan"): what the
 first name says holds for the last one. It is told sentence by sentence, so that a text that grows turn by
@@ -17,7 +17,7 @@ _COUNTED: Final = frozenset(("NN", "NNS", "NNP", "NNPS"))
 _NAME_TAGS: Final = ("NNP", "NNPS")
 
 
-class Told(NamedTuple):
+class Known(NamedTuple):
     """What is known of the words of a sentence before it is read."""
 
     names: dict[int, tuple[int, int]]
@@ -28,7 +28,7 @@ class Told(NamedTuple):
     """For each token the gender of those who bore it as a last name, UNKNOWN where they differ."""
 
 
-class Story:
+class Discourse:
     """Counts and last names so far; grows with the number of different nouns."""
 
     def __init__(self, nouns: Mapping[str, Says], names: Mapping[str, Says]) -> None:
@@ -36,8 +36,8 @@ class Story:
         self._counts: dict[int, int] = {}
         self._genders: dict[str, int] = {}
 
-    def tell(self, forms: Sequence[Forms], tags: Sequence[str]) -> Told:
-        """What is known of the sentence's words; the sentence is then part of the story."""
+    def read(self, forms: Sequence[Forms], tags: Sequence[str]) -> Known:
+        """What is known of the sentence's words; the sentence is then part of the discourse."""
         counts = self._counts
         counted = [(i, forms[i].lemma_key) for i, tag in enumerate(tags) if tag in _COUNTED]
         before = [0] * len(forms)
@@ -53,7 +53,7 @@ class Story:
         for start, end in rows:
             if end - start > 1:
                 self._name([form.normal for form in forms[start:end]])
-        return Told({i: row for row in rows for i in range(*row)}, before, genders)
+        return Known({i: row for row in rows for i in range(*row)}, before, genders)
 
     def _name(self, words: list[str]) -> None:
         gender = said_by_name(words, self._nouns, self._names).gender

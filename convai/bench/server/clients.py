@@ -35,8 +35,8 @@ def address_for(number: int, network: int = 1, sharing: int = PER_ADDRESS) -> st
 
 @dataclass(slots=True)
 class Notes:
-    """What the guests saw. `delays`: seconds from the engine to the client, of the stub's tokens; `waits`:
-    seconds from a message to its reply's first token, for each guest; `whole`: to its end.
+    """What the clients saw. `delays`: seconds from the engine to the client, of the stub's tokens; `waits`:
+    seconds from a message to its reply's first token, for each client; `whole`: to its end.
     """
 
     delays: list[float] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Notes:
     errors: Counter[str] = field(default_factory=Counter)
 
 
-class Guest:
+class Client:
     """One client with one conversation."""
 
     def __init__(
@@ -137,7 +137,7 @@ class Guest:
 
 
 class Crowd:
-    """Many guests who talk at once, each as long as it may."""
+    """Many clients who talk at once, each as long as it may."""
 
     def __init__(
         self,
@@ -151,30 +151,32 @@ class Crowd:
         sharing: int = PER_ADDRESS,
         keepalive: float = KEEPALIVE,
     ) -> None:
-        """The guests from number `first` on; see Guest."""
+        """The clients from number `first` on; see Client."""
         self.notes = Notes()
         self._lines, self._settings = lines, settings
-        self._guests = [Guest(first + i, url, self.notes, stamped, sharing, keepalive) for i in range(count)]
+        self._clients = [
+            Client(first + i, url, self.notes, stamped, sharing, keepalive) for i in range(count)
+        ]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def enter(self) -> None:
         """Everybody connects."""
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(guest: Guest) -> None:
-            persona = (f"i am person {guest.number}.", self._lines[guest.number % len(self._lines)][:100])
+        async def one(client: Client) -> None:
+            persona = (f"i am person {client.number}.", self._lines[client.number % len(self._lines)][:100])
             async with gate:
-                seed = {"seed": guest.number} if "seed" not in self._settings else {}
-                await guest.enter({**self._settings, **seed}, persona)
+                seed = {"seed": client.number} if "seed" not in self._settings else {}
+                await client.enter({**self._settings, **seed}, persona)
 
-        await asyncio.gather(*(one(guest) for guest in self._guests))
+        await asyncio.gather(*(one(client) for client in self._clients))
 
     async def talk(self, patience: float) -> None:
         """Everybody talks from now on; returns when all have heard something, or after `patience` seconds."""
-        self._tasks = [asyncio.create_task(self._talk(guest)) for guest in self._guests]
+        self._tasks = [asyncio.create_task(self._talk(client)) for client in self._clients]
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
-        while len(self.notes.waits) < len(self._guests) and loop.time() < until:
+        while len(self.notes.waits) < len(self._clients) and loop.time() < until:
             if all(task.done() for task in self._tasks):
                 return
             await asyncio.sleep(0.1)
@@ -182,14 +184,14 @@ class Crowd:
     async def window(self, seconds: float, replies: int = 0) -> Notes:
         """What is seen in the next `seconds`, and until there is a token and so many whole replies."""
         notes = self.notes = Notes()
-        for guest in self._guests:
-            guest.notes = notes
+        for client in self._clients:
+            client.notes = notes
         await asyncio.sleep(seconds)
         while (not notes.tokens or notes.replies < replies) and not notes.errors:
             await asyncio.sleep(_LOOK)
         self.notes = Notes()
-        for guest in self._guests:
-            guest.notes = self.notes
+        for client in self._clients:
+            client.notes = self.notes
         return notes
 
     async def leave(self) -> None:
@@ -197,14 +199,14 @@ class Crowd:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(guest.leave() for guest in self._guests), return_exceptions=True)
+        await asyncio.gather(*(client.leave() for client in self._clients), return_exceptions=True)
 
-    async def _talk(self, guest: Guest) -> None:
+    async def _talk(self, client: Client) -> None:
         try:
             for turn in range(10_000):
-                await guest.say(self._lines[(guest.number * 7 + turn) % len(self._lines)])
-                await guest.reply()
+                await client.say(self._lines[(client.number * 7 + turn) % len(self._lines)])
+                await client.reply()
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            guest.notes.errors[type(error).__name__] += 1
+            client.notes.errors[type(error).__name__] += 1
