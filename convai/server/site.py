@@ -18,7 +18,7 @@ from convai.server.health import Health
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
 from convai.server.service import Service
-from convai.store import NotFound
+from convai.store import Asked, NotFound
 
 MOST_BODY: Final = 32 * 2**20
 """Bytes of a file that is imported."""
@@ -101,7 +101,9 @@ def create_site(service: Service, ask: Ask) -> Flask:
             raise ApiError(400, "the file is no text in UTF-8") from None
         plain = request.mimetype == "text/plain"
         take = service.store.import_text if plain else service.store.import_json
-        receipt = take(g.owner, text, "file", request=request.args.get("request"))
+        name = request.args.get("request")
+        asked = None if name is None else Asked(name, within="import", what=text.encode())
+        receipt = take(g.owner, text, "file", request=asked)
         return jsonify(conversation=receipt.conversation, again=receipt.again), 201
 
     site.register_blueprint(resources.web_package().create_blueprint())

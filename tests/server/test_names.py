@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+import httpx2
 import pytest
 
 from convai.server.protocol.changes import State
@@ -86,3 +87,18 @@ def test_a_new_conversation_that_was_not_heard_of_is_the_same_when_asked_for_aga
         assert begin(again, "once").again
         other = begin(again, "once", title="another")
         assert (other.again, other.conversation != conversation) == (False, True)
+
+
+def test_another_file_under_a_name_that_was_used_is_imported(server: Running) -> None:
+    url = f"{server.url}/api/conversations/import?request=r1"
+    texts = [f"user: hello {word}\nagent: yes\n".encode() for word in ("one", "two")]
+
+    def sent(text: bytes) -> tuple[str, bool]:
+        answer = httpx2.post(url, content=text, headers={"content-type": "text/plain"}, timeout=PATIENCE)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["conversation"], answer.json()["again"]
+
+    first, second = sent(texts[0]), sent(texts[1])
+    assert (first[1], second[1], first[0] != second[0]) == (False, False, True)
+    assert sent(texts[0]) == (first[0], True)
+    assert said(server, second[0]) == ["hello two"]
