@@ -21,7 +21,9 @@ from convai.core.errors import ConvaiError, DataError
 ROOT = Path(__file__).parent.parent
 HELPERS = (
     "__init__",
-    "common",
+    "evaluate_common",
+    "evaluate_probes",
+    "options",
     "bench_coref",
     "bench_emotion",
     "bench_inference",

@@ -123,5 +123,6 @@ def test_an_installation_from_the_wheel_finds_its_data(wheel: Path, tmp_path: Pa
     assert module == str(site / "convai" / "__init__.py")
     assert personas == str(site / "convai" / "data" / "personas.txt")
     assert models == str(site / "convai" / "data" / "models")
-    embedded = sorted(path.parent.name for path in (ROOT / "data/models").glob("*/config.json"))
+    files = ("config.json", "adapter_config.json")
+    embedded = sorted(path.parent.name for file in files for path in (ROOT / "data/models").glob(f"*/{file}"))
     assert contents == f"{(ROOT / 'data/personas.txt').stat().st_size} {embedded}"

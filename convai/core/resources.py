@@ -16,7 +16,7 @@ from typing import Final
 
 from convai.core.errors import CheckpointError, DataError
 
-DEFAULT_MODEL: Final = "persona-mini"
+DEFAULT_MODEL: Final = "persona-smol"
 """The embedded dialogue model that commands use when none is named."""
 SMALL_MODEL: Final = "persona-mini"
 """The embedded dialogue model that stands alone: what commands use where the default's base cannot be had."""

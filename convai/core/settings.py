@@ -157,7 +157,7 @@ class TrainConfig:
     """Only so many blocks from the top learn, with the heads; 0: the next-sentence head alone, so that the
     language model stays as it is; none: all, and the embeddings."""
     lora_rank: Annotated[int, Range(0, 1024, words="0 (off) to 1024")] = 0
-    """Adapters of this rank learn instead of the weights (LoRA; needs convai[lora]); 0 is off, 8 is usual."""
+    """Adapters of this rank learn instead of the weights (LoRA); 0 is off, 8 is usual."""
     lora_alpha: Annotated[float, ABOVE_0] = 16.0
     """An adapter's product is scaled by lora_alpha / lora_rank."""
     lora_dropout: Annotated[float, Range(0, 1, below=True)] = 0.0

@@ -314,7 +314,5 @@ def _peft() -> Any:
     try:
         import peft
     except ImportError:
-        raise SettingsError(
-            "lora_rank: LoRA needs peft, which is not installed; pip install 'convai[lora]'"
-        ) from None
+        raise SettingsError("lora_rank: LoRA needs peft, which is not installed; pip install peft") from None
     return peft

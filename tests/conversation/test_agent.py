@@ -249,6 +249,6 @@ def test_models_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     agent().save(tmp_path / "tiny")
     assert model_folder("tiny") == Path("tiny"), "what is here goes before what is embedded"
     with pytest.raises(
-        CheckpointError, match=r"elsewhere/tiny: no such model folder.*\(persona-mini, tiny, smollm2-135m\)"
+        CheckpointError, match=r"elsewhere/tiny: no such model folder.*\(persona-smol, tiny, smollm2-135m\)"
     ):
         load_agent("elsewhere/tiny")

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convai.core.resources import DEFAULT_MODEL, model_names, model_path
+from convai.core.resources import SMALL_MODEL, model_names, model_path
 from convai.engine.backends import InferenceModel, Span
 from convai.engine.backends.precision import Requested
 from convai.evaluation.scoring import reply_windows
@@ -34,9 +34,9 @@ Scored = tuple[DoubleHeadsModel, list[segments.TokenSequence], float]
 @pytest.fixture(scope="module")
 def scored(convai_data: Path) -> Scored:
     """The embedded model, reply windows of the first validation dialogues, float32's perplexity on them."""
-    if DEFAULT_MODEL not in model_names():
+    if SMALL_MODEL not in model_names():
         pytest.skip("this checkout has no embedded model")
-    folder = model_path(DEFAULT_MODEL)
+    folder = model_path(SMALL_MODEL)
     model, tokenizer = load_model(folder).eval(), Tokenizer.load(folder)
     file = convai_data / "personachat" / "valid_self_original.txt"
     dialogs = encode_dialogs(tokenizer, list(itertools.islice(iter_dialogs(file), DIALOGUES)))
