@@ -19,23 +19,13 @@ from convai import __main__ as cli
 from convai.core.errors import ConvaiError, DataError
 
 ROOT = Path(__file__).parent.parent
-HELPERS = (
-    "__init__",
-    "evaluate_common",
-    "evaluate_probes",
-    "options",
-    "bench_coref",
-    "bench_emotion",
-    "bench_inference",
-    "bench_server",
-    "coref_model",
-    "coref_parser",
-    "coref_score",
-    "emotion_train",
-    "emotion_transfer",
+WRITTEN = sorted(
+    path.stem
+    for path in (ROOT / "convai/commands").glob("*.py")
+    if re.search(r"^HELP\b.* = ", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
-"""Modules in convai/commands that are no commands."""
-WRITTEN = sorted(path.stem for path in (ROOT / "convai/commands").glob("*.py") if path.stem not in HELPERS)
+"""Modules in convai/commands that are commands: they say in a line what they do."""
+HEAVY = {"torch", "numpy", "transformers", "tokenizers", "ignite"}
 
 
 def run(*args: str, **kwargs: object) -> subprocess.CompletedProcess[str]:

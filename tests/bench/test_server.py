@@ -25,7 +25,10 @@ def test_the_transport() -> None:
 
 def test_people(tmp_path: Path) -> None:
     tiny_agent().save(tmp_path)
-    found = people.measure(3, 0.5, str(tmp_path), "float32")
+    for seconds in (0.5, 4.0, 32.0, 256.0):  # on a slow machine it takes longer until somebody has an answer
+        found = people.measure(3, seconds, str(tmp_path), "float32")
+        if found["replies"]:
+            break
     assert found["errors"] == {}
     assert found["replies"] > 0
     assert len(found["engine_tokens_per_s"]) == len(found["served_tokens_per_s"]) == 2
