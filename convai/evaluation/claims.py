@@ -235,7 +235,7 @@ def _of_being(rest: str, negative: bool, past: bool) -> Iterator[Claim]:
         yield Claim("do eat", frozenset({"meat"}), holds=False)
     if re.match(r"sober", rest) and not negative:
         yield Claim("do drink", frozenset({"alcohol"}), holds=False)
-    if words := content(rest):
+    if (words := content(rest)) and not re.match(r"(happily )?married", rest):
         yield Claim("be", words, not negative)
 
 

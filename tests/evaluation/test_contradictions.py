@@ -106,6 +106,7 @@ def test_a_reply_is_held_against_persona_and_earlier_replies() -> None:
     (found,) = contradictions(talk("hi", "i live alone, i live with my mother."))
     assert found.said == found.reply
     assert list(contradictions(talk("i have no pets.", "i have two dogs."))) == []
+    assert list(contradictions(talk("hi", "i'm not a pilot.", persona="i am married to a pilot."))) == []
     (line,) = contradiction_lines(3, talk("pets?", "i have no pets."))
     assert line.startswith("conversation 3, turn 2: ")
     assert "takes back 'i have two dogs.'" in line
