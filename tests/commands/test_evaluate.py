@@ -126,7 +126,10 @@ def test_candidates_of_the_file_come_first_and_are_drawn_otherwise(evaluate: Any
     assert json.loads(evaluate(line)[0])["candidates"] == 4
     assert json.loads(evaluate(f"{line} --candidates 2")[0])["chance"] == 0.5
     drawn = json.loads(evaluate("--model tiny --data talk.jsonl --metrics hits --json")[0])
-    assert (drawn["candidates"], drawn["ranked"]) == (20, 8)
+    assert (drawn["candidates"], drawn["ranked"]) == (7, 8), "those that differ"
+    assert drawn["chance"] > 1 / 20
+    shown = "\n".join(evaluate("--model tiny --data talk.jsonl --metrics hits"))
+    assert "no more than that differ, of 20 asked for" in shown
 
 
 def test_the_history_and_the_number_of_dialogues(evaluate: Any) -> None:
