@@ -27,6 +27,18 @@ _V2_TEXTS: Final = (
     "creator",
     "character_version",
 )
+_OTHER_NAMES: Final = {
+    "char_name": "name",
+    "char_persona": "description",
+    "context": "description",
+    "char_greeting": "first_mes",
+    "greeting": "first_mes",
+    "world_scenario": "scenario",
+    "example_dialogue": "mes_example",
+}
+_PACKAGE: Final = {"version", "dependencies", "devDependencies", "scripts", "main"}
+"""What a package's description has beside a name."""
+_CARD_ONLY: Final = {"spec", "data", "personality", "scenario", "first_mes", "mes_example"}
 MAX_DEPTH: Final = 100
 """Of objects and lists in one another; cards have ten at most."""
 _SPECS: Final = {"chara_card_v2": 2, "chara_card_v3": 3}
@@ -101,6 +113,13 @@ class Card:
         return {**outside, **spec, "data": inside}
 
 
+def _renamed(value: dict[str, Any]) -> dict[str, Any]:
+    """Pygmalion's fields (and text-generation-webui's) under the names of version 1; others are kept."""
+    if "spec" in value or not any(old in value for old in _OTHER_NAMES):
+        return value
+    return {_OTHER_NAMES.get(key, key): text for key, text in value.items()}
+
+
 def new_card(name: str, description: str) -> Card:
     """A card of version 1 with nothing but these."""
     return Card({**dict.fromkeys(_TEXTS, ""), "name": name, "description": description})
@@ -118,7 +137,10 @@ def parse_card(text: str | bytes, where: str) -> Card:
     if isinstance(inner, str):  # JSON inside JSON
         inner = _decoded(inner, f"{where}, data")
         value = {**value, "data": inner}
+    value = _renamed(value)
     card = Card(value)
+    if _PACKAGE & value.keys() and not _CARD_ONLY & value.keys():
+        raise DataError(f"{where}: no character card but a package's description; name a card")
     if not any(card.text(field).strip() for field in _TEXTS):
         raise DataError(f"{where}: no character card; it has none of {', '.join(_TEXTS)}")
     if card.version > 1 and not isinstance(inner, dict):

@@ -10,7 +10,7 @@ from typing import Final
 from convai.core.dialog import Persona
 from convai.core.safe_text import one_line
 from convai.text.cards.card import Card, new_card
-from convai.text.cards.prose import MAX_TEXT, resolved, sentences, shortened
+from convai.text.cards.prose import MAX_TEXT, resolved, sentences, shortened, without_examples
 
 SENTENCES: Final = 12
 """Sentences that are taken of a card; the personas that models are trained on have four or five."""
@@ -19,6 +19,8 @@ CHARS: Final = 600
 _PROMPT: Final = ("description", "personality")
 """The fields that say who somebody is. Notes of the creator never are; greetings, examples and instructions
 are for the models that cards are written for."""
+_ELSE: Final = ("scenario", "system_prompt")
+"""The fields that say it where those are blank."""
 _NAMELESS: Final = "this character"
 _BRACES: Final = re.compile(r"[{}<>]")
 
@@ -54,8 +56,11 @@ def card_persona(
     called = one_line(_BRACES.sub("", card.called)) or _NAMELESS
     user = one_line(user) or "you"
     found: dict[str, str] = {}
-    for field in _PROMPT:
-        text = card.text(field)
+    fields = _PROMPT if any(card.text(field).strip() for field in _PROMPT) else _ELSE
+    for field in fields:
+        text, examples = without_examples(card.text(field))
+        if examples:
+            notes.append(f"{examples} lines of its {field} are an example dialogue and no persona")
         if len(text) > MAX_TEXT:
             notes.append(f"only the first {MAX_TEXT:,} characters of its {field} were looked at")
         for sentence in sentences(resolved(text[:MAX_TEXT], called, user)):

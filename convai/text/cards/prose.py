@@ -17,6 +17,10 @@ MAX_TEXT: Final = 100_000
 MAX_SENTENCE: Final = 200
 """Characters of a sentence; a longer one is cut between two words."""
 _MACRO: Final = re.compile(r"\{\{([^{}]{0,500})\}\}|<(user|bot|char)>", re.IGNORECASE)
+_YOURS: Final = re.compile(r"(?:\{\{user\}\}|<user>)['’]s\b", re.IGNORECASE)
+_SAID: Final = re.compile(r"\s*(?:\{\{(?:user|char)\}\}|<(?:user|bot|char|start)>)\s*(?::|$)", re.IGNORECASE)
+_SAID_CHARS: Final = 64
+_LISTED: Final = re.compile(r"\[([^\[\]=\"]{1,80})=((?:\s*\"[^\"\[\]]{1,200}\",?){1,50})\s*\]")
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--[^<>]{0,500}-->")
 _WPP: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,40})\s?\(\s?(\"[^()]{1,1000})\)")
 _LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
@@ -28,12 +32,21 @@ _ABBREVIATED: Final = re.compile(r"(?:^|\s)(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|e\.g
 _LETTER: Final = re.compile(r"[^\W\d_]")
 
 
+def without_examples(text: str) -> tuple[str, int]:
+    """A field without its lines of dialogue (`{{user}}: hi`), which nobody is; and how many these were."""
+    lines = text.split("\n")
+    kept = [line for line in lines if not _SAID.match(line[:_SAID_CHARS])]
+    return "\n".join(kept), len(lines) - len(kept)
+
+
 def resolved(text: str, char: str, user: str) -> str:
     """`text` with `{{char}}`, `{{user}}` and their like replaced; what is put in is not looked at again.
 
     Of `{{random:a,b}}` and `{{pick:a,b}}` the first stays, `{{reverse:a}}` is reversed; comments, hidden
     keys, dice and unknown ones are left out.
     """
+    if user.lower() == "you":
+        text = _YOURS.sub("your", text)
     return _MACRO.sub(lambda match: _macro(match[1] if match[2] is None else match[2], char, user), text)
 
 
@@ -52,8 +65,15 @@ def _macro(inner: str, char: str, user: str) -> str:
 def sentences(text: str) -> list[str]:
     """The sentences of a field, each on one line, without markup; empty ones are left out."""
     text = _TAG.sub(" ", _LINK.sub(r"\1", text[:MAX_TEXT]))
+    text = _LISTED.sub(_attribute, text)
     text = _WPP.sub(_property, text).replace("\r\n", "\n").replace("\r", "\n")
     return [sentence for line in text.split("\n") for sentence in _of_line(line)]
+
+
+def _attribute(match: re.Match[str]) -> str:
+    """Ali:Chat's `[Ann's traits= "kind", "brave"]` → a line `Ann's traits: kind, brave`."""
+    values = [part.strip() for part in match[2].split('"')[1::2]]
+    return f"\n{match[1].strip()}: {', '.join(value for value in values if value)}\n"
 
 
 def _property(match: re.Match[str]) -> str:

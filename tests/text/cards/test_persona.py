@@ -220,3 +220,36 @@ class TestBack:
         (tmp_path / "empty.json").write_text('{"first_mes": "hi"}')
         with pytest.raises(DataError, match="says nothing of who somebody is"):
             personas_of(str(tmp_path / "empty.json"), "--persona")
+
+
+def test_example_dialogue_in_a_description_is_no_persona_and_attributes_are_sentences() -> None:
+    text = (
+        '[Ann\'s traits= "kind", "brave"] [Ann\'s hair= "red"]\n{{user}}: "Who are you?"\n'
+        "{{char}}: I bake.\nShe loves {{user}}'s dog."
+    )
+    found = card_persona(Card({"name": "Ann", "description": text}))
+    assert found.persona.sentences == (
+        "my name is Ann.",
+        "Ann's traits: kind, brave.",
+        "Ann's hair: red.",
+        "She loves your dog.",
+    )
+    assert "2 lines of its description are an example dialogue and no persona" in found.notes
+
+
+def test_what_stands_elsewhere_counts_where_the_description_is_blank() -> None:
+    card = Card({"name": "Ann", "description": " ", "scenario": "Ann bakes.", "system_prompt": "You sing."})
+    assert card_persona(card).persona.sentences == ("my name is Ann.", "Ann bakes.", "You sing.")
+
+
+def test_pygmalions_fields_and_a_package() -> None:
+    pygmalion = {
+        "char_name": "Ann",
+        "char_persona": "A baker.",
+        "char_greeting": "Hi!",
+        "world_scenario": "x",
+    }
+    found = card_persona(parse_card(json.dumps(pygmalion), "x"))
+    assert (found.persona.sentences, found.greeting) == (("my name is Ann.", "A baker."), "Hi!")
+    with pytest.raises(DataError, match="no character card but a package's description"):
+        parse_card('{"name": "my-package", "version": "1.0.0", "description": "does things"}', "x")
