@@ -1,4 +1,4 @@
-"""`convai serve` as a process of its own, with the embedded model: started, killed, started again."""
+"""`convai serve` as a process of its own, with the small embedded model: started, killed, started again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from convai.core.resources import SMALL_MODEL
 from tests.web.conftest import ROOT
 
 PATIENCE = 300.0
@@ -32,6 +33,8 @@ class RealServer:
     def start(self) -> None:
         """Returns when it listens. Raises AssertionError, with what it said, where it does not."""
         arguments = [
+            "--model",
+            SMALL_MODEL,  # it needs nothing that may be missing here
             "--port",
             str(self.port),
             "--store",

@@ -95,8 +95,9 @@ def test_a_chat_its_suggestions_and_the_list(page: Page) -> None:
     assert len({line.lower() for line in lines}) == 3
     page.all("#chips button")[0].click()
     page.until(lambda: page.texts()[2:3] == lines[:1] and len(page.texts()) == 4 and page.idle())
-    page.until(lambda: page.all("#conversations .name")[0].text == "hi, how are you?")
-    page.until(lambda: page.all("#conversations .about")[0].text == page.texts()[-1])
+    first = "return document.querySelector('#conversations {}')?.textContent"  # the list may not be drawn yet
+    page.until(lambda: page.js(first.format(".name")) == "hi, how are you?")
+    page.until(lambda: page.js(first.format(".about")) == page.texts()[-1])
     told = page.texts()
     page.chrome.refresh()
     page.until(lambda: page.texts() == told)

@@ -139,7 +139,7 @@ def write_gpt2(folder: Path, *, width: int = 16, heads: int = 2, layers: int = 3
     files = published("gpt2")
     (folder / "encoder.json").write_bytes(files["vocab.json"])
     (folder / "vocab.bpe").write_bytes(files["merges.txt"])
-    sizes = {"n_vocab": len(json.loads(files["vocab.json"])), "n_ctx": 160, "n_embd": width}
+    sizes = {"n_vocab": len(json.loads(files["vocab.json"])), "n_ctx": 320, "n_embd": width}
     settings = sizes | {"n_head": heads, "n_layer": layers}
     (folder / "hparams.json").write_text(json.dumps(settings))
     variables = gpt_variables(sizes["n_vocab"], sizes["n_ctx"], width, layers, last_norm=True)
@@ -156,7 +156,7 @@ def write_openai_gpt(folder: Path, *, width: int = 64, layers: int = 2) -> dict[
     (folder / "encoder_bpe_40000.json").write_bytes(files["vocab.json"])
     (folder / "vocab_40000.bpe").write_bytes(files["merges.txt"])
     words = len(json.loads(files["vocab.json"]))
-    variables = gpt_variables(words, 160, width, layers, last_norm=False)
+    variables = gpt_variables(words, 320, width, layers, last_norm=False)
     (folder / "params_shapes.json").write_text(json.dumps([list(a.shape) for a in variables.values()]))
     numbers = np.concatenate([a.ravel() for a in variables.values()])
     for i, shard in enumerate(np.array_split(numbers, 10)):
