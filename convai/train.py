@@ -22,7 +22,7 @@ from convai.evaluation.metrics import hits_at_k, perplexity
 from convai.evaluation.scoring import reply_windows, score_windows
 from convai.model import adapters as lora
 from convai.model import native
-from convai.model.checkpoint import load_config, load_model, read_json
+from convai.model.checkpoint import load_model, read_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base, model_folder
 from convai.model.run_folder import RUN, RunFolder
@@ -443,7 +443,7 @@ def finish(trainer: Trainer) -> None:
         trainer.save_finished()
     records = folder.records()
     draw_curves(records, folder.path / "curves.png")
-    write_card(folder.path, folder.description(), load_config(folder.path), records)
+    write_card(folder.path, folder.description(), trainer.model.config, records)
 
 
 def _run(trainer: Trainer) -> None:

@@ -1,0 +1,110 @@
+"""Whole runs on a base of a rotary family in its chat template: what is shipped is an adapter that talks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from convai.conversation.agent import load_agent
+from convai.core.errors import SettingsError, TrainingError
+from convai.core.settings import TrainConfig
+from convai.model import adapters
+from convai.model.checkpoint import save_model
+from convai.model.double_heads import DoubleHeadsModel
+from convai.model.folder import is_adapter
+from convai.model.shape import Shape
+from convai.train import Start, new_run, resume_run
+from convai.training.batches import Batch
+from convai.training.loop import Trainer
+from convai.training.prepare import Files
+from tests.chat_templates import chat_bytes
+from tests.tiny import close, inputs, randomize
+
+RUN = TrainConfig(
+    precision="float32", optimizer="adamw", steps=6, lr=3e-3, distractors=1, eval_every=0, eval_dialogs=2,
+    save_every=2, batch_tokens=512, lora_rank=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "mine.jsonl"
+    lines = []
+    for n in range(12):
+        turns = [{"speaker": 0, "text": f"do you like {n}?"}, {"speaker": 1, "text": f"I have {n} boats."}]
+        lines.append(json.dumps({"personas": [[], [f"I own {n} boats."]], "turns": turns}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = chat_bytes()
+    shape = Shape(
+        family="llama", vocab_size=tokenizer.vocab_size, n_positions=256, n_embd=32, n_layer=2, n_head=4,
+        n_kv_head=2, n_inner=48,
+    )  # fmt: skip
+    model = DoubleHeadsModel(shape.without_dropout())
+    randomize(model)
+    with torch.no_grad():
+        model.transformer.segment_gate.zero_()
+    save_model(model, folder)
+    tokenizer.save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("frozen", ["float32", "int8"])
+def test_a_stopped_run_equals_an_undisturbed_one_and_ships_an_adapter(
+    frozen: Any, corpus: Path, base: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(RUN, frozen_precision=frozen)
+    new_run(Files((corpus,)), Start(model=str(base)), config, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    original = Trainer.step
+
+    def dying(self: Trainer, engine: Any, batches: list[Batch]) -> dict[str, float]:
+        if self.progress.step == 5:  # a step after the checkpoint at 4
+            raise Killed
+        return original(self, engine, batches)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "step", dying)
+        with pytest.raises(Killed):
+            new_run(Files((corpus,)), Start(model=str(base)), config, tmp_path / "broken")
+    torch.manual_seed(12345)  # whatever happened in between
+    resume_run(tmp_path / "broken")
+    for name in (adapters.WEIGHTS, adapters.HEADS_FILE):
+        whole, broken = load_file(tmp_path / "whole" / name), load_file(tmp_path / "broken" / name)
+        assert whole.keys() == broken.keys()
+        assert all(torch.equal(whole[key], broken[key]) for key in whole)
+    assert is_adapter(tmp_path / "whole")
+    assert (tmp_path / "whole" / "README.md").is_file()
+    assert not list(tmp_path.glob("whole/**/model.safetensors")), "the base is not copied"
+    tuned, plain = load_agent(tmp_path / "whole"), load_agent(base)
+    assert tuned.tokenizer.frame == plain.tokenizer.frame
+    assert not close(tuned.model(*inputs()), plain.model(*inputs()))
+
+
+def test_an_adapter_goes_on_learning(corpus: Path, base: Path, tmp_path: Path) -> None:
+    new_run(Files((corpus,)), Start(model=str(base)), RUN, tmp_path / "first")
+    start = Start(model=str(tmp_path / "first"))
+    more = dataclasses.replace(RUN, steps=1)
+    new_run(Files((corpus,)), start, more, tmp_path / "second")
+    first, second = (load_file(tmp_path / name / adapters.WEIGHTS) for name in ("first", "second"))
+    moved = max(float((first[key] - second[key]).abs().max()) for key in first)
+    assert 0 < moved <= 2 * more.lr, "one step from where it stood"
+    with pytest.raises(TrainingError, match="add --lora-rank"):
+        new_run(Files((corpus,)), start, dataclasses.replace(more, lora_rank=0), tmp_path / "x")
+    with pytest.raises(SettingsError, match="has rank 2"):
+        new_run(Files((corpus,)), start, dataclasses.replace(more, lora_rank=4), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
