@@ -10,8 +10,6 @@ import pytest
 from convai.core import resources
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.core.errors import DataError
-from convai.evaluation.claim_words import content, lemma, normal
-from convai.evaluation.claims import Claim, claims
 from convai.evaluation.contradictions import (
     Pair,
     contradictions,
@@ -20,6 +18,8 @@ from convai.evaluation.contradictions import (
     read_pairs,
 )
 from convai.evaluation.report import contradiction_lines
+from convai.text.claims.reading import Claim, claims
+from convai.text.claims.words import content, lemma, normal
 
 
 def claim(slot: str, *values: str, holds: bool = True) -> Claim:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from convai.evaluation.claim_words import (
+from convai.text.claims.words import (
     COUNTED,
     EMPTY,
     FAMILY,
