@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.reading import add_reading_arguments, reading_from, tell
 from convai.core.errors import ConvaiError, SettingsError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def add_actions(actions: Actions) -> None:
     vectors.add_argument(
         "--size", type=int, default=64, metavar="N", help="numbers a word (default: %(default)s)"
     )
+    add_reading_arguments(vectors, "train, where a file has it")
 
     predict = actions.add_parser("predict", help="find the chains of a column file", allow_abbrev=False)
     predict.add_argument("source", type=Path, metavar="IN", help="CoNLL-2012 columns; old chains are ignored")
@@ -219,9 +221,8 @@ def _vectors(args: argparse.Namespace) -> int:
     from convai.text.word_vectors import check_name, write_vectors
 
     check_name(args.out)  # before the texts are read, which takes minutes
-    words, vectors = train_vectors(
-        read_texts(args.texts), args.words, args.size, progress=sys.stderr.isatty()
-    )
+    texts = read_texts(args.texts, reading_from(args), tell=tell)
+    words, vectors = train_vectors(texts, args.words, args.size, progress=sys.stderr.isatty())
     write_vectors(args.out, words, vectors)
     print(f"{args.out}: {len(words):,} words, {vectors.shape[1]} numbers each")
     return 0

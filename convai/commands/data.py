@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands.reading import add_reading_arguments, reading_from
+from convai.commands.reading import add_reading_arguments, reading_from, tell
 from convai.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from convai.text.corpora import Taken
+    from convai.text.lengths import Rows
 
 HELP: Final = "check, convert, count, compare, compose and download dialogues"
 
@@ -20,14 +20,23 @@ HELP: Final = "check, convert, count, compare, compose and download dialogues"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The sub-commands of `convai data`."""
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
-    format_help = "format of the files (default: told from their content; see `convai data formats`)"
-
     check = commands.add_parser(
         "check", help="list what is wrong, by file and line; exit code 1 if anything is"
     )
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file, or folder of files")
-    check.add_argument("--format", help=format_help)
-    check.add_argument("--skip-bad", action="store_true", help="exit with 0 where some dialogues can be read")
+    add_reading_arguments(check, "all", skip_bad="exit with 0 where some dialogues can be read")
+    check.add_argument(
+        "--model",
+        metavar="DIR|NAME",
+        help="the model that is to learn from them; what is too long for it is counted (default: the "
+        "embedded one)",
+    )
+    check.add_argument(
+        "--row-tokens",
+        type=int,
+        metavar="N",
+        help="longest sequence of the training (default: as the model is tuned)",
+    )
 
     convert = commands.add_parser("convert", help="write dialogues in another format")
     convert.add_argument("input", type=Path, metavar="IN", help="file, or folder of files")
@@ -62,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     overlap.add_argument(
         "--held-out", nargs="+", type=Path, required=True, metavar="FILE", help="file or folder"
     )
+    add_reading_arguments(overlap, "train of TRAIN, all but train of the held-out files, where they have it")
 
     compose = commands.add_parser(
         "compose", help="make dialogues in which a persona is asked about, and what was told is asked back"
@@ -101,12 +111,32 @@ def _check(args: argparse.Namespace) -> int:
     from convai.text.corpora.check import check
     from convai.text.corpora.detect import expand
 
-    reports = [check(file, args.format) for path in args.files for file in expand(path)]
+    rows = _rows(args)
+    reports = [
+        check(file, args.format, split=args.split, rows=rows) for path in args.files for file in expand(path)
+    ]
     for report in reports:
         print("\n".join(report.lines()))
     if args.skip_bad:
         return 0 if all(report.dialogues for report in reports) else 1
     return 0 if all(report.ok for report in reports) else 1
+
+
+def _rows(args: argparse.Namespace) -> Rows:
+    """The rows of a training of the model that was named, or of the embedded one; its base is not needed."""
+    from convai.core import resources
+    from convai.model.folder import is_adapter, model_folder, shape_of
+    from convai.model.shipped import training_config
+    from convai.text.lengths import Rows
+    from convai.text.tokenizer import Tokenizer
+
+    folder = model_folder(args.model or resources.model_path(resources.DEFAULT_MODEL))
+    tokens = training_config(folder).row_tokens if args.row_tokens is None else args.row_tokens
+    if tokens < 16:
+        raise SettingsError(f"--row-tokens={tokens}: use 16 or more")
+    if not is_adapter(folder):
+        tokens = min(tokens, shape_of(folder).n_positions)
+    return Rows(Tokenizer.load_pretrained(folder)[0], tokens, folder.name)
 
 
 def _convert(args: argparse.Namespace) -> int:
@@ -116,7 +146,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     taken = take(args.input, reading_from(args))
     dialogs = taken.dialogs
-    _tell(taken)
+    tell(taken)
     if args.clean:
         dialogs = [clean for dialog in dialogs if (clean := cleaned(dialog)) is not None]
         dropped = counted(len(taken.dialogs) - len(dialogs), "dialogue")
@@ -132,19 +162,13 @@ def _convert(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(taken: Taken) -> None:
-    """Say what was taken of a file, where that is not all of it."""
-    if taken.left_out or taken.split != "all":
-        print(taken.line(), file=sys.stderr)
-
-
 def _stats(args: argparse.Namespace) -> int:
     from convai.text.corpora.reading import take
     from convai.text.corpora.stats import stats
 
     taken = [take(path, reading_from(args)) for path in args.files]
     for one in taken:
-        _tell(one)
+        tell(one)
     total = stats(dialog for one in taken for dialog in one.dialogs)
     print(json.dumps(total.as_dict()) if args.json else "\n".join(total.lines()))
     return 0
@@ -153,7 +177,7 @@ def _stats(args: argparse.Namespace) -> int:
 def _overlap(args: argparse.Namespace) -> int:
     from convai.text.corpora.overlap import overlap
 
-    found = overlap(args.train, args.held_out)
+    found = overlap(args.train, args.held_out, reading_from(args), tell=tell)
     for one in found:
         print(one)
     print(f"{len(found):,} training dialogues overlap with the held-out files")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from convai.commands.evaluate_common import SHARED, about, agent_of, autocast_of, bars, decoding_of
 from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
 from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
-from convai.commands.reading import add_reading_arguments, reading_from
+from convai.commands.reading import add_reading_arguments, reading_from, tell
 from convai.core.errors import DataError, SettingsError
 from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
 
@@ -158,9 +157,12 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
 
     taken = corpora.take(args.data, reading_from(args), "valid")
     dialogs = taken.dialogs
-    if taken.split != "all" or taken.left_out:
-        print(taken.line(), file=sys.stderr)
-    train = [dialog for path in args.train for dialog in corpora.iter_dialogs(path)]
+    tell(taken)
+    beside_it = dataclasses.replace(reading_from(args), split=None)
+    learnt = [corpora.take(path, beside_it, "train") for path in args.train]
+    for one in learnt:
+        tell(one)
+    train = [dialog for one in learnt for dialog in one.dialogs]
     agent = agent_of(args) if config.chosen else None
     if agent is not None and agent.has_long_context and not hasattr(args, "max_history"):
         config = dataclasses.replace(config, max_history=agent.max_history)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convai.text.corpora import Reading
+    from convai.text.corpora import Reading, Taken
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser, split: str, option: str = "--format") -> None:
+def add_reading_arguments(
+    parser: argparse.ArgumentParser,
+    split: str,
+    option: str = "--format",
+    skip_bad: str = "leave out dialogues that cannot be read, and count them",
+) -> None:
     """Give `parser` the options; `split` says which part of a divided file is the default one."""
     parser.add_argument(
         option,
@@ -20,9 +26,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser, split: str, option: s
     parser.add_argument(
         "--split", metavar="PART", help=f"the part to take: train, valid, test or all (default: {split})"
     )
-    parser.add_argument(
-        "--skip-bad", action="store_true", help="leave out dialogues that cannot be read, and count them"
-    )
+    parser.add_argument("--skip-bad", action="store_true", help=skip_bad)
 
 
 def reading_from(args: argparse.Namespace) -> Reading:
@@ -31,3 +35,9 @@ def reading_from(args: argparse.Namespace) -> Reading:
 
     values: dict[str, Any] = {"format": args.format, "split": args.split, "skip_bad": args.skip_bad}
     return Reading(**values)
+
+
+def tell(taken: Taken) -> None:
+    """Say on stderr what was taken of a file, where that is not all of it."""
+    if taken.left_out or taken.split != "all":
+        print(taken.line(), file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from convai.core.errors import DataError, SettingsError
 from convai.coref.words import normal
 from convai.text.corpora.files import lines
-from convai.text.corpora.reading import iter_dialogs
+from convai.text.corpora.reading import Reading, Taken, take
 from convai.text.word_vectors import NO_WORD, Floats, Neighbours, singular_vectors
 
 _WORD: Final = re.compile(r"n't|'(?:s|m|re|ve|ll|d)\b|[^\W\d_]+(?=n't)|[^\W\d_]+|\d+|[^\s\w]")
@@ -27,14 +27,26 @@ _CHUNK: Final = 2_000_000
 _TEXT: Final = (".txt", ".txt.xz", ".txt.gz")
 
 
-def read_texts(paths: Iterable[Path]) -> Iterator[str]:
-    """The lines of text files, and the turns of dialogues in any readable format."""
+def read_texts(
+    paths: Iterable[Path],
+    reading: Reading | None = None,
+    *,
+    tell: Callable[[Taken], None] = lambda taken: None,
+) -> Iterator[str]:
+    """The lines of text files, and the turns of dialogues in any readable format.
+
+    `reading` says how dialogues are read; a format in it makes dialogues of text files too. Of a file that
+    divides itself the `train` part is read. `tell` is called with what was taken of each.
+    """
+    reading = reading or Reading()
     for path in paths:
-        if path.name.endswith(_TEXT):
+        if path.name.endswith(_TEXT) and reading.format is None:
             for _, line in lines(path):
                 yield line
         else:
-            for dialog in iter_dialogs(path):
+            taken = take(path, reading, "train")
+            tell(taken)
+            for dialog in taken.dialogs:
                 for turn in dialog.turns:
                     yield turn.text
 

@@ -18,6 +18,7 @@ from convai.core.dialog import AGENT
 from convai.core.errors import DataError
 from convai.text import segments
 from convai.text.frames import Frame
+from convai.text.lengths import replies_too_long
 from convai.text.segments import (
     EncodedDialog,
     EncodedTurn,
@@ -106,17 +107,9 @@ class DialogueData:
         """Replies that are never learnt from, since they fit into no row."""
 
     def _too_long(self) -> int:
-        size = self.frame.turn_size
-        count = 0
-        for dialog in self.corpus:
-            room = self.n_positions - self.frame.persona_size(dialog.persona) - self.frame.tail
-            sizes = [size(turn.speaker, len(turn.ids)) for turn in dialog.turns]
-            count += sum(
-                1
-                for i, turn in enumerate(dialog.turns)
-                if i and turn.speaker == AGENT and turn.target and sizes[i - 1] + sizes[i] > room
-            )
-        return count
+        return sum(
+            1 for dialog in self.corpus for _ in replies_too_long(self.frame, dialog, self.n_positions)
+        )
 
     def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]:
         """Steps from number `start` on; `rank` of `world` gets every world-th micro-batch of each step."""

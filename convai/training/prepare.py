@@ -17,6 +17,7 @@ from convai.core.settings import TrainConfig
 from convai.text import corpora
 from convai.text.corpora import Reading, Taken
 from convai.text.corpora.reading import counted
+from convai.text.lengths import Rows, replies_too_long
 from convai.text.prompt import encode_dialogs
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer
@@ -168,8 +169,10 @@ def prepare(
     taken = [files.take(path) for path in files.dialogs]
     notes = [f"training: {one.line(one.path.name)}" for one in taken]
     notes += [f"validation: {one.line(one.path.name)}" for one in apart]
+    out: list[EncodedDialog] = []
     if not apart and config.layout != "stream":
-        corpus, valid = held_out([one.dialogs for one in taken], tokenizer, config)
+        corpus, out = held_out([one.dialogs for one in taken], tokenizer, config)
+        valid = out[: config.eval_dialogs]
         notes.append("validation: dialogues held out of the training files")
     else:
         how: dict[str, Any] = {"both_sides": config.both_sides, "cache": cache, "reading": files.reading}
@@ -214,10 +217,12 @@ def prepare(
             )
         except DataError as error:
             raise DataError(f"{', '.join(map(str, files.dialogs))}: {error}") from None
-        if source.too_long:
+        kept_apart = sum(1 for d in out for _ in replies_too_long(tokenizer.frame, d, config.row_tokens))
+        if source.too_long + kept_apart:
             notes.append(
-                f"training: {counted(source.too_long, 'reply')} left out, which do not fit into "
+                f"training: {counted(source.too_long + kept_apart, 'reply')} left out, which do not fit into "
                 f"{config.row_tokens} tokens beside the persona and what they answer"
+                + (f" ({kept_apart:,} of them in dialogues held out)" if kept_apart else "")
             )
     return Prepared(source, valid, tuple(notes), _some_personas(taken))
 
@@ -238,16 +243,27 @@ def with_wrong_replies(dialogs: Sequence[Dialog]) -> list[Dialog]:
     return corpora.with_distractors(dialogs, 19, seed=0) if len(dialogs) > 1 else list(dialogs)
 
 
+def _to_hold_out(dialogs: Sequence[Dialog], count: int, rows: Rows, seed: int) -> list[int]:
+    rng = random.Random(f"hold out {seed}")
+    chosen = rng.sample(range(len(dialogs)), count)
+    rest = sorted(set(range(len(dialogs))) - set(chosen))
+    if not all(rows.hold_some(dialogs[i]) for i in chosen):
+        order = iter([*chosen, *rng.sample(rest, len(rest))])
+        chosen = list(itertools.islice((i for i in order if rows.hold_some(dialogs[i])), count))
+        rest = list(order)
+    return sorted(chosen) if any(rows.hold_some(dialogs[i]) for i in rest) else []
+
+
 def held_out(
     by_file: Sequence[Sequence[Dialog]], tokenizer: Tokenizer, config: TrainConfig
 ) -> tuple[EncodedCorpus, list[EncodedDialog]]:
-    """A twentieth of the dialogues for validation (both chairs of each), and the corpus without them.
+    """The corpus without a twentieth of the dialogues (both chairs of each), and those.
 
-    Of fewer than two dialogues none is held out.
+    They are dialogues with a reply that can be measured. Of fewer than two such dialogues none is held out.
     """
     dialogs = [d for group in by_file for d in group]
     count = min(HELD_OUT, max(1, len(dialogs) // 20)) if len(dialogs) > 1 else 0
-    chosen = sorted(random.Random(f"hold out {config.seed}").sample(range(len(dialogs)), count))
+    chosen = _to_hold_out(dialogs, count, Rows(tokenizer, config.row_tokens), config.seed)
     out = set(chosen)
     kept, number = [], 0
     for group in by_file:
@@ -259,5 +275,5 @@ def held_out(
         return EncodedCorpus.concatenate(kept), []
     # the wrong replies of a few dialogues are drawn from the others' too
     ranked = with_wrong_replies(dialogs)
-    valid = encode_dialogs(tokenizer, (ranked[i] for i in chosen[: config.eval_dialogs]))
+    valid = encode_dialogs(tokenizer, (ranked[i] for i in chosen))
     return EncodedCorpus.concatenate(kept), list(valid)

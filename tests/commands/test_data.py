@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import http.server
 import json
@@ -12,9 +13,14 @@ from pathlib import Path
 import pytest
 
 from convai.commands import data
+from convai.core.dialog import AGENT, Dialog, Turn
 from convai.core.errors import DataError, SettingsError
+from convai.model.folder import model_folder, shape_of
+from convai.model.shipped import training_config
 from convai.text.corpora import FORMATS as KNOWN
 from convai.text.corpora import read, write
+from convai.text.tokenizer import Tokenizer
+from convai.training.prepare import Files, prepare
 
 SAMPLES = Path(__file__).parents[2] / "data" / "formats"
 
@@ -38,6 +44,33 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", "--format", "text", bad) == 0
     with pytest.raises(DataError, match="no such file"):
         run("check", tmp_path / "nowhere.txt")
+
+
+def test_check_counts_what_training_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["hello.", "no. " * 400, "yes. " * 400]
+    chats = [
+        Dialog((Turn(0, f"hi {part} {n}"), Turn(AGENT, texts[n % 3])), labels={"split": part})
+        for part, number in (("train", 30), ("valid", 9))
+        for n in range(number)
+    ]
+    divided, whole = tmp_path / "divided.jsonl", tmp_path / "whole.jsonl"
+    write(divided, chats)
+    write(whole, chats[:30])
+    folder = model_folder("persona-mini")
+    how = dataclasses.replace(training_config(folder), row_tokens=shape_of(folder).n_positions)
+    for file, has, left in ((divided, "26 replies (train 20, valid 6)", 20), (whole, "20 replies (train 20)", 20)):
+        assert run("check", file, "--model", "persona-mini") == 0
+        *_, counted, last = capsys.readouterr().out.splitlines()
+        assert counted.startswith(f"{file}: {has} left out by training, which do not fit into 320 tokens")
+        assert last.endswith("ok, 26 warnings" if file == divided else "ok, 20 warnings")
+        notes = "\n".join(prepare(Files((file,)), Tokenizer.load(folder), how).notes)
+        assert f"{left} replies left out, which do not fit into 320 tokens" in notes
+    assert run("check", divided, "--model", "persona-mini", "--split", "valid") == 0
+    assert f"{divided}: 6 replies (valid 6) left out" in capsys.readouterr().out
+    assert run("check", divided, "--row-tokens", 4000) == 0
+    assert "left out" not in capsys.readouterr().out
+    with pytest.raises(SettingsError, match="--row-tokens=3: use 16 or more"):
+        run("check", divided, "--row-tokens", 3)
 
 
 def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +117,29 @@ def test_overlap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "remove it from the training data",
         "1 training dialogues overlap with the held-out files",
     ]
+
+
+def test_overlap_of_parts_and_without_bad_dialogues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, third = read(SAMPLES / "convai.jsonl")
+    divided = tmp_path / "divided.jsonl"
+    parts = ((first, "train"), (second, "valid"), (third, "test"), (first, "valid"))
+    write(divided, [dataclasses.replace(dialog, labels={"split": part}) for dialog, part in parts])
+    assert run("overlap", divided, "--held-out", divided) == 1
+    out, err = capsys.readouterr()
+    assert f"{divided}:1: shares the whole dialogue with {divided}:4" in out
+    assert "1 training dialogues" in out
+    assert "part train (the file has train 1, valid 2, test 1)" in err
+    assert "part valid and test (the" in err
+    assert run("overlap", divided, "--held-out", divided, "--split", "all") == 1
+    assert "4 training dialogues" in capsys.readouterr().out
+    with divided.open("a") as more:
+        more.write("nonsense\n")
+    with pytest.raises(DataError, match=r"divided.jsonl:5: malformed JSON"):
+        run("overlap", divided, "--held-out", divided)
+    assert run("overlap", divided, "--held-out", divided, "--skip-bad") == 1
+    assert "1 bad dialogue left out" in capsys.readouterr().err
 
 
 def test_download(

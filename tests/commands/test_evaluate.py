@@ -191,6 +191,33 @@ def test_baselines_alone_need_no_model(evaluate: Any) -> None:
     }
 
 
+def test_baselines_learn_from_the_train_part_without_bad_dialogues(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = ("train", "valid", "test")
+    divided = [replace(d, labels={"split": part}) for d, part in zip(DIALOGS, parts, strict=True)]
+    corpora.write(folder / "divided.jsonl", divided)
+    corpora.write(folder / "first.jsonl", DIALOGS[:1])
+    corpora.write(folder / "second.jsonl", DIALOGS[1:2])
+    with (folder / "divided.jsonl").open("a", encoding="utf-8") as more:
+        more.write("nonsense\n")
+
+    def measured(data: str, train: str, *more: str) -> dict[str, Any]:
+        how = "--metrics none --baselines --json".split()
+        paths = ["--data", str(folder / data), "--train", str(folder / train)]
+        assert main(["evaluate", *how, *paths, *more]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    both = measured("divided.jsonl", "divided.jsonl", "--skip-bad")
+    apart = measured("second.jsonl", "first.jsonl")
+    assert both["baselines"] == apart["baselines"]
+    assert (both["split"], both["dialogs"]) == ("valid", 1)
+    args = ["evaluate", "--metrics", "none", "--baselines", "--data", str(folder / "second.jsonl")]
+    assert main([*args, "--train", str(folder / "divided.jsonl")]) == 2
+    assert "divided.jsonl:4: malformed JSON" in capsys.readouterr().err
+
+
 def test_baselines_of_a_single_dialogue_rank_nothing(evaluate: Any, folder: Path) -> None:
     corpora.write(folder / "one.jsonl", DIALOGS[:1])
     record = json.loads(evaluate("--data one.jsonl --metrics none --baselines --json")[0])

@@ -15,7 +15,7 @@ from convai.core.settings import TrainConfig
 from convai.text.corpora import Reading, read, write
 from convai.text.tokenizer import Tokenizer
 from convai.train import check_valid
-from convai.training.prepare import Files, held_out, prepare
+from convai.training.prepare import Files, Prepared, held_out, prepare
 
 TOKENIZER = Tokenizer.byte_level()
 CONFIG = TrainConfig(row_tokens=512, batch_tokens=1024)
@@ -87,6 +87,24 @@ def test_replies_that_do_not_fit_are_counted(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match=r"long\.jsonl: no validation reply fits the model's 8 positions"):
         check_valid(prepared.valid, TOKENIZER, 8, files)
+
+
+def test_what_is_held_out_can_be_measured(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    config = dataclasses.replace(CONFIG, row_tokens=64)
+
+    def prepared(fit: int, seed: int) -> Prepared:
+        said = ["hello"] * fit + ["word " * 40] * (6 - fit)
+        write(path, [Dialog((Turn(0, f"hi {n}"), Turn(AGENT, text))) for n, text in enumerate(said)])
+        return prepare(Files((path,)), TOKENIZER, dataclasses.replace(config, seed=seed))
+
+    for seed in range(6):
+        several = prepared(2, seed)
+        assert [len(d.turns[1].ids) for d in several.valid] == [5]
+        assert "4 replies left out, which do not fit into 64 tokens" in several.notes[-1]
+        assert prepared(1, seed).valid == [], "the only one is learnt from"
+        with pytest.raises(DataError, match="no agent reply fits into 64 tokens"):
+            prepared(0, seed)
 
 
 def test_what_is_no_target_is_read_and_not_learnt(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
@@ -15,7 +16,11 @@ from convai.text.corpora.files import require_file
 from convai.text.corpora.formats import named
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.placeholders import first_placeholder
-from convai.text.corpora.reading import Located, iter_located
+from convai.text.corpora.reading import Located, counted, iter_located
+from convai.text.corpora.splits import SPLITS, check_split, split_of
+
+if TYPE_CHECKING:
+    from convai.text.lengths import Rows
 
 MAX_LISTED: Final = 20
 """Problems, and warnings, that are listed one by one; the others are counted."""
@@ -32,6 +37,10 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     problem_count: int = 0
     warning_count: int = 0
+    rows: Rows | None = None
+    """The rows that replies were held against."""
+    too_long: Counter[str] = field(default_factory=Counter)
+    """How many replies of each part of the file no row holds."""
 
     @property
     def ok(self) -> bool:
@@ -46,14 +55,22 @@ class Report:
         yield from (f"{warning} (warning)" for warning in self.warnings)
         if self.warning_count > len(self.warnings):
             yield f"{self.path}: and {self.warning_count - len(self.warnings):,} more warnings"
-        verdict = "ok" if self.ok else _counted(self.problem_count, "problem")
+        if self.rows is not None and (count := self.too_long.total()):
+            has = ", ".join(
+                f"{name or 'no part'} {self.too_long[name]:,}"
+                for name in ("", *SPLITS)
+                if self.too_long[name]
+            )
+            divided = f" ({has})" if any(self.too_long[name] for name in SPLITS) else ""
+            yield (
+                f"{self.path}: {counted(count, 'reply')}{divided} left out by training, which "
+                f"do not fit into {self.rows.tokens} tokens beside the persona and what they answer (as "
+                f"{self.rows.model} writes them; --row-tokens and --model choose)"
+            )
+        verdict = "ok" if self.ok else counted(self.problem_count, "problem")
         if self.warning_count:
-            verdict += f", {_counted(self.warning_count, 'warning')}"
-        yield f"{self.path}: {self.format}, {_counted(self.dialogues, 'dialogue')}, {verdict}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+            verdict += f", {counted(self.warning_count, 'warning')}"
+        yield f"{self.path}: {self.format}, {counted(self.dialogues, 'dialogue')}, {verdict}"
 
 
 class _Collector(Notes):
@@ -73,23 +90,41 @@ class _Collector(Notes):
             self.report.warnings.append(text)
 
 
-def check(path: str | os.PathLike[str], format: str | None = None) -> Report:
-    """Read a whole file and report what is wrong or odd.
+def check(
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    split: str | None = None,
+    rows: Rows | None = None,
+) -> Report:
+    """Read a whole file and report what is wrong or odd, of its part `split` where one is named.
 
-    Raises DataError only when the file cannot be opened, or `format` is the name of none.
+    `rows`: what a training holds; replies that are too long for it are warned of and counted.
+
+    Raises DataError only when the file cannot be opened, or `format` or `split` is the name of none.
     """
     file = Path(path)
     require_file(file)
-    report = Report(file)
+    report = Report(file, rows=rows)
     notes = _Collector(report)
     if format:
         named(format)
+    part = check_split(split or "all")
     try:
         report.format = format or detect(file)
         inspector = _Inspector(notes)
         for located in iter_located(file, report.format, notes):
+            if part not in ("all", split_of(located.dialog)):
+                continue
             report.dialogues += 1
             inspector.look(located)
+            if rows is not None:
+                long = rows.too_long(located.dialog)
+                report.too_long[split_of(located.dialog)] += len(long)
+                for turn in long:
+                    notes.warn(
+                        f"{located.where}, turn {turn + 1}: the reply is too long to be learnt; shorten it"
+                    )
         inspector.finish()
     except DataError as error:
         notes.error(error)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from convai.core.dialog import Dialog
-from convai.text.corpora.reading import Located, iter_located
+from convai.text.corpora.reading import Reading, Taken, take
+from convai.text.corpora.splits import SPLITS
 
 MIN_WORDS: Final = 6
 MIN_SHARED: Final = 2
@@ -55,25 +56,25 @@ class _HeldOut:
     utterances: dict[str, list[int]] = field(default_factory=dict)
     wholes: dict[tuple[str, ...], int] = field(default_factory=dict)
 
-    def add(self, located: Located) -> None:
+    def add(self, where: str, dialog: Dialog) -> None:
         number = len(self.places)
-        self.places.append(located.where)
-        self.wholes.setdefault(_whole(located.dialog), number)
-        for key in {letters(t.text) for t in located.dialog.turns if is_long(t.text)}:
+        self.places.append(where)
+        self.wholes.setdefault(_whole(dialog), number)
+        for key in {letters(t.text) for t in dialog.turns if is_long(t.text)}:
             self.utterances.setdefault(key, []).append(number)
 
-    def compare(self, located: Located) -> Overlap | None:
-        keys = _whole(located.dialog)
+    def compare(self, where: str, dialog: Dialog) -> Overlap | None:
+        keys = _whole(dialog)
         shared = Counter(n for key in set(keys) for n in self.utterances.get(key, ()))
         whole = self.wholes.get(keys)
         if whole is not None:
-            return Overlap(located.where, self.places[whole], shared[whole], True)
+            return Overlap(where, self.places[whole], shared[whole], True)
         if not shared:
             return None
         best = min(shared, key=lambda n: (-shared[n], n))
         if shared[best] < MIN_SHARED:
             return None
-        return Overlap(located.where, self.places[best], shared[best], False)
+        return Overlap(where, self.places[best], shared[best], False)
 
 
 def _whole(d: Dialog) -> tuple[str, ...]:
@@ -81,15 +82,28 @@ def _whole(d: Dialog) -> tuple[str, ...]:
 
 
 def overlap(
-    train_paths: Iterable[str | os.PathLike[str]], held_out_paths: Iterable[str | os.PathLike[str]]
+    train_paths: Iterable[str | os.PathLike[str]],
+    held_out_paths: Iterable[str | os.PathLike[str]],
+    reading: Reading | None = None,
+    *,
+    tell: Callable[[Taken], None] = lambda taken: None,
 ) -> list[Overlap]:
     """Training dialogues that must not be trained on, in the order of the files.
 
-    Raises DataError when a file cannot be read.
+    Of a file that divides itself its `train` part is what is trained on (or the part that `reading` names),
+    and the other parts are what is held out. `tell` is called with what was taken of each file. Raises
+    DataError when a file cannot be read.
     """
+    reading = reading or Reading()
     held_out = _HeldOut()
     for path in held_out_paths:
-        for located in iter_located(path):
-            held_out.add(located)
-    found = (held_out.compare(located) for path in train_paths for located in iter_located(path))
+        taken = take(path, replace(reading, split=None), *(part for part in SPLITS if part != "train"))
+        tell(taken)
+        for where, dialog in zip(taken.places, taken.dialogs, strict=True):
+            held_out.add(where, dialog)
+    found: list[Overlap | None] = []
+    for path in train_paths:
+        taken = take(path, reading, "train")
+        tell(taken)
+        found += map(held_out.compare, taken.places, taken.dialogs)
     return [one for one in found if one is not None]

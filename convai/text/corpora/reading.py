@@ -41,6 +41,8 @@ class Taken:
     """How many dialogues each part of the file has; an empty text where it is not divided."""
     left_out: int = 0
     first_problem: str = ""
+    places: list[str] = field(default_factory=list)
+    """`file:line` of each dialogue."""
 
     def line(self, name: str = "") -> str:
         """What was taken, for a person; `name` stands for the file in the place of its path."""
@@ -74,23 +76,28 @@ class Skipping(Notes):
         self.first = self.first or str(problem)
 
 
-def take(path: str | os.PathLike[str], reading: Reading | None = None, wanted: str = "all") -> Taken:
+def take(path: str | os.PathLike[str], reading: Reading | None = None, *wanted: str) -> Taken:
     """The dialogues of a file or folder.
 
-    `wanted` is the part that is taken where the file has it and `reading` names none. Raises DataError as
-    `iter_dialogs` does, and where the part that was asked for is not there, or nothing is left.
+    `wanted` are the parts that are taken where the file has one of them and `reading` names none; without
+    them everything is. Raises DataError as `iter_dialogs` does, and where the part that was asked for is not
+    there, or nothing is left.
     """
     reading = reading or Reading()
     notes = Skipping() if reading.skip_bad else Notes()
     place = Path(path)
-    found = [located.dialog for located in iter_located(place, reading.format, notes)]
-    parts = Counter(split_of(dialog) for dialog in found)
-    split = check_split(reading.split) if reading.split is not None else (wanted if parts[wanted] else "all")
+    found = list(iter_located(place, reading.format, notes))
+    parts = Counter(split_of(located.dialog) for located in found)
+    split = check_split(reading.split or "all")
     if split != "all" and not parts[split]:
         has = ", ".join(name for name in SPLITS if parts[name]) or "no parts"
         raise DataError(f"{place}: no dialogues of --split {split}; it has {has}")
-    dialogs = [dialog for dialog in found if split in ("all", split_of(dialog))]
-    taken = Taken(place, dialogs, reading.format or ", ".join(formats_of(place)), split, parts)
+    chosen = [name for name in wanted if parts[name]] if reading.split is None else [split]
+    if chosen and chosen != ["all"]:
+        found = [located for located in found if split_of(located.dialog) in chosen]
+    dialogs, places = [located.dialog for located in found], [located.where for located in found]
+    named_format = reading.format or ", ".join(formats_of(place))
+    taken = Taken(place, dialogs, named_format, " and ".join(chosen) or "all", parts, places=places)
     if isinstance(notes, Skipping):
         taken.left_out, taken.first_problem = notes.errors, notes.first
         if not dialogs:
