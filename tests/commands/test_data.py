@@ -58,7 +58,10 @@ def test_check_counts_what_training_leaves_out(tmp_path: Path, capsys: pytest.Ca
     write(whole, chats[:30])
     folder = model_folder("persona-mini")
     how = dataclasses.replace(training_config(folder), row_tokens=shape_of(folder).n_positions)
-    for file, has, left in ((divided, "26 replies (train 20, valid 6)", 20), (whole, "20 replies (train 20)", 20)):
+    for file, has, left in (
+        (divided, "26 replies (train 20, valid 6)", 20),
+        (whole, "20 replies (train 20)", 20),
+    ):
         assert run("check", file, "--model", "persona-mini") == 0
         *_, counted, last = capsys.readouterr().out.splitlines()
         assert counted.startswith(f"{file}: {has} left out by training, which do not fit into 320 tokens")
