@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from convai.core.dialog import AGENT, USER
 from convai.model.double_heads import DoubleHeadsModel
+from convai.model.hf_config import FULL, SLIDING
 from convai.model.shape import Family, Shape
 from convai.text import segments
 from convai.text.frames import TEMPLATE, Frame
@@ -70,10 +71,12 @@ FRAMES = {"blog": FRAME, "chat": CHAT, "in turn": IN_TURN}
 def tiny_config(
     family: Family = "gpt2", vocab_size: int = SPECIAL.vocab_size, n_positions: int = 160
 ) -> Shape:
-    """Two layers of two heads, no dropout."""
+    """Two layers of two heads, no dropout; Gemma's first layer sees four tokens."""
     shape = Shape(
         family=family, vocab_size=vocab_size, n_positions=n_positions, n_embd=16, n_layer=2, n_head=2
     )
+    if family == "gemma3_text":
+        shape = shape.replace(sliding_window=4, layer_types=(SLIDING, FULL), query_scale=5.0)
     return shape.without_dropout()
 
 

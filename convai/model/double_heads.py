@@ -4,14 +4,14 @@ Its parts are called as GPT-2's in transformers; `families` knows what files cal
 of stock transformers load here and ours load there (see `checkpoint`). Fused attention throughout, and the
 language-model logits are computed only where they are asked for.
 
-Source: Wolf et al. 2019 (arXiv 1901.08149, two heads, segment embeddings); the blocks' are in `gpt` and
-`llama`.
+Source: Wolf et al. 2019 (arXiv 1901.08149, two heads, segment embeddings); the blocks' are in `gpt`, `llama`
+and `gemma`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from convai.core.errors import CheckpointError
-from convai.model import gpt, llama
+from convai.model import gemma, gpt, llama
 from convai.model.match_head import MatchHead, MatchInput
 from convai.model.shape import Shape
 
@@ -34,19 +34,25 @@ class Transformer(nn.Module):
     """
 
     inverse: Tensor
+    local_inverse: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.rotary = shape.rotary
+        self.gemma = shape.family == "gemma3_text"
+        self.windows = shape.windows
+        self.scale = math.sqrt(shape.n_embd) if self.gemma else 1.0
         self.wte = _embedding(shape.vocab_size, shape.n_embd)
         self.drop = nn.Dropout(shape.embd_pdrop)
         self.h: nn.ModuleList
         self.ln_f: nn.Module
         if shape.rotary:
             self.segment_gate = nn.Parameter(torch.zeros(()))
-            self.register_buffer("inverse", llama.inverse_frequencies(shape), persistent=False)
-            self.h = nn.ModuleList(llama.Block(shape) for _ in range(shape.n_layer))
-            self.ln_f = nn.RMSNorm(shape.n_embd, eps=shape.layer_norm_epsilon)
+            block = gemma.Block if self.gemma else llama.Block
+            norm = gemma.OffsetNorm if self.gemma else nn.RMSNorm
+            self.set_frequencies(shape)
+            self.h = nn.ModuleList(block(shape) for _ in range(shape.n_layer))
+            self.ln_f = norm(shape.n_embd, eps=shape.layer_norm_epsilon)
         else:
             self.wpe = _embedding(shape.n_positions, shape.n_embd)
             self.h = nn.ModuleList(gpt.Block(shape) for _ in range(shape.n_layer))
@@ -63,7 +69,28 @@ class Transformer(nn.Module):
         if segment_ids is not None:
             segments = self.wte(segment_ids)
             x = x + (self.segment_gate * segments if self.rotary else segments)
+        if self.gemma:
+            x = x * self.scale
         return self.drop(x)  # type: ignore[no-any-return]
+
+    def set_frequencies(self, shape: Shape) -> None:
+        """Make the rotary frequencies, which are no weights: a checkpoint does not have them."""
+        self.register_buffer("inverse", llama.inverse_frequencies(shape), persistent=False)
+        if self.gemma:
+            local = llama.frequencies(shape.head, shape.rope_local_theta)
+            self.register_buffer("local_inverse", local, persistent=False)
+
+    def contexts(
+        self, position_ids: Tensor, mask: Tensor | None, dtype: torch.dtype
+    ) -> Sequence[tuple[object, ...]]:
+        """What each block is given beside its input: a mask, and in the rotary families a rotation."""
+        if not self.rotary:
+            return [(mask,)] * len(self.h)
+        rotation = llama.rotation_of(position_ids, self.inverse, dtype)
+        if not self.gemma:
+            return [(rotation, mask)] * len(self.h)
+        local = llama.rotation_of(position_ids, self.local_inverse, dtype)
+        return gemma.contexts(self.windows, position_ids, mask, rotation, local)
 
 
 def _embedding(rows: int, dim: int) -> nn.Embedding:
@@ -128,8 +155,8 @@ class DoubleHeadsModel(nn.Module):
         std = self.config.initializer_range
         if name.endswith("bias") or name == "transformer.segment_gate":
             nn.init.zeros_(p)
-        elif p.dim() == 1:
-            nn.init.ones_(p)
+        elif p.dim() == 1:  # norms
+            nn.init.constant_(p, 0.0 if self.transformer.gemma else 1.0)
         elif name.endswith(("c_proj.weight", "o_proj.weight", "down_proj.weight")):
             nn.init.normal_(p, std=std / math.sqrt(2 * self.config.n_layer))
         else:
@@ -139,7 +166,7 @@ class DoubleHeadsModel(nn.Module):
         """Make the tensors of `state` the weights of a model on the meta device; none is copied."""
         self.load_state_dict(state, assign=True)
         if self.config.rotary:
-            self.transformer.inverse = llama.inverse_frequencies(self.config)
+            self.transformer.set_frequencies(self.config)
 
     def resize_vocabulary(self, vocab_size: int) -> None:
         """Grow (or cut) the tied word embedding; new rows start at the mean of the old ones.
@@ -194,10 +221,7 @@ class DoubleHeadsModel(nn.Module):
         """
         t = self.transformer
         x = t.embed(input_ids, position_ids, segment_ids)
-        context: tuple[object, ...] = (mask,)
-        if t.rotary:
-            context = (llama.rotation_of(position_ids, t.inverse, x.dtype), mask)
-        for block in t.h:
+        for block, context in zip(t.h, t.contexts(position_ids, mask, x.dtype), strict=True):
             if self.gradient_checkpointing and self.training:
                 x = checkpoint(block, x, *context, use_reentrant=False)
             else:

@@ -1,6 +1,7 @@
 """What a family of models calls its parts: weights on disk, layers for LoRA, depth.
 
-A new family is an entry in FAMILIES, its `Family` in `shape`, and blocks that compute it (`gpt`, `llama`).
+A new family is an entry in FAMILIES, its settings in `hf_config`, and blocks that compute it (`gpt`, `llama`,
+`gemma`).
 Inside the one model class the names are GPT-2's for what all have (`transformer.wte`, `transformer.h.N.ln_1`,
 ...), so that everything above knows one set of names; files on disk carry those of transformers.
 """
@@ -75,6 +76,11 @@ _ROTARY_INNER: Final = {
     "ln_2": "post_attention_layernorm",
     **{name: f"self_{name}" for name in (*_ROTARY_ATTENTION, "attn.q_norm", "attn.k_norm")},
 }
+_GEMMA_INNER: Final = _ROTARY_INNER | {
+    "ln_1_after": "post_attention_layernorm",
+    "ln_2": "pre_feedforward_layernorm",
+    "ln_2_after": "post_feedforward_layernorm",
+}
 
 FAMILIES: Final[dict[str, FamilyParts]] = {
     "gpt2": FamilyParts("added", "transformer.h", {}, {}, _GPT_LORA),
@@ -90,6 +96,7 @@ FAMILIES: Final[dict[str, FamilyParts]] = {
     ),
     "llama": FamilyParts("gated", "model.layers", _ROTARY_OUTER, _ROTARY_INNER, _ROTARY_LORA),
     "qwen3": FamilyParts("gated", "model.layers", _ROTARY_OUTER, _ROTARY_INNER, _ROTARY_LORA),
+    "gemma3_text": FamilyParts("gated", "model.layers", _ROTARY_OUTER, _GEMMA_INNER, _ROTARY_LORA),
 }
 
 

@@ -1,4 +1,4 @@
-"""Blocks of the rotary families: RMS norm, rotary positions, grouped key-value heads, a gated MLP.
+"""Blocks of Llama and Qwen3: RMS norm, rotary positions, grouped key-value heads, a gated MLP.
 
 Llama (Touvron et al. 2023, arXiv 2302.13971; SmolLM2, Llama 3.2) and Qwen3 (arXiv 2505.09388, which also
 norms each query and key). Sources of the parts: RMSNorm, Zhang & Sennrich 2019 (arXiv 1910.07467); rotary
@@ -33,17 +33,18 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(d, self.n_kv_head * self.size, bias=bias)
         self.v_proj = nn.Linear(d, self.n_kv_head * self.size, bias=bias)
         self.o_proj = nn.Linear(self.n_head * self.size, d, bias=bias)
+        self.q_norm: nn.Module | None = None
+        self.k_norm: nn.Module | None = None
         if shape.family == "qwen3":
             self.q_norm = nn.RMSNorm(self.size, eps=shape.layer_norm_epsilon)
             self.k_norm = nn.RMSNorm(self.size, eps=shape.layer_norm_epsilon)
-        self.normed = shape.family == "qwen3"
 
     def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None) -> Tensor:
         b, t, _ = x.shape
         q = self.q_proj(x).view(b, t, self.n_head, self.size)
         k = self.k_proj(x).view(b, t, self.n_kv_head, self.size)
         v = self.v_proj(x).view(b, t, self.n_kv_head, self.size).transpose(1, 2)
-        if self.normed:
+        if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rotate(q.transpose(1, 2), rotation), rotate(k.transpose(1, 2), rotation)
         out = attend(q, k, v, mask, self.dropout if self.training else 0.0)
@@ -99,9 +100,13 @@ def rotation_of(position_ids: Tensor, inverse: Tensor, dtype: torch.dtype) -> Ro
 
 def inverse_frequencies(shape: Shape) -> Tensor:
     """Rotary frequencies `[head size / 2]`, stretched where `rope_scaling` says so."""
-    exponents = torch.arange(0, shape.head, 2, dtype=torch.int64).float() / shape.head
-    plain = 1.0 / (shape.rope_theta**exponents)
+    plain = frequencies(shape.head, shape.rope_theta)
     return plain if shape.rope_scaling is None else _stretched(plain, shape.rope_scaling)
+
+
+def frequencies(size: int, base: float) -> Tensor:
+    """Rotary frequencies `[size / 2]` of heads of `size` dimensions."""
+    return 1.0 / (base ** (torch.arange(0, size, 2, dtype=torch.int64).float() / size))
 
 
 def _stretched(plain: Tensor, scaling: RopeScaling) -> Tensor:

@@ -18,7 +18,7 @@ from convai.model.checkpoint import load_model, save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES as FAMILY_PARTS
 from convai.model.frozen import FrozenLinear, quantise_rows
-from convai.model.shape import Shape
+from convai.model.shape import Family, Shape
 from convai.training.optim import Optimizers
 from tests.tiny import FAMILIES, WORDS, inputs, randomize, tiny_model
 
@@ -192,9 +192,9 @@ def test_without_peft_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
 # -- rotary families: an adapter of its own, perhaps on 8-bit weights
 
 
-def small_llama(seed: int = 0) -> DoubleHeadsModel:
+def small(family: Family = "llama", seed: int = 0) -> DoubleHeadsModel:
     shape = Shape(
-        family="llama",
+        family=family,
         vocab_size=WORDS + 5,
         n_positions=64,
         n_embd=32,
@@ -202,6 +202,7 @@ def small_llama(seed: int = 0) -> DoubleHeadsModel:
         n_head=4,
         n_kv_head=2,
         n_inner=48,
+        sliding_window=3,
     )
     model = DoubleHeadsModel(shape.without_dropout())
     randomize(model, seed)
@@ -210,8 +211,8 @@ def small_llama(seed: int = 0) -> DoubleHeadsModel:
     return model.eval()
 
 
-def taught_llama(config: TrainConfig) -> DoubleHeadsModel:
-    model = small_llama()
+def taught_rotary(config: TrainConfig, family: Family = "llama") -> DoubleHeadsModel:
+    model = small(family)
     torch.manual_seed(0)
     lora.adapt(model, config)
     with torch.no_grad():
@@ -221,12 +222,13 @@ def taught_llama(config: TrainConfig) -> DoubleHeadsModel:
     return model
 
 
+ROTARY = pytest.mark.parametrize("family", ["llama", "gemma3_text"])
 INT8 = TrainConfig(lora_rank=4, lora_alpha=8.0, frozen_precision="int8")
 
 
 @pytest.mark.parametrize("config", [CONFIG, INT8])
 def test_heads_and_gate_learn_beside_a_rotary_familys_adapters(config: TrainConfig) -> None:
-    model = small_llama()
+    model = small()
     lora.adapt(model, config)
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
     layers = FAMILY_PARTS["llama"].lora["all"]
@@ -239,11 +241,14 @@ def test_heads_and_gate_learn_beside_a_rotary_familys_adapters(config: TrainConf
     assert model.transformer.segment_gate.grad is not None
 
 
+@ROTARY
 @pytest.mark.parametrize("config", [CONFIG, INT8])
-def test_a_rotary_familys_adapter_is_read_back_to_the_bit(config: TrainConfig, tmp_path: Path) -> None:
-    model = taught_llama(config)
+def test_a_rotary_familys_adapter_is_read_back_to_the_bit(
+    config: TrainConfig, family: Family, tmp_path: Path
+) -> None:
+    model = taught_rotary(config, family)
     lora.save_adapter(model, tmp_path)
-    again = small_llama()
+    again = small(family)
     lora.load_adapter(again, tmp_path, config)
     for (name, p), (other, q) in zip(model.named_parameters(), again.named_parameters(), strict=True):
         assert (name, p.requires_grad) == (other, q.requires_grad)
@@ -251,23 +256,25 @@ def test_a_rotary_familys_adapter_is_read_back_to_the_bit(config: TrainConfig, t
     assert torch.equal(outputs(model)[0], outputs(again)[0])
 
 
-def test_the_sum_of_a_rotary_base_and_its_adapter_says_the_same() -> None:
-    model = taught_llama(CONFIG)
+@ROTARY
+def test_the_sum_of_a_rotary_base_and_its_adapter_says_the_same(family: Family) -> None:
+    model = taught_rotary(CONFIG, family)
     for one, other in zip(outputs(model), outputs(lora.merged(model)), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-def test_stock_transformers_reads_a_rotary_familys_adapter(tmp_path: Path) -> None:
+@ROTARY
+def test_stock_transformers_reads_a_rotary_familys_adapter(family: Family, tmp_path: Path) -> None:
     import peft
-    from transformers import LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    model = taught_llama(CONFIG)
+    model = taught_rotary(CONFIG, family)
     with torch.no_grad():
         model.transformer.segment_gate.zero_()  # what stock models do not have
-    save_model(small_llama(), tmp_path / "base")
+    save_model(small(family), tmp_path / "base")
     lora.save_adapter(model, tmp_path / "adapter")
-    base = LlamaForCausalLM.from_pretrained(tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     theirs = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
     ids = torch.randint(0, WORDS, (2, 9), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -276,9 +283,9 @@ def test_stock_transformers_reads_a_rotary_familys_adapter(tmp_path: Path) -> No
 
 
 def test_another_rank_is_refused(tmp_path: Path) -> None:
-    lora.save_adapter(taught_llama(CONFIG), tmp_path)
+    lora.save_adapter(taught_rotary(CONFIG), tmp_path)
     with pytest.raises(SettingsError, match="has rank 4"):
-        lora.load_adapter(small_llama(), tmp_path, TrainConfig(lora_rank=8))
+        lora.load_adapter(small(), tmp_path, TrainConfig(lora_rank=8))
 
 
 def test_frozen_layers_are_near_the_float_ones_and_so_are_their_gradients() -> None:
@@ -339,7 +346,7 @@ def test_without_compiled_passes_the_layer_computes_the_same(monkeypatch: pytest
 def test_an_adapter_is_added_to_its_base_without_peft(
     fresh: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = small_llama()
+    model = small()
     lora.make_room(model, fresh)
     torch.manual_seed(0)
     lora.adapt(model, CONFIG, fresh)
@@ -349,32 +356,32 @@ def test_an_adapter_is_added_to_its_base_without_peft(
                 p.add_(0.1 * torch.randn_like(p))
     lora.save_adapter(model, tmp_path)
     assert tuple(lora.new_rows(tmp_path)) == fresh
-    again = small_llama()
+    again = small()
     monkeypatch.setitem(sys.modules, "peft", None)
     lora.add_to(again, tmp_path)
     monkeypatch.undo()
     assert again.state_dict().keys() == lora.merged(model).state_dict().keys()
     for one, other in zip(outputs(model), outputs(again), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
-    resumed = small_llama()
+    resumed = small()
     lora.load_adapter(resumed, tmp_path)
     assert torch.equal(outputs(model)[0], outputs(resumed)[0])
 
 
 def test_an_adapter_of_another_shape_is_not_added(tmp_path: Path) -> None:
-    lora.save_adapter(taught_llama(CONFIG), tmp_path)
-    shape = small_llama().config.replace(n_inner=40)
+    lora.save_adapter(taught_rotary(CONFIG), tmp_path)
+    shape = small().config.replace(n_inner=40)
     with pytest.raises(CheckpointError, match="no adapter for this model"):
         lora.add_to(DoubleHeadsModel(shape), tmp_path)
 
 
 def test_an_adapter_in_half_precision_is_half_the_size_and_says_nearly_the_same(tmp_path: Path) -> None:
-    model = taught_llama(CONFIG)
+    model = taught_rotary(CONFIG)
     lora.save_adapter(model, tmp_path / "full")
     lora.convert(tmp_path / "full", tmp_path / "half", torch.float16)
     sizes = [(tmp_path / name / lora.WEIGHTS).stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.75 * sizes[0]
-    again = small_llama()
+    again = small()
     lora.add_to(again, tmp_path / "half")
     for one, other in zip(outputs(model), outputs(again), strict=True):
         torch.testing.assert_close(one, other, atol=1e-2, rtol=1e-2)

@@ -109,7 +109,7 @@ def test_a_later_token_changes_nothing_before_it(family: Family) -> None:
 # -- gradient checkpointing
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "gemma3_text"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_gradient_checkpointing_gives_the_same_gradients(family: Family, masked: bool) -> None:
     words, positions, segments = inputs()

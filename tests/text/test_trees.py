@@ -63,7 +63,12 @@ def assert_same(a: Outcome, b: Outcome) -> None:
 corpora = st.lists(dialogs, min_size=1, max_size=4)
 
 WRITTEN = pytest.mark.parametrize(
-    ("family", "frame"), [*((family, "blog") for family in FAMILIES), ("gpt2", "chat"), ("gpt2", "in turn")]
+    ("family", "frame"),
+    [
+        *((family, "blog") for family in FAMILIES),
+        *(("gpt2", "chat"), ("gpt2", "in turn")),
+        *(("gemma3_text", "blog"), ("gemma3_text", "in turn")),
+    ],
 )
 """Families, and frames in which their dialogues are written."""
 

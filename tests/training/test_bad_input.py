@@ -48,7 +48,8 @@ def test_a_checkpoint_of_another_architecture(tmp_path: Path, refused: Callable[
     (folder / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
     (folder / "model.safetensors").touch()
     expected = (
-        f"{folder}/config.json: model_type 'bert' is not supported; use one of gpt2, openai-gpt, llama, qwen3"
+        f"{folder}/config.json: model_type 'bert' is not supported; use one of gpt2, openai-gpt, llama, "
+        "qwen3, gemma3_text"
     )
     assert refused(SAMPLES, "--model", folder, "--out", out) == expected
     assert refused(SAMPLES, "--config", folder / "config.json", "--out", out) == expected

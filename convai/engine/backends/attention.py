@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +22,34 @@ class _Chunk:
     end: int
     first: int
     last: int
+    sights: dict[int | None, _Sight]
+    """By the window of a layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What a span's tokens see of places since … end - 1: all, all before each, or as `mask` says."""
+
+    since: int
     causal: bool
-    mask: Tensor | None  # [T, end], added to the scores
+    mask: Tensor | None  # [T, end - since], added to the scores
+
+    @classmethod
+    def of(cls, start: int, end: int, window: int | None, like: Tensor) -> _Sight:
+        """Of the tokens at places start … end - 1, each of which sees `window` places (None: all)."""
+        count = end - start
+        since = 0 if window is None else max(0, start + 1 - window)
+        if count == 1:
+            return cls(since, False, None)
+        if start == 0 and (window is None or end <= window):
+            return cls(0, True, None)
+        mask = torch.full((count, end - since), -math.inf, dtype=like.dtype, device=like.device)
+        mask.triu_(start - since + 1)
+        if window is not None:  # row i looks from place start + i, back to start + i + 1 - window
+            places = torch.arange(since, end, device=like.device)
+            looking = torch.arange(start, end, device=like.device)[:, None]
+            mask.masked_fill_(places <= looking - window, -math.inf)
+        return cls(since, False, mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +67,7 @@ class Singles:
         seen = torch.arange(longest, device=places.device) <= places[:, None]
         return cls(slots, places, longest, seen[:, None, None])
 
-    def attend(self, q: Tensor, kv: Tensor, cache: Tensor) -> Tensor:
+    def attend(self, q: Tensor, kv: Tensor, cache: Tensor, window: int | None = None) -> Tensor:
         """`[B, H d]` of queries `[B, H, d]`; `kv` `[B, 2, KV, d]` goes into the layer's `cache` first.
 
         The query heads that share a key are so many queries of one head.
@@ -49,7 +75,11 @@ class Singles:
         cache[self.slots, :, :, self.places] = kv
         keys, values = cache[self.slots, :, :, : self.longest].unbind(1)
         grouped = q.unflatten(1, (keys.shape[1], -1))
-        return F.scaled_dot_product_attention(grouped, keys, values, attn_mask=self.seen).flatten(1)
+        seen = self.seen
+        if window is not None and window < self.longest:
+            near = torch.arange(self.longest, device=self.places.device) > self.places[:, None] - window
+            seen = seen & near[:, None, None]
+        return F.scaled_dot_product_attention(grouped, keys, values, attn_mask=seen).flatten(1)
 
 
 class Layout:
@@ -59,8 +89,10 @@ class Layout:
     spans of one token are one call, which copies their slots together (a launch costs more than that).
     """
 
-    def __init__(self, spans: Sequence[Span], pool: KVPool) -> None:
-        device, dtype = pool.data.device, pool.data.dtype
+    def __init__(self, spans: Sequence[Span], pool: KVPool, windows: Iterable[int | None] = (None,)) -> None:
+        """`windows`: those of the layers that `attend` will be called for."""
+        device = pool.data.device
+        kinds = set(windows)
         singles: list[tuple[int, int, int]] = []  # row, slot, place
         self._chunks: list[_Chunk] = []
         first = 0
@@ -69,12 +101,8 @@ class Layout:
             if span.count == 1 and device.type != "cpu":
                 singles.append((first, span.slot, span.start))
             else:
-                mask = None
-                if span.start and span.count > 1:
-                    mask = torch.full((span.count, end), -math.inf, dtype=dtype, device=device)
-                    mask.triu_(span.start + 1)
-                causal = span.start == 0 and span.count > 1
-                self._chunks.append(_Chunk(span.slot, span.start, end, first, last, causal, mask))
+                sights = {window: _Sight.of(span.start, end, window, pool.data) for window in kinds}
+                self._chunks.append(_Chunk(span.slot, span.start, end, first, last, sights))
             first = last
         self._singles: tuple[Tensor, Singles] | None = None
         if singles:
@@ -82,16 +110,17 @@ class Layout:
             longest = 1 + max(place for _, _, place in singles)
             self._singles = rows, Singles.of(slots, places, longest)
 
-    def attend(self, q: Tensor, kv: Tensor, cache: Tensor) -> Tensor:
+    def attend(self, q: Tensor, kv: Tensor, cache: Tensor, window: int | None = None) -> Tensor:
         """What the heads of a layer see, `[N, H d]`, of its queries `[N, H, d]`.
 
         The new keys and values, `kv` `[N, 2, KV, d]`, are stored in `cache` `[slots, 2, KV, capacity, d]`
-        first.
+        first. `window`: places that a token sees, its own included; None: all up to its own.
         """
         out = torch.empty_like(q, memory_format=torch.contiguous_format)
         for c in self._chunks:
-            keys, values = cache[c.slot, :, :, : c.end]
-            keys[:, c.start :], values[:, c.start :] = kv[c.first : c.last].permute(1, 2, 0, 3)
+            sight = c.sights[window]
+            cache[c.slot, :, :, c.start : c.end] = kv[c.first : c.last].permute(1, 2, 0, 3)
+            keys, values = cache[c.slot, :, :, sight.since : c.end]
             queries = q[c.first : c.last].transpose(0, 1)
             alone = c.last - c.first == 1
             if alone:  # the query heads that share a key are so many queries of one head
@@ -100,12 +129,12 @@ class Layout:
                 queries.unsqueeze(0),
                 keys.unsqueeze(0),
                 values.unsqueeze(0),
-                attn_mask=c.mask,
-                is_causal=c.causal,
+                attn_mask=sight.mask,
+                is_causal=sight.causal,
                 enable_gqa=queries.shape[0] != keys.shape[0],
             )
             out[c.first : c.last] = seen[0].reshape(out[c.first].shape) if alone else seen[0].transpose(0, 1)
         if self._singles is not None:
             rows, together = self._singles
-            out[rows] = together.attend(q[rows], kv[rows], cache).view(-1, *q.shape[1:])
+            out[rows] = together.attend(q[rows], kv[rows], cache, window).view(-1, *q.shape[1:])
         return out.flatten(1)

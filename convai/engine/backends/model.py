@@ -71,8 +71,9 @@ class InferenceModel:
         """Hidden states `[M, D]`, those that are asked for, of `N` new tokens: the spans' one after another.
 
         `words`, `positions`, `segments`: `[N]` integers (a segment is a token id, as in the model). The keys
-        and values of the new tokens are stored in `pool`. Raises ValueError where the spans do not fit the
-        tokens or the pool, or two are of one slot; IndexError for an id that the model does not have.
+        and values of the new tokens are stored in `pool`; windows count its places, as if the positions of a
+        slot followed one another. Raises ValueError where the spans do not fit the tokens or the pool, or two
+        are of one slot; IndexError for an id that the model does not have.
         """
         self._check(spans, words.shape[0], pool)
         return self._backend.forward(words, positions, segments, spans, pool)

@@ -62,8 +62,10 @@ class ModelStruct(ctypes.Structure):
 
 def fits(config: Shape) -> bool:
     """Whether the kernels can compute a model of this shape: they work on vectors of 16 numbers, and turn a
-    head's halves by each other.
+    head's halves by each other. They know no windows, and none of Gemma's further norms.
     """
+    if config.family == "gemma3_text":
+        return False
     aligned = config.n_embd % 16 == 0 and config.inner_size % 16 == 0
     return aligned and config.head % (32 if config.rotary else 16) == 0
 

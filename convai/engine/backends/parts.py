@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from convai.model import gpt, llama
+from convai.model import gemma, gpt, llama
 from convai.model.double_heads import DoubleHeadsModel
 
 
@@ -35,7 +35,9 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A block. `query` and `key` are norms of each head's queries and keys, where there are any."""
+    """A block. `query` and `key` are norms of each head's queries and keys, where there are any; `mixed_norm`
+    and `mlp_norm` are of what attention and MLP add to the sum.
+    """
 
     first: Norm
     second: Norm
@@ -46,6 +48,8 @@ class Layer:
     expand: Matrix
     """`[inner, D]`; in a gated MLP `[2 inner, D]`, all gates first."""
     contract: Matrix
+    mixed_norm: Norm | None = None
+    mlp_norm: Norm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Outside:
     """What lies outside of the blocks."""
 
     words: Tensor
+    scale: float
+    """What word and segment embeddings are multiplied with before they go in."""
     places: Tensor | None
     """Position embeddings, where positions are learned."""
     segment_gate: float
@@ -65,7 +71,7 @@ class Outside:
 def layers(model: DoubleHeadsModel) -> Iterator[Layer]:
     """The blocks in their order, one at a time."""
     for block in model.transformer.h:
-        if isinstance(block, llama.Block):
+        if isinstance(block, llama.Block | gemma.Block):
             yield _rotary_layer(block)
         else:
             yield _gpt_layer(cast(gpt.Block, block))
@@ -77,6 +83,7 @@ def outside(model: DoubleHeadsModel) -> Outside:
     rotary = model.config.rotary
     return Outside(
         trunk.wte.weight.detach(),
+        trunk.scale,
         None if rotary else trunk.wpe.weight.detach(),
         float(trunk.segment_gate.detach()) if rotary else 1.0,
         None if isinstance(trunk.ln_f, nn.Identity) else _norm(trunk.ln_f),
@@ -88,9 +95,15 @@ def turns(model: DoubleHeadsModel) -> Tensor | None:
     """Rotary positions `[positions, head size]`, float32, half cosines, half sines; None where positions are
     learned.
     """
-    if not model.config.rotary:
-        return None
-    inverse = model.transformer.inverse
+    return _turns(model, model.transformer.inverse) if model.config.rotary else None
+
+
+def local_turns(model: DoubleHeadsModel) -> Tensor | None:
+    """`turns` of the layers that see a window; None where there are none."""
+    return _turns(model, model.transformer.local_inverse) if any(model.config.windows) else None
+
+
+def _turns(model: DoubleHeadsModel, inverse: Tensor) -> Tensor:
     places = torch.arange(model.config.n_positions, device=inverse.device)[None]
     cos, sin = (part[0, 0].chunk(2, -1)[0] for part in llama.rotation_of(places, inverse, torch.float32))
     return torch.cat((cos, sin), -1)
@@ -99,29 +112,36 @@ def turns(model: DoubleHeadsModel) -> Tensor | None:
 def _gpt_layer(block: gpt.Block) -> Layer:
     attn, mlp = block.attn, block.mlp
     return Layer(
-        _norm(block.ln_1),
-        _norm(block.ln_2),
-        None,
-        None,
-        *(_transposed(m) for m in (attn.c_attn, attn.c_proj, mlp.c_fc, mlp.c_proj)),
+        first=_norm(block.ln_1),
+        second=_norm(block.ln_2),
+        query=None,
+        key=None,
+        qkv=_transposed(attn.c_attn),
+        projection=_transposed(attn.c_proj),
+        expand=_transposed(mlp.c_fc),
+        contract=_transposed(mlp.c_proj),
     )
 
 
-def _rotary_layer(block: llama.Block) -> Layer:
+def _rotary_layer(block: llama.Block | gemma.Block) -> Layer:
     attn, mlp = block.attn, block.mlp
     return Layer(
-        _norm(block.ln_1),
-        _norm(block.ln_2),
-        _norm(attn.q_norm) if attn.normed else None,
-        _norm(attn.k_norm) if attn.normed else None,
-        _stacked(attn.q_proj, attn.k_proj, attn.v_proj),
-        _stacked(attn.o_proj),
-        _stacked(mlp.gate_proj, mlp.up_proj),
-        _stacked(mlp.down_proj),
+        first=_norm(block.ln_1),
+        second=_norm(block.ln_2),
+        query=None if attn.q_norm is None else _norm(attn.q_norm),
+        key=None if attn.k_norm is None else _norm(attn.k_norm),
+        qkv=_stacked(attn.q_proj, attn.k_proj, attn.v_proj),
+        projection=_stacked(attn.o_proj),
+        expand=_stacked(mlp.gate_proj, mlp.up_proj),
+        contract=_stacked(mlp.down_proj),
+        mixed_norm=_norm(block.ln_1_after) if isinstance(block, gemma.Block) else None,
+        mlp_norm=_norm(block.ln_2_after) if isinstance(block, gemma.Block) else None,
     )
 
 
 def _norm(module: nn.Module) -> Norm:
+    if isinstance(module, gemma.OffsetNorm):
+        return Norm(module.gain.detach(), None)
     bias = getattr(module, "bias", None)
     return Norm(cast(Tensor, module.weight).detach(), None if bias is None else bias.detach())
 

@@ -17,21 +17,23 @@ from convai.engine.backends.pool import KVPool, Span
 from convai.model.double_heads import DoubleHeadsModel
 
 _Norm = tuple[Tensor, Tensor | None]
-_Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+_Attend = Callable[[Tensor, Tensor, Tensor, int | None], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
     """One block; see `parts.Layer`."""
 
-    first: _Norm
-    second: _Norm
+    first: _Norm | None
+    second: _Norm | None
     query: _Norm | None
     key: _Norm | None
     qkv: Linear
     projection: Linear
     expand: Linear
     contract: Linear
+    mixed_norm: _Norm | None
+    mlp_norm: _Norm | None
 
 
 class TorchBackend:
@@ -41,13 +43,14 @@ class TorchBackend:
         self.cache_dtype = activation_dtype(precision)
         self._config = model.config
         self._precision, self._device = precision, device
-        outside, turns = parts.outside(model), parts.turns(model)
+        outside, turns, local = parts.outside(model), parts.turns(model), parts.local_turns(model)
         self._words = self._converted(outside.words)
         self._places = None if outside.places is None else self._converted(outside.places)
-        self._gate = outside.segment_gate
+        self._gate, self._scale = outside.segment_gate, outside.scale
         self._turns = None if turns is None else self._converted(turns)
+        self._local_turns = None if local is None else self._converted(local)
         self._layers = [self._layer(layer) for layer in parts.layers(model)]
-        self._last = None if outside.last is None else self._norm(outside.last)
+        self._last = self._norm(outside.last)
         if precision == "int8" or not model.config.tied:
             self._output = linear(outside.output.to(device), None, precision)
         else:  # the word embedding is there already
@@ -57,7 +60,9 @@ class TorchBackend:
     def _converted(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, self.cache_dtype, copy=True)
 
-    def _norm(self, norm: parts.Norm) -> _Norm:
+    def _norm(self, norm: parts.Norm | None) -> _Norm | None:
+        if norm is None:
+            return None
         return self._converted(norm.gain), None if norm.bias is None else self._converted(norm.bias)
 
     def _linear(self, matrix: parts.Matrix) -> Linear:
@@ -66,11 +71,16 @@ class TorchBackend:
 
     def _layer(self, layer: parts.Layer) -> _Layer:
         return _Layer(
-            self._norm(layer.first),
-            self._norm(layer.second),
-            None if layer.query is None else self._norm(layer.query),
-            None if layer.key is None else self._norm(layer.key),
-            *(self._linear(m) for m in (layer.qkv, layer.projection, layer.expand, layer.contract)),
+            first=self._norm(layer.first),
+            second=self._norm(layer.second),
+            query=self._norm(layer.query),
+            key=self._norm(layer.key),
+            qkv=self._linear(layer.qkv),
+            projection=self._linear(layer.projection),
+            expand=self._linear(layer.expand),
+            contract=self._linear(layer.contract),
+            mixed_norm=self._norm(layer.mixed_norm),
+            mlp_norm=self._norm(layer.mlp_norm),
         )
 
     def forward(
@@ -82,7 +92,9 @@ class TorchBackend:
         if self._graphs is not None and all(span.count == 1 for span in spans):
             hidden = self._graphs.run(torch.stack([words, positions, segments]), spans, pool)
             return hidden if asked is None else hidden[asked]
-        return self.blocks(words, positions, segments, Layout(spans, pool).attend, pool, asked)
+        return self.blocks(
+            words, positions, segments, Layout(spans, pool, self._config.windows).attend, pool, asked
+        )
 
     def step(self, ids: Tensor, longest: int, pool: KVPool) -> Tensor:
         """Hidden states `[B, D]` of one token each of different slots.
@@ -105,20 +117,21 @@ class TorchBackend:
         """Hidden states `[N, D]`, or of the rows `asked` `[M, D]`; `attend` does what Layout.attend does."""
         before = self._config.pre_norm
         x = self._embedded(words, positions, segments)
-        turns = None if self._turns is None else self._turns[positions].unsqueeze(1).chunk(2, -1)
-        for layer, cache in zip(self._layers, pool.layers(), strict=True):
+        everywhere, local = _turns_at(positions, self._turns), _turns_at(positions, self._local_turns)
+        for layer, cache, window in zip(self._layers, pool.layers(), self._config.windows, strict=True):
+            turns = local if window else everywhere
             q, kv = self._heads(layer, self._normed(x, layer.first) if before else x, turns)
-            mixed = attend(q, kv, cache)
+            mixed = attend(q, kv, cache, window)
             if asked is not None and layer is self._layers[-1]:  # nobody asks for the rest from here on
                 x, mixed = x[asked], mixed[asked]
-            x += layer.projection(mixed)
+            x += self._normed(layer.projection(mixed), layer.mixed_norm)
             if not before:
                 x = self._normed(x, layer.first)
             h = layer.expand(self._normed(x, layer.second) if before else x)
-            x += layer.contract(self._activated(h))
+            x += self._normed(layer.contract(self._activated(h)), layer.mlp_norm)
             if not before:
                 x = self._normed(x, layer.second)
-        return x if self._last is None else self._normed(x, self._last)
+        return self._normed(x, self._last)
 
     def _embedded(self, words: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
         x = self._words[words]
@@ -126,9 +139,12 @@ class TorchBackend:
             x += self._places[positions]
         if self._gate:
             x += self._words[segments] if self._gate == 1 else self._gate * self._words[segments]
-        return x
+        return x if self._scale == 1 else x * self._scale
 
-    def _normed(self, x: Tensor, norm: _Norm) -> Tensor:
+    def _normed(self, x: Tensor, norm: _Norm | None) -> Tensor:
+        """`x` as it is where there is no norm."""
+        if norm is None:
+            return x
         gain, bias = norm
         eps = self._config.layer_norm_epsilon
         if bias is None:
@@ -151,11 +167,18 @@ class TorchBackend:
         if not self._config.rotary:
             return torch.ops.aten.gelu_(h, approximate="tanh")  # type: ignore[no-any-return]
         gates, numbers = h.chunk(2, -1)
+        if self._config.family == "gemma3_text":
+            return F.gelu(gates, approximate="tanh") * numbers
         return F.silu(gates) * numbers
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """As InferenceModel.lm_logits."""
         return self._output(hidden.to(self._device, self.cache_dtype)).float()
+
+
+def _turns_at(positions: Tensor, table: Tensor | None) -> Sequence[Tensor] | None:
+    """Cosines and sines `[N, 1, d / 2]` of positions `[N]`; None without a table."""
+    return None if table is None else table[positions].unsqueeze(1).chunk(2, -1)
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -63,6 +63,8 @@ def run(
             count = min(count, CAPACITY - start)
             words, segments = torch.randint(0, SPECIAL.vocab_size, (2, count), generator=g)
             positions = torch.randint(0, plain.config.n_positions, (count,), generator=g)
+            if any(plain.config.windows):  # which count them
+                positions = torch.arange(start, start + count)
             new.append(torch.stack([words, positions, segments]))
             held[slot] = torch.cat([held[slot][:, :start], new[-1]], 1)
             spans.append(Span(slot, start, count))

@@ -44,3 +44,26 @@ def test_heads_that_share_keys_are_heads_with_equal_keys() -> None:
     got = Layout(spans, shared).attend(q, kv, shared.data[0])
     expected = Layout(spans, plain).attend(q, kv.expand(-1, -1, 4, -1), plain.data[0])
     assert close(got, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 40])
+def test_a_window_hides_what_is_far(window: int) -> None:
+    """Spans and single tokens see what a mask over the whole slot lets them see."""
+    spans = [Span(1, 0, 6), Span(0, 9, 1), Span(2, 4, 5), Span(3, 0, 1)]
+    g = torch.Generator().manual_seed(3)
+    q, kv = torch.randn(13, 2, 8, generator=g), torch.randn(13, 2, 2, 8, generator=g)
+    made = pool()
+    got = Layout(spans, made, (None, window)).attend(q, kv, made.data[0], window)
+    first = 0
+    for span in spans:
+        end = span.start + span.count
+        keys, values = made.data[0][span.slot, :, :, :end]
+        places, looking = torch.arange(end), torch.arange(span.start, end)[:, None]
+        seen = (places <= looking) & (places > looking - window)
+        queries = q[first : first + span.count].transpose(0, 1)
+        expected = torch.nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
+        assert close(got[first : first + span.count], expected.transpose(0, 1).flatten(1), atol=1e-5)
+        first += span.count
+    together = Singles.of(torch.tensor([0, 3]), torch.tensor([9, 0]), 12)
+    rows = torch.tensor([6, 12])
+    assert close(together.attend(q[rows], kv[rows], made.data[0], window), got[rows], atol=1e-5)

@@ -22,7 +22,7 @@ def small(family: Family) -> DoubleHeadsModel:
     """A random model, two query heads to a key where the family knows that."""
     if family in ("gpt2", "openai-gpt"):
         return tiny_model(family)
-    shape = tiny_config(family).replace(n_head=4, n_kv_head=2, head_size=6, tied=family == "qwen3")
+    shape = tiny_config(family).replace(n_head=4, n_kv_head=2, head_size=6, tied=family != "llama")
     model = DoubleHeadsModel(shape)
     randomize(model)
     return model.eval()

@@ -10,6 +10,7 @@ import torch
 from convai.core.errors import SettingsError
 from convai.engine.backends import InferenceModel, Span, native
 from convai.engine.backends.precision import Requested, chosen
+from convai.model.shape import Family
 from tests.tiny import tiny_config, tiny_model
 
 CPU = torch.device("cpu")
@@ -27,6 +28,9 @@ def test_auto_is_int8_where_the_kernels_run_and_float32_elsewhere(monkeypatch: p
     assert chosen("auto", WIDE, CPU) == "int8"
     assert chosen("auto", tiny_config(), CPU) == "float32"  # heads of 8 fill no vector
     assert chosen("auto", WIDE, torch.device("mps")) == "float32"
+    gemma = tiny_config("gemma3_text").replace(n_embd=64)
+    assert chosen("auto", gemma, CPU) == "float32"  # the kernels know no windows
+    assert chosen("auto", gemma.replace(family="llama"), CPU) == "int8"
     monkeypatch.setattr(native, "library", lambda: None)
     assert chosen("auto", WIDE, CPU) == "float32"
 
@@ -44,8 +48,9 @@ def test_what_cannot_be_is_refused() -> None:
         chosen("int8", WIDE, torch.device("cuda"))
 
 
-def test_torchs_own_int8_is_near_float32() -> None:
-    source = tiny_model()
+@pytest.mark.parametrize("family", ["gpt2", "gemma3_text"])
+def test_torchs_own_int8_is_near_float32(family: Family) -> None:
+    source = tiny_model(family)
     words = positions = segments = torch.arange(9)
     exact, rough = (InferenceModel(source, precision) for precision in ("float32", "int8"))
     a, b = (m.forward(words, positions, segments, [Span(0, 0, 9)], m.new_pool(1, 9)) for m in (exact, rough))
