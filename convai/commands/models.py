@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
 from convai.core.errors import SettingsError
 
-HELP = "get, import, list, show, export and convert models"
+HELP = "get, import, list, show, merge, export and convert models"
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions get, import, list, show, export and convert."""
+    """The actions get, import, list, show, merge, export and convert."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     get = actions.add_parser("get", help="fetch a base model to this machine", allow_abbrev=False)
     get.add_argument(
@@ -31,19 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="embedded models and base models on this machine", allow_abbrev=False)
     show = actions.add_parser("show", help="what a model is made of", allow_abbrev=False)
     show.add_argument("model", metavar="DIR|NAME")
-    export = actions.add_parser(
-        "export",
-        help="copy a model, an adapter merged with its base, for us or for others",
-        allow_abbrev=False,
+    merge = actions.add_parser(
+        "merge", help="an adapter added to its base: a model that needs neither", allow_abbrev=False
     )
+    merge.add_argument("model", metavar="DIR|NAME", help="the adapter: what `convai train --lora-rank` wrote")
+    merge.add_argument("out", metavar="OUT", type=Path, help="new folder, for --model in every command")
+    merge.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="float32",
+        help="type of the weights (default: %(default)s, the sum as it is; the others take half the room)",
+    )
+    export = actions.add_parser("export", help="copy a model, for us or for others", allow_abbrev=False)
     export.add_argument("model", metavar="DIR|NAME")
     export.add_argument("out", metavar="OUT", type=Path)
     export.add_argument(
         "--to",
         choices=("convai", "hf", "gguf"),
         default="convai",
-        help="convai: with both heads; hf: a plain folder of transformers; gguf: a file for llama.cpp "
-        "(default: %(default)s)",
+        help="convai: with both heads, an adapter as an adapter; hf: a plain folder of transformers; gguf: a "
+        "file for llama.cpp, both with the adapter in (default: %(default)s)",
     )
     export.add_argument(
         "--positions",
@@ -54,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--dtype",
         choices=(*DTYPES, "q8_0"),
-        help="type of the weights; q8_0 in GGUF only (default: bfloat16, in GGUF float16)",
+        help="type of the weights; q8_0 in GGUF only (default: bfloat16; of adapters and in GGUF float16)",
     )
     convert = actions.add_parser(
         "convert", help="OpenAI's releases of GPT and GPT-2 into a model folder", allow_abbrev=False
@@ -95,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.model)
     if args.action == "convert":
         return _convert(args.source, args.out, args.heads, args.compare)
+    if args.action == "merge":
+        return _merge(args.model, args.out, args.dtype)
     return _export(args.model, args.out, args.to, args.dtype, args.positions)
 
 
@@ -178,46 +188,93 @@ def _show(model: str) -> int:
     return 0
 
 
-def _export(model: str, out: Path, to: str, dtype: str | None, positions: int | None) -> int:
-    import shutil
-
+def _merge(model: str, out: Path, dtype: str) -> int:
     import torch
 
-    from convai.conversation.agent import load_agent
-    from convai.model.export import export_gguf, export_hf
-    from convai.model.folder import model_folder
+    from convai.model.folder import is_adapter, model_folder
+    from convai.model.shipped import ShippedModel
 
-    dtype = dtype or ("float16" if to == "gguf" else "bfloat16")
+    source = model_folder(model)
+    if not is_adapter(source):
+        raise SettingsError(f"{source}: is no adapter, there is nothing to merge; copy it with models export")
+    _check_out(source, out)
+    ShippedModel.load(model).save(out, getattr(torch, dtype))
+    _copy_card(source, out)
+    print(
+        f"{out}: {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB of {dtype} weights, base and all"
+    )
+    return 0
+
+
+def _export(model: str, out: Path, to: str, dtype: str | None, positions: int | None) -> int:
+    import torch
+
+    from convai.model.export import export_gguf, export_hf
+    from convai.model.folder import is_adapter, model_folder
+    from convai.model.shipped import ShippedModel
+
+    source = model_folder(model)
+    dtype = dtype or ("float16" if to == "gguf" or (to == "convai" and is_adapter(source)) else "bfloat16")
     if dtype == "q8_0" and to != "gguf":
         raise SettingsError(f"--dtype=q8_0: a type of GGUF files only; use one of {', '.join(DTYPES)}")
     if to == "gguf" and out.is_dir():
         raise SettingsError(f"{out}: is a folder; name the file, for example {out / 'model.gguf'}")
-    source = model_folder(model)
-    if out.exists() and source.resolve() == out.resolve():
-        raise SettingsError(f"{out}: is the model itself; export to another folder")
-    agent = load_agent(model)
+    if to != "gguf":
+        _check_out(source, out)
+    if to == "convai" and is_adapter(source):
+        return _export_adapter(source, out, dtype, positions)
+    shipped = ShippedModel.load(model)
     if positions is not None:
-        if not 1 <= positions <= agent.model.config.n_positions:
+        if not 1 <= positions <= shipped.model.config.n_positions:
             raise SettingsError(
-                f"--positions={positions}: use 1 to the model's own {agent.model.config.n_positions}"
+                f"--positions={positions}: use 1 to the model's own {shipped.model.config.n_positions}"
             )
-        agent.model.cut_positions(positions)
+        shipped.model.cut_positions(positions)
     if to != "convai":
-        if gate := getattr(agent.model.transformer, "segment_gate", None):
+        if gate := getattr(shipped.model.transformer, "segment_gate", None):
             print(f"left out: segment embeddings, whose gate is {float(gate):.4f}", file=sys.stderr)
         if to == "gguf":
-            export_gguf(agent.model, agent.tokenizer, out, dtype, agent.name)
+            export_gguf(shipped.model, shipped.tokenizer, out, dtype, shipped.name)
         else:
-            export_hf(agent.model, agent.tokenizer, out, getattr(torch, dtype))
+            export_hf(shipped.model, shipped.tokenizer, out, getattr(torch, dtype))
         size = (out if to == "gguf" else out / "model.safetensors").stat().st_size
         print(f"{out}: {size / 1e6:.1f} MB of {dtype} weights")
         return 0
-    agent.save(out, getattr(torch, dtype))
+    shipped.save(out, getattr(torch, dtype))
+    _copy_card(source, out)
+    print(f"{out}: {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB of {dtype} weights")
+    return 0
+
+
+def _export_adapter(source: Path, out: Path, dtype: str, positions: int | None) -> int:
+    import torch
+
+    from convai.model import adapters
+    from convai.model.folder import BaseReference
+    from convai.model.shipped import ShippedModel
+
+    if positions is not None:
+        raise SettingsError(f"--positions={positions}: an adapter has its base's; merge them first")
+    shipped = ShippedModel.load(source)  # an adapter that fits its base
+    adapters.convert(source, out, getattr(torch, dtype))
+    shipped.save_beside(out, BaseReference.read(source))
+    _copy_card(source, out)
+    size = sum((out / name).stat().st_size for name in (adapters.WEIGHTS, adapters.HEADS_FILE))
+    print(f"{out}: {size / 1e6:.1f} MB of {dtype} weights, an adapter of {BaseReference.read(out).name}")
+    return 0
+
+
+def _check_out(source: Path, out: Path) -> None:
+    if out.exists() and source.resolve() == out.resolve():
+        raise SettingsError(f"{out}: is the model itself; name another folder")
+    if out.is_file():
+        raise SettingsError(f"{out}: is a file; name a folder")
+
+
+def _copy_card(source: Path, out: Path) -> None:
     for extra in ("README.md", "curves.png"):
         if (source / extra).exists():
             shutil.copyfile(source / extra, out / extra)
-    print(f"{out}: {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB of {dtype} weights")
-    return 0
 
 
 def _convert(source: Path, out: Path, heads: int | None, others: list[Path]) -> int:

@@ -1,7 +1,9 @@
-"""`convai models`: list, show, export."""
+"""`convai models`: list, show, merge, export."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,16 @@ import torch
 
 from convai.__main__ import main
 from convai.conversation.agent import Agent, load_agent
+from convai.conversation.session import Session
+from convai.core.dialog import Persona
+from convai.core.settings import EngineConfig, TrainConfig
+from convai.model import adapters
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.shape import Shape
+from convai.model.folder import BaseReference, is_adapter
+from convai.model.shape import Family, Shape
 from convai.text.tokenizer import Tokenizer
+from tests.chat_templates import chat_kind
+from tests.tiny import close, inputs, randomize
 
 
 @pytest.fixture
@@ -58,10 +67,112 @@ def test_export_can_leave_out_positions_that_were_never_trained(
 def test_export_onto_itself_is_refused(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (saved / "model.safetensors").read_bytes()
     assert main(["models", "export", str(saved), str(saved)]) == 2
-    assert "export to another folder" in capsys.readouterr().err
+    assert "is the model itself" in capsys.readouterr().err
     assert (saved / "model.safetensors").read_bytes() == before
 
 
 def test_an_unknown_model_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "show", "nonsuch"]) == 2
     assert "no such model folder" in capsys.readouterr().err
+
+
+# -- adapters
+
+
+def tuned(folder: Path, family: Family = "llama") -> Path:
+    """An adapter that has learnt, its base beside it in `folder`; segments stay out, as in stock models."""
+    tokenizer = chat_kind("gemma3" if family == "gemma3_text" else "chatml")
+    shape = Shape(
+        family=family, vocab_size=tokenizer.vocab_size, n_positions=300, n_embd=32, n_layer=2, n_head=4,
+        n_kv_head=2, n_inner=48, sliding_window=20,
+    )  # fmt: skip
+    model = DoubleHeadsModel(shape.without_dropout())
+    randomize(model)
+    with torch.no_grad():
+        model.transformer.segment_gate.zero_()
+    Agent(model, tokenizer).save(folder / "base")
+    reference = BaseReference.of(model, folder / "base")
+    torch.manual_seed(0)
+    adapters.adapt(model, TrainConfig(lora_rank=2))
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.requires_grad and not name.endswith("segment_gate"):
+                p.add_(0.1 * torch.randn_like(p))
+    adapters.save_adapter(model, folder / "tuned")
+    Agent(adapters.merged(model), tokenizer, max_history=5).save_beside(folder / "tuned", reference)
+    (folder / "tuned" / "README.md").write_text("# card\n")
+    return folder / "tuned"
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text"])
+def test_what_is_merged_says_the_same_without_its_base(family: Family, tmp_path: Path) -> None:
+    import transformers
+
+    adapter, out = tuned(tmp_path, family), tmp_path / "merged"
+    before = load_agent(adapter)
+    assert main(["models", "merge", str(adapter), str(out)]) == 0
+    (tmp_path / "base").rename(tmp_path / "gone")
+    after = load_agent(out)
+    assert not is_adapter(out)
+    assert after.max_history == 5
+    assert after.tokenizer.frame == before.tokenizer.frame
+    assert (out / "README.md").read_text() == "# card\n"
+    words, positions, segments = inputs()
+    expected = before.model(words, positions, segments)
+    assert torch.equal(after.model(words, positions, segments), expected)
+    assert torch.equal(after.model.mc_logits(expected), before.model.mc_logits(expected))
+    replies = ["".join(said_by(agent)) for agent in (before, after)]
+    assert replies[0] == replies[1]
+    stock = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
+    assert close(stock(words, position_ids=positions).logits, before.model.lm_logits(expected))
+
+
+def test_a_copy_of_an_adapter_is_an_adapter_of_half_the_size(tmp_path: Path) -> None:
+    adapter, out = tuned(tmp_path), tmp_path / "half"
+    assert main(["models", "export", str(adapter), str(out)]) == 0
+    assert is_adapter(out)
+    assert BaseReference.read(out) == BaseReference.read(adapter)
+    assert (out / adapters.WEIGHTS).stat().st_size < 0.75 * (adapter / adapters.WEIGHTS).stat().st_size
+    before, after = load_agent(adapter), load_agent(out)
+    assert after.max_history == 5
+    assert close(after.model(*inputs()), before.model(*inputs()), 0.1)
+    assert not close(after.model(*inputs()), load_agent(tmp_path / "base").model(*inputs()), 0.1)
+
+
+def said_by(agent: Agent) -> Iterator[str]:
+    """A reply of a few tokens, through the engine."""
+    decoding = dataclasses.replace(agent.decoding, seed=3, max_length=12, candidates=2)
+    with agent.engine(EngineConfig(precision="float32")) as engine:
+        session = Session(agent, engine, Persona(("i bake.",)), decoding=decoding)
+        yield from (event.text for event in session.say("hi"))
+
+
+def problem(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> str:
+    assert main(["models", *map(str, argv)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    return error
+
+
+def test_what_cannot_be_merged_is_one_clear_line(
+    tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    adapter, out = tuned(tmp_path), tmp_path / "out"
+    assert "is no adapter" in problem(capsys, "merge", saved, out)
+    assert "is the model itself" in problem(capsys, "merge", adapter, adapter)
+    (tmp_path / "taken").touch()
+    assert "is a file" in problem(capsys, "merge", adapter, tmp_path / "taken")
+    assert "merge them first" in problem(capsys, "export", adapter, out, "--positions", "8")
+    other = load_agent(tmp_path / "base")
+    randomize(other.model, 1)
+    (tmp_path / "base").rename(tmp_path / "kept")
+    assert "the base base is not on this machine" in problem(capsys, "merge", adapter, out)
+    other.save(tmp_path / "base")
+    assert "its base is another base" in problem(capsys, "merge", adapter, out)
+    weights = adapter / adapters.WEIGHTS
+    (tmp_path / "base" / "model.safetensors").unlink()
+    (tmp_path / "kept" / "model.safetensors").rename(tmp_path / "base" / "model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert "damaged" in problem(capsys, "merge", adapter, out)
+    assert not out.exists()
