@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from convai.core.dialog import AGENT
 from convai.core.settings import DecodingConfig
 from convai.engine import Finished, Token
 from convai.text.detokenizer import WordStream
-from convai.text.frames import Frame
+from convai.text.insertions import Insertion
+from convai.text.layout import REPLY, Layout
 from convai.text.segments import EncodedTurn, Prompt
 from convai.text.tokenizer import SPEAKER1, SPEAKER2, Tokenizer
 
-Part = Literal["persona", "history", "reply"]
+Part = str
+"""`persona`, `history`, `examples`, `reply`, or the kind of an insertion (`convai.text.insertions`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One token of the model's input. `item` counts the sentences, or turns, of its part from 0.
+    """One token of the model's input. `item` counts the sentences, turns or texts of its part from 0.
 
     `logprob`: the natural log of the probability that the model gave to a token of the reply (before
     temperature and the rest); None for the other parts, and for beam search.
@@ -40,7 +40,7 @@ class Explanation:
 
     `candidates` are in the order in which they were drawn, `chosen` is the index of the reply among them.
     Both are empty (None) for a reply that was stopped. `left_out` older turns were not part of the input.
-    `decoding.seed` is the seed that this reply was drawn with.
+    `decoding.seed` is the seed that this reply was drawn with. `account` says what the context went to.
     """
 
     rows: tuple[Row, ...]
@@ -48,43 +48,76 @@ class Explanation:
     chosen: int | None
     decoding: DecodingConfig
     left_out: int
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the context went to.
+
+    `tokens`: those of each part of the prompt; `reply`: what is kept for it; the rest, up to `reply`, is what
+    nothing takes (`free`). `left_out` older turns, `examples_left_out` example dialogues and the `missing`
+    insertions had no room; `insertions` are those that are shown.
+    """
+
+    positions: int
+    tokens: Mapping[str, int]
+    reply: int
+    left_out: int = 0
+    examples_left_out: int = 0
+    insertions: tuple[Insertion, ...] = ()
+    missing: tuple[Insertion, ...] = ()
+
+    @property
+    def free(self) -> int:
+        """Positions that are left beside the prompt and the reply."""
+        return max(self.positions - sum(self.tokens.values()) - self.reply, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A prompt and what it was built from."""
+    """A prompt and what it was built from. `reserve` of `positions` are kept for the reply and its end."""
 
-    prompt: Prompt
-    persona: Sequence[Sequence[int]]
-    turns: Sequence[EncodedTurn]
+    layout: Layout
     left_out: int
+    positions: int
+    reserve: int
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the model goes on from."""
+        return self.layout.prompt
+
+    @property
+    def turns(self) -> Sequence[EncodedTurn]:
+        """The turns that it holds."""
+        return self.layout.turns
+
+    def account(self) -> Account:
+        """What the context went to: parts in the order in which they are shown, the reply's apart."""
+        tokens = self.layout.tokens()
+        opening = tokens.pop(REPLY, 0)
+        return Account(
+            self.positions,
+            tokens,
+            max(self.reserve, opening),
+            self.left_out,
+            self.layout.examples_left_out,
+            self.layout.insertions,
+            self.layout.missing,
+        )
 
 
 def input_rows(tokenizer: Tokenizer, source: Input) -> list[Row]:
     """The rows of a prompt, up to the speaker token after which the reply begins, or what it goes on from."""
     prompt, names = source.prompt, segment_names(tokenizer)
+    parts = ((span.part, span.item) for span in source.layout.spans for _ in range(span.size))
     return [
         Row(id, token_text(tokenizer, id), position, names[segment], part, item)
         for id, position, segment, (part, item) in zip(
-            prompt.ids, prompt.positions, prompt.segments, _items(tokenizer.frame, source), strict=True
+            prompt.ids, prompt.positions, prompt.segments, parts, strict=True
         )
     ]
-
-
-def _items(frame: Frame, source: Input) -> Iterator[tuple[Part, int]]:
-    """Of every token of a prompt the part and the sentence, or turn, that it belongs to."""
-    persona, turns, total = bool(source.persona), source.turns, len(source.prompt)
-    before, behind = frame.around_persona(persona, turns[0].speaker if turns else AGENT)
-    sizes: list[tuple[Part, int, int]] = [("persona", 0, len(before))]
-    for number, sentence in enumerate(source.persona):
-        sizes.append(("persona", number, len(sentence) + (len(frame.separator) if number else 0)))
-    sizes.append(("persona", max(len(source.persona) - 1, 0), len(behind)))
-    for number, turn in enumerate(turns):
-        opening = frame.opening(turn.speaker, behind_persona=persona and not number)
-        closing = frame.closings[turn.speaker]
-        sizes.append(("history", number, len(opening) + len(turn.ids) + len(closing)))
-    sizes.append(("reply", 0, total - sum(size for _, _, size in sizes)))
-    return ((part, item) for part, item, size in sizes for _ in range(size))
 
 
 def reply_rows(
@@ -102,7 +135,7 @@ def reply_rows(
         logprobs.append(end.logprob - sum(event.logprob for event in tokens) if tokens else None)
     start = len(source.prompt)
     return [
-        Row(id, token_text(tokenizer, id), start + i, segment, "reply", 0, logprob)
+        Row(id, token_text(tokenizer, id), start + i, segment, REPLY, 0, logprob)
         for i, (id, logprob) in enumerate(zip(words, logprobs, strict=True))
     ]
 

@@ -15,13 +15,15 @@ from convai.conversation.agent import Talker
 from convai.conversation.conversation import LOOK_BACK, Place
 from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
+from convai.conversation.scene import EMPTY, Scene
 from convai.core.dialog import AGENT, Persona, Turn, history_window
 from convai.core.safe_text import OneLine, one_line
 from convai.core.settings import DecodingConfig
 from convai.engine import Event, Finished, Request, Token
 from convai.text.history import fit_history
-from convai.text.prompt import encode_persona, encode_turns
-from convai.text.segments import build_prompt
+from convai.text.insertions import NOTHING, Additions
+from convai.text.layout import lay_out
+from convai.text.prompt import encode_additions, encode_persona, encode_turns
 from convai.text.tokenizer import Tokenizer
 
 SILENCE: Final = "..."
@@ -40,28 +42,30 @@ def prompt_input(
     *,
     max_history: int | None,
     max_length: int,
+    additions: Additions = NOTHING,
 ) -> Input:
     """What the model is shown as `speaker` is to speak at `place`.
 
-    That is the last `max_history` exchanges before it, and what the speaker has said already.
-    Raises SettingsError where persona and last turn leave no room for a reply.
+    That is the last `max_history` exchanges before it, what is added to them, and what the speaker has said
+    already. Raises SettingsError where persona and last turn leave no room for a reply.
     """
-    tokenizer = agent.tokenizer
-    encoded = encode_persona(agent.texts, persona)
+    tokenizer, texts = agent.tokenizer, agent.texts
     window = [Turn(turn.speaker, turn.text) for turn in _window(place, max_history)]
-    words = tokenizer.encode(place.prefill) if place.prefill else []
-    frame = tokenizer.frame
-    fitting = fit_history(
-        frame,
-        encoded,
-        encode_turns(agent.texts, window),
+    added, examples = encode_additions(texts, additions) if additions else ((), ())
+    reserve = _reserve(agent, max_length)
+    layout = lay_out(
+        tokenizer.frame,
+        encode_persona(texts, persona),
+        encode_turns(texts, window),
+        added,
+        examples,
+        speaker=speaker,
+        prefill=tokenizer.encode(place.prefill) if place.prefill else (),
         n_positions=agent.positions,
-        reserve=_reserve(agent, max_length) + len(words),
+        reserve=reserve,
         in_steps=max_history is None and agent.has_long_context,
     )
-    prompt = build_prompt(frame, encoded, fitting, speaker)
-    prompt.say(words)
-    return Input(prompt, encoded, fitting, place.number - len(fitting))
+    return Input(layout, place.number - len(layout.turns), agent.positions, reserve)
 
 
 def _window(place: Place, max_history: int | None) -> Sequence[Turn]:
@@ -101,7 +105,7 @@ def _reserve(agent: Talker, max_length: int) -> int:
 class Reply:
     """What is drawn at a place of a conversation.
 
-    `request`, `tokens`, `finished`, `chosen` and `shown` are for reading.
+    `request`, `tokens`, `finished`, `chosen`, `shown` and `called` are for reading.
 
     Ask the engine for each of `requests()` in turn and hand every event to `take`. When there is no further
     request, `finished[chosen]` is the reply. One that is stopped before that is `shown`.
@@ -118,6 +122,7 @@ class Reply:
         max_history: int | None,
         alternatives: int = 0,
         hooks: Hooks = NO_HOOKS,
+        scene: Scene = EMPTY,
     ) -> None:
         """`seed` is the conversation's. What goes on from a text has one candidate. Raises SettingsError."""
         prefill = place.prefill
@@ -135,8 +140,17 @@ class Reply:
             if said.text != read.text
         }
         """Turns that the model read in other words, by their place from the end (-1: the last)."""
+        frame = agent.tokenizer.frame
+        self.called = scene.called(shown, frame)
+        """What was added here, beside what is added to every prompt of the scene."""
         self.source = prompt_input(
-            agent, persona, shown, AGENT, max_history=max_history, max_length=decoding.max_length
+            agent,
+            scene.persona(persona, frame),
+            shown,
+            AGENT,
+            max_history=max_history,
+            max_length=decoding.max_length,
+            additions=scene.additions(shown, frame, self.called),
         )
         own = [turn.text for turn in place.turns if turn.speaker == AGENT]
         ids = agent.texts.encode_batch([*own, *place.rejected, *([prefill] if prefill else [])])
@@ -213,7 +227,12 @@ class Reply:
         ids = [token.id for token in tokens] if end is None else list(end.ids)
         rows = input_rows(tokenizer, self.source) + reply_rows(tokenizer, self.source, ids, tokens, end)
         return Explanation(
-            tuple(rows), tuple(self.finished), self.chosen, self.request.config, self.source.left_out
+            tuple(rows),
+            tuple(self.finished),
+            self.chosen,
+            self.request.config,
+            self.source.left_out,
+            self.source.account(),
         )
 
 

@@ -20,6 +20,7 @@ from convai.conversation.explain import Explanation
 from convai.conversation.hooks import Hooks, notify
 from convai.conversation.reply import SILENCE, TRIES, Reply, check_persona
 from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
+from convai.conversation.scene import EMPTY, Scene
 from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import ConvaiError
@@ -63,6 +64,7 @@ class Session:
         on_turn: Callable[[Turn], None] | None = None,
         preference: Callable[[Sequence[str]], Sequence[float]] | None = None,
         history: Callable[[Sequence[Turn]], Sequence[Turn]] | None = None,
+        scene: Scene = EMPTY,
     ) -> None:
         """`decoding` and `max_history` (exchanges; None: all that fits) default to what the model ships with.
 
@@ -72,9 +74,11 @@ class Session:
         `on_turn` is called with every message before it is answered and every reply once it is whole;
         `preference` gives the texts of several candidates a bonus each, added to their scores. Both may be
         assigned later; what they raise is logged, and the conversation goes on. `history` gives the turns,
-        each in its place, in the words that the model is to read; it raises nothing.
+        each in its place, in the words that the model is to read; it raises nothing. `scene` is what is
+        added to the prompts; it may be assigned later, too.
         """
         self.agent = agent
+        self.scene = scene
         self.on_turn = on_turn
         self.preference = preference
         self.history = history
@@ -170,6 +174,7 @@ class Session:
             seed=self.seed,
             max_history=self.max_history,
             count=count,
+            scene=self.scene,
         )
         for _ in Drawing(suggesting, self.engine.stream).draw():
             pass
@@ -190,6 +195,7 @@ class Session:
             seed=self.seed,
             max_history=self.max_history,
             hooks=Hooks(self.preference, self.history),
+            scene=self.scene,
         )
         self._running = self._draw(_Draft(said, parent, place, reply))
         return self._running

@@ -10,6 +10,7 @@ from typing import Final
 from convai.conversation.agent import Talker
 from convai.conversation.conversation import Place, reply_seed
 from convai.conversation.reply import prompt_input
+from convai.conversation.scene import EMPTY, Scene
 from convai.core.dialog import USER, Persona
 from convai.core.safe_text import one_line
 from convai.core.settings import DecodingConfig
@@ -39,6 +40,7 @@ class Suggesting:
         max_history: int | None,
         count: int = 3,
         rounds: int = 1,
+        scene: Scene = EMPTY,
     ) -> None:
         """`count` lines a round; up to `rounds` of them, until `count` lines are distinct and came to an end.
 
@@ -54,8 +56,15 @@ class Suggesting:
             min_length=min(decoding.min_length, length),
             seed=reply_seed(seed, place.number, _SUGGESTION),
         )
+        frame = agent.tokenizer.frame
         source = prompt_input(
-            agent, persona, place, USER, max_history=max_history, max_length=decoding.max_length
+            agent,
+            scene.persona(persona, frame),
+            place,
+            USER,
+            max_history=max_history,
+            max_length=decoding.max_length,
+            additions=scene.additions(place, frame),
         )
         said = [turn.text for turn in place.turns if turn.speaker == USER]
         self._request = Request(source.prompt, config, agent.texts.encode_batch(said))

@@ -14,7 +14,9 @@ from convai.conversation.reply import prompt_input
 from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT
 from convai.server.convert import (
+    account_of,
     bounded,
+    called_of,
     candidates_of,
     decoding_of,
     drawn_of,
@@ -75,16 +77,21 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
         own = decoding_of(conversation, agent.decoding)
         drawn = drawn_of(target.details, agent.decoding, agent.tokenizer.vocab_size)
         turns = turns_of(above.messages)
-        for place, text in drawn.read.items() if drawn else ():
-            if -len(turns) <= place < 0:
-                turns[place] = replace(turns[place], text=text)
+        for number, text in drawn.read.items() if drawn else ():
+            if -len(turns) <= number < 0:
+                turns[number] = replace(turns[number], text=text)
+        place = Place.after(turns, earlier=above.earlier).onward(drawn.prefill if drawn else "")
+        frame = agent.tokenizer.frame
+        scene = service.scene(room.owner, conversation)
+        called = called_of(target.details) or (() if drawn else None)
         source = prompt_input(
             agent,
-            personas.get(target.persona, conversation.persona),
-            Place.after(turns, earlier=above.earlier).onward(drawn.prefill if drawn else ""),
+            scene.persona(personas.get(target.persona, conversation.persona), frame),
+            place,
             AGENT,
             max_history=drawn.max_history if drawn else agent.max_history,
             max_length=(drawn.decoding if drawn else own).max_length,
+            additions=scene.additions(place, frame, called),
         )
         tokenizer = agent.tokenizer
         ids = list(drawn.ids) if drawn else tokenizer.encode(target.text)
@@ -102,9 +109,9 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
                 part=row.part,
                 item=row.item,
                 logprob=None if row.logprob is None else bounded(row.logprob, 0.0),
-                alternatives=others.get(place, ()),
+                alternatives=others.get(number, ()),
             )
-            for place, row in enumerate(rows)
+            for number, row in enumerate(rows)
         )
         candidates, chosen = candidates_of(target.details)
         return Inspected(
@@ -115,6 +122,7 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
             chosen=chosen,
             left_out=source.left_out,
             settings=service.settings(drawn.decoding) if drawn else None,
+            **account_of(source.account()),
         )
 
     return await service.in_thread(explain)
@@ -147,6 +155,7 @@ async def suggest(room: Room, event: client.Suggest) -> Accepted:
                 max_history=service.agent.max_history,
                 count=event.count,
                 rounds=_ROUNDS,
+                scene=service.scene(room.owner, conversation),
             )
 
         suggesting = await service.in_thread(prepare)

@@ -8,18 +8,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from convai.conversation.explain import Account as ContextAccount
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, Persona, Turn
 from convai.core.errors import SettingsError
+from convai.core.safe_text import one_line
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Finished, Token
 from convai.server.protocol import ProtocolError
 from convai.server.protocol.schema import build
-from convai.server.protocol.values import MOST_CANDIDATES, Candidate, Message, PersonaCard, Siblings, Summary
+from convai.server.protocol.values import (
+    MOST_ADDED,
+    MOST_CANDIDATES,
+    Account,
+    Added,
+    Candidate,
+    Message,
+    PersonaCard,
+    Siblings,
+    Summary,
+)
 from convai.store import Conversation
 from convai.store import Message as Kept
 from convai.store import Summary as KeptSummary
+from convai.text.insertions import Insertion
 
 _MOST: Final = 1e9
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -112,6 +125,10 @@ def details_of(reply: Reply) -> dict[str, Any]:
         details["begun"] = reply.place.prefill
     if reply.read:
         details["read"] = {str(place): text for place, text in reply.read.items()}
+    if reply.called:
+        layout = reply.source.layout
+        shown = {*layout.insertions, *layout.missing}
+        details["called"] = [asdict(one) for one in reply.called if one in shown]
     if end is not None:
         details["reason"] = end.reason
         details["logprob"] = bounded(end.logprob, 0.0)
@@ -121,6 +138,42 @@ def details_of(reply: Reply) -> dict[str, Any]:
             for one in reply.finished
         ]
     return details
+
+
+def called_of(details: Mapping[str, Any]) -> tuple[Insertion, ...] | None:
+    """What was added to the prompt of a reply; None where that is not known."""
+    try:
+        return tuple(
+            Insertion(
+                str(one["text"]),
+                None if one["depth"] is None else int(one["depth"]),
+                one_line(str(one["kind"]))[:100] or "other",
+                bool(one.get("fades")),
+                bool(one.get("ahead")),
+                str(one.get("why", "")),
+            )
+            for one in details["called"][:MOST_ADDED]
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, SettingsError):
+        return None
+
+
+def account_of(account: ContextAccount) -> dict[str, Any]:
+    """What the context of a reply went to, as `inspected` tells it."""
+    texts = [(one, False) for one in account.insertions] + [(one, True) for one in account.missing]
+    return {
+        "account": Account(
+            positions=account.positions,
+            tokens=dict(account.tokens),
+            reply=account.reply,
+            free=account.free,
+            examples_left_out=account.examples_left_out,
+        ),
+        "added": tuple(
+            Added(kind=one.kind, text=one.text, depth=one.depth, why=one.why, missing=missing)
+            for one, missing in texts[:MOST_ADDED]
+        ),
+    }
 
 
 def candidates_of(details: Mapping[str, Any]) -> tuple[tuple[Candidate, ...], int | None]:

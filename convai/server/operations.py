@@ -336,6 +336,7 @@ def _asked(room: Room, place: Place, conversation: Conversation | None = None) -
         max_history=service.agent.max_history,
         alternatives=room.alternatives,
         hooks=service.hooks,
+        scene=service.scene(room.owner, now),
     )
     drawing = Drawing(reply, service.stream)
     try:

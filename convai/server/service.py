@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from convai.conversation.agent import Talker
 from convai.conversation.hooks import NO_HOOKS, Hooks
+from convai.conversation.scene import Scene, Source
 from convai.core.settings import DecodingConfig, ServerConfig
 from convai.engine import Overloaded, Port, Stream
 from convai.engine import Request as EngineRequest
@@ -22,13 +23,15 @@ from convai.server.limiter import Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
 from convai.server.metrics import Metrics
 from convai.server.protocol import Limits
-from convai.store import Store
+from convai.store import Conversation, Store
 from convai.text.personas import PersonaDeck
 
 THREADS: Final = 4
 """Threads for what takes its time."""
 COME_BACK: Final = 5.0
 """Seconds after which a server that stops may be there again."""
+SourceOf = Callable[[str, Conversation], Source | None]
+"""What a feature adds to the prompts of an owner's conversation; None: nothing."""
 T = TypeVar("T")
 
 
@@ -56,6 +59,8 @@ class Service:
         """
         self.agent, self.engine, self.store, self.config = agent, engine, store, config
         self.hooks = hooks
+        self.sources: list[SourceOf] = []
+        """Features that add to the prompts of every conversation, in the order in which they are shown."""
         self.access = Access(config)
         self.limits = Limits()
         self.limiter = Limiter(config)
@@ -69,6 +74,11 @@ class Service:
         self._running = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
+
+    def scene(self, owner: str, conversation: Conversation) -> Scene:
+        """What is added to the prompts of a conversation. Waits for the disk."""
+        found = (source(owner, conversation) for source in self.sources)
+        return Scene(tuple(source for source in found if source is not None))
 
     def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Handle:
         """Call something after a while, unless what is returned is cancelled."""

@@ -90,6 +90,11 @@ class Frame:
         """Whether the end of a reply stands in the history too."""
         return self.closings[AGENT][:1] == (self.end_id,)
 
+    @property
+    def has_blocks(self) -> bool:
+        """Whether what nobody says can have a block of its own, in the middle of a dialogue too."""
+        return bool(self.before_persona and self.after_persona) and not self.in_first_turn
+
     # -- sizes
 
     def persona_size(self, persona: Sequence[Sequence[int]]) -> int:

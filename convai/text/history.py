@@ -37,18 +37,27 @@ def fit_history(
     n_positions: int,
     reserve: int,
     in_steps: bool = False,
+    beside: Sequence[int] = (),
+    always: int = 0,
 ) -> Sequence[EncodedTurn]:
     """The turns that fit: the oldest exchange goes first, the persona and the last turn never do.
 
     `reserve`: positions kept free for the reply, what opens it and its end counted. With `in_steps` the
-    tokens that are left out are rounded up to whole halves of the room. Raises SettingsError when the persona
+    tokens that are left out are rounded up to whole halves of the room. `beside`: tokens that come and go
+    with each turn; `always`: tokens of what is shown whatever is cut. Raises SettingsError when the persona
     and the last turn alone do not fit, naming the sentence that is too much.
     """
-    room = _room(frame, persona, n_positions, reserve)
+    room = room_for_turns(frame, persona, n_positions, reserve)
     sizes = [frame.turn_size(turn.speaker, len(turn.ids)) for turn in turns]
+    if beside:
+        sizes = [own + other for own, other in zip(sizes, beside, strict=True)]
     size = sum(sizes)
-    step = max(room // 2, 1) if in_steps else 1
-    too_much = -(-max(size - room, 0) // step) * step
+    # what is added changes by a few tokens from turn to turn, and the cut is to stay where it is
+    grain = max(room // 8, 1) if in_steps and always else 1
+    for_turns = max(room - -(-always // grain) * grain, 0)
+    room -= always
+    step = max(for_turns // 2, 1) if in_steps else 1
+    too_much = -(-max(size - for_turns, 0) // step) * step
     ends = list(itertools.accumulate(sizes, initial=0))  # tokens before each turn
     start = 0
     while ends[start] < too_much and start < len(turns) - 1:
@@ -65,8 +74,8 @@ def fit_history(
     return turns[start:]
 
 
-def _room(frame: Frame, persona: Sequence[Sequence[int]], n_positions: int, reserve: int) -> int:
-    """Positions that are left for the turns."""
+def room_for_turns(frame: Frame, persona: Sequence[Sequence[int]], n_positions: int, reserve: int) -> int:
+    """Positions that are left for the turns. Raises SettingsError where the persona leaves none."""
     room = n_positions - reserve - (frame.persona_size(persona) - sum(map(len, persona)))
     if room < 0:
         raise SettingsError(

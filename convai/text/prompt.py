@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from convai.core.dialog import Dialog, Persona, Turn
+from convai.text.insertions import Additions, Insertion
 from convai.text.segments import EncodedDialog, EncodedTurn
 
 KNOWN_TEXTS: Final = 4096
@@ -63,6 +64,15 @@ def encode_turns(tokenizer: TextEncoder, turns: Sequence[Turn]) -> list[EncodedT
         wrong = tuple(next(ids) for _ in turn.distractors)
         encoded.append(EncodedTurn(turn.speaker, gold, wrong, turn.target))
     return encoded
+
+
+def encode_additions(
+    tokenizer: TextEncoder, additions: Additions
+) -> tuple[list[tuple[Insertion, list[int]]], list[list[EncodedTurn]]]:
+    """Ids of each insertion, and of each example dialogue."""
+    ids = tokenizer.encode_batch([insertion.text for insertion in additions.insertions])
+    examples = [encode_turns(tokenizer, dialogue) for dialogue in additions.examples]
+    return list(zip(additions.insertions, ids, strict=True)), examples
 
 
 def encode_dialogs(

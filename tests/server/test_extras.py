@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from convai.conversation.scene import Source
 from convai.server.protocol.answers import Inspected
 from convai.server.protocol.changes import FinishedReply, Suggestions, TokenDrawn
+from convai.store import Conversation
+from convai.text.insertions import Insertion
 from tests.server.serving import Chat, Running, until_idle
 
 
@@ -73,3 +76,27 @@ def test_inspect_shows_the_exact_input_and_how_the_reply_was_drawn(server: Runni
         again.done("open", conversation=chat.view.conversation)
         assert again.refused("inspect", message=first.id) == "refused"
         assert again.ask("inspect", message=reply.id).rows == told.rows
+
+
+def test_what_was_added_to_the_input_shows_as_it_was(server: Running) -> None:
+    """It is kept with the reply, so it is what the model read, whatever would be added now."""
+    told = ["It rains."]
+
+    def source_of(owner: str, conversation: Conversation) -> Source:
+        assert (owner, conversation.id) != ("", "")
+        return lambda place: [Insertion(told[0], 1, "memory", why=f"turn {place.number}")]
+
+    server.app.service.sources.append(source_of)
+    try:
+        with server.chat() as chat:
+            chat.new(settings={"seed": 6})
+            chat.say("one")
+            told[0] = "It snows."
+            inspected = chat.ask("inspect", message=chat.view.messages[-1].id)
+    finally:
+        server.app.service.sources.clear()
+    assert "".join(row.text for row in inspected.rows if row.part == "memory") == "It rains."
+    assert [(one.kind, one.text, one.why) for one in inspected.added] == [("memory", "It rains.", "turn 1")]
+    account = inspected.account
+    assert account.tokens["memory"] == len("It rains.")
+    assert sum(account.tokens.values()) + account.reply + account.free == account.positions

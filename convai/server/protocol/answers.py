@@ -13,7 +13,10 @@ from convai.core.limits import ErrorCode
 from convai.server.protocol.kinds import LIMITS, raw, whole
 from convai.server.protocol.schema import Event, sent, type_of
 from convai.server.protocol.values import (
+    MOST_ADDED,
     MOST_CANDIDATES,
+    Account,
+    Added,
     Candidate,
     Count,
     Data,
@@ -106,6 +109,10 @@ class Inspected(Event, tag="inspected", frozen=True, kw_only=True):
     left_out: Count = sent(0)
     settings: SettingsGiven | None = None
     """The decoding settings that the reply was drawn with, its seed included."""
+    account: Account | None = None
+    """What the context went to."""
+    added: Annotated[tuple[Added, ...], Meta(max_length=MOST_ADDED)] = sent(())
+    """What was added to persona and turns, and what had no room."""
 
 
 class GoingAway(Event, tag="going_away", frozen=True, kw_only=True):

@@ -28,9 +28,11 @@ Data = Annotated[dict[str, Any], free()]
 Alternatives = Annotated[tuple[tuple[Text, LogProb], ...], Meta(max_length=LIMITS.alternatives)]
 
 MOST_CANDIDATES = 64
+MOST_ADDED = 1_000
 Role = Literal["user", "agent"]
 Status = Literal["complete", "interrupted", "streaming"]
-Piece = Literal["persona", "history", "reply"]
+Piece = Annotated[str, line(LIMITS.name_chars)]
+"""`persona`, `history`, `examples`, `reply`, or what a text was added as: `lore`, `note`, `memory`, ..."""
 
 
 class PersonaCard(Part, frozen=True, kw_only=True):
@@ -109,6 +111,29 @@ class InputRow(Part, frozen=True, kw_only=True):
     item: Count
     logprob: LogProb | None = None
     alternatives: Alternatives = sent(())
+
+
+class Added(Part, frozen=True, kw_only=True):
+    """A text that was added to the input: as what, what called it, and whether it had no room."""
+
+    kind: Piece
+    text: Text
+    depth: Count | None = None
+    why: Text = sent("")
+    missing: bool = sent(False)
+
+
+class Account(Part, frozen=True, kw_only=True):
+    """What the context of `positions` tokens went to: `tokens` of each part, those kept for the `reply`.
+
+    What neither takes is `free`. `examples_left_out` example dialogues had no room.
+    """
+
+    positions: Count
+    tokens: Data
+    reply: Count
+    free: Count
+    examples_left_out: Count = sent(0)
 
 
 class Summary(Part, frozen=True, kw_only=True):
