@@ -204,14 +204,14 @@ def _medians(contenders: dict[str, Callable[[], object]], seconds: float) -> dic
 
 def read_documents(paths: Sequence[Path], parser: str | None) -> list[Document]:
     """Parsed documents of column files; without any, of the sample dialogues that travel with convai."""
-    from convai.coref.conll import read_conll
+    from convai.coref.column_files import read_documents as read_columns
     from convai.coref.parsing.load import load_parser
     from convai.coref.parsing.parse import document_of_turns, parse_documents
     from convai.text.corpora.reading import read
 
     nlp = load_parser(parser)
     if paths:
-        documents = [document for path in paths for document in read_conll(path)]
+        documents = [document for path in paths for document in read_columns(path)]
         parse_documents(nlp, documents)
         return documents
     sample = resources.data_dir() / "sample_dialogues.jsonl"

@@ -34,7 +34,7 @@ def add_actions(actions: Actions) -> None:
         nargs="*",
         type=Path,
         metavar="DATA",
-        help="CoNLL-2012 column files, and tables of ambiguous pronouns as GAP's (.tsv)",
+        help="CoNLL-2012 or CorefUD (.conllu) column files, and tables of ambiguous pronouns as GAP's (.tsv)",
     )
     train.add_argument(
         "--dev", nargs="+", type=Path, default=[], metavar="FILE", help="what tells when to stop"
@@ -67,8 +67,12 @@ def add_actions(actions: Actions) -> None:
     add_reading_arguments(vectors, "train, where a file has it")
 
     predict = actions.add_parser("predict", help="find the chains of a column file", allow_abbrev=False)
-    predict.add_argument("source", type=Path, metavar="IN", help="CoNLL-2012 columns; old chains are ignored")
-    predict.add_argument("out", type=Path, metavar="OUT", help="the same columns with the chains found")
+    predict.add_argument(
+        "source", type=Path, metavar="IN", help="CoNLL-2012 columns, or CoNLL-U; old chains are ignored"
+    )
+    predict.add_argument(
+        "out", type=Path, metavar="OUT", help="the same with the chains found (.conllu, .conll: in that form)"
+    )
     _add_use(predict)
 
     resolve = actions.add_parser("resolve", help="who is meant, in a text or a dialogue", allow_abbrev=False)
@@ -201,10 +205,10 @@ class _Reader:
         self._nlp = load_parser(parser)
 
     def documents(self, path: Path, *, chains: bool = True) -> list[Document]:
-        from convai.coref.conll import read_conll
+        from convai.coref.column_files import read_documents
         from convai.coref.parsing.parse import parse_documents
 
-        documents = read_conll(path, chains=chains)
+        documents = read_documents(path, chains=chains)
         parse_documents(self._nlp, documents)
         return documents
 
@@ -229,13 +233,15 @@ def _vectors(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from convai.coref.conll import write_conll
+    from convai.coref.column_files import write_documents
 
     resolver = _resolver(args)
     documents = _Reader(args.parser).documents(args.source, chains=False)
     for document in documents:
         document.clusters = resolver.resolve(document)
-    write_conll(documents, args.out)
+    left_out = write_documents(documents, args.out, args.source)
+    if left_out:
+        print(f"{args.out}: {left_out:,} mentions left out, which brackets cannot say", file=sys.stderr)
     chains = sum(len(document.clusters) for document in documents)
     print(f"{args.out}: {len(documents):,} documents, {chains:,} chains")
     return 0

@@ -26,13 +26,15 @@ _TITLES: Final = {
 def add_actions(actions: Actions) -> None:
     """The actions score and check."""
     check = actions.add_parser("check", help="say what is wrong in column files", allow_abbrev=False)
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="column files of CoNLL-2012")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CoNLL-2012 columns, or CoNLL-U")
     score = actions.add_parser(
         "score",
         help="MUC, B-cubed, CEAF-e, their mean and LEA of two column files; GAP; WinoBias",
         allow_abbrev=False,
     )
-    score.add_argument("files", nargs="*", type=Path, metavar="FILE", help="KEY and RESPONSE, column files")
+    score.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="KEY and RESPONSE, as CoNLL-2012 or CoNLL-U"
+    )
     score.add_argument("--json", action="store_true", help="one JSON object")
     score.add_argument(
         "--singletons",
@@ -55,10 +57,10 @@ def add_actions(actions: Actions) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from convai.coref.conll import read_conll
+    from convai.coref.column_files import read_documents
 
     for path in args.files:
-        documents = read_conll(path, crossing="refuse")
+        documents = read_documents(path, crossing="refuse")
         words = sum(len(document) for document in documents)
         clusters = [cluster for document in documents for cluster in document.clusters]
         print(

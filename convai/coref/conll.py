@@ -170,16 +170,41 @@ def read_chains(path: Path | str) -> dict[tuple[str, int], Chains]:
     return found
 
 
-def write_conll(documents: list[Document], path: Path | str) -> None:
+def sayable(document: Document) -> tuple[list[Cluster], int]:
+    """The document's clusters without the mentions that brackets cannot say, and how many those are.
+
+    That is one of two mentions of a chain that cross (which closing bracket is whose?), and a span that an
+    earlier chain, or its own, has already. Raises DataError for a span outside the document.
+    """
+    seen: set[Span] = set()
+    found = []
+    for cluster in document.clusters:
+        kept: Cluster = []
+        for start, end in sorted(set(cluster), key=lambda span: (span[0], -span[1])):
+            if not 0 <= start < end <= len(document):
+                raise DataError(f"{document.name}: a mention at {start}:{end}, of {len(document)} words")
+            if (start, end) not in seen and not any(a < start < b < end for a, b in kept):
+                kept.append((start, end))
+        seen.update(kept)
+        if kept:
+            found.append(sorted(kept))
+    return found, sum(map(len, document.clusters)) - sum(map(len, found))
+
+
+def write_conll(documents: list[Document], path: Path | str) -> int:
     """Write documents with their clusters in the last column; whole or not at all, `.xz` and `.gz` packed.
 
-    The other columns are those that were read, or are made from words, tags and speakers. Raises DataError
-    for a span outside its document or one that is in two chains, and where the file cannot be written.
+    The other columns are those that were read, or are made from words, tags and speakers. Returns how many
+    mentions were left out, as brackets cannot say them (see `sayable`). Raises DataError for a span outside
+    its document, and where the file cannot be written.
     """
     path = Path(path)
+    left_out = 0
     with atomic_text(path) as out:
         for document in documents:
-            cells = _cells(document)
+            clusters, less = sayable(document)
+            left_out += less
+            cells = _cells(clusters)
             out.write(f"#begin document ({document.name}); part {document.part:03}\n")
             token = 0
             for sentence in document.sentences:
@@ -188,6 +213,7 @@ def write_conll(documents: list[Document], path: Path | str) -> None:
                     token += 1
                 out.write("\n")
             out.write("#end document\n")
+    return left_out
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -278,23 +304,13 @@ def _refuse_crossing(path: Path, document: _Open, clusters: list[Cluster]) -> No
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def _cells(document: Document) -> dict[int, str]:
+def _cells(clusters: list[Cluster]) -> dict[int, str]:
     """Token → last column. Outer spans open first and close last, so that brackets nest where spans do."""
     begins: dict[int, list[tuple[int, str]]] = {}
     ends: dict[int, list[tuple[int, str]]] = {}
     singles: dict[int, list[str]] = {}
-    seen: set[Span] = set()
-    for chain, cluster in enumerate(document.clusters):
-        if crossing_spans([cluster]):
-            raise DataError(
-                f"{document.name}: mentions of one chain cross, which brackets cannot say; keep one"
-            )
+    for chain, cluster in enumerate(clusters):
         for start, end in cluster:
-            if not 0 <= start < end <= len(document):
-                raise DataError(f"{document.name}: a mention at {start}:{end}, of {len(document)} words")
-            if (start, end) in seen:
-                raise DataError(f"{document.name}: the mention at {start}:{end} is in two chains; keep one")
-            seen.add((start, end))
             if end == start + 1:
                 singles.setdefault(start, []).append(f"({chain})")
             else:

@@ -13,8 +13,11 @@ import torch
 from convai.__main__ import main
 from convai.commands.coref_model import turns_of
 from convai.coref.checkpoint import save_coref_model
+from convai.coref.column_files import read_documents
 from convai.coref.conll import read_conll, write_conll
+from convai.coref.corefud import write_corefud
 from convai.coref.document import Document, Sentence
+from convai.coref.resolver import CorefResolver
 from tests.coref.made_up import WORDS, tiny_model, vectors
 
 spacy = pytest.importorskip("spacy")
@@ -88,6 +91,38 @@ def test_predict_looks_at_no_old_chains(
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
 
 
+def test_conllu_goes_in_and_comes_out(
+    parser: str, model: str, column_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = ["--model", model, "--parser", parser]
+    conllu, again, columns = tmp_path / "a.conllu", tmp_path / "b", tmp_path / "c.conll"
+    assert main(["coref", "predict", str(column_file), str(conllu), *use]) == 0
+    assert main(["coref", "predict", str(conllu), str(again), *use]) == 0
+    assert main(["coref", "predict", str(conllu), str(columns), *use]) == 0
+    assert again.read_text() == conllu.read_text()
+    assert main(["coref", "check", str(conllu)]) == 0
+    capsys.readouterr()
+    for response in (again, columns):
+        assert main(["coref", "score", str(conllu), str(response), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["conll_f1"] == 1.0
+
+
+def test_chains_that_brackets_cannot_say_lose_no_document(
+    parser: str, model: str, column_file: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def crossing(self: CorefResolver, document: Document) -> list[list[tuple[int, int]]]:
+        return [[(0, 3), (1, 4)], [(0, 3), (6, 7)]] if document.name == "tc/1" else [[(0, 1), (4, 5)]]
+
+    monkeypatch.setattr(CorefResolver, "resolve", crossing)
+    for name in ("out.conll", "out.conllu"):
+        out = tmp_path / name
+        use = ["--model", model, "--parser", parser]
+        assert main(["coref", "predict", str(column_file), str(out), *use]) == 0
+        assert f"{out}: 2 mentions left out" in capsys.readouterr().err
+        assert [len(d.clusters) for d in read_documents(out)] == [1, 2, 1, 1]
+
+
 def test_a_model_is_trained_and_used(
     parser: str, column_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,7 +135,9 @@ def test_a_model_is_trained_and_used(
     header = "ID Text Pronoun Pronoun-offset A A-offset A-coref B B-offset B-coref URL".split()
     row = "x-1|mary sees john and he likes mary|he|19|mary|0|FALSE|john|10|TRUE|-".split("|")
     gap.write_text("\t".join(header) + "\n" + "\t".join(row) + "\n")
-    files = [str(column_file), str(gap), "--dev", str(column_file), str(gap)]
+    conllu = tmp_path / "in.conllu"
+    write_corefud(read_conll(column_file), conllu)
+    files = [str(column_file), str(gap), "--dev", str(conllu), str(gap)]
     assert main(
         ["coref", "train", *files, "--vectors", str(made), "--out", str(out), "--parser", parser,
          *small.split()]

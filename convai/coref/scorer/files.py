@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convai.core.errors import DataError
-from convai.coref.conll import read_chains
+from convai.coref.column_files import read_chains
 from convai.coref.scorer.metrics import Counts, score
 
 
