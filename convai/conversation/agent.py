@@ -10,7 +10,8 @@ import torch
 
 from convai.core.settings import DecodingConfig, EngineConfig
 from convai.engine import Engine
-from convai.model.shipped import ShippedModel
+from convai.model.shipped import ShippedModel, read_shipped
+from convai.text.history import LONG, default_context
 from convai.text.prompt import KnownTexts
 from convai.text.tokenizer import Tokenizer
 
@@ -64,6 +65,36 @@ class Agent(ShippedModel):
     def exact_engine(self, autocast: torch.dtype | None) -> Engine:
         """One for scores that others are to find again: float32, or bfloat16 where `autocast` says so."""
         return self.engine(EngineConfig(precision="float32" if autocast is None else "bf16"))
+
+
+@dataclass(slots=True)
+class Voice:
+    """A `Talker` whose weights are elsewhere: what a door needs to write prompts and to read replies."""
+
+    tokenizer: Tokenizer
+    decoding: DecodingConfig
+    max_history: int | None
+    name: str
+    positions: int
+    has_long_context: bool
+    texts: KnownTexts = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.texts = KnownTexts(self.tokenizer)
+
+
+def load_voice(model: str | Path | None = None, *, context: int | None = None) -> Voice:
+    """What a model's folder says beside the weights; raises as `load_agent` does."""
+    found = read_shipped(model, context=context)
+    long = found.shape.n_positions
+    return Voice(
+        found.tokenizer,
+        found.decoding,
+        found.max_history,
+        found.folder.name,
+        found.context or default_context(long),
+        long >= LONG,
+    )
 
 
 def load_agent(model: str | Path | None = None, *, context: int | None = None) -> Agent:

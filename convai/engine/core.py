@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from convai.engine.draw import BROKEN
 from convai.engine.errors import EngineError, NotANumber, Overloaded
 from convai.engine.job import Job, Row
 from convai.engine.mailbox import Parcel, Waiting, wake
-from convai.engine.messages import Counters, Finished, Reason, Stats, Timings
+from convai.engine.messages import Counters, Reason, Stats, Timings
 from convai.engine.runner import Drawn, Outcome, Runner
 from convai.engine.scheduler import Plan, Scheduler, State
 from convai.model.double_heads import DoubleHeadsModel
@@ -181,7 +180,7 @@ class Core:
         if token == BROKEN:
             self._fail(job, NotANumber("the model's output"))
             return
-        if not row.drawn:
+        if row.first_token != row.first_token:
             row.first_token = now
         row.drawn += 1
         row.logprob += drawn.logprob
@@ -302,12 +301,8 @@ class Core:
             return
         now = self.clock()
         self._cache.release(job)
-        count = job.request.config.candidates if job.request.config.num_beams == 1 else 1
         timings = Timings(total=now - job.submitted, prompt_tokens=job.prompt)
-        job.out = [
-            Finished(job.request.first_candidate + i, (), "", 0.0, -math.inf, "deadline", timings)
-            for i in range(count)
-        ]
+        job.out = [*job.unbegun(self._tokenizer, timings)]
         job.cut = True
         self._finish(job, now)
 

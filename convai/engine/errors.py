@@ -24,6 +24,10 @@ class EngineClosed(EngineError):
         super().__init__("the engine is closed; make a new one")
 
 
+class EngineLost(EngineError):
+    """An engine elsewhere cannot be reached, or was lost in mid-reply: another one may go on."""
+
+
 class NotANumber(EngineError):
     """The model's output is not a finite number."""
 

@@ -10,7 +10,7 @@ from convai.decoding import row_generator, uniforms
 from convai.engine.bans import ReplyBans
 from convai.engine.errors import NotANumber
 from convai.engine.mailbox import Mailbox
-from convai.engine.messages import Event, Finished, Reason, Request, Timings, Token
+from convai.engine.messages import Begun, Event, Finished, Reason, Request, Timings, Token
 from convai.engine.prefix import Keys, token_key, token_keys
 from convai.engine.scheduler import Task
 from convai.text.detokenizer import StreamDecoder
@@ -50,6 +50,14 @@ class Row:
         piece = self.decoder.push(token)
         self.text += piece
         return Token(self.index, token, piece, logprob, alternatives)
+
+    def resume(self, begun: Begun, limit: int, eos_id: int) -> None:
+        """Go on from what another engine has drawn: the next step computes all of it at once."""
+        for token in begun.ids:
+            self.push(token, 0.0, ())
+        self.logprob, self.drawn, self.pending = begun.logprob, len(begun.ids), list(begun.ids)
+        if len(self.ids) >= limit:
+            self.end("length", eos_id)
 
     def end(self, reason: Reason, eos_id: int) -> None:
         """The reply is over: what is left to compute is its <eos>, and what the cache lacks before that."""
@@ -113,11 +121,30 @@ class Job(Task):
         config = self.request.config
         fresh = ReplyBans(config, self.request.own_turns)
         sampled = config.num_beams == 1 and config.temperature > 0
+        begun = {one.candidate: one for one in self.request.begun}
         first = self.request.first_candidate
-        for index in range(first, first + self.width):
+        count = config.candidates if config.num_beams == 1 else config.num_beams
+        for index in range(first, first + count):
+            if index in begun and begun[index].over:
+                continue
             draws = uniforms(row_generator(config.seed, index), self.limit) if sampled else []
-            bans = fresh.copy() if sampled and self.rows else fresh
-            self.rows.append(Row(self, index, tokenizer.stream(), bans, draws))
+            bans = fresh.copy() if (sampled and self.rows) or begun else fresh
+            row = Row(self, index, tokenizer.stream(), bans, draws)
+            if index in begun:
+                row.resume(begun[index], self.limit, tokenizer.frame.end_id)
+            self.rows.append(row)
+
+    def unbegun(self, tokenizer: Tokenizer, timings: Timings) -> list[Finished]:
+        """The ends of its replies where its time was over before any of them could be gone on with."""
+        config, ends = self.request.config, []
+        begun = {one.candidate: one for one in self.request.begun}
+        first = self.request.first_candidate
+        for index in range(first, first + (config.candidates if config.num_beams == 1 else 1)):
+            one = begun.get(index, Begun(index))
+            if not one.over:
+                text = tokenizer.decode(list(one.ids)) if one.ids else ""
+                ends.append(Finished(index, one.ids, text, one.logprob, -math.inf, "deadline", timings))
+        return ends
 
 
 def new_job(request: Request, n_positions: int, *, now: float, deadline: float | None) -> Job:

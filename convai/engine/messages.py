@@ -15,7 +15,7 @@ import msgspec
 
 from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
-from convai.engine.errors import EngineClosed, EngineError, NotANumber, Overloaded
+from convai.engine.errors import EngineClosed, EngineError, EngineLost, NotANumber, Overloaded
 from convai.text.segments import Prompt
 
 
@@ -33,6 +33,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """What candidate `candidate` has come to elsewhere: `ids` of its reply, and their summed `logprob`.
+
+    `over`: it is complete, and is not drawn again.
+    """
+
+    candidate: int
+    ids: tuple[int, ...] = ()
+    logprob: float = 0.0
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A reply to be drawn: the prompt (it ends with a speaker token), how, and what not to say again.
 
@@ -40,7 +53,10 @@ class Request:
     the most probable tokens every Token event names; `deadline`: seconds after which the reply ends as it
     is (None: the engine's own); `first_candidate`: the number of the first of its candidates, each of which
     has draws of its own (three of them from 2 on are candidates 2, 3 and 4 of five). A prompt that ends with
-    the user's speaker token asks what the user might say. Raises SettingsError for a number below 0.
+    the user's speaker token asks what the user might say. `begun`: candidates that another engine has drawn
+    the beginning of, to be gone on with as if nothing had happened; no events of what is there already come.
+    `session`: whoever asks with the same one is served by the same engine, where there are several; `trace`:
+    what a log calls it. Raises SettingsError for a number below 0, and for a beginning of what there is not.
     """
 
     prompt: Prompt
@@ -49,6 +65,9 @@ class Request:
     alternatives: int = 0
     deadline: float | None = None
     first_candidate: int = 0
+    begun: tuple[Begun, ...] = ()
+    session: str = ""
+    trace: str = ""
 
     def __post_init__(self) -> None:
         for name in ("alternatives", "first_candidate"):
@@ -56,11 +75,20 @@ class Request:
                 raise SettingsError(f"{name}={value}: use 0 or more")
         if self.deadline is not None and not self.deadline >= 0:
             raise SettingsError(f"deadline={self.deadline}: use a number of seconds, 0 or more")
+        if self.begun:
+            if self.config.num_beams > 1:
+                raise SettingsError("begun: a beam search has no beginning to go on from; leave it out")
+            candidates = range(self.first_candidate, self.first_candidate + self.config.candidates)
+            for begun in self.begun:
+                if begun.candidate not in candidates:
+                    raise SettingsError(f"begun: there is no candidate {begun.candidate} in this request")
 
     @property
     def width(self) -> int:
-        """Sequences that are computed side by side for it: candidates, or beams."""
-        return max(self.config.candidates, 1) if self.config.num_beams == 1 else self.config.num_beams
+        """Sequences that are computed side by side for it: candidates that are not over, or beams."""
+        if self.config.num_beams > 1:
+            return self.config.num_beams
+        return max(self.config.candidates - sum(begun.over for begun in self.begun), 1)
 
     def room(self, n_positions: int) -> int:
         """Most tokens of a reply.
@@ -185,16 +213,17 @@ class Stats(Counters):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`ok`; `poisoned`: the model's output was not a number at least once, its weights are damaged; `closed`.
+    """`ok`; `poisoned`: the model's output was not a number at least once, its weights are damaged; `closed`;
+    `lost`: an engine elsewhere cannot be reached; `draining`: it ends what it has begun, and begins nothing.
 
     `detail` is a line to read.
     """
 
-    status: Literal["ok", "poisoned", "closed"]
+    status: Literal["ok", "poisoned", "closed", "lost", "draining"]
     detail: str = ""
 
 
-Kind = Literal["overloaded", "closed", "not_a_number", "settings", "engine"]
+Kind = Literal["overloaded", "closed", "lost", "not_a_number", "settings", "engine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +254,7 @@ class Failure:
 _KINDS: Final[dict[Kind, type[ConvaiError]]] = {
     "overloaded": Overloaded,
     "closed": EngineClosed,
+    "lost": EngineLost,
     "not_a_number": NotANumber,
     "settings": SettingsError,
     "engine": EngineError,

@@ -128,15 +128,16 @@ class Runner:
             start, end = job.computed, job.computed + count
             prompt = job.request.prompt
             whole = end == job.prompt
-            place = batch.ask(Span(job.slot, start, count, int(whole)))
+            fresh = [row for row in job.rows if not row.ids] if whole else []
+            place = batch.ask(Span(job.slot, start, count, int(bool(fresh))))
             batch.words += prompt.ids[start:end]
             batch.positions += prompt.positions[start:end]
             batch.segments += prompt.segments[start:end]
-            if whole:
+            if fresh:
                 if job.request.config.num_beams > 1:
                     beams[job] = {0: place}
                 else:
-                    ahead.append((place, job.rows))
+                    ahead.append((place, fresh))
         inputs = self._index([batch.words, batch.positions, batch.segments])  # type: ignore[list-item]
         words, positions, segments = inputs.unbind()
         hidden = self.model.forward(words, positions, segments, batch.spans, self.pool)

@@ -72,6 +72,18 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
                 raise StopIteration
             self._open(self._source.next_parcel())
 
+    def parcel(self) -> Parcel:
+        """The next events together, as they come from the engine, for who passes them on.
+
+        A stream is read so from its beginning to its end, or event by event; the parcel with `over` is the
+        last one, and may say what broke the reply off.
+        """
+        if self._over:
+            return Parcel((), over=True)
+        parcel = self._source.next_parcel()
+        self._over = parcel.over
+        return parcel
+
     def close(self) -> None:
         """Stop the reply, if it is not complete."""
         self._events.clear()
@@ -110,6 +122,18 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
                 self.close()
                 raise
             self._open(parcel)
+
+    async def arriving_parcel(self) -> Parcel:
+        """As `parcel`, for a coroutine; a task that is cancelled while it waits closes the stream."""
+        if self._over:
+            return Parcel((), over=True)
+        try:
+            parcel = await self._source.arriving_parcel()
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        self._over = parcel.over
+        return parcel
 
     async def aclose(self) -> None:
         """As `close`, which never waits."""

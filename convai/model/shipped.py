@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import torch
 
@@ -15,6 +15,7 @@ from convai.core.settings_values import laid_over
 from convai.model.checkpoint import read_json, save_model, write_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import BASE, SETTINGS, BaseReference, load_folder, model_folder, shape_of
+from convai.model.shape import Shape
 from convai.text.history import LONG, default_context
 from convai.text.tokenizer import Tokenizer
 
@@ -49,29 +50,16 @@ class ShippedModel:
         Raises CheckpointError when a file is missing, damaged or of another kind of model, or when the model
         was never tuned for dialogue (its vocabulary lacks the five special tokens).
         """
-        folder = model_folder(model)
-        config = shape_of(folder)
-        tokenizer = Tokenizer.load(folder)
-        if config.vocab_size < tokenizer.vocab_size:
-            raise CheckpointError(
-                f"{folder}: the model knows {config.vocab_size} tokens, its tokenizer gives "
-                f"{tokenizer.vocab_size}, so it was not tuned for dialogue; tune it first: "
-                f"convai train DATA --model {folder} --out DIR"
-            )
-        decoding, history = read_settings(folder, default_history(config.n_positions))
-        if context is None:
-            context = _settings(folder).get(CONTEXT)
-            where = f"{folder / SETTINGS}: context="
-        else:
-            where = "--context="
-        if context is not None and not (
-            type(context) is int and LEAST_CONTEXT <= context <= config.n_positions
-        ):
-            raise SettingsError(
-                f"{where}{context}: use {LEAST_CONTEXT} to the model's {config.n_positions} positions"
-            )
-        training = dict(_settings(folder).get("training", {}))
-        return cls(load_folder(folder), tokenizer, decoding, history, folder.name, context, training)
+        found = read_shipped(model, context=context)
+        return cls(
+            load_folder(found.folder),
+            found.tokenizer,
+            found.decoding,
+            found.max_history,
+            found.folder.name,
+            found.context,
+            found.training,
+        )
 
     @property
     def has_long_context(self) -> bool:
@@ -103,6 +91,43 @@ class ShippedModel:
         if base is not None:
             settings[BASE] = base.to_json()
         write_json(folder / SETTINGS, settings | ({"training": self.training} if self.training else {}))
+
+
+class Shipped(NamedTuple):
+    """What a model's folder says, but for the weights. `context` is None for the default of such a model."""
+
+    folder: Path
+    shape: Shape
+    tokenizer: Tokenizer
+    decoding: DecodingConfig
+    max_history: int | None
+    context: int | None
+    training: dict[str, Any]
+
+
+def read_shipped(model: str | Path | None = None, *, context: int | None = None) -> Shipped:
+    """What `ShippedModel.load` reads beside the weights; it raises the same."""
+    folder = model_folder(model)
+    config = shape_of(folder)
+    tokenizer = Tokenizer.load(folder)
+    if config.vocab_size < tokenizer.vocab_size:
+        raise CheckpointError(
+            f"{folder}: the model knows {config.vocab_size} tokens, its tokenizer gives "
+            f"{tokenizer.vocab_size}, so it was not tuned for dialogue; tune it first: "
+            f"convai train DATA --model {folder} --out DIR"
+        )
+    decoding, history = read_settings(folder, default_history(config.n_positions))
+    if context is None:
+        context = _settings(folder).get(CONTEXT)
+        where = f"{folder / SETTINGS}: context="
+    else:
+        where = "--context="
+    if context is not None and not (type(context) is int and LEAST_CONTEXT <= context <= config.n_positions):
+        raise SettingsError(
+            f"{where}{context}: use {LEAST_CONTEXT} to the model's {config.n_positions} positions"
+        )
+    training = dict(_settings(folder).get("training", {}))
+    return Shipped(folder, config, tokenizer, decoding, history, context, training)
 
 
 def default_history(n_positions: int) -> int | None:

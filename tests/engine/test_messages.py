@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from convai.core.errors import SettingsError
 from convai.core.settings import DecodingConfig
-from convai.engine import EngineClosed, EngineError, NotANumber, Overloaded
+from convai.engine import Begun, EngineClosed, EngineError, EngineLost, NotANumber, Overloaded
 from convai.engine.messages import (
     Failure,
     Finished,
@@ -40,8 +40,18 @@ decoding = st.builds(
 EXAMPLES: dict[type[Any], st.SearchStrategy[Any]] = {
     Limits: st.builds(Limits, positions=numbers, vocabulary=numbers, slots=numbers, name=st.text()),
     Request: st.builds(
-        Request, prompts, decoding, st.lists(ids, max_size=2), numbers, st.none() | st.floats(0), numbers
-    ),
+        Request,
+        prompts,
+        decoding,
+        st.lists(ids, max_size=2),
+        numbers,
+        st.none() | st.floats(0),
+        st.just(0),
+        st.just(()) | st.tuples(st.builds(Begun, st.just(0), ids.map(tuple), floats, st.booleans())),
+        st.text(),
+        st.text(),
+    )
+    | st.builds(Request, prompts, decoding, st.lists(ids, max_size=2), first_candidate=numbers),
     Token: st.builds(
         Token,
         numbers,
@@ -61,8 +71,8 @@ EXAMPLES: dict[type[Any], st.SearchStrategy[Any]] = {
         st.builds(Timings, floats, floats, floats, numbers, numbers, numbers),
     ),
     Stats: st.builds(Stats, **{field.name: numbers for field in dataclasses.fields(Stats)}),
-    Health: st.builds(Health, st.sampled_from(["ok", "poisoned", "closed"]), st.text()),
-    Failure: st.builds(Failure, st.sampled_from(["overloaded", "engine"]), st.text(), floats),
+    Health: st.builds(Health, st.sampled_from(["ok", "poisoned", "closed", "lost", "draining"]), st.text()),
+    Failure: st.builds(Failure, st.sampled_from(["overloaded", "engine", "lost"]), st.text(), floats),
 }
 
 
@@ -94,7 +104,14 @@ def test_numbers_that_json_has_not_arrive_too() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [Overloaded(3, 7.5), EngineClosed(), NotANumber("a logit"), SettingsError("no room"), EngineError("x")],
+    [
+        Overloaded(3, 7.5),
+        EngineClosed(),
+        EngineLost("gone"),
+        NotANumber("a logit"),
+        SettingsError("no room"),
+        EngineError("x"),
+    ],
 )
 def test_an_error_arrives_as_what_it_was(error: Any) -> None:
     again = from_json(json.loads(json.dumps(to_json(Failure.of(error)))))

@@ -13,17 +13,22 @@ from convai.core.settings import EngineConfig
 from convai.engine import Engine, EngineClosed, Finished, Port, Request, Token
 from convai.text.segments import Prompt
 from tests.drawing import BYTES, prompt, ready, settings_of
+from tests.engine.remote import listening, remote
 
 
-@pytest.fixture(params=["computes", "stub"])
+def computing() -> Port:
+    return Engine(ready(), BYTES, EngineConfig(prefix_mib=8), name="tiny").start()
+
+
+@pytest.fixture(params=["computes", "stub", "remote", "remote stub"])
 def port(request: pytest.FixtureRequest) -> Iterator[Port]:
-    engine: Port = (
-        StubEngine(interval=0.0)
-        if request.param == "stub"
-        else Engine(ready(), BYTES, EngineConfig(prefix_mib=8), name="tiny").start()
-    )
-    yield engine
-    engine.close()
+    engine: Port = StubEngine(interval=0.0) if "stub" in request.param else computing()
+    if "remote" not in request.param:
+        yield engine
+        engine.close()
+        return
+    with listening(engine) as (_, where), remote(where) as port:
+        yield port
 
 
 def ask(length: int = 5) -> Request:

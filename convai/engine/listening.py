@@ -1,0 +1,370 @@
+"""An engine, to doors elsewhere: it listens on a socket and computes for whoever knows the token.
+
+One event loop serves all connections. A door that is gone, or silent for SILENCE seconds, leaves all of its
+replies: their slots are free in the next step. The others do not wait for a door that does not read: what it
+has to be told is kept until it reads, and after STALLED seconds it is taken for dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from contextlib import suppress
+from typing import Final
+
+from convai.core.errors import ConvaiError, SettingsError
+from convai.engine.errors import EngineClosed, EngineLost
+from convai.engine.handshake import Stranger, check_door, nonce, prove
+from convai.engine.mailbox import Parcel
+from convai.engine.messages import Failure, Request
+from convai.engine.port import Port
+from convai.engine.stream import Stream
+from convai.engine.wire import (
+    HEAD,
+    MAX_FRAME,
+    MAX_HANDSHAKE,
+    SILENCE,
+    VERSION,
+    Ask,
+    Beat,
+    Challenge,
+    FromDoor,
+    Identity,
+    Leave,
+    Opening,
+    Proof,
+    Refused,
+    State,
+    Told,
+    Welcome,
+    WireError,
+    batches,
+    frame,
+    from_door,
+    length,
+    opening,
+    told,
+)
+
+logger: Final = logging.getLogger("convai.engine")
+STALLED: Final = 10.0
+"""Seconds for which a door need not read."""
+MOST_STRANGERS: Final = 64
+"""Connections at once that have not shown the token yet."""
+
+
+class Listening:
+    """A started engine that doors can reach. `serve` belongs to one event loop."""
+
+    def __init__(self, engine: Port, identity: Identity, token: str, *, silence: float = SILENCE) -> None:
+        """`silence`: seconds after which a door that says nothing is gone."""
+        self.engine, self.identity, self._token = engine, identity, token
+        self.silence = silence
+        self.draining = False
+        self._doors: set[_Door] = set()
+        self._strangers = 0
+        self._quiet = asyncio.Event()
+
+    @property
+    def doors(self) -> int:
+        """Doors that are connected."""
+        return len(self._doors)
+
+    def state(self) -> State:
+        """How the engine is."""
+        return State(self.engine.stats(), self.engine.health(), self.draining)
+
+    async def serve(self, listening: socket.socket, ready: asyncio.Event | None = None) -> None:
+        """Serve doors until the task is cancelled."""
+        server = await asyncio.start_server(self._connected, sock=listening, limit=2**16)
+        if ready is not None:
+            ready.set()
+        try:
+            async with server:
+                await server.start_serving()
+                await asyncio.get_running_loop().create_future()
+        finally:
+            for door in list(self._doors):
+                door.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new, tell the doors so, and wait until what was begun has come to its end."""
+        self.draining = True
+        for door in self._doors:
+            door.news()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while any(door.busy for door in self._doors):
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        await asyncio.gather(*(door.flushed() for door in list(self._doors)))
+
+    def ended(self) -> None:
+        """A reply of some door has ended."""
+        self._quiet.set()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        door = None
+        try:
+            if self._strangers >= MOST_STRANGERS:
+                return
+            self._strangers += 1
+            try:
+                async with asyncio.timeout(self.silence):
+                    await self._admit(reader, writer)
+            finally:
+                self._strangers -= 1
+            door = _Door(self, reader, writer)
+            self._doors.add(door)
+            await door.serve()
+        except Stranger as error:
+            logger.warning("a door was not let in: %s", error)
+        except WireError as error:
+            logger.warning("a door was left: %s", error)
+        except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
+            pass  # it is gone, or we are
+        finally:
+            if door is not None:
+                self._doors.discard(door)
+                door.close()
+                self.ended()
+            writer.close()
+
+    async def _admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The handshake. Raises Stranger, WireError."""
+
+        def say(message: Opening) -> None:
+            writer.write(frame(message))
+
+        own = nonce()
+        say(Challenge(VERSION, own))
+        answer = opening(await read_frame(reader, MAX_HANDSHAKE))
+        if not isinstance(answer, Proof):
+            raise WireError("an answer that is no proof; the other side is no convai door")
+        try:
+            check_door(answer, self._token, own)
+        except Stranger as error:
+            say(Refused(str(error)))
+            await writer.drain()
+            raise
+        proof = prove(self._token, "engine", own, answer.nonce)
+        say(Welcome(proof, self.engine.limits, self.identity, self.state()))
+
+
+async def read_frame(reader: asyncio.StreamReader, most: int = MAX_FRAME) -> bytes:
+    """The body of the next frame. Raises WireError, EOFError."""
+    return await reader.readexactly(length(await reader.readexactly(HEAD.size), most))
+
+
+class _Door:
+    """One connection. What it has to be told is gathered, and sent as one frame when it can be sent."""
+
+    def __init__(
+        self, listening: Listening, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._listening, self._reader, self._writer = listening, reader, writer
+        self._limits = listening.engine.limits
+        self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
+        self._taken: list[int] = []
+        self._told: list[Told] = []
+        self._news = asyncio.Event()
+        self._state = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has replies in the making."""
+        return bool(self._streams)
+
+    def news(self) -> None:
+        """Tell it how the engine is."""
+        self._state = True
+        self._wake()
+
+    def close(self) -> None:
+        """It is gone: nobody reads its replies."""
+        streams, self._streams = self._streams, {}
+        for stream, task in streams.values():
+            stream.close()
+            task.cancel()
+
+    async def flushed(self) -> None:
+        """Wait until all is sent, or it does not read."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STALLED):
+                await self._idle.wait()
+
+    async def serve(self) -> None:
+        """Speak with it until one of the two leaves. Raises WireError, OSError, EOFError, TimeoutError."""
+        if (plain := self._writer.get_extra_info("socket")) is not None and plain.family != socket.AF_UNIX:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sending = asyncio.create_task(self._send(), name="convai-door")
+        hearing = asyncio.create_task(self._hear(), name="convai-door-in")
+        try:
+            await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
+            for task in (hearing, sending):
+                if task.done():
+                    task.result()
+        finally:
+            for task in (hearing, sending):
+                task.cancel()
+            await asyncio.gather(hearing, sending, return_exceptions=True)
+
+    async def _hear(self) -> None:
+        while True:
+            async with asyncio.timeout(self._listening.silence):
+                body = await read_frame(self._reader)
+            try:
+                self._take(from_door(body))
+            except SettingsError as error:  # no door of ours makes such a request
+                raise WireError(str(error)) from None
+
+    def _take(self, message: FromDoor) -> None:
+        match message:
+            case Ask():
+                self._ask(message.number, message.request)
+            case Leave():
+                stream, task = self._streams.pop(message.number, (None, None))
+                if stream is not None and task is not None:
+                    stream.close()
+                    task.cancel()
+                    self._listening.ended()
+            case Beat():
+                self.news()
+
+    def _ask(self, number: int, request: Request) -> None:
+        try:
+            if self._listening.draining:
+                raise EngineLost("the engine is about to stop; ask another one, or again in a while")
+            self._check(number, request)
+            stream = self._listening.engine.stream(request)
+        except ConvaiError as error:
+            self._say(Told(number, over=True, failure=Failure.of(error)))
+            return
+        self._taken.append(number)
+        task = asyncio.create_task(self._relay(number, stream))
+        self._streams[number] = stream, task
+        self._wake()
+
+    def _check(self, number: int, request: Request) -> None:
+        """What the engine itself believes its callers. Raises SettingsError."""
+        prompt, vocabulary = request.prompt, self._limits.vocabulary
+        lists = (prompt.ids, prompt.positions, prompt.segments, prompt.turn)
+        begun = [id for one in request.begun for id in one.ids]
+        if (
+            len({len(one) for one in lists}) > 1
+            or any(not 0 <= id < vocabulary for id in (*prompt.ids, *prompt.segments, *begun, prompt.segment))
+            or any(not 0 <= place < self._limits.positions for place in prompt.positions)
+            or number in self._streams
+        ):
+            raise SettingsError(
+                "the prompt does not fit the engine's model; name the same --model on both sides"
+            )
+
+    async def _relay(self, number: int, stream: Stream) -> None:
+        """Events of one reply, as they come."""
+        try:
+            over = False
+            while not over:
+                parcel = await stream.arriving_parcel()
+                over = parcel.over
+                if over:
+                    self._streams.pop(number, None)
+                    self._state = True
+                self._told += told(number, parcel)
+                self._wake()
+        except Exception as error:
+            stream.close()
+            self._streams.pop(number, None)
+            failure = error if isinstance(error, ConvaiError) else EngineClosed()
+            self._told += told(number, Parcel((), over=True, error=failure))
+            self._wake()
+            if not isinstance(error, ConvaiError):
+                logger.error("a reply could not be passed on: %s", type(error).__name__)
+        self._listening.ended()
+
+    def _say(self, one: Told) -> None:
+        self._told.append(one)
+        self._state = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._idle.clear()
+        self._news.set()
+
+    async def _send(self) -> None:
+        """All that is new, as one frame: what a step drew is there when this runs."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            taken, self._taken = self._taken, []
+            told, self._told = self._told, []
+            state = self._listening.state() if self._state else None
+            self._state = False
+            for batch in batches(taken, told, state):
+                self._writer.write(frame(batch))
+                async with asyncio.timeout(STALLED):
+                    await self._writer.drain()
+            if not self._news.is_set():
+                self._idle.set()
+
+
+class Listener:
+    """`Listening` in a thread with an event loop of its own, for a program that does something else, too."""
+
+    def __init__(
+        self, engine: Port, identity: Identity, token: str, at: socket.socket, **options: float
+    ) -> None:
+        """Listen on `at` from now on."""
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._ending: asyncio.Event | None = None
+        self.listening: Listening
+        self._thread = threading.Thread(
+            target=self._run, args=(engine, identity, token, at, options), name="convai-listener", daemon=True
+        )
+        self._thread.start()
+        self._ready.wait()
+
+    def _run(
+        self, engine: Port, identity: Identity, token: str, at: socket.socket, options: dict[str, float]
+    ) -> None:
+        async def serve() -> None:
+            self._ending, up = asyncio.Event(), asyncio.Event()
+            self.listening = Listening(engine, identity, token, **options)
+            serving = asyncio.create_task(self.listening.serve(at, up))
+            await up.wait()
+            self._ready.set()
+            await self._ending.wait()
+            serving.cancel()
+            with suppress(asyncio.CancelledError):
+                await serving
+
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(serve())
+            self._loop.run_until_complete(_settled(self._loop))
+        finally:
+            self._ready.set()
+            self._loop.close()
+
+    def drain(self, seconds: float) -> None:
+        """Let what was begun come to its end, and take nothing new."""
+        asyncio.run_coroutine_threadsafe(self.listening.drain(seconds), self._loop).result()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._ending is not None and not self._loop.is_closed():
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._ending.set)
+        self._thread.join()
+
+
+async def _settled(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
