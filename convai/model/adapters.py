@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES
 from convai.model.frozen import FrozenLinear
 from convai.model.gpt import Conv1D
+from convai.model.match_head import MatchHead
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -41,6 +42,7 @@ _NAME: Final = "default"
 _HEADS: Final = ("multiple_choice_head", "match_head")
 _PREFIX: Final = "base_model.model."  # what PeftModel puts before every name
 _GATE: Final = "transformer.segment_gate"
+_MATCH: Final = "match_head.projection.weight"
 
 
 def adapt(model: DoubleHeadsModel, config: TrainConfig, fresh: Sequence[int] = ()) -> None:
@@ -124,6 +126,9 @@ def load_adapter(model: DoubleHeadsModel, folder: Path, config: TrainConfig | No
     if model.config.rotary:
         heads = _tensors(folder / HEADS_FILE)
         gate = heads.pop(_GATE, None)
+        if config is not None and config.match_size is not None:
+            heads = _for_run(model, heads)
+        _make_match_head(model, heads)
         state = {_from_disk(name, model): p for name, p in state.items()} | heads
         ours = {_stock_layer(n, model): n for n in FAMILIES[model.config.family].lora["all"]}
         values["target_modules"] = [ours.get(name, name) for name in values.get("target_modules") or ()]
@@ -147,6 +152,23 @@ def load_adapter(model: DoubleHeadsModel, folder: Path, config: TrainConfig | No
     if model.config.rotary and gate is not None:
         with torch.no_grad():
             model.transformer.segment_gate.copy_(gate)
+
+
+def _make_match_head(model: DoubleHeadsModel, heads: Mapping[str, torch.Tensor]) -> None:
+    """Give `model` the match head that an adapter brings, whose weights `heads` has: bases have none."""
+    projection = heads.get(_MATCH)
+    if projection is not None and model.match_head is None:
+        size = projection.shape[0]
+        model.match_head = MatchHead(model.config.n_embd, size)
+        model.config = model.config.replace(match_size=size)
+
+
+def _for_run(model: DoubleHeadsModel, heads: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """An adapter's `heads` for a run that says itself which match head `model` has: a new one, or none."""
+    own = {name: p.detach() for name, p in model.named_parameters() if name.startswith("match_head.")}
+    if {name: heads[name].shape for name in own if name in heads} == {n: p.shape for n, p in own.items()}:
+        own = {name: heads[name] for name in own}
+    return {name: p for name, p in heads.items() if not name.startswith("match_head.")} | own
 
 
 def _tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -201,6 +223,12 @@ def new_rows(folder: Path) -> list[int]:
     return list(rows or ())
 
 
+def match_size(folder: Path) -> int:
+    """Dimensions of the match head that the adapter in `folder` brings; 0: none."""
+    projection = _tensors(folder / HEADS_FILE).get(_MATCH)
+    return 0 if projection is None else int(projection.shape[0])
+
+
 def make_room(model: DoubleHeadsModel, rows: Sequence[int]) -> None:
     """Grow the vocabulary of `model` so that it has the embedding rows `rows`."""
     if rows and max(rows) >= model.config.vocab_size:
@@ -216,9 +244,9 @@ def add_to(model: DoubleHeadsModel, folder: Path) -> None:
     values = read_json(folder / CONFIG)
     state = {name.removeprefix(_PREFIX): p for name, p in _tensors(folder / WEIGHTS).items()}
     heads = _tensors(folder / HEADS_FILE)
-    parameters = dict(model.named_parameters())
     rows = new_rows(folder)
     make_room(model, rows)
+    _make_match_head(model, heads)
     parameters = dict(model.named_parameters())
     try:
         scale = float(values["lora_alpha"]) / int(values["r"])

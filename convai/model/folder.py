@@ -128,7 +128,8 @@ def shape_of(folder: Path) -> Shape:
     if not is_adapter(folder):
         return load_config(folder)
     shape = load_config(BaseReference.read(folder).folder())
-    return shape.replace(vocab_size=max(shape.vocab_size, 1 + max(adapters.new_rows(folder), default=-1)))
+    rows = max(shape.vocab_size, 1 + max(adapters.new_rows(folder), default=-1))
+    return shape.replace(vocab_size=rows, match_size=adapters.match_size(folder))
 
 
 def load_base(folder: Path) -> DoubleHeadsModel:

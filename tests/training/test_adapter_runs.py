@@ -17,7 +17,7 @@ from convai.core.settings import TrainConfig
 from convai.model import adapters
 from convai.model.checkpoint import save_model
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.folder import is_adapter
+from convai.model.folder import is_adapter, shape_of
 from convai.model.shape import Shape
 from convai.train import Start, new_run, resume_run
 from convai.training.batches import Batch
@@ -108,3 +108,27 @@ def test_an_adapter_goes_on_learning(corpus: Path, base: Path, tmp_path: Path) -
     with pytest.raises(SettingsError, match="has rank 2"):
         new_run(Files((corpus,)), start, dataclasses.replace(more, lora_rank=4), tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_an_adapter_gets_a_match_head_and_keeps_or_loses_it(corpus: Path, base: Path, tmp_path: Path) -> None:
+    def run(start: Path, out: str, match_size: int | None) -> DoubleHeadsModel:
+        config = dataclasses.replace(RUN, steps=2, match_size=match_size, save_every=1)
+        new_run(Files((corpus,)), Start(model=str(start)), config, tmp_path / out)
+        assert shape_of(tmp_path / out).match_size == (match_size or 0)
+        return load_agent(tmp_path / out).model
+
+    first, wide = tmp_path / "first", tmp_path / "wide"
+    assert run(base, "first", None).match_head is None
+    head = run(first, "wide", 8).match_head
+    assert head is not None
+    assert head.projection.weight.shape == (8, 32)
+    with pytest.raises(TrainingError, match="is finished"):
+        resume_run(wide)  # what it holds is read back before that
+    again = run(wide, "again", 8).match_head
+    assert again is not None
+    moved = float((again.projection.weight - head.projection.weight).abs().max())
+    assert 0 < moved <= 2 * 2 * RUN.lr, "it went on from the first head"
+    other = run(wide, "other", 4).match_head
+    assert other is not None
+    assert other.projection.weight.shape == (4, 32)
+    assert run(wide, "without", 0).match_head is None
