@@ -80,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compose.add_argument(
         "--dialogs", type=int, default=1000, metavar="N", help="how many (default: %(default)s)"
     )
+    compose.add_argument(
+        "--weight",
+        action="append",
+        default=[],
+        metavar="KIND=N",
+        help="how often a kind of exchange comes, such as correct=40; may be given several times",
+    )
     compose.add_argument("--seed", type=int, default=0, help="what they follow from (default: %(default)s)")
 
     download = commands.add_parser(
@@ -191,7 +198,13 @@ def _compose(args: argparse.Namespace) -> int:
 
     if args.dialogs < 1:
         raise SettingsError(f"--dialogs={args.dialogs}: use 1 or more")
-    composer = Composer(resources.data_dir() / "compose")
+    weights = {}
+    for given in args.weight:
+        kind, _, number = given.partition("=")
+        if not number.isdecimal():
+            raise SettingsError(f"--weight {given}: write KIND=N with a whole number N, such as correct=40")
+        weights[kind] = int(number)
+    composer = Composer(resources.data_dir() / "compose", weights=weights)
     count = write(args.out, composer.dialogs(args.dialogs, args.seed), "jsonl")
     print(f"{args.out}: {count:,} dialogues")
     return 0

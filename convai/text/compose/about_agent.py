@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from convai.text.compose.forms import fields, fill, listed, sentences
+from convai.text.compose.forms import fill, listed, sentences
 from convai.text.compose.people import PERSONA_SLOTS, Fact
 from convai.text.compose.questions import embedded_question, pair, question_about, recall_question
 from convai.text.compose.scene import Exchange, Question, Scene, Told, is_open
@@ -179,20 +179,6 @@ def about_you(scene: Scene) -> Exchange | None:
         clauses.append(scene.rng.choice(scene.agent.free).clause)
     scene.said_about |= {f.slot for f in chosen}
     return sentences(scene.form("about you")), scene.then_ask(sentences(listed(clauses) + "."), "")
-
-
-def chat(scene: Scene) -> Exchange | None:
-    """Small talk."""
-    for _ in range(5):
-        said, replies = scene.rng.choice(scene.talk)
-        values = {
-            k: v for f in scene.agent.facts.values() for k, v in f.values.items() if k in ("hobby", "dream")
-        }
-        able = [r for r in replies if fields(r) <= values.keys()]
-        if said not in scene.used and able:
-            scene.used.add(said)
-            return said, sentences(fill(scene.rng.choice(able), values))
-    return None
 
 
 def _free_answer(scene: Scene, answers: tuple[str, ...]) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from convai.text.compose.forms import fields, fill, listed, sentences
-from convai.text.compose.people import Fact, known
+from convai.text.compose.people import Fact, stems
 from convai.text.compose.person import to_you
 from convai.text.compose.questions import answers_of_the_told, pair, recall_question
 from convai.text.compose.scene import ASKED_BACK, Exchange, Question, Scene, Told
+from convai.text.compose.unknown import not_told
+
+_ASKING: Final = frozenset("what which where who when how you your are did doe".split())
+"""Words, as stems, by which no two questions are alike."""
 
 
 def tell(scene: Scene, slot: str | None = None) -> Exchange | None:
     """The partner tells something, and the agent takes notice."""
     if slot is None:
         slots = [*ASKED_BACK, "plan", "lost", "dislike", "allergy", "past", "habit", "subject"]
-        slots = [s for s in slots if s not in scene.told and s not in scene.partner.lacks]
+        slots = [s for s in slots if scene.open_to(s)]
         if not slots:
             return None
         slot = scene.rng.choice(slots[:8] if scene.rng.random() < 0.5 else slots)
@@ -37,7 +42,10 @@ def tell_free(scene: Scene) -> Exchange | None:
     """The partner tells a fact in its own words."""
     if len(scene.partner.free) > 1:
         return None
-    free = scene.world.add_free(scene.rng, scene.partner)
+    if scene.rng.random() < 0.5 and not scene.pending:
+        free = scene.world.add_own_words(scene.rng, scene.partner)
+    else:
+        free = scene.world.add_free(scene.rng, scene.partner)
     if free is None:
         return None
     scene.free_told[free.clause] = scene.number
@@ -45,9 +53,9 @@ def tell_free(scene: Scene) -> Exchange | None:
     return scene.statement("tell", free.clause), scene.then_ask(reply, "")
 
 
-def recall(scene: Scene) -> Exchange | None:
-    """The partner asks back what was told, the longer ago the likelier."""
-    told = _some_told(scene)
+def recall(scene: Scene, slot: str = "") -> Exchange | None:
+    """The partner asks back what was told (in the slot, if given), the longer ago the likelier."""
+    told = scene.told.get(slot) or _some_told(scene)
     if told is None:
         return None
     question = recall_question(scene, told)
@@ -100,12 +108,11 @@ def recall_check(scene: Scene, true: bool) -> Exchange | None:
 
 def untold(scene: Scene) -> Exchange | None:
     """The partner asks for something that was never told; the agent says so."""
-    slots = [
-        s for s in ASKED_BACK if s not in scene.told and s not in scene.partner.lacks and s != "language"
-    ]
+    slots = [s for s in ASKED_BACK if scene.open_to(s) and s != "language"]
+    own = [s for s in slots if s in scene.agent.facts]
     if not slots:
         return None
-    slot = scene.rng.choice(slots[:9])
+    slot = scene.rng.choice(own if own and scene.rng.random() < 0.6 else slots)
     drawn = scene.world.fact(scene.rng, slot)
     fact = Fact(slot, {k: v for k, v in drawn.values.items() if k in ("sib", "spouse", "child")})
     question = recall_question(scene, Told(fact, "", 0), answered=False)
@@ -124,11 +131,15 @@ def untold(scene: Scene) -> Exchange | None:
     if not what:
         return None
     said = scene.wrapped("remember", question, swap=True)
-    reply = scene.form("untold", {"what": fill(what, fact.values)})
-    if scene.rng.random() < 0.6:
-        reply += " " + scene.form("untold.then")
+    clause = ""
+    if slot in scene.agent.facts and slot != "name" and scene.rng.random() < 0.4:
+        clause = scene.rng.choice(scene.world.clauses(scene.agent.facts[slot]))
+        scene.said_about.add(slot)
+    fits = stems(what) & stems(question.direct) - _ASKING or slot in ("job", "name", "age")
+    reply = not_told(scene, fill(what, fact.values) if fits else "", clause)
+    if scene.pending is not None:
         scene.pending = slot
-    return said, sentences(reply)
+    return said, reply
 
 
 def two(scene: Scene) -> Exchange | None:
@@ -142,36 +153,12 @@ def two(scene: Scene) -> Exchange | None:
     return pair(scene, "two questions", [q for q in questions if q], swap=True)
 
 
-def correct(scene: Scene) -> Exchange | None:
-    """The partner takes back what was told; from then on the new value holds."""
-    slots = [
-        s
-        for s in scene.told
-        if s in ("city", "job", "name", "food", "colour", "age", "hobby", "drink", "music")
-    ]
-    slots = [s for s in slots if f"correct {s}" not in scene.used]
-    if not slots:
-        return None
-    slot = scene.rng.choice(slots)
-    scene.used.add(f"correct {slot}")
-    fact = scene.world.other(scene.rng, scene.told[slot].fact)
-    clause = scene.rng.choice(scene.world.clauses(fact))
-    fact = known(fact, clause)
-    scene.told[slot] = Told(fact, clause, scene.number)
-    part = "moved" if slot == "city" and scene.rng.random() < 0.6 else "correct"
-    said = scene.form(part, {"say": clause, **fact.values})
-    if slot not in ("city", "job"):
-        said = said.replace(" now.", ".")
-    reply = scene.form("corrected", {"you": to_you(scene.rng.choice(scene.world.clauses(fact)))})
-    return sentences(said), sentences(reply)
-
-
 def event(scene: Scene) -> Exchange | None:
     """Good or bad news, and what a friend says to them."""
     part = scene.rng.choice([p for p in scene.events if p not in scene.used and not p.startswith("any")])
     scene.used.add(part)
     clause = scene.rng.choice(scene.events[part]["say"])
-    scene.events_told.append(clause)
+    scene.events_told.append((part.split()[0], clause, scene.number))
     said = scene.rng.choice(
         ("{0}.", "{0}.", "{0}.", "Guess what, {0}.", "You know, {0}.", "{0}!", "Well, {0}.")
     )
@@ -201,9 +188,13 @@ def event(scene: Scene) -> Exchange | None:
 
 def event_recall(scene: Scene) -> Exchange | None:
     """The partner asks what news there were."""
-    if not scene.events_told:
+    if not scene.events_told or scene.events_told[0][2] > scene.number - 2:
         return None
-    clause = scene.events_told.pop()
+    kind, clause, _ = scene.events_told.pop(0)
+    if scene.rng.random() < 0.65:
+        said = scene.wrapped("plain check", Question(scene.form(f"recall {kind}"), "", []), swap=False)
+        you = to_you(clause)
+        return said, sentences(scene.form(f"recalled {kind}", {"you": you, "You": you[:1].upper() + you[1:]}))
     said = scene.rng.choice(
         (
             "Do you remember what happened to me?",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.text.compose import about_agent, about_partner
+from convai.core.errors import SettingsError
+from convai.text.compose import about_agent, about_partner, small_talk, unknown
+from convai.text.compose.changes import correct
+from convai.text.compose.checks import check_value
 from convai.text.compose.forms import Parts, read_parts, sentences
 from convai.text.compose.people import PERSONA_SLOTS, Person
 from convai.text.compose.scene import Exchange, Scene
@@ -19,14 +22,19 @@ from convai.text.compose.world import World
 
 Move = Callable[[Scene], Exchange | None]
 
-_MOVES: Final[dict[str, tuple[Move, int]]] = {
+MOVES: Final[dict[str, tuple[Move, int]]] = {
     "ask": (about_agent.ask, 22),
     "ask_free": (about_agent.ask_free, 30),
     "tell_free": (about_partner.tell_free, 6),
-    "recall_free": (about_partner.recall_free, 12),
+    "recall_free": (about_partner.recall_free, 30),
     "check": (partial(about_agent.check, true=True), 9),
     "deny": (partial(about_agent.check, true=False), 14),
+    "check_value": (partial(check_value, partner=False, true=True), 5),
+    "deny_value": (partial(check_value, partner=False, true=False), 9),
+    "recall_value": (partial(check_value, partner=True, true=True), 4),
+    "recall_other": (partial(check_value, partner=True, true=False), 7),
     "lack": (about_agent.lack, 8),
+    "invent": (unknown.invent, 9),
     "wrong": (about_agent.wrong, 7),
     "right": (about_agent.right, 5),
     "opposite": (about_agent.opposite, 5),
@@ -34,13 +42,16 @@ _MOVES: Final[dict[str, tuple[Move, int]]] = {
     "recall": (about_partner.recall, 18),
     "recall_yes": (partial(about_partner.recall_check, true=True), 3),
     "recall_no": (partial(about_partner.recall_check, true=False), 5),
-    "untold": (about_partner.untold, 5),
+    "untold": (about_partner.untold, 8),
+    "untold_thing": (unknown.untold_thing, 7),
+    "untold_whether": (unknown.untold_whether, 4),
     "two": (about_partner.two, 3),
     "two_of_agent": (about_agent.two_of_agent, 3),
-    "correct": (about_partner.correct, 3),
-    "event": (about_partner.event, 5),
-    "event_recall": (about_partner.event_recall, 4),
-    "chat": (about_agent.chat, 13),
+    "correct": (correct, 20),
+    "event": (about_partner.event, 8),
+    "event_recall": (about_partner.event_recall, 40),
+    "chat": (small_talk.chat, 14),
+    "share": (small_talk.share, 6),
     "about_me": (about_partner.about_me, 2),
     "about_you": (about_agent.about_you, 3),
 }
@@ -50,9 +61,20 @@ _COMMON: Final = ("job", "city", "hobby", "pet", "food")
 
 
 class Composer:
-    """Composes dialogues from the lists and forms in a folder (data/compose)."""
+    """Composes dialogues from the lists and forms in a folder (data/compose).
 
-    def __init__(self, folder: Path, *, held_out: bool = False) -> None:
+    `weights`: how often a kind of exchange comes, where that is not to be as in `MOVES`. Raises SettingsError
+    for a kind that there is not, and for weights that leave nothing to say.
+    """
+
+    def __init__(
+        self, folder: Path, *, held_out: bool = False, weights: Mapping[str, int] | None = None
+    ) -> None:
+        self.weights = {name: weight for name, (_, weight) in MOVES.items()} | dict(weights or {})
+        if unknown_kinds := sorted(self.weights.keys() - MOVES.keys()):
+            raise SettingsError(
+                f"no exchanges of the kind {unknown_kinds[0]!r}: use one of {', '.join(MOVES)}"
+            )
         self.world = World(folder, held_out=held_out)
         self.forms: Parts = read_parts(folder / "forms.txt")
         self.events: Parts = read_parts(folder / "events.txt")
@@ -68,8 +90,8 @@ class Composer:
         agent, persona = self._agent(rng)
         partner = self.world.person(rng, taken=agent.name)
         scene = Scene(rng, self.world, self.forms, self.talk, self.events, agent, partner)
-        said = list(_exchanges(scene, rng))
-        lower = rng.random() < 0.5
+        said = list(_exchanges(scene, rng, self.weights))
+        lower = rng.random() < 0.4
         turns = []
         for user, reply in said:
             turns.append(Turn(USER, _as_typed(user, rng) if lower else user))
@@ -88,7 +110,7 @@ class Composer:
 
     def _agent(self, rng: random.Random) -> tuple[Person, list[str]]:
         person = self.world.person(rng)
-        style = rng.choices(("first", "third", "second"), (60, 22, 18))[0]
+        style = rng.choices(("first", "third", "second", "card", "you card"), (54, 16, 12, 9, 9))[0]
         named = style != "first" or rng.random() < 0.6
         slots = [slot for slot in _COMMON if rng.random() < 0.6]
         wanted = rng.randrange(2, 7)
@@ -99,7 +121,9 @@ class Composer:
             if (slot == "subject" and "job" in person.facts) or (slot == "job" and "subject" in person.facts):
                 continue
             self.world.add(rng, person, slot)
-        for _ in range(rng.choice((0, 1, 1, 2, 3))):
+        for _ in range(rng.choice((0, 0, 1, 1, 2))):
+            self.world.add_own_words(rng, person)
+        for _ in range(rng.choice((0, 0, 1, 1, 2))):
             self.world.add_free(rng, person)
         persona = self.world.persona(rng, person, named=named, style=style)
         if not named:
@@ -122,21 +146,27 @@ def read_talk(path: Path) -> list[tuple[str, list[str]]]:
     return [(said, replies.split(" / ")) for said, replies in pairs]
 
 
-def _exchanges(scene: Scene, rng: random.Random) -> Iterator[Exchange]:
-    long = rng.random() < 0.4
+def _exchanges(scene: Scene, rng: random.Random, kinds: dict[str, int]) -> Iterator[Exchange]:
+    long = rng.random() < 0.45
     length = rng.randrange(10, 19) if long else rng.randrange(4, 10)
     if rng.random() < 0.6:
         yield _hello(scene, rng)
         scene.number += 1
     while scene.number < length:
-        weights = {name: weight for name, (_, weight) in _MOVES.items()}
+        weights = dict(kinds)
         if long and scene.number < 4:
-            weights |= {"tell": 45, "recall": 0, "recall_no": 0, "recall_yes": 0}
+            weights |= {"tell": 45, "tell_free": 20, "recall": 0, "recall_no": 0, "recall_yes": 0}
         elif long and scene.number < length - 4:
-            weights |= {"chat": 40, "recall": 8}
+            weights |= {"chat": 40, "recall": 8, "recall_free": 0}
         elif long:
-            weights |= {"recall": 60, "recall_no": 10, "two": 8}
+            weights |= {"recall": 60, "recall_no": 10, "recall_other": 16, "recall_free": 50, "two": 8}
+        if long and scene.number == 4:
+            early = rng.sample(sorted(scene.told), min(2, len(scene.told)))
+            scene.due += [(slot, rng.randrange(9, length)) for slot in early]
         yield _exchange(scene, rng, weights)
+        scene.number += 1
+    while scene.due:
+        yield _exchange(scene, rng, kinds, asking=True)
         scene.number += 1
     if rng.random() < 0.25:
         values = scene.told["name"].fact.values if "name" in scene.told else {}
@@ -144,7 +174,11 @@ def _exchanges(scene: Scene, rng: random.Random) -> Iterator[Exchange]:
 
 
 def _hello(scene: Scene, rng: random.Random) -> Exchange:
-    said, reply = scene.form("hello"), scene.form("hello back")
+    said = scene.form("hello")
+    replies = scene.forms["hello back"][""]
+    if "how" in said.lower():
+        replies = [r for r in replies if re.search("I'm (good|well|fine|doing)|All good", r)]
+    reply = rng.choice(replies)
     if rng.random() < 0.35:
         told = scene.learn("name")
         if told:
@@ -157,21 +191,36 @@ def _hello(scene: Scene, rng: random.Random) -> Exchange:
     return said, reply
 
 
-def _exchange(scene: Scene, rng: random.Random, weights: dict[str, int]) -> Exchange:
+def _due(scene: Scene, *, asking: bool) -> Exchange | None:
+    """A question that is due (or, `asking`, that would be later); each is taken once."""
+    ready = [d for d in scene.due if asking or d[1] <= scene.number]
+    if not ready:
+        return None
+    scene.due.remove(ready[0])
+    for _ in range(4):
+        if found := about_partner.recall(scene, ready[0][0]):
+            return found
+    return None
+
+
+def _exchange(scene: Scene, rng: random.Random, weights: dict[str, int], *, asking: bool = False) -> Exchange:
     prefix = ""
     if scene.pending is not None and not (isinstance(scene.pending, list) and rng.random() < 0.25):
         told = isinstance(scene.pending, str)
         prefix, reply = about_partner.answer_pending(scene)
         if told and reply and rng.random() < 0.65:
-            return prefix, reply
+            return prefix, small_talk.lengthened(scene, "tell", reply)
     scene.pending = None
-    while True:
-        move = rng.choices(list(_MOVES), [weights[name] for name in _MOVES])[0]
-        before = scene.pending
-        found = _MOVES[move][0](scene)
+    for _ in range(2000):
+        kind, before = "recall", scene.pending
+        found = _due(scene, asking=asking)
+        if found is None:
+            kind = rng.choices(list(MOVES), [weights[name] for name in MOVES])[0]
+            found = MOVES[kind][0](scene)
         if found is not None:
-            return f"{prefix} {found[0]}".strip(), found[1]
+            return f"{prefix} {found[0]}".strip(), small_talk.lengthened(scene, kind, found[1])
         scene.pending = before
+    raise SettingsError("these weights leave nothing to say: give ask, tell or chat more than 0")
 
 
 def _as_typed(text: str, rng: random.Random) -> str:
@@ -180,5 +229,5 @@ def _as_typed(text: str, rng: random.Random) -> str:
     if rng.random() < 0.25:
         text = text.replace("'", "")
     if rng.random() < 0.3:
-        text = re.sub(r"[.?!]$", "", text)
+        text = re.sub(r"(\.\.\.|[.?!])$", "", text)
     return text

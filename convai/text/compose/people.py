@@ -89,15 +89,28 @@ class Free:
     questions: tuple[tuple[str, tuple[str, ...]], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Ways of asking, what may be answered, and a pattern: of something said that would settle the matter."""
+
+    asks: tuple[str, ...]
+    answers: tuple[str, ...]
+    settled_by: str
+
+
 @dataclass(slots=True)
 class Person:
-    """A name, a sex for the pronouns, the facts by slot, and the slots that are certainly empty."""
+    """A name, a sex for the pronouns, the facts by slot, and the slots that are certainly empty.
+
+    `settled`: slots that a fact in its own words leaves no room for.
+    """
 
     name: str
     woman: bool
     facts: dict[str, Fact] = field(default_factory=dict)
     lacks: set[str] = field(default_factory=set)
     free: list[Free] = field(default_factory=list)
+    settled: set[str] = field(default_factory=set)
 
     def mentions(self, pattern: str) -> bool:
         """Whether a value of any fact matches."""
@@ -107,7 +120,11 @@ class Person:
 
     def may_lack(self, slot: str) -> bool:
         """Whether it contradicts nothing known to say that there is no such thing."""
-        return slot not in self.facts and not self.mentions(_FORBIDS.get(slot, "$^"))
+        return (
+            slot not in self.facts
+            and slot not in self.settled
+            and not self.mentions(_FORBIDS.get(slot, "$^"))
+        )
 
 
 def read_free(path: Path) -> list[Free]:
@@ -120,6 +137,17 @@ def read_free(path: Path) -> list[Free]:
         elif line.strip() and not line.startswith("#"):
             found.append((line.strip().removesuffix("."), []))
     return [Free(clause, tuple(questions)) for clause, questions in found]
+
+
+def read_unknown(path: Path) -> list[Unknown]:
+    """The lines "question | question => answer / answer ! pattern" of a file."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            asks, _, rest = line.strip().partition(" => ")
+            answers, _, pattern = rest.partition(" ! ")
+            found.append(Unknown(tuple(asks.split(" | ")), tuple(answers.split(" / ")), pattern or "$^"))
+    return found
 
 
 def topics(free: Free) -> set[str]:

@@ -13,7 +13,7 @@ from convai.text.compose.scene import Exchange, Question, Scene, Told
 _OWN_WORDS: Final = re.compile(
     r"(call me|sure,|you can call|yes,|I do,|this is|you'd find"
     r"|.*(please|be warned|as always|actually|of course|to meet|and I like it|for years now|so I'm busy"
-    r"|that's me|no doubt))"
+    r"|that's me|no doubt|always has been))"
 )
 """Answers that only the person asked can give."""
 
@@ -71,7 +71,8 @@ def pair(scene: Scene, part: str, questions: list[Question], *, swap: bool) -> E
     turn = to_me if swap else (lambda text: text)
     one, two = (turn(q.direct) for q in questions)
     a, b = (
-        scene.rng.choice([c for c in q.answers if re.match(r"(I|my)\b", c)] or q.answers) for q in questions
+        scene.rng.choice([c for c in q.answers if re.match(r"I\b|my [^,]+ (is|are)\b", c)] or q.answers)
+        for q in questions
     )
     form = scene.rng.choice([f for f in scene.forms[part][""] if "what" not in f])
     first = one[:-1] if "{ask1}, and" in form else one

@@ -19,6 +19,16 @@ ASKED_BACK: Final = (
 ).split()
 """Slots that the two ask each other for, the commonest first."""
 
+_STATEMENT: Final = re.compile(
+    r"(you|you're|you've|you'd|it's)\b|[^,]+ (is|are|was|were|has|have|you|lives|works|loves|comes|wants"
+    r"|never|beats) "
+)
+"""What can stand behind "you told me that"."""
+_ODD: Final = re.compile(
+    r"at night|come over|come to visit|catch your|And you are|Who are you|Who am I|call you|card|last meal"
+    r"|from nine|cup\b|dance|have a name|paint|rent|money|pay you|by trade|workwise|out of bed"
+)
+"""Questions that only a partner asks: from an agent they would come out of nowhere."""
 
 Exchange = tuple[str, str]
 """What the partner says, and what the agent replies."""
@@ -51,7 +61,8 @@ class Scene:
     `pending`: what the agent has just asked, a slot, or a list of likely answers. `said_about`: slots of the
     agent's that have come up. `asked`: slots that the agent has asked for. `hinted`: what the partner would
     say of a slot that was asked for before it was told. `used`: forms that the dialogue has had. `number`: of
-    the exchange.
+    the exchange. `events_told`: "good" or "bad", the clause, the exchange. `due`: slots that will be asked
+    about, and from which exchange on. `invented`: by question, the agent's answer, and the exchange.
     """
 
     rng: random.Random
@@ -62,7 +73,9 @@ class Scene:
     agent: Person
     partner: Person
     told: dict[str, Told] = field(default_factory=dict)
-    events_told: list[str] = field(default_factory=list)
+    events_told: list[tuple[str, str, int]] = field(default_factory=list)
+    due: list[tuple[str, int]] = field(default_factory=list)
+    invented: dict[str, tuple[str, int]] = field(default_factory=dict)
     pending: str | list[str] | None = None
     asked: set[str] = field(default_factory=set)
     said_about: set[str] = field(default_factory=set)
@@ -70,6 +83,10 @@ class Scene:
     hinted: dict[str, Fact] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     number: int = 0
+
+    def open_to(self, slot: str) -> bool:
+        """Whether nothing the partner has said decides the slot."""
+        return slot not in self.told and slot not in self.partner.lacks and slot not in self.partner.settled
 
     def form(self, part: str, values: Mapping[str, str] | None = None) -> str:
         """A form of forms.txt, filled; a form used before in the dialogue is drawn again once or twice."""
@@ -123,9 +140,7 @@ class Scene:
         return sentences(self.form(part, values))
 
     def recalled(self, part: str, clause: str) -> str:
-        if not re.match(r"(you|your|you're|you've|you'd|it's)\b", clause) and not re.search(
-            r" (is|are|you) ", clause
-        ):
+        if part in ("recalled", "recalled.do") and not _STATEMENT.match(clause):
             part = "fragment"
         return sentences(self.form(part, {"you": clause, "You": clause[:1].upper() + clause[1:]}))
 
@@ -155,15 +170,11 @@ class Scene:
                 if new and self.rng.random() < 0.4
                 else reply
             )
-        if slot in ASKED_BACK and slot not in self.told and slot not in self.asked:
+        if slot in ASKED_BACK and self.open_to(slot) and slot not in self.asked:
             self.asked.add(slot)
             self.pending = slot
             return f"{reply} {self.form('and you')}"
-        slots = [
-            s
-            for s in ASKED_BACK[:12]
-            if s not in self.told and s not in self.asked and s not in self.partner.lacks
-        ]
+        slots = [s for s in ASKED_BACK[:12] if s not in self.asked and self.open_to(s)]
         if not slots or and_you:
             return reply
         slot = self.rng.choice(slots)
@@ -171,7 +182,11 @@ class Scene:
         part = self.world.forms[slot]
         lines = part.get("exists") or part["ask"]
         direct = self.rng.choice(
-            [line.split(" => ")[0] for line in lines if "{" not in line.split(" => ")[0]]
+            [
+                line.split(" => ")[0]
+                for line in lines
+                if "{" not in line.split(" => ")[0] and not _ODD.search(line)
+            ]
         )
         self.pending = slot
         return f"{reply} {self.wrapped('plain ask', Question(direct, '', []), swap=False)}"

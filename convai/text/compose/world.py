@@ -6,7 +6,8 @@ import random
 import re
 from pathlib import Path
 
-from convai.text.compose.forms import Parts, fill, read_parts, sentences
+from convai.text.compose.forms import Parts, fill, read_parts, sentences, with_article
+from convai.text.compose.own_words import add_own_words, read_templates
 from convai.text.compose.people import (
     KINDS,
     Fact,
@@ -16,6 +17,7 @@ from convai.text.compose.people import (
     clash,
     known,
     read_free,
+    read_unknown,
     stems,
     topics,
     usable,
@@ -32,6 +34,12 @@ class World:
 
     def __init__(self, folder: Path, *, held_out: bool = False) -> None:
         self.forms: Parts = read_parts(folder / "facts.txt")
+        self.changes: Parts = read_parts(folder / "changes.txt")
+        self.checks: Parts = read_parts(folder / "checks.txt")
+        self.asides: Parts = read_parts(folder / "asides.txt")
+        self.unknown = read_unknown(folder / "unknown.txt")
+        self.invented = read_unknown(folder / "invented.txt")
+        self.templates = read_templates(folder / "own_words.txt")
         free = read_free(folder / "free.txt")
         self.free = [f for i, f in enumerate(free) if (i % 10 == 9) == held_out]
         self.lists: dict[str, list[str]] = {}
@@ -90,10 +98,15 @@ class World:
                 return fact
         return None
 
+    def add_own_words(self, rng: random.Random, person: Person) -> Free | None:
+        """Give the person a fact of own_words.txt that goes with what is known of it."""
+        return add_own_words(rng, self.templates, self.lists, person)
+
     def add_free(self, rng: random.Random, person: Person) -> Free | None:
         """Give the person a fact in its own words that touches none of the others."""
         taken = set().union(*(topics(free) for free in person.free), *(stems(v) for v in values_of(person)))
-        kinds = {slot for slot, pattern in KINDS.items() if slot in person.facts or slot in person.lacks}
+        held = person.facts.keys() | person.lacks | person.settled
+        kinds = KINDS.keys() & held
         for _ in range(8):
             free = rng.choice(self.free)
             text = " ".join((free.clause, *(q for q, _ in free.questions)))
@@ -144,7 +157,7 @@ class World:
     def persona(self, rng: random.Random, person: Person, *, named: bool, style: str) -> list[str]:
         """The person's sentences, in the order drawn. Of each fact, only what its sentence says remains.
 
-        `style`: "first", "third" or "second" person.
+        `style`: "first", "third" or "second" person; "card", "you card": a paragraph, third or second person.
         With "third" and "second" the name opens the text, as a character card does.
         """
         facts = [fact for fact in person.facts.values() if fact.slot != "name"]
@@ -159,6 +172,8 @@ class World:
                 name = rng.choice(self.clauses(person.facts["name"]))
                 said.insert(0 if rng.random() < 0.7 else rng.randrange(len(said) + 1), name)
             return [sentences(clause + ".") for clause in said]
+        if "card" in style:
+            return [self._card(person, facts, said, you=style == "you card")]
         if style == "second":
             said = [f"You are {person.name}"] + [to_you(clause) for clause in said]
             return [sentences(clause + ".") for clause in said]
@@ -170,6 +185,28 @@ class World:
         else:
             third.insert(0, f"{'Her' if person.woman else 'His'} name is {person.name}")
         return [sentences(clause + ".") for clause in third]
+
+    def _card(self, person: Person, facts: list[Fact], said: list[str], *, you: bool) -> str:
+        """The sentences as a paragraph that begins with the name and, if there is one, the job."""
+        head = f"{'You are' if you else person.name + ' is'} "
+        clauses = list(said)
+        job = next((f.values["job"] for f in facts if f.slot == "job"), "")
+        if job:
+            own = next(self.clauses(fact) for fact in facts if fact.slot == "job")
+            clauses = [clause for clause in clauses if clause not in own]
+            short = with_article(job)
+            rest = next((c for c in clauses if re.match(r"I [a-z]+ ", c) and len(c.split()) < 8), "")
+            head += f"{person.name}, {short}" if you else short
+            if rest:
+                clauses.remove(rest)
+                head += " who " + to_third(rest, person.woman).split(" ", 1)[1]
+        else:
+            head += (
+                person.name if you else f"called {person.name}" if not clauses else "someone you can talk to"
+            )
+        told = [to_you(c) if you else to_third(c, person.woman) for c in clauses]
+        told = [re.sub(r"^(s?he) 's", r"\1 is", clause) for clause in told]
+        return " ".join(sentences(clause + ".") for clause in [head, *told])
 
 
 def _list_of(slot: str, lists: dict[str, list[str]]) -> str:
