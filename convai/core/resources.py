@@ -81,6 +81,16 @@ def contradictions_path() -> Path:
     return data_dir() / "evaluation" / "contradictions.jsonl"
 
 
+def memory_turns_path() -> Path:
+    """Turns labelled with the facts that somebody tells of themselves in them."""
+    return data_dir() / "evaluation" / "memory_turns.jsonl"
+
+
+def memory_facts_path() -> Path:
+    """A hundred facts of one person as they are told, and what asks for each of them later."""
+    return data_dir() / "evaluation" / "memory_facts.jsonl"
+
+
 def models_dir() -> Path:
     """The folder that holds one model folder a name. It need not exist (a checkout without weights)."""
     return data_dir() / "models"

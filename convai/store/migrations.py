@@ -85,6 +85,29 @@ MIGRATIONS: Final = (
             "ALTER TABLE messages ADD COLUMN request TEXT",
         ),
     ),
+    Migration(
+        3,
+        "what people told of themselves",
+        (
+            """CREATE TABLE facts (
+                id TEXT NOT NULL PRIMARY KEY,
+                owner TEXT NOT NULL,
+                text TEXT NOT NULL,
+                said TEXT NOT NULL,
+                conversation TEXT NOT NULL,
+                message TEXT NOT NULL,
+                turn INTEGER NOT NULL,
+                created BIGINT NOT NULL,
+                instead TEXT
+            )""",
+            "CREATE INDEX facts_by_owner ON facts (owner, created, id)",
+            """CREATE TABLE memories (
+                owner TEXT NOT NULL PRIMARY KEY,
+                enabled INTEGER NOT NULL,
+                revision BIGINT NOT NULL
+            )""",
+        ),
+    ),
 )
 
 

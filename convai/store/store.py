@@ -17,6 +17,7 @@ from typing import Self
 
 from convai.store.conversations import Conversations
 from convai.store.database import Database
+from convai.store.memories import Memories
 from convai.store.reading import Reading
 from convai.store.replies import Replies
 from convai.store.turns import Turns
@@ -45,6 +46,7 @@ class Store:
         self.append_reply, self.begin_reply = replies.append_reply, replies.begin_reply
         self.regenerate, self.continue_reply = replies.regenerate, replies.continue_reply
         self.save_draft, self.save_drafts = replies.save_draft, replies.save_drafts
+        self.memories = Memories(self.database)
         self.finish_reply, self.drop_reply = replies.finish_reply, replies.drop_reply
 
     def close(self) -> None:

@@ -85,6 +85,32 @@ requests: Final = Table(
     Index("requests_by_age", "created"),
 )
 
+facts: Final = Table(
+    "facts",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("said", Text, nullable=False),
+    # no foreign keys: what was told is remembered when the conversation is deleted
+    Column("conversation", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    # the fact that took its place
+    Column("instead", Text),
+    Index("facts_by_owner", "owner", "created", "id"),
+)
+
+memories: Final = Table(
+    "memories",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("enabled", Integer, nullable=False),
+    # another number after every change
+    Column("revision", BigInteger, nullable=False),
+)
+
 migrations: Final = Table(
     "migrations",
     METADATA,

@@ -1,0 +1,1 @@
+"""What a person told in earlier conversations: found, kept, corrected, recalled, and summed up."""

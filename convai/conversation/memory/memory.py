@@ -1,0 +1,207 @@
+"""The memory of people: what they tell is learnt, kept on a shelf, corrected, recalled, shown and
+forgotten.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from convai.conversation.memory.attributes import same, takes_place_of
+from convai.conversation.memory.facts import (
+    MOST_FACTS,
+    Fact,
+    Shelf,
+    checked,
+    new_fact,
+    no_such,
+)
+from convai.conversation.memory.finding import Resolve, found_in
+from convai.conversation.memory.recalling import Known, Recalled
+from convai.conversation.memory.vectors import Embed, embedded_vectors
+from convai.core.dialog import Turn
+from convai.core.errors import ConvaiError
+
+PEOPLE: Final = 64
+"""People whose facts are kept ready to be searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a turn added: facts that are new, and those whose place they took."""
+
+    kept: tuple[Fact, ...] = ()
+    replaced: tuple[Fact, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.kept)
+
+
+class Memory:
+    """The memory of all people on a shelf. Every call names whose; safe to use from any thread."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        *,
+        resolve: Resolve | None = None,
+        embed: Callable[[], Embed] | None = embedded_vectors,
+    ) -> None:
+        """`resolve` replaces pronouns by what they stand for; `embed` makes what makes vectors, when first
+        needed (None: words and topics alone).
+        """
+        self._shelf, self._resolve, self._embed = shelf, resolve, embed
+        self._known: OrderedDict[str, tuple[int, Known]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+
+    # -- learning ----------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        owner: str,
+        turns: Sequence[Turn],
+        *,
+        conversation: str = "",
+        message: str = "",
+        turn: int | None = None,
+    ) -> Learnt:
+        """Keep the facts in the last of `turns`, which is the user's, unless the person wants no memory.
+
+        `turn`: its number in the conversation (default: the last of `turns`). What is known already is not
+        kept again; what takes the place of another fact does so. A full memory learns nothing.
+        """
+        if not self._shelf.enabled(owner):
+            return Learnt()
+        found = found_in(turns, self._resolve)
+        if not found:
+            return Learnt()
+        number = len(turns) - 1 if turn is None else turn
+        kept: list[Fact] = []
+        replaced: list[Fact] = []
+        with self._writing:
+            there = list(self._shelf.facts(owner))
+            for one in found:
+                now = [fact for fact in there if fact.current]
+                if any(same(one.text, fact.text) for fact in now) or len(there) >= MOST_FACTS:
+                    continue
+                fact = new_fact(
+                    one.text, said=one.said[:2_000], conversation=conversation, message=message, turn=number
+                )
+                gone = [old for old in now if takes_place_of(one.text, old.text, corrects=one.corrects)]
+                self._shelf.put(owner, fact, [old.id for old in gone])
+                ids = {old.id for old in gone}
+                there = [replace(f, instead=fact.id) if f.id in ids else f for f in there] + [fact]
+                kept.append(fact)
+                replaced += gone
+        return Learnt(tuple(kept), tuple(replaced))
+
+    # -- recalling ---------------------------------------------------------------------------------
+
+    def recall(
+        self, owner: str, turns: Sequence[Turn], number: int | None = None, conversation: str = ""
+    ) -> list[Recalled]:
+        """What of the memory goes into the prompt of the reply to `turns`; nothing where it is switched off.
+
+        `number`: all turns before the reply, of which `turns` are the latest.
+        """
+        if not self._shelf.enabled(owner):
+            return []
+        return self._of(owner).recalled(turns, len(turns) if number is None else number, conversation)
+
+    def _of(self, owner: str) -> Known:
+        revision = self._shelf.revision(owner)
+        with self._lock:
+            if (there := self._known.get(owner)) is not None and there[0] == revision:
+                self._known.move_to_end(owner)
+                return there[1]
+        known = Known(self._shelf.facts(owner), self._vectors())
+        with self._lock:
+            self._known[owner] = revision, known
+            self._known.move_to_end(owner)
+            while len(self._known) > PEOPLE:
+                self._known.popitem(last=False)
+        return known
+
+    def _vectors(self) -> Embed | None:
+        if self._embed is None:
+            return None
+        try:
+            return self._embed()
+        except ConvaiError:  # an installation without the model: words and topics do
+            self._embed = None
+            return None
+
+    # -- what a person does with it ----------------------------------------------------------------
+
+    def facts(self, owner: str, *, history: bool = False) -> list[Fact]:
+        """The person's current facts, oldest first; with `history` those whose place was taken, too."""
+        return [fact for fact in self._shelf.facts(owner) if history or fact.current]
+
+    def fact(self, owner: str, id: str) -> Fact:
+        """One fact. Raises NoSuchFact."""
+        for fact in self._shelf.facts(owner):
+            if fact.id == id:
+                return fact
+        raise no_such(id)
+
+    def add(self, owner: str, text: str, where: str = "fact") -> Learnt:
+        """Keep what the person wrote. Raises DataError beginning with `where`, MemoryFull."""
+        clean = checked(text, where)
+        with self._writing:
+            now = [fact for fact in self._shelf.facts(owner) if fact.current]
+            fact = new_fact(clean)
+            gone = [old for old in now if takes_place_of(clean, old.text)]
+            self._shelf.put(owner, fact, [old.id for old in gone])
+        return Learnt((fact,), tuple(gone))
+
+    def edit(self, owner: str, id: str, text: str, where: str = "fact") -> Fact:
+        """Word a fact anew. Raises NoSuchFact, DataError beginning with `where`."""
+        clean = checked(text, where)
+        with self._writing:
+            anew = replace(self.fact(owner, id), text=clean)
+            self._shelf.change(owner, anew)
+        return anew
+
+    def bring_back(self, owner: str, id: str) -> Fact:
+        """Undo a correction: a fact holds again, and the one that took its place does not.
+
+        Raises NoSuchFact, ConvaiError where it holds anyway.
+        """
+        with self._writing:
+            fact = self.fact(owner, id)
+            if fact.instead is None:
+                raise ConvaiError("this fact holds; only one whose place another took can be brought back")
+            anew = replace(fact, instead=None)
+            self._shelf.change(owner, anew)
+            for other in self._shelf.facts(owner):
+                if other.id == fact.instead and other.current:
+                    self._shelf.change(owner, replace(other, instead=fact.id))
+        return anew
+
+    def forget(self, owner: str, id: str) -> Fact:
+        """Forget a fact for good, with all whose place it took. Raises NoSuchFact."""
+        with self._writing:
+            gone = self.fact(owner, id)
+            before = {gone.id}
+            facts = self._shelf.facts(owner)
+            while more := {f.id for f in facts if f.instead in before and f.id not in before}:
+                before |= more
+            self._shelf.drop(owner, sorted(before))
+        return gone
+
+    def forget_all(self, owner: str) -> int:
+        """Forget everything about a person for good; how many facts there were."""
+        with self._writing:
+            return self._shelf.drop(owner)
+
+    def enabled(self, owner: str) -> bool:
+        """Whether the person is remembered."""
+        return self._shelf.enabled(owner)
+
+    def enable(self, owner: str, on: bool) -> None:
+        """Remember from now on, or neither learn nor recall; what is kept stays until it is forgotten."""
+        self._shelf.enable(owner, on)

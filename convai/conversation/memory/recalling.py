@@ -1,0 +1,175 @@
+"""What of a person's memory goes into a prompt: a few lines that hold always, and what a message calls for.
+
+Both cost little (see `convai.text.insertions`): the lines that hold always change when the memory does, and
+what a turn calls for stays before that turn for as long as the turn is shown. The same place of a
+conversation and the same facts give the same lines, whatever was asked before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from convai.conversation.memory.attributes import SELF, attributes
+from convai.conversation.memory.facts import Fact
+from convai.conversation.memory.index import Index
+from convai.conversation.memory.vectors import Embed
+from convai.core.dialog import AGENT, USER, Turn
+
+BLOCK: Final = 20
+"""Turns, counted in blocks from the first, in which a fact is recalled once."""
+BLOCKS: Final = 6
+"""Blocks back from the end that are looked at: more turns than a prompt of 2,048 tokens holds."""
+A_TURN: Final = 3
+"""Facts that a turn calls for at most."""
+A_QUESTION: Final = 5
+"""Facts that a question of the user's about themselves calls for at most."""
+A_BLOCK: Final = 6
+"""Facts that statements call for in a block at most; a question of the user's about themselves always
+gets its own.
+"""
+ALWAYS: Final = 8
+"""Facts that are told always, at most."""
+ALWAYS_WORDS: Final = 60
+"""Words of those at most."""
+FRESH: Final = 2 * BLOCK
+"""Turns for which what was told in this very conversation is not recalled: it is still to be read there."""
+WEIGHT: Final = 2.0
+"""What the cosine of two texts' vectors counts beside words and topics."""
+_LEAST: Final = 2.2
+"""Score below which nothing is recalled."""
+_SHARE: Final = 0.55
+"""Part of the best fact's score that others have at least."""
+_BEFORE: Final = 0.3
+"""What the agent's turn before a message counts beside it."""
+_OWN: Final = re.compile(r"\b(?:i|i'm|i've|my|me|mine|we|our|us)\b", re.IGNORECASE)
+_CORE: Final = (
+    "name",
+    "live",
+    "job",
+    "age",
+    "married",
+    "partner",
+    "has child",
+    "has son",
+    "has daughter",
+    "has dog",
+    "has cat",
+    "from",
+    "allergic",
+)
+"""Slots of what is always told, the most important first."""
+BEGIN: Final = "The user: "
+"""How a line begins: it is the user who says what follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Facts that are told before turn `turn` of the conversation, counted from 0; None: always."""
+
+    facts: tuple[Fact, ...]
+    turn: int | None
+
+    @property
+    def text(self) -> str:
+        """The line of the prompt."""
+        return BEGIN + " ".join(fact.text for fact in self.facts)
+
+
+class Known:
+    """The current facts of one person, made to be searched; for one revision of the memory."""
+
+    def __init__(self, facts: Sequence[Fact], embed: Embed | None) -> None:
+        self.facts = tuple(fact for fact in facts if fact.current)
+        self.index = Index([fact.text for fact in self.facts], embed, WEIGHT)
+        self._called: dict[tuple[str, str], tuple[tuple[int, ...], bool]] = {}
+        self._core = sorted(
+            (rank, number) for number, fact in enumerate(self.facts) if (rank := _rank(fact)) is not None
+        )
+
+    def always(self, conversation: str) -> Recalled | None:
+        """What is told always in a conversation: the core of what was told elsewhere."""
+        chosen: list[Fact] = []
+        words = 0
+        for _, number in self._core:
+            fact = self.facts[number]
+            size = len(fact.text.split())
+            if (fact.conversation != conversation or not conversation) and words + size <= ALWAYS_WORDS:
+                chosen.append(fact)
+                words += size
+            if len(chosen) == ALWAYS:
+                break
+        return Recalled(tuple(chosen), None) if chosen else None
+
+    def recalled(self, turns: Sequence[Turn], number: int, conversation: str) -> list[Recalled]:
+        """What the user's turns call for, oldest turn first, behind what is told always.
+
+        `turns` are the latest of `number` turns of the `conversation` (its name, or empty).
+        """
+        if not self.facts:
+            return []
+        always = self.always(conversation)
+        told = {fact.id for fact in always.facts} if always else set()
+        found = [always] if always else []
+        earlier = number - len(turns)
+        first = max((number // BLOCK - BLOCKS) * BLOCK, 0)
+        seen: set[int] = set()
+        statements = block = 0
+        for place in range(max(first, earlier), number):
+            if place // BLOCK != block:
+                block, statements = place // BLOCK, 0
+                seen.clear()
+            turn = turns[place - earlier]
+            if turn.speaker != USER:
+                continue
+            before = turns[place - earlier - 1] if place > earlier else None
+            said = before.text if before is not None and before.speaker == AGENT else ""
+            called, asks = self._calls_for(turn.text, said)
+            facts = []
+            for at in called:
+                fact = self.facts[at]
+                own = bool(conversation) and fact.conversation == conversation and place < fact.turn + FRESH
+                if own or at in seen or fact.id in told or (not asks and statements >= A_BLOCK):
+                    continue
+                seen.add(at)
+                statements += not asks
+                facts.append(fact)
+                if len(facts) == (A_QUESTION if asks else A_TURN):
+                    break
+            if facts:
+                found.append(Recalled(tuple(facts), place))
+        return found
+
+    def _calls_for(self, text: str, before: str) -> tuple[tuple[int, ...], bool]:
+        """The facts that a message calls for, best first, and whether it asks about the one who says it."""
+        key = text, before
+        if key not in self._called:
+            if len(self._called) > 4096:
+                self._called.clear()
+            asks = "?" in text and bool(_OWN.search(text))
+            scores = self.index.scores(text)
+            if before and not asks:
+                scores = scores + _BEFORE * self.index.scores(before)
+            best = float(scores.max(initial=0.0))
+            least = max(_LEAST, _SHARE * best) if not asks else max(1.0, 0.3 * best)
+            likely = np.flatnonzero(scores >= least)
+            order = likely[np.argsort(-scores[likely], kind="stable")][: 4 * A_QUESTION]
+            self._called[key] = tuple(int(at) for at in order), asks
+        return self._called[key]
+
+
+def _rank(fact: Fact) -> int | None:
+    """How important a fact is for all that is said; None: it waits until it is called for."""
+    slots = [one.claim.slot for one in attributes(fact.text) if one.subject == SELF and one.claim.holds]
+    return min((_CORE.index(slot) for slot in slots if slot in _CORE), default=None)
+
+
+def lines(recalled: Sequence[Recalled]) -> Iterator[str]:
+    """The facts of all lines, one by one."""
+    for one in recalled:
+        for fact in one.facts:
+            yield fact.text

@@ -1,0 +1,156 @@
+"""What somebody states of themselves in a turn: clauses with "I", "we" or "my" as subject, cut out of the
+text.
+
+Questions, commands, quotations, and what is only imagined or addressed to the listener are left out. Rules
+on words; case and spelling stay as they were typed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from convai.text.claims.words import normal
+
+MOST_READ: Final = 4_000
+"""Characters of a turn that are read: nobody tells more of themselves in one breath."""
+LONGEST: Final = 200
+"""Characters of a statement; what is longer is no plain one."""
+
+_QUOTED: Final = re.compile(r"[\"“”«»]|(?<!\w)['‘][^'‘’]+['’](?!\w)")
+_SENTENCE: Final = re.compile(
+    r"(?<!\bst)(?<!\bdr)(?<!\bmr)(?<!\bms)(?<!\bmrs)(?<!\b[a-z])(?<=[.!?])[)\"']*\s+", re.IGNORECASE
+)
+_OWN: Final = r"(?:i(?:'m|'ve|'d|'ll|m|ve)?|my|we(?:'re|'ve)?|our)"
+_CLAUSE: Final = re.compile(
+    r"\s+[-–—]+\s+|\s*[;:()]\s*|\.\.+\s*|…\s*|,?\s+(?:but|because|although|though|whereas|plus)\s+"
+    rf"|,?\s+(?:and|so|then)\s+(?={_OWN}\b)|,\s+(?={_OWN}\b)"
+    r"|,\s*(?=(?:so|this|that|it|nice|thanks|thank|which|who|lol|haha|though|too|please|you|what|how|do|"
+    r"are|right|as|glad|pleased|sorry|"
+    r"no|yes|maybe|hope|if|when|since|where|there|let|well|good|great|not sure)\b)"
+    r"|,\s+(?=(?:he|she|it|they)(?:'s|'re)?\s)|\s+and\s+(?=(?:he|she|they)\s)",
+    re.IGNORECASE,
+)
+_LEAD: Final = re.compile(
+    r"""(?:(?:yes|yeah|yep|yup|ya|no|nope|nah|oh|ah|aw|ooh|well|so|and|but|or|hi|hello|hey|hiya|haha+|
+    hehe|lol|wow|nice|cool|ok|okay|sure|also|anyway|anyways|btw|by\ the\ way|honestly|to\ be\ honest|
+    you\ know|i\ mean|as\ for\ me|right|hmm+|um+|uh|sorry|thanks|thank\ you|great|awesome|true|exactly|
+    same(?:\ here)?|guess\ what|for\ me|personally|actually|wait|oops|correction|however|plus|then|
+    that(?:'s|\ is)\ (?:great|cool|nice|awesome|right|true|wrong|not\ right)|me\ too|not\ any\ ?more|
+    not\ really|of\ course|definitely|absolutely|unfortunately|sadly|luckily|fortunately|in\ fact|
+    well\ then|good|fine|since|like\ i\ said|as\ i\ said|turns\ out|i\ think(?:\ that)?|i\ guess|
+    i\ must\ say|i\ forgot\ to\ (?:say|mention|tell\ you)(?:\ that)?|did\ i\ (?:tell|
+    mention)(?:\ to)?(?:\ you)?(?:\ that)?|you\ see|just\ so\ you\ know|let\ me\ tell\ you|
+    remember(?:\ that)?|don't\ forget(?:\ that)?|please\ remember(?:\ that)?)(?=\W|$)[\s,.!:]*)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_CORRECTS: Final = re.compile(
+    r"(?:^|[.!?]\s+)(?:(?:oh|well|but|hmm|sorry|um|oops|ah),?\s+)*(?:no|nope|nah|actually|wait|correction|"
+    r"that's (?:wrong|not right)|not any ?more|you're wrong|i lied|i was wrong|scratch that|i meant)\b"
+    r"|\b(?:not .* any ?more|no longer|instead|i meant|correction)\b|\bnow\W*$",
+    re.IGNORECASE,
+)
+_ASKS: Final = re.compile(
+    r"(?:what|where|when|why|who|whom|whose|which|how|do|does|did|are|is|am i|was|were|can|could|will|would|"
+    r"should|shall|may|have you|has|had|isn't|aren't|don't|doesn't|didn't|won't|can't|any)\b(?! called)",
+    re.IGNORECASE,
+)
+_SUBJECT: Final = re.compile(rf"(?:(?:both|all|one|some|two|three) (?:of )?)?{_OWN}\b|me and my\b", re.I)
+_HALF_SUBJECT: Final = re.compile(r"(?:me|(?:[Mm]y|[Oo]ur) (?!name)(?:\w+ )?\w+)")
+_ELIDED: Final = re.compile(
+    r"(?:just |also |always |never |really |still |recently |currently |absolutely |only )*"
+    r"(?:love|like|hate|enjoy|adore|prefer|live|work|moved|play|teach|study|collect|grew up|born|"
+    r"used to|got (?:a|an|two|three|married|engaged|divorced)|have (?:a|an|two|three|four|no)|own|am|"
+    r"working as|"
+    r"living in|studying|allergic to|married|retired|do not|don't|can't stand|cannot stand|from)\b(?! "
+    r"(?:me|us|you)\b)",
+    re.IGNORECASE,
+)
+_NAMED: Final = re.compile(
+    r"\b[Mm]y ((?:[a-z-]+ ){0,2}?[a-z-]+),? (?:is |was )?(?:(?:named|called) |name is |'s name is )?"
+    r"([A-Z][a-z]{2,})\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A clause as it was put. `plain`: small letters, no contractions; `corrects`: it says "no",
+    "actually".
+    """
+
+    text: str
+    plain: str
+    corrects: bool = False
+
+
+def statements(text: str, names: Mapping[str, str] | None = None) -> list[Statement]:
+    """The statements that the speaker of `text` makes of themselves and of what is theirs, in order.
+
+    `names`: who is meant by a name ("Tom": "my boyfriend Tom"), see `named`.
+    """
+    found = []
+    text = " ".join(text[:MOST_READ].replace("’", "'").split())
+    corrects = bool(_CORRECTS.search(text))
+    for sentence in _SENTENCE.split(text):
+        if _QUOTED.search(sentence):
+            continue
+        for clause in _clauses(sentence):
+            stated = _stated(clause, names or {})
+            if stated and len(stated) <= LONGEST:
+                found.append(Statement(stated, normal(stated), corrects))
+    return found
+
+
+def named(text: str) -> dict[str, str]:
+    """Names that a text gives to people and animals of the speaker's: "Tom" → "my boyfriend Tom"."""
+    return {name: f"my {what} {name}" for what, name in _NAMED.findall(text) if name.lower() != "i"}
+
+
+def _clauses(sentence: str) -> Iterator[str]:
+    """The parts of a sentence that may state something, without what is asked."""
+    asked = sentence.rstrip(")\"' ").endswith("?")
+    parts = _joined([part.strip(" ,.!?…") for part in _CLAUSE.split(sentence.rstrip(".!?… ")) if part])
+    if asked:
+        # "i have a dog, do you?": what is before the question
+        before, comma, _ = parts[-1].rpartition(",")
+        parts[-1] = before if comma else ""
+    for part in parts:
+        clause = part
+        while lead := _LEAD.match(clause):
+            if not lead[0]:
+                break
+            clause = clause[lead.end() :]
+        if clause:
+            yield clause.strip(" ,.!?")
+
+
+def _joined(parts: list[str]) -> list[str]:
+    """The parts, with "my brother" and "i run a bakery" put together again: one subject, no clause."""
+    found: list[str] = []
+    for part in parts:
+        if found and _HALF_SUBJECT.fullmatch(found[-1]) and re.match(rf"{_OWN}\b", part, re.IGNORECASE):
+            found[-1] += f" and {part}"
+        else:
+            found.append(part)
+    return found or [""]
+
+
+def _stated(clause: str, names: Mapping[str, str]) -> str:
+    """The clause with a subject of the speaker's; nothing where it has another, or asks."""
+    if _SUBJECT.match(clause):
+        return re.sub(r"^(?:i|I)m\b", "i'm", re.sub(r"^(?:i|I)ve\b", "i've", clause))
+    first = clause.split(" ", 1)[0].removesuffix("'s")
+    if first in names and " " in clause and first != clause:
+        return names[first] + clause[len(first) :]
+    if call := re.match(r"(?:please )?(?:just )?call me ([A-Za-z]+)$", clause):
+        return f"my name is {call[1]}"
+    if re.match(r"(?:the )?name(?:'s| is) [A-Za-z]+", clause):
+        return "my " + clause.removeprefix("the ")
+    if _ELIDED.match(clause):  # "love dogs!"
+        copula = r"(?:working as|living in|studying|allergic to|married|retired|from|born)\b"
+        return ("i am " if re.match(copula, clause, re.I) else "i ") + clause[:1].lower() + clause[1:]
+    if _ASKS.match(clause):
+        return ""
+    return ""

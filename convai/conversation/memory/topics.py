@@ -1,0 +1,181 @@
+"""What a fact or a question is about, in general words: "cello" and "which instrument" are both about
+instruments.
+
+Word matching misses what is put in other words, and word vectors of this size blur it. A few dozen topics
+with the words that tell them, and lists of things by their kind (data/compose/lists), find most of it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from convai.core import resources
+from convai.text.claims.words import KINDS, job_words, lemma, normal
+
+_LISTS: Final = {
+    "instrument": "instruments",
+    "language": "languages",
+    "food": "foods",
+    "drink": "drinks",
+    "color": "colours",
+    "music": "music",
+    "pet": "pets",
+    "sport": "sports",
+    "season": "seasons",
+    "subject": "subjects",
+    "month": "months",
+}
+"""Topic → the list of things of its kind."""
+_NAMES: Final = {
+    "color": "color",
+    "colour": "color",
+    "instrument": "instrument",
+    "language": "language",
+    "speak": "language",
+    "food": "food",
+    "dish": "food",
+    "meal": "food",
+    "eat": "food",
+    "drink": "drink",
+    "beverage": "drink",
+    "music": "music",
+    "song": "music",
+    "band": "music",
+    "singer": "music",
+    "genre": "music",
+    "pet": "pet",
+    "animal": "pet",
+    "sport": "sport",
+    "team": "sport",
+    "season": "season",
+    "subject": "subject",
+    "major": "subject",
+}
+"""Words that name a topic as a question does."""
+_PATTERNS: Final = tuple(
+    (topic, re.compile(rf"\b(?:{pattern})\b"))
+    for topic, pattern in (
+        (
+            "age",
+            r"how old (?:am|are|is)|years? old|my age|turned \d+|i am (?:\d\d)(?! (?:feet|percent|minutes))",
+        ),
+        (
+            "live",
+            r"(?:where|who|what city|which city|what country|which country|what town) (?:do|does|am|are|"
+            r"did) (?:i|we) (?:now )?(?:live|living|based)|i (?:live|am living) (?:in|with|near|at)|moved to|"
+            r"my (?:home|house|flat|apartment) is|where is my home|small flat in|which (?:city|town|"
+            r"country) (?:do|am) i (?:in|live)",
+        ),
+        (
+            "job",
+            r"for a living|my (?:job|work|profession|occupation|career)|do i work|i (?:work|am working) "
+            r"(?:as|at|for|in)|where do i work|own a|"
+            r"i run a|my living|do i do for work|my boss|promoted|job interview|earn my money",
+        ),
+        ("name", r"my name|who am i|i am called|call me"),
+        (
+            "called",
+            r"(?:is|are) (?:called|named)|name is|names? of|s name|'s name|(?:is|are) (?:my|the) [a-z ]+ "
+            r"(?:called|named)|named [a-z]+",
+        ),
+        ("child", r"kids?|child(?:ren)?|sons?|daughters?|twins|baby|toddler|pregnant"),
+        ("sibling", r"brothers?|sisters?|siblings?|twin"),
+        (
+            "partner",
+            r"husband|wife|spouse|partner|boyfriend|girlfriend|fiancee?|married|marry|wedding|engaged|"
+            r"divorced?|broke up|break up|single|dating",
+        ),
+        ("wedding", r"wedding|getting married|marry"),
+        ("parent", r"mother|father|mom|mum|dad|parents|in law"),
+        (
+            "dead",
+            r"died|dead|alive|passed away|lost my (?:mother|father|wife|husband|brother|sister|dog|cat)",
+        ),
+        (
+            "diet",
+            r"vegan|vegetarian|eat meat|meat|diet|pescatarian|lactose|intolerant|gluten|milk|dairy|(?:do "
+            r"not|never|should not|can not) eat",
+        ),
+        (
+            "allergy",
+            r"allerg(?:y|ic|ies)|intolerant|intolerance|should not eat|can not eat|not allowed to eat|not "
+            r"supposed to eat",
+        ),
+        ("fear", r"afraid|scared?s?|scary|fear|fears|phobia|terrified|frighten(?:s|ed)?"),
+        (
+            "illness",
+            r"diabet(?:es|ic)|ill(?:ness)?|disease|cancer|asthma|epilepsy|arthritis|depression|anxiety|"
+            r"surgery|operation|health|condition|wrong with me|hospital|colorblind|deaf|blind",
+        ),
+        ("sight", r"colorblind|blind|glasses|see colou?rs|tell (?:red|colou?rs)"),
+        ("travel", r"fly(?:ing)?|travel+(?:ing)?|trip|vacation|holiday|visit(?:ing)?|journey"),
+        ("moving", r"moving to|move to|am i moving|do i move"),
+        (
+            "study",
+            r"study(?:ing)?|studied|major(?:ing|ed)?|college|university|degree|school|graduated|dropped "
+            r"out|learn(?:ing)?",
+        ),
+        ("origin", r"am i from|i am from|born|grew up|grow up|raised|come from|native|hometown|originally"),
+        ("birthday", r"birthday|born on"),
+        ("vehicle", r"car|cars|van|truck|drive|driving|motorcycle|bike|jeep|scooter|beetle|mustang|vehicle"),
+        ("collect", r"collect(?:s|ing|ion)?"),
+        (
+            "hobby",
+            r"hobb(?:y|ies)|for fun|free time|spare time|like to do|enjoy doing|weekends?|like (?:to "
+            r")?\w+ing|love (?:to )?\w+ing|enjoy \w+ing",
+        ),
+        (
+            "dream",
+            r"dream|want to (?:be|become|visit|learn)|one day|wish|plan to|would like to|would love to",
+        ),
+        ("past", r"used to|use to|formerly|in the past|quit|gave up|ex"),
+        ("smoke", r"smok(?:e|ed|ing|er)|cigarettes?"),
+        ("home", r"house|flat|apartment|floor|roommate|neighbou?r"),
+        ("movie", r"movies?|films?|series|shows?|tv|actor|actress"),
+        ("book", r"books?|novel|read(?:ing)?|author|bookshop|library"),
+        ("religion", r"religio(?:n|us)|church|god|christian|muslim|jewish|catholic|atheist|hindu|buddhist"),
+        ("military", r"army|navy|air force|military|marines?|soldier|veteran"),
+        ("hate", r"hate|can not (?:i )?stand|dislike|do not like|despise"),
+        ("hand", r"left handed|left-handed|right-handed|right handed|lefty"),
+        ("swim", r"swim(?:ming|mer)?"),
+        ("garden", r"garden(?:ing)?|grow|balcony|plants?|tomatoes"),
+        ("bake", r"bak(?:e|es|ing)|bread|sourdough|cake"),
+        (
+            "plan",
+            r"next (?:week|month|year|summer|spring|winter|fall|autumn)|on (?:monday|tuesday|wednesday|"
+            r"thursday|friday|saturday|sunday)",
+        ),
+    )
+)
+
+
+@cache
+def _things() -> dict[str, frozenset[str]]:
+    """Plain form of a thing's last word → the topics whose lists name it."""
+    folder = resources.data_dir() / "compose" / "lists"
+    found: dict[str, set[str]] = {}
+    for topic, name in _LISTS.items():
+        for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+            if words := re.findall(r"[a-z]+", line.lower()):
+                found.setdefault(lemma(words[-1]), set()).add(topic)
+    for kind, named in KINDS.items():
+        for word in named.split():
+            found.setdefault(lemma(word), set()).add(kind)
+    return {word: frozenset(topics) for word, topics in found.items()}
+
+
+def topics_of(text: str) -> list[str]:
+    """The topics of a text, each beginning with "#", in no particular order."""
+    plain = normal(text)
+    found = {topic for topic, pattern in _PATTERNS if pattern.search(plain)}
+    things = _things()
+    for word in re.findall(r"[a-z]+", plain):
+        base = lemma(word)
+        found |= things.get(base, frozenset())
+        if base in _NAMES:
+            found.add(_NAMES[base])
+        if base in job_words():
+            found.add("job")
+    return [f"#{topic}" for topic in sorted(found)]

@@ -1,0 +1,104 @@
+"""Facts found in what people say: plain cases, precision and recall on labelled turns, and bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from convai.conversation.memory.finding import MOST_FACTS, found_in
+from convai.conversation.memory.statements import statements
+from convai.core import resources
+from convai.core.dialog import AGENT, USER, Turn
+from convai.evaluation.memory import finding, read_labelled
+
+
+def facts(text: str, ask: str = "") -> list[str]:
+    turns = [Turn(AGENT, ask)] if ask else []
+    return [found.text for found in found_in([*turns, Turn(USER, text)])]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("I have two dogs, do you?", ["I have two dogs."]),
+        ("oh hi! i'm a nurse and my wife is a cook.", ["i'm a nurse.", "my wife is a cook."]),
+        ("Yeah. I've lived in Lima since 2009.", ["I've lived in Lima since 2009."]),
+        ("My boyfriend Tom is a chef. Tom works in Paris.",
+         ["my boyfriend Tom is a chef.", "my boyfriend Tom works in Paris."]),
+        ("My brother and I run a bakery.", ["my brother and I run a bakery."]),
+        ("i am so tired today", []),
+        ("do you have a dog? i wish i had one", []),
+        ("he said \"i am a king\" and left", []),
+        ("if i were rich i would own a boat", []),
+        ("tell me about your dog", []),
+        ("i like it", []),
+        ("i love you", []),
+    ],
+)  # fmt: skip
+def test_what_lasts_is_found_and_nothing_else(text: str, found: list[str]) -> None:
+    assert facts(text) == found
+
+
+@pytest.mark.parametrize(
+    ("ask", "text", "found"),
+    [
+        ("What's your name?", "Ann", ["my name is Ann."]),
+        ("where do you live?", "in lima, it is warm", ["i live in lima."]),
+        ("do you have any pets?", "yes, two cats", ["i have two cats."]),
+        ("do you have any pets?", "no", ["i do not have any pets."]),
+        ("are you married?", "yes!", ["i am married."]),
+        ("how are you?", "fine", []),
+        ("are you there?", "yes", []),
+    ],
+)
+def test_short_answers_are_read_with_their_question(ask: str, text: str, found: list[str]) -> None:
+    assert facts(text, ask) == found
+
+
+def test_precision_and_recall_on_labelled_turns() -> None:
+    labelled = read_labelled(resources.memory_turns_path())
+    assert len(labelled) > 100
+    for part in ("tune", "test"):
+        scores = finding([turn for turn in labelled if turn.part == part])
+        assert scores["facts"] > 30
+        assert scores["precision"] >= 0.95
+        assert scores["recall"] >= 0.9
+
+
+def test_pronouns_are_replaced_by_what_the_resolver_says() -> None:
+    asked: list[list[str]] = []
+
+    def resolve(turns: Sequence[Turn]) -> list[Turn]:
+        asked.append([turn.text for turn in turns])
+        return [replace(turn, text=turn.text.replace("She", "My sister")) for turn in turns]
+
+    told = Turn(USER, "My sister is a judge.")
+    turns = [told, Turn(AGENT, "Nice."), Turn(USER, "She lives in Lima.")]
+    (found,) = found_in(turns, resolve)
+    assert (found.text, found.said) == ("my sister lives in Lima.", "She lives in Lima.")
+    assert found_in(turns) == []
+    assert asked == [[turn.text for turn in turns]]
+    found_in([told], resolve)  # nobody is to be asked where there is no pronoun
+    assert len(asked) == 1
+
+
+def test_only_the_users_last_turn_is_read() -> None:
+    told = [Turn(USER, "i am a nurse."), Turn(AGENT, "i am a baker.")]
+    assert found_in(told) == []
+    assert [found.text for found in found_in(told, speaker=AGENT)] == ["i am a baker."]
+    assert found_in([]) == []
+
+
+def test_a_correction_is_told_from_other_facts() -> None:
+    (moved,) = found_in([Turn(USER, "no, i moved to oslo")])
+    (lives,) = found_in([Turn(USER, "i live in oslo")])
+    assert (moved.corrects, lives.corrects) == (True, False)
+
+
+def test_long_turns_are_bounded() -> None:
+    many = " ".join(f"i have {n} dogs." for n in range(2, 5000))
+    assert len(found_in([Turn(USER, many)])) == MOST_FACTS
+    assert found_in([Turn(USER, "i like " + "very " * 20_000 + "much tea")]) == []
+    assert statements("(" * 4000 + "'" * 4000) == []
