@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "chat": "convai.commands.chat",
     "serve": "convai.commands.serve",
+    "engine": "convai.commands.engine",
     "train": "convai.commands.train",
     "evaluate": "convai.commands.evaluate",
     "data": "convai.commands.data",

@@ -60,6 +60,19 @@ def add_context_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_threads_argument(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the option `--threads`: processor threads that compute."""
+    parser.add_argument(
+        "--threads", type=_threads, default=1, metavar="N", help="processor threads (default: %(default)s)"
+    )
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads, 1 or more")
+    return int(text)
+
+
 def config_from_args(cls: type[T], args: argparse.Namespace, *, base: T | None = None) -> T:
     """The options in `args` laid over `base` (default: the dataclass' own defaults).
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
+from convai.commands.options import (
+    add_config_arguments,
+    add_context_argument,
+    add_threads_argument,
+    config_from_args,
+)
 from convai.core.errors import ConvaiError
 from convai.core.settings import EngineConfig, ServerConfig
 
 if TYPE_CHECKING:
+    from convai.conversation.agent import Talker
     from convai.conversation.hooks import Hooks
     from convai.conversation.mood import MoodReader
+    from convai.engine import Engine
+    from convai.engine.replicas import Replicas
     from convai.server.marks import ReadCoref
 
 HELP: Final = "serve the chat in the browser, the chat socket and an OpenAI-compatible REST API"
@@ -28,8 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="DIR|NAME", help="model folder, or an embedded model (default: the embedded one)"
     )
     add_context_argument(parser)
+    add_threads_argument(parser)
     parser.add_argument(
-        "--threads", type=_threads, default=1, metavar="N", help="processor threads (default: %(default)s)"
+        "--engine",
+        metavar="URL",
+        help="let engines elsewhere compute (`convai engine`): tcp://HOST:PORT, or several with commas "
+        "between them (default: compute here)",
+    )
+    parser.add_argument(
+        "--engine-token-file", type=Path, metavar="FILE", help="file with the token of those engines"
     )
     parser.add_argument(
         "--emotion-model",
@@ -65,12 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_config_arguments(parser, ServerConfig, title="server")
     add_config_arguments(parser, EngineConfig, title="engine")
-
-
-def _threads(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads, 1 or more")
-    return int(text)
 
 
 def _weight(text: str) -> float:
@@ -131,6 +141,23 @@ def default_store() -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".local" / "share") / "convai" / _FILE
 
 
+def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Callable[[], Engine | Replicas]]:
+    """Who talks, and what starts that which computes: here, or at `--engine`. Raises ConvaiError."""
+    from convai.conversation.agent import load_agent, load_voice
+
+    if args.engine is None:
+        agent = load_agent(args.model, context=args.context)
+        return agent, agent.engine(config).start
+    from convai.engine.handshake import identity, read_token
+    from convai.engine.reaching import reach
+
+    token = read_token(args.engine_token_file, "localhost")
+    voice = load_voice(args.model, context=args.context)
+    engine = reach(args.engine, token, identity(voice.name, voice.tokenizer))
+    voice.positions = min(voice.positions, engine.limits.positions)
+    return voice, lambda: engine
+
+
 def run(args: argparse.Namespace) -> int:
     """Load the model and serve until a signal comes. Raises ConvaiError for settings that will not do."""
     config = config_from_args(ServerConfig, args)
@@ -142,7 +169,6 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
-    from convai.conversation.agent import load_agent
     from convai.server.app import App
     from convai.server.logs import log_to_stderr
     from convai.server.run import Server, address, allow_connections, listen, prefer_latency
@@ -152,12 +178,12 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     allow_connections(config.connections)
     torch.set_num_threads(args.threads)
-    agent = load_agent(args.model, context=args.context)
+    agent, start = _engine(args, engine_config)
     mood = _mood(args.emotion_model)
     hooks = _hooks(args, mood)
     read_coref = _coref(args.coref_model, args.coref_parser)
     where = config.store or default_store()
-    with listen(config) as listening, Store(where) as store, agent.engine(engine_config).start() as engine:
+    with listen(config) as listening, Store(where) as store, start() as engine:
         read_mood = None if mood is None else mood.of
         service = Service(
             agent, engine, store, config, read_mood=read_mood, read_coref=read_coref, hooks=hooks

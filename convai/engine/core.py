@@ -46,6 +46,7 @@ class Core:
         """
         model = InferenceModel(source, config.precision, config.device)
         self.config = config
+        self.precision: str = model.precision
         self.counters = Counters()
         self.clock = clock
         self._tokenizer = tokenizer

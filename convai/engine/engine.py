@@ -134,6 +134,11 @@ class Engine:
             name=self.name,
         )
 
+    @property
+    def precision(self) -> str:
+        """What it computes in: what "auto" became."""
+        return self._core.precision
+
     def stats(self) -> Stats:
         """What has been done, and what is going on."""
         return self._core.stats()

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +69,19 @@ def check_identity(expected: Identity, found: Identity) -> None:
             f"the engine's weights of {found.name[:100]!r}, or their precision, are not those of the other "
             "engines; give all of them the same --model and --precision"
         )
+
+
+class Kin:
+    """The model that all engines of a door have: what the door knows of it, then what the first one says."""
+
+    def __init__(self, known: Identity) -> None:
+        self._known, self._lock = known, threading.Lock()
+
+    def admit(self, found: Identity) -> None:
+        """Raise Stranger for an engine with another model."""
+        with self._lock:
+            check_identity(self._known, found)
+            self._known = Identity(self._known.name, self._known.prompts or found.prompts, found.weights)
 
 
 def identity(

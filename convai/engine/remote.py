@@ -21,7 +21,7 @@ from typing import Final
 
 from convai.core.errors import ConvaiError, SettingsError
 from convai.engine.errors import EngineClosed, EngineError, EngineLost
-from convai.engine.handshake import Stranger, check_identity, check_version, nonce, prove
+from convai.engine.handshake import Kin, Stranger, check_version, nonce, prove
 from convai.engine.mailbox import Mailbox, Parcel, Waiting, wake
 from convai.engine.messages import Health, Limits, Request, Stats
 from convai.engine.stream import MailboxSource, Stream
@@ -87,19 +87,19 @@ class RemoteEngine:
         token: str,
         name: str,
         *,
-        expected: Identity | None = None,
+        kin: Kin | None = None,
         wait: float = 10.0,
         silence: float = SILENCE,
         required: bool = True,
     ) -> None:
-        """`name`: where it is, for messages; `expected`: the model that it must have; `wait`: seconds in
+        """`name`: where it is, for messages; `kin`: the model that it must have; `wait`: seconds in
         which it must be there, or else this raises EngineLost, if it is `required`; one that is not may come
         later.
 
         Raises Stranger for another version, model or token.
         """
         self.name = name
-        self._connect, self._token, self._expected = connect, token, expected or Identity()
+        self._connect, self._token, self._kin = connect, token, kin or Kin(Identity())
         self._silence = silence
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
@@ -249,7 +249,7 @@ class RemoteEngine:
                 f"{self.name}: the engine does not know the token; give both the same --token-file"
             )
         try:
-            check_identity(self._expected, answer.identity)
+            self._kin.admit(answer.identity)
         except Stranger as error:
             raise Stranger(f"{self.name}: {error}") from None
         return answer

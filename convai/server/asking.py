@@ -13,6 +13,7 @@ from convai.conversation.explain import input_rows, reply_rows
 from convai.conversation.reply import prompt_input
 from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT
+from convai.engine import Overloaded
 from convai.server.convert import (
     account_of,
     bounded,
@@ -166,9 +167,9 @@ async def suggest(room: Room, event: client.Suggest) -> Accepted:
 
 async def _suggest(room: Room, suggesting: Suggesting, message: str | None) -> None:
     try:
-        async for _ in Drawing(suggesting, room.service.stream).adraw():
+        async for _ in Drawing(suggesting, room.ask).adraw():
             pass
-    except Busy:
+    except (Busy, Overloaded):
         pass  # those that are there will do: whoever waits for a reply comes first
     except Exception as error:
         log_failure("suggestions broke off", error)

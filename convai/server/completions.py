@@ -18,7 +18,7 @@ from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply, longest_reply
 from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
-from convai.engine import Finished, Token
+from convai.engine import Finished, Overloaded, Token
 from convai.server.access import address_of
 from convai.server.asgi import (
     CLOSE,
@@ -206,6 +206,8 @@ async def _send_events(drawing: Completion, send: Send) -> None:
 def _broken(error: ConvaiError) -> ApiError:
     if isinstance(error, Busy):
         return ApiError(429, str(error), code="overloaded", retry=error.retry)
+    if isinstance(error, Overloaded):
+        return ApiError(429, str(error), code="overloaded", retry=error.retry_after)
     log_failure("a completion broke off", error)
     return ApiError(500, "the model could not go on")
 

@@ -338,7 +338,7 @@ def _asked(room: Room, place: Place, conversation: Conversation | None = None) -
         hooks=service.hooks,
         scene=service.scene(room.owner, now),
     )
-    drawing = Drawing(reply, service.stream)
+    drawing = Drawing(reply, room.ask)
     try:
         drawing.start()
     except Busy as error:

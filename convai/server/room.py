@@ -14,6 +14,7 @@ import msgspec
 
 from convai.conversation.conversation import LOOK_BACK
 from convai.core.dialog import Turn
+from convai.engine import Request, Stream
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
 from convai.server.drafts import Drafts
 from convai.server.protocol import Change, Frame, ReplayBuffer, newest_that_fit
@@ -66,6 +67,10 @@ class Room:
         self._links: tuple[str, dict[str, Any]] | None = None
         self._path: Branch | None = None
         self._readers: set[Reader] = set()
+
+    def ask(self, request: Request) -> Stream:
+        """The engine's stream for this conversation. Raises Busy."""
+        return self.service.stream(request, self.id)
 
     # -- readers -----------------------------------------------------------------------------------
 

@@ -7,19 +7,19 @@ import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
 from convai.conversation.agent import Talker
 from convai.conversation.hooks import NO_HOOKS, Hooks
 from convai.conversation.scene import Scene, Source
 from convai.core.settings import DecodingConfig, ServerConfig
-from convai.engine import Overloaded, Port, Stream
+from convai.engine import EngineLost, Overloaded, Port, Stream
 from convai.engine import Request as EngineRequest
 from convai.server.access import Access
 from convai.server.group_commit import GroupCommit
 from convai.server.health import Checker
-from convai.server.limiter import Busy, Limiter
+from convai.server.limiter import RETRY, Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
 from convai.server.metrics import Metrics
 from convai.server.protocol import Limits
@@ -106,12 +106,17 @@ class Service:
         call = self.in_store if self.hooks.history is None else self.in_thread
         return await call(do, *args, **kwargs)
 
-    def stream(self, request: EngineRequest) -> Stream:
-        """The engine's stream. Raises Busy where its queue is full."""
+    def stream(self, request: EngineRequest, session: str = "") -> Stream:
+        """The engine's stream. Raises Busy where its queue is full, or no engine can be reached.
+
+        `session`: the conversation's name, if it has one: it is served where its last turn was.
+        """
         try:
-            return self.engine.stream(request)
+            return self.engine.stream(replace(request, session=session) if session else request)
         except Overloaded as error:
             raise Busy("queue", error.retry_after) from None
+        except EngineLost:
+            raise Busy("queue", RETRY, "the model cannot be reached") from None
 
     def check_open(self) -> None:
         """Raise Busy when the server is about to stop: nothing new is begun."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply
 from convai.core.errors import ConvaiError
-from convai.engine import Token
+from convai.engine import Overloaded, Token
 from convai.server.convert import bounded, details_of, message_of
 from convai.server.drafts import Drafts
 from convai.server.limiter import Busy
@@ -179,7 +179,7 @@ class Writing:
         if failure is None:
             room.emit(Stopped(id=self.id, by=self._by or "client", message=kept))
         else:
-            said = str(failure) if isinstance(failure, Busy) else "the model could not go on"
+            said = str(failure) if isinstance(failure, Busy | Overloaded) else "the model could not go on"
             room.emit(Failed(id=self.id, code="internal", error=said, message=kept))
             outcome = "failed"
         if kept is None:

@@ -19,7 +19,7 @@ from convai.bench.server.stub import StubEngine
 from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
 from convai.engine import Engine, EngineClosed, EngineLost, Finished, Overloaded, Port, Request, Token, wire
-from convai.engine.handshake import Stranger, host_port, identity, prove, read_token
+from convai.engine.handshake import Kin, Stranger, host_port, identity, prove, read_token
 from convai.engine.listening import Listener
 from convai.engine.mailbox import Parcel
 from convai.engine.remote import _Link
@@ -191,13 +191,20 @@ def test_another_model_is_one_line() -> None:
     ours = identity("tiny", BYTES, model, "float32")
     with listening(StubEngine(0.0), model=ours) as (_, where):
         with pytest.raises(Stranger, match="'other'"):
-            remote(where, expected=replace_identity(ours, name="other", prompts="else"))
+            remote(where, kin=Kin(replace_identity(ours, name="other", prompts="else")))
         with pytest.raises(Stranger, match="weights"):
-            remote(where, expected=identity("tiny", BYTES, ready(seed=1), "float32"))
+            remote(where, kin=Kin(identity("tiny", BYTES, ready(seed=1), "float32")))
         with pytest.raises(Stranger, match="precision"):
-            remote(where, expected=identity("tiny", BYTES, model, "int8"))
-        remote(where, expected=ours).close()
-        remote(where, expected=identity("tiny", BYTES)).close()
+            remote(where, kin=Kin(identity("tiny", BYTES, model, "int8")))
+        remote(where, kin=Kin(ours)).close()
+        kin = Kin(identity("tiny", BYTES))
+        remote(where, kin=kin).close()
+        with listening(StubEngine(0.0), model=identity("tiny", BYTES, ready(seed=1), "float32")) as (
+            _,
+            other,
+        ):
+            with pytest.raises(Stranger, match="those of the other"):
+                remote(other, kin=kin)
 
 
 def replace_identity(model: wire.Identity, **changes: str) -> wire.Identity:

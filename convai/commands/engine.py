@@ -1,0 +1,87 @@
+"""`convai engine`: the model alone, for `convai serve --engine` in other processes or on other machines."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from convai.commands.options import (
+    add_config_arguments,
+    add_context_argument,
+    add_threads_argument,
+    config_from_args,
+)
+from convai.core.settings import EngineConfig
+
+HELP: Final = "compute replies for `convai serve --engine` in other processes or on other machines"
+_LISTEN: Final = "127.0.0.1:7000"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `convai engine`."""
+    parser.add_argument(
+        "--listen", default=_LISTEN, metavar="HOST:PORT", help="where doors find it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the token that doors must know; needed where other machines can reach the address",
+    )
+    parser.add_argument(
+        "--model", metavar="DIR|NAME", help="model folder, or an embedded model (default: the embedded one)"
+    )
+    add_context_argument(parser)
+    add_threads_argument(parser)
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=20.0,
+        metavar="X",
+        help="seconds that running replies have to finish after SIGTERM (default: %(default)s)",
+    )
+    add_config_arguments(parser, EngineConfig, title="engine")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the model and compute until a signal comes. Raises ConvaiError for settings that will not do."""
+    config = config_from_args(EngineConfig, args)
+
+    from convai.engine.handshake import host_port, identity, read_token
+
+    host, port = host_port(args.listen)
+    token = read_token(args.token_file, host)
+
+    import signal
+    import socket
+    import threading
+
+    import torch
+
+    from convai.conversation.agent import load_agent
+    from convai.core.errors import SettingsError
+    from convai.engine.listening import Listener
+    from convai.server.logs import log_to_stderr
+
+    log_to_stderr()
+    torch.set_num_threads(args.threads)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise SettingsError(f"--listen {args.listen}: {error.strerror or error}; choose another") from None
+    ending = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ending.set())
+    with listening:
+        agent = load_agent(args.model, context=args.context)
+        with agent.engine(config).start() as engine:
+            own = identity(agent.name, agent.tokenizer, agent.model, engine.precision)
+            listener = Listener(engine, own, token, listening)
+            where = ":".join(map(str, listening.getsockname()[:2]))
+            print(f"convai computes {agent.name} ({engine.precision}) for doors at tcp://{where}", flush=True)
+            ending.wait()
+            listener.drain(args.drain)
+            listener.close()
+    return 0
