@@ -19,7 +19,8 @@ from convai.core.dialog import AGENT
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.core.settings import DecodingConfig, TrainConfig
 from convai.evaluation.metrics import hits_at_k, perplexity
-from convai.evaluation.scoring import reply_windows, score_windows
+from convai.evaluation.scoring import WholeTrees, score_windows
+from convai.evaluation.windows import reply_windows
 from convai.model import adapters as lora
 from convai.model import native
 from convai.model.checkpoint import load_model, read_json
@@ -390,11 +391,14 @@ def validator(
             )
         )
         scores = score_windows(
-            model,
+            WholeTrees(
+                model,
+                tokenizer.frame.pad_id,
+                batch_tokens=config.batch_tokens,
+                autocast=autocast_dtype(config.precision, model.device),
+            ),
             tokenizer.frame,
             windows[idist.get_rank() :: idist.get_world_size()],
-            batch_tokens=config.batch_tokens,
-            autocast=autocast_dtype(config.precision, model.device),
         )
         ranked = [c for c in scores.choices if c]
         hits = hits_at_k(ranked, [len(c) - 1 for c in ranked]) * len(ranked) if ranked else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convai.commands.evaluate_common import SHARED, about, agent_of, autocast_of, bars, decoding_of
+from convai.commands.evaluate_common import SHARED, about, agent_of, bars, decoding_of
 from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
 from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
 from convai.commands.reading import add_reading_arguments, reading_from, tell
@@ -182,7 +182,6 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
                     agent,
                     chosen,
                     config,
-                    autocast=autocast_of(agent, config),
                     histories=_resolved(chosen, progress) if config.resolved else None,
                     progress=progress,
                 )
@@ -256,7 +255,7 @@ def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig
             turns=chat.turns,
             seed=config.seed,
             max_history=max_history,
-            autocast=autocast_of(agent, config),
+            precision=config.precision,
         ):
             conversations.append(conversation)
             progress("conversations", len(conversations), args.self_chat)

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import config_from_args
 from convai.core.errors import DataError
-from convai.core.settings import DecodingConfig, EvaluateConfig
+from convai.core.settings import DecodingConfig
 
 if TYPE_CHECKING:
-    import torch
-
     from convai.conversation.agent import Agent
 
 SHARED: Final = ("seed", "candidates")
@@ -33,15 +31,6 @@ def agent_of(args: argparse.Namespace) -> Agent:
     agent = load_agent(args.model, context=args.context)
     agent.decoding = config_from_args(DecodingConfig, argparse.Namespace(**given), base=agent.decoding)
     return agent
-
-
-def autocast_of(agent: Agent, config: EvaluateConfig) -> torch.dtype | None:
-    """What `--precision` says to compute in; None is float32."""
-    if config.precision == "float32":
-        return None
-    from convai.training.autocast import autocast_dtype
-
-    return autocast_dtype(config.precision, agent.model.device)
 
 
 def decoding_of(agent: Agent | None) -> dict[str, Any]:

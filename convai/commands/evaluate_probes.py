@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from convai.commands.evaluate_common import agent_of, autocast_of, bars, decoding_of
+from convai.commands.evaluate_common import agent_of, bars, decoding_of
 from convai.commands.options import config_from_args
 from convai.core.errors import DataError
 from convai.core.files import atomic_write
@@ -37,7 +37,7 @@ def probe(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
                 draws=how.draws,
                 seed=config.seed,
                 max_history=max_history,
-                autocast=autocast_of(agent, config),
+                precision=config.precision,
                 progress=progress,
             )
         )

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import torch
-
 from convai.core.settings import DecodingConfig, EngineConfig
 from convai.engine import Engine
+from convai.engine.backends.precision import Requested
 from convai.model.shipped import ShippedModel, read_shipped
 from convai.text.history import LONG, default_context
 from convai.text.prompt import KnownTexts
@@ -62,9 +61,9 @@ class Agent(ShippedModel):
         """An engine of this model."""
         return Engine(self.model, self.tokenizer, config, name=self.name, positions=self.positions)
 
-    def exact_engine(self, autocast: torch.dtype | None) -> Engine:
-        """One for scores that others are to find again: float32, or bfloat16 where `autocast` says so."""
-        return self.engine(EngineConfig(precision="float32" if autocast is None else "bf16"))
+    def exact_engine(self, precision: Requested = "float32") -> Engine:
+        """One for scores that others are to find again: unless told otherwise, in float32."""
+        return self.engine(EngineConfig(precision=precision))
 
 
 @dataclass(slots=True)

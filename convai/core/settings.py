@@ -216,10 +216,10 @@ class EvaluateConfig:
     """Whether the model reads earlier turns with their pronouns replaced (`convai coref`)."""
     seed: int = 0
     """Seed of the wrong replies and of the sampler."""
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    """float32 is exact; bf16 is faster where the processor computes in it; auto takes it there only."""
+    precision: Literal["float32", "bf16", "int8", "auto"] = "float32"
+    """What the model computes in; auto: what a chat does (int8 where its kernels run, bf16 on a GPU)."""
     batch_tokens: Annotated[int, Range(16)] = 4096
-    """Tokens of a forward pass, padding counted; lower it when memory runs out."""
+    """Tokens of a forward pass; lower it when memory runs out."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

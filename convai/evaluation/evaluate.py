@@ -16,16 +16,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-
 from convai.conversation.agent import Agent
 from convai.core.dialog import AGENT, USER, Dialog, Turn
 from convai.core.errors import CheckpointError, DataError
 from convai.core.settings import DecodingConfig, EvaluateConfig
 from convai.engine import Finished, Request
+from convai.engine.backends.precision import Requested
 from convai.evaluation import baselines, metrics
+from convai.evaluation.cached_trees import CachedTrees
 from convai.evaluation.metrics import Mean, Repetition
-from convai.evaluation.scoring import ReplyScores, ReplyWindow, reply_windows, score_windows
+from convai.evaluation.scoring import ReplyScores, score_windows
+from convai.evaluation.windows import ReplyWindow, reply_windows
 from convai.text.corpora import with_distractors
 from convai.text.prompt import encode_dialogs
 from convai.text.segments import EncodedDialog, build_prompt
@@ -87,7 +88,6 @@ def evaluate(
     dialogs: Sequence[Dialog],
     config: EvaluateConfig,
     *,
-    autocast: torch.dtype | None = None,
     histories: Sequence[Dialog] | None = None,
     progress: Progress = no_progress,
 ) -> Evaluation:
@@ -130,11 +130,14 @@ def evaluate(
     if chosen & {"hits", "ppl"}:
         what = "ranking" if "hits" in chosen else "perplexity"
         given = score_windows(
-            agent.model,
+            CachedTrees(
+                agent.model,
+                agent.tokenizer.frame.pad_id,
+                batch_tokens=config.batch_tokens,
+                precision=config.precision,
+            ),
             agent.tokenizer.frame,
             windows,
-            batch_tokens=config.batch_tokens,
-            autocast=autocast,
             progress=lambda done: progress(what, done, len(windows)),
         )
         if "hits" in chosen:
@@ -143,7 +146,7 @@ def evaluate(
             _add_perplexities(result, given, agent.name)
     if chosen & {"f1", "distinct"}:
         result.replies = draw_replies(
-            agent, encoded, windows, seed=config.seed, autocast=autocast, progress=progress
+            agent, encoded, windows, seed=config.seed, precision=config.precision, progress=progress
         )
         texts = [reply.text for reply in result.replies]
         if "f1" in chosen:
@@ -227,7 +230,7 @@ def draw_replies(
     windows: Sequence[ReplyWindow],
     *,
     seed: int,
-    autocast: torch.dtype | None = None,
+    precision: Requested = "float32",
     progress: Progress = no_progress,
 ) -> list[Finished]:
     """What the model says in the place of each reply, drawn with the agent's own decoding settings."""
@@ -241,7 +244,7 @@ def draw_replies(
         for window in windows
     )
     finished = []
-    with agent.exact_engine(autocast) as engine:
+    with agent.exact_engine(precision) as engine:
         for reply in engine.map(requests):
             finished.append(reply)
             progress("replies", len(finished), len(windows))

@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from convai.conversation.agent import Agent
 from convai.conversation.conversation import Place
 from convai.conversation.drawing import draw_together
@@ -31,6 +29,7 @@ from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn, check_text
 from convai.core.errors import DataError
 from convai.engine import Engine
+from convai.engine.backends.precision import Requested
 from convai.evaluation.evaluate import Progress, no_progress, numbered_seed
 from convai.text.corpora.building import as_list, as_object, persona_from_text, sentences
 from convai.text.corpora.files import lines
@@ -167,7 +166,7 @@ def ask_probes(
     draws: int,
     seed: int,
     max_history: int | None,
-    autocast: torch.dtype | None = None,
+    precision: Requested = "float32",
     progress: Progress = no_progress,
 ) -> Iterator[Answer]:
     """What the agent, with its own decoding settings, says to every probe, `draws` times.
@@ -176,7 +175,7 @@ def ask_probes(
     are answered once for all questions of a setting in a draw, so that these share what was said.
     """
     places = [(number, draw) for number in range(len(settings)) for draw in range(draws)]
-    with agent.exact_engine(autocast) as engine:
+    with agent.exact_engine(precision) as engine:
         for first in range(0, len(places), AT_ONCE):
             tables = [
                 _Table(agent, settings[number], draw, numbered_seed(seed, number * draws + draw), max_history)

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import torch
-
 from convai.conversation.agent import Agent
 from convai.conversation.conversation import Place
 from convai.conversation.drawing import draw_together
 from convai.conversation.reply import SILENCE, Reply
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.engine import Finished
+from convai.engine.backends.precision import Requested
 from convai.evaluation.contradictions import contradictions
 from convai.evaluation.evaluate import numbered_seed, variety
 from convai.evaluation.metrics import Mean, normalize_answer
@@ -94,7 +93,7 @@ def self_chats(
     turns: int,
     seed: int,
     max_history: int | None,
-    autocast: torch.dtype | None = None,
+    precision: Requested = "float32",
 ) -> Iterator[SelfChat]:
     """`count` conversations in which the agent's chair replies `turns` times, both chairs with the agent's
     decoding settings.
@@ -102,7 +101,7 @@ def self_chats(
     Personas, opener and seed of a conversation follow from `seed` and its number (`numbered_seed`): a longer
     run begins with the conversations of a shorter one. The two personas differ where there are two.
     """
-    with agent.exact_engine(autocast) as engine:
+    with agent.exact_engine(precision) as engine:
         for first in range(0, count, AT_ONCE):
             numbers = range(first, min(first + AT_ONCE, count))
             tables = [_Table(agent, personas, number, seed, max_history) for number in numbers]

@@ -102,8 +102,8 @@ def test_an_engine_of_the_agent() -> None:
 
 def test_an_engine_for_scores_computes_in_what_was_asked_for() -> None:
     one = agent()
-    assert one.exact_engine(None).config.precision == "float32"
-    assert one.exact_engine(torch.bfloat16).config.precision == "bf16"
+    assert one.exact_engine().config.precision == "float32"
+    assert one.exact_engine("bf16").config.precision == "bf16"
 
 
 def test_a_folder_without_settings_has_the_defaults(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from convai.evaluation.evaluate import (
     reply_request,
     variety,
 )
-from convai.evaluation.scoring import reply_windows
+from convai.evaluation.windows import reply_windows
 from convai.text.prompt import encode_dialogs
 from convai.text.tokenizer import Tokenizer
 from tests.text.corpora.helpers import talk

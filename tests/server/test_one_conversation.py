@@ -33,7 +33,7 @@ class Doors:
         self.agent, self.folder = agent, folder
         self._made_up = made_up
         if made_up:
-            monkeypatch.setattr(Agent, "exact_engine", lambda agent, autocast: self.engine())
+            monkeypatch.setattr(Agent, "exact_engine", lambda agent, precision: self.engine())
 
     def engine(self) -> Any:
         return DigestEngine(self.agent) if self._made_up else self.agent.engine(EXACT)

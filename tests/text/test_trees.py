@@ -5,6 +5,7 @@ The model has large random weights and no dropout (tests/tiny.py), and computes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convai.core.dialog import AGENT
-from convai.evaluation.scoring import score_replies
+from convai.evaluation.cached_trees import CachedTrees
+from convai.evaluation.scoring import TreeScorer, WholeTrees, score_windows
+from convai.evaluation.windows import reply_windows
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family
 from convai.text.segments import EncodedDialog, dialogue_tree, utterance_sequences
@@ -152,11 +155,15 @@ def test_a_window_is_the_end_of_the_whole(frame: str, dialog: EncodedDialog, fir
 
 
 @WRITTEN
+@pytest.mark.parametrize("how", [WholeTrees, CachedTrees])
 @pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
-def test_scored_replies_are_the_blog_posts_too(family: Family, frame: str, batch_tokens: int) -> None:
-    """Evaluation takes a window a reply, in length buckets: the same numbers in the corpus' order."""
-    model = tiny_model(family)
-    scores = score_replies(model, FRAMES[frame], CORPUS, max_history=None, batch_tokens=batch_tokens)
+def test_scored_replies_are_the_blog_posts_too(
+    family: Family, frame: str, how: Callable[..., TreeScorer], batch_tokens: int
+) -> None:
+    """Evaluation computes what the replies of a dialogue have in common once: the same numbers."""
+    model, written = tiny_model(family), FRAMES[frame]
+    windows = list(reply_windows(written, CORPUS, max_history=None, n_positions=160))
+    scores = score_windows(how(model, SPECIAL.pad_id, batch_tokens=batch_tokens), written, windows)
     nll, tokens, choices = [], [], []
     for d in CORPUS:
         for i, turn in enumerate(d.turns):

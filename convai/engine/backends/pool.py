@@ -59,15 +59,16 @@ class KVPool:
         layers, _, _, heads, _, size = self.data.shape
         return layers, heads, size
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of slot `source` into slot `target`."""
-        if not (0 <= source < self.slots and 0 <= target < self.slots and 0 <= length <= self.capacity):
+    def copy(self, source: int, target: int, length: int, *, start: int = 0) -> None:
+        """Copy the first `length` tokens of slot `source` into slot `target`, which has `start` of them."""
+        known = 0 <= source < self.slots and 0 <= target < self.slots
+        if not (known and 0 <= start <= length <= self.capacity):
             raise ValueError(
                 f"copy of {length} tokens from slot {source} to {target}: there are {self.slots} slots of "
                 f"{self.capacity}"
             )
-        if source != target and length:
-            self.data[:, target, ..., :length, :] = self.data[:, source, ..., :length, :]
+        if source != target and length > start:
+            self.data[:, target, ..., start:length, :] = self.data[:, source, ..., start:length, :]
 
     def reserve(self) -> None:
         """Take the memory of all slots now, and not as they are filled; what they hold stays."""

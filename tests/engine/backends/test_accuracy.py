@@ -7,16 +7,14 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
-import torch.nn.functional as F
 
 from convai.core.resources import SMALL_MODEL, model_names, model_path
-from convai.engine.backends import InferenceModel, Span
 from convai.engine.backends.precision import Requested
-from convai.evaluation.scoring import reply_windows
+from convai.evaluation.cached_trees import CachedTrees
+from convai.evaluation.scoring import score_windows
+from convai.evaluation.windows import ReplyWindow, reply_windows
 from convai.model.checkpoint import load_model
 from convai.model.double_heads import DoubleHeadsModel
-from convai.text import segments
 from convai.text.corpora.reading import iter_dialogs
 from convai.text.prompt import encode_dialogs
 from convai.text.segments import EncodedDialog, EncodedTurn
@@ -28,7 +26,7 @@ EVERY = 4
 WITHIN = 0.01
 """Share of float32's perplexity that int8 may add."""
 
-Scored = tuple[DoubleHeadsModel, list[segments.TokenSequence], float]
+Scored = tuple[DoubleHeadsModel, Tokenizer, list[ReplyWindow], float]
 
 
 @pytest.fixture(scope="module")
@@ -42,29 +40,23 @@ def scored(convai_data: Path) -> Scored:
     dialogs = encode_dialogs(tokenizer, list(itertools.islice(iter_dialogs(file), DIALOGUES)))
     gold = [EncodedDialog(d.persona, [EncodedTurn(t.speaker, t.ids) for t in d.turns]) for d in dialogs]
     windows = reply_windows(tokenizer.frame, gold, max_history=2, n_positions=model.config.n_positions)
-    rows = [window.tree(tokenizer.frame) for window in itertools.islice(windows, 0, None, EVERY)]
-    return model, rows, perplexity(InferenceModel(model, "float32"), rows)
+    chosen = list(itertools.islice(windows, 0, None, EVERY))
+    return model, tokenizer, chosen, perplexity(model, tokenizer, chosen, "float32")
 
 
-def perplexity(fast: InferenceModel, rows: list[segments.TokenSequence]) -> float:
+def perplexity(
+    model: DoubleHeadsModel, tokenizer: Tokenizer, windows: list[ReplyWindow], precision: Requested
+) -> float:
     """Per token of the replies, their `<eos>` included."""
-    nats, count = 0.0, 0
-    pool = fast.new_pool(1, fast.config.n_positions)
-    for row in rows:
-        assert row.is_causal
-        words, positions, speakers = torch.tensor([row.ids, row.positions, row.segments])
-        labels = torch.tensor(row.labels)
-        hidden = fast.forward(words, positions, speakers, [Span(0, 0, len(row))], pool)
-        told = labels != segments.IGNORE
-        nats += float(F.cross_entropy(fast.lm_logits(hidden[told]), labels[told], reduction="sum"))
-        count += int(told.sum())
-    return math.exp(nats / count)
+    frame = tokenizer.frame
+    scores = score_windows(CachedTrees(model, frame.pad_id, precision=precision), frame, windows)
+    return math.exp(sum(scores.nll) / sum(scores.tokens))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["int8", "bf16"])
 def test_perplexity_is_within_a_hundredth_of_float32s(precision: Requested, scored: Scored) -> None:
-    model, rows, exact = scored
-    fast = perplexity(InferenceModel(model, precision), rows)
-    print(f"{len(rows)} replies: float32 {exact:.4f}, {precision} {fast:.4f} ({fast / exact - 1:+.2%})")
+    model, tokenizer, windows, exact = scored
+    fast = perplexity(model, tokenizer, windows, precision)
+    print(f"{len(windows)} replies: float32 {exact:.4f}, {precision} {fast:.4f} ({fast / exact - 1:+.2%})")
     assert abs(fast / exact - 1) < WITHIN

@@ -31,12 +31,18 @@ def test_a_copy_takes_the_first_tokens_and_leaves_the_rest() -> None:
     assert torch.equal(p.data[:, :2], before[:, :2])
     p.copy(1, 1, 10)
     assert torch.equal(p.data[:, 1], before[:, 1])
+    p.copy(1, 2, 6, start=4)  # what it has already stays
+    assert torch.equal(p.data[:, 2, ..., :4, :], before[:, 0, ..., :4, :])
+    assert torch.equal(p.data[:, 2, ..., 4:6, :], before[:, 1, ..., 4:6, :])
+    assert torch.equal(p.data[:, 2, ..., 6:, :], before[:, 2, ..., 6:, :])
 
 
 @pytest.mark.parametrize(("source", "target", "length"), [(3, 0, 1), (0, -1, 1), (0, 1, 11), (0, 1, -1)])
 def test_a_copy_outside_is_refused(source: int, target: int, length: int) -> None:
     with pytest.raises(ValueError, match="slots"):
         pool().copy(source, target, length)
+    with pytest.raises(ValueError, match="slots"):
+        pool().copy(0, 1, 3, start=4)
 
 
 @pytest.mark.parametrize(("slots", "capacity"), [(0, 5), (5, 0)])
