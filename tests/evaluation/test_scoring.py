@@ -44,6 +44,7 @@ def matching() -> DoubleHeadsModel:
 MODELS = {
     **{family: tiny_model(family) for family in FAMILIES},
     **{family: rotary(family=family) for family in ("llama", "qwen3")},
+    "gemma3_text": tiny_model("gemma3_text"),
 }
 SCORERS: list[Scorer] = [WholeTrees, CachedTrees]
 
