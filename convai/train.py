@@ -17,13 +17,14 @@ from convai import __version__
 from convai.conversation.agent import Agent
 from convai.core.dialog import AGENT
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
+from convai.core.files import read_json
 from convai.core.settings import DecodingConfig, TrainConfig
 from convai.evaluation.metrics import hits_at_k, perplexity
 from convai.evaluation.scoring import WholeTrees, score_windows
 from convai.evaluation.windows import reply_windows
 from convai.model import adapters as lora
 from convai.model import native
-from convai.model.checkpoint import load_model, read_json
+from convai.model.checkpoint import load_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base, model_folder
 from convai.model.run_folder import RUN, RunFolder

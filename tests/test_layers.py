@@ -60,7 +60,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
-    """convai/text/corpora/files.py → convai.text.corpora.files."""
+    """convai/text/corpora/reading.py → convai.text.corpora.reading."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -69,7 +69,7 @@ MODULES = {module_name(path): path for path in FILES}
 
 
 def part_of(module: str) -> str:
-    """convai.text.corpora.files → text; convai → the empty name."""
+    """convai.text.corpora.reading → text; convai → the empty name."""
     return module.split(".")[1] if "." in module else ""
 
 

@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
+    from convai.core.files import atomic_text
     from convai.text.cards import card_persona, load_card
     from convai.text.cards.persona import CHARS, SENTENCES
-    from convai.text.corpora.files import atomic_text
 
     found = card_persona(
         load_card(args.card), user=args.user, most=args.sentences or SENTENCES, chars=args.chars or CHARS

@@ -27,8 +27,9 @@ from convai.conversation import saved_before, saved_tree
 from convai.conversation.conversation import Conversation
 from convai.core.dialog import Persona, Turn
 from convai.core.errors import DataError
+from convai.core.files import atomic_text
+from convai.core.text_files import lines
 from convai.text.corpora.building import as_object
-from convai.text.corpora.files import atomic_text, lines
 from convai.text.corpora.json_text import decode_line, dump
 
 VERSION: Final = 2

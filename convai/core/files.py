@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import lzma
 import os
+import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO, cast
 
-from convai.core.errors import CheckpointError
+from convai.core.errors import CheckpointError, DataError
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
@@ -55,3 +60,35 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object; copy the file again")
     return values
+
+
+@contextmanager
+def atomic_text(path: Path) -> Iterator[TextIO]:
+    """Write text to a temporary file beside `path` and move it there at the end, or leave nothing.
+
+    A name that ends in `.gz` or `.xz` is compressed; equal text gives equal bytes. Raises DataError when
+    the folder is missing or the disk is full.
+    """
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}; create it first")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as raw, _compressor(path, raw) as packed:
+            with io.TextIOWrapper(packed, "utf-8", newline="\n") as text:
+                yield text
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _compressor(path: Path, raw: BinaryIO) -> BinaryIO:
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        return cast(BinaryIO, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
+    if suffix == ".xz":
+        return cast(BinaryIO, lzma.open(raw, "wb"))
+    return raw

@@ -13,12 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from convai.core import resources
 from convai.core.errors import CheckpointError
-from convai.core.files import atomic_write
+from convai.core.files import atomic_write, read_json, write_json
 from convai.coref.model import CorefConfig, CorefModel
 from convai.coref.pairs import Window
 from convai.coref.resolver import CorefResolver, ResolveSettings
 from convai.coref.words import WordIds
-from convai.model.checkpoint import read_json, write_json
 
 CONFIG: Final = "coref.json"
 WEIGHTS: Final = "model.safetensors"

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from convai.core.errors import DataError
+from convai.core.files import atomic_text
+from convai.core.text_files import lines
 from convai.coref.document import Cluster, Document, Sentence, Span, crossing_spans
-from convai.text.corpora.files import atomic_text, lines
 
 FEWEST_COLUMNS: Final = 12
 _WORD: Final = 3

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from convai.core.errors import DataError, SettingsError
+from convai.core.text_files import lines
 from convai.coref.words import normal
-from convai.text.corpora.files import lines
 from convai.text.corpora.reading import Reading, Taken, take
 from convai.text.word_vectors import NO_WORD, Floats, Neighbours, singular_vectors
 

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from convai.core import resources
 from convai.core.errors import CheckpointError
-from convai.core.files import atomic_write
+from convai.core.files import atomic_write, read_json, write_json
 from convai.emotion import labels as tables
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.model import EmotionModel
 from convai.emotion.vocabulary import Vocabulary
-from convai.model.checkpoint import read_json, write_json
 
 CONFIG: Final = "emotion.json"
 WEIGHTS: Final = "model.safetensors"

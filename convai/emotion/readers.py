@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.emotion import labels as names
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
-from convai.text.corpora.files import lines
 
 _TORCHMOJI: Final = {
     "PsychExp": names.ISEAR,

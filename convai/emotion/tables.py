@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.emotion import text
 from convai.emotion.labelled import SPLITS, TRAIN, VALID, LabelSet, Target, Texts
-from convai.text.corpora.files import lines
 
 _SPLIT_NAMES: Final = {"val": VALID, "dev": VALID, "validation": VALID}
 _FEWEST_OF_A_CLASS: Final = 2

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.emotion import text
 from convai.emotion.labelled import TRAIN
 from convai.emotion.readers import read_labelled
 from convai.emotion.vocabulary import UNKNOWN_ID, Vocabulary
-from convai.text.corpora.files import lines
 from convai.text.word_vectors import NO_WORD, WINDOW, Floats, Neighbours, read_vectors, singular_vectors
 
 _LONGEST: Final = 2000

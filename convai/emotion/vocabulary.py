@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import CheckpointError, SettingsError
-from convai.core.files import atomic_write
+from convai.core.files import atomic_write, read_json
 from convai.emotion import text
 from convai.emotion.hashtags import parts
 
@@ -108,16 +108,8 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path, *, split_hashtags: bool = False) -> Vocabulary:
         """Read a vocabulary.json. Raises CheckpointError, naming the file, when it is none."""
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CheckpointError(f"{path}: missing; copy the whole model folder") from None
-        except OSError as error:
-            raise CheckpointError(f"{path}: {error.strerror}; make it a readable file") from None
-        except (ValueError, RecursionError) as error:
-            line = getattr(error, "lineno", 1)
-            raise CheckpointError(f"{path}:{line}: not JSON in UTF-8; copy the file again") from None
-        if not isinstance(values, dict) or not all(type(i) is int for i in values.values()):
+        values = read_json(path)
+        if not all(type(i) is int for i in values.values()):
             raise CheckpointError(f"{path}: not a vocabulary; expected an object of word and id")
         try:
             return cls(_in_order(values), split_hashtags=split_hashtags)

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from convai.core.dialog import AGENT, Dialog, check_text
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.text.claims.opposed import opposed
 from convai.text.claims.reading import Claim, claims
 from convai.text.corpora.building import as_object, sentences
-from convai.text.corpora.files import lines
 from convai.text.corpora.json_text import decode_line
 
 _EXAMPLE: Final = (

@@ -28,11 +28,11 @@ from convai.conversation.drawing import draw_together
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn, check_text
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.engine import Engine
 from convai.engine.backends.precision import Requested
 from convai.evaluation.evaluate import Progress, no_progress, numbered_seed
 from convai.text.corpora.building import as_list, as_object, persona_from_text, sentences
-from convai.text.corpora.files import lines
 from convai.text.corpora.json_text import decode_line
 
 AT_ONCE: Final = 32

@@ -19,9 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from convai.core.errors import CheckpointError, SettingsError
-from convai.core.files import atomic_write
+from convai.core.files import atomic_write, read_json, write_json
 from convai.core.settings import TrainConfig
-from convai.model.checkpoint import read_json, write_json
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES
 from convai.model.frozen import FrozenLinear

@@ -21,9 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from convai.core.errors import CheckpointError
-from convai.core.files import atomic_write as atomic_write
-from convai.core.files import read_json as read_json
-from convai.core.files import write_json as write_json
+from convai.core.files import atomic_write, read_json, write_json
 from convai.model.bases import GGUF_WEIGHTS
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES

@@ -10,9 +10,10 @@ from typing import Any, Final, NamedTuple, Self
 import torch
 
 from convai.core.errors import CheckpointError, SettingsError
+from convai.core.files import read_json, write_json
 from convai.core.settings import DecodingConfig, TrainConfig
 from convai.core.settings_values import laid_over
-from convai.model.checkpoint import read_json, save_model, write_json
+from convai.model.checkpoint import save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import BASE, SETTINGS, BaseReference, load_folder, model_folder, shape_of
 from convai.model.shape import Shape

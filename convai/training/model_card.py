@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convai.model.checkpoint import atomic_write
+from convai.core.files import atomic_write
 from convai.model.shape import Shape
 
 CARD = "README.md"

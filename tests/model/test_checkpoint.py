@@ -26,9 +26,9 @@ from transformers import (
 )
 
 from convai.core.errors import CheckpointError
-from convai.core.files import atomic_write
+from convai.core.files import atomic_write, read_json, write_json
 from convai.model import checkpoint
-from convai.model.checkpoint import load_config, load_model, read_json, save_model, write_json
+from convai.model.checkpoint import load_config, load_model, save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family
 from tests.tiny import FAMILIES, SPECIAL, close, randomize, tiny_config, tiny_model

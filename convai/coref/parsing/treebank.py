@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
-from convai.text.corpora.files import lines
+from convai.core.text_files import lines
 
 _COLUMNS: Final = 10
 NON_COMMERCIAL: Final = ("essay", "fiction", "letter", "podcast", "whow")

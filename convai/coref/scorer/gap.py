@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.coref.document import Document, Resolver, Span
 from convai.coref.mentions import head_of
-from convai.text.corpora.files import lines
 
 _COLUMNS: Final = "ID Text Pronoun Pronoun-offset A A-offset A-coref B B-offset B-coref URL".split()
 _FEMININE: Final = frozenset(("she", "her", "hers", "herself"))

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from convai.core.errors import CheckpointError
-from convai.model.checkpoint import load_config, read_json, save_model
+from convai.core.files import read_json
+from convai.model.checkpoint import load_config, save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.openai_release.compare import Comparison, compare, sample_ids
 from convai.model.openai_release.openai_shards import SHAPES, OpenAIShards

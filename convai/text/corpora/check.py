@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
+from convai.core.text_files import require_file
 from convai.text.corpora.detect import detect
-from convai.text.corpora.files import require_file
 from convai.text.corpora.formats import named
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.placeholders import first_placeholder

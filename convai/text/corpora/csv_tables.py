@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.text.corpora.building import dialog, persona_from_text
 from convai.text.corpora.exchanges import exchange
-from convai.text.corpora.files import lines
 from convai.text.corpora.marked_text import divided, mark_of
 from convai.text.corpora.messages import said
 from convai.text.corpora.notes import Notes

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
+from convai.core.text_files import bare_name, head, open_binary, require_file
 from convai.text.corpora.csv_tables import header_of
-from convai.text.corpora.files import bare_name, head, open_binary, require_file
 from convai.text.corpora.formats import FORMATS
 from convai.text.corpora.json_entries import first_entry
 from convai.text.corpora.marked_text import mark_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convai.core.dialog import check_text
 from convai.core.errors import DataError
-from convai.text.corpora.files import bare_name, require_file
+from convai.core.text_files import bare_name, require_file
 from convai.text.corpora.plain_text import blocks
 
 

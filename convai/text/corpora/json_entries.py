@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
-from convai.text.corpora.files import head, lines, whole_text
+from convai.core.text_files import head, lines, whole_text
 from convai.text.corpora.json_text import Walker, decode_line
 from convai.text.corpora.messages import is_exchange
 from convai.text.corpora.notes import Notes

@@ -8,8 +8,8 @@ from typing import Final
 
 from convai.core.dialog import Dialog, Turn, check_text
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.text.corpora.building import dialog
-from convai.text.corpora.files import lines
 from convai.text.corpora.notes import Notes
 
 MARKS: Final = ("__eot__", "__eou__", "<eou>", "[EOU]", "<EOU>", " EOS ")

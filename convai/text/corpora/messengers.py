@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from convai.core.dialog import AGENT, USER, Dialog, Turn, check_text
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.text.corpora.building import as_list, as_object, dialog
-from convai.text.corpora.files import lines
 from convai.text.corpora.json_entries import entries
 from convai.text.corpora.notes import Notes
 

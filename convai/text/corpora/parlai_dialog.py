@@ -12,8 +12,8 @@ from typing import Final
 
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.text.corpora.building import dialog, is_silence, without_gold, wrong_replies
-from convai.text.corpora.files import lines
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.parlai_text import PERSONA_LINES
 

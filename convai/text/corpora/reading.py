@@ -10,8 +10,9 @@ from pathlib import Path
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
+from convai.core.files import atomic_text
+from convai.core.text_files import bare_name
 from convai.text.corpora.detect import detect, expand
-from convai.text.corpora.files import atomic_text, bare_name
 from convai.text.corpora.formats import FORMATS, named
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.splits import SPLITS, check_split, split_of

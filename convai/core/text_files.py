@@ -1,17 +1,13 @@
-"""Files as bounded, decoded lines (plain, gzip or xz), and writing that is whole or not at all."""
+"""Text files as bounded, decoded lines: plain, gzip or xz."""
 
 from __future__ import annotations
 
 import gzip
-import io
 import lzma
-import os
-import secrets
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, TextIO, TypeVar, cast
+from typing import BinaryIO, Final, TypeVar, cast
 
 from convai.core.errors import DataError
 
@@ -129,35 +125,3 @@ def head(path: Path, size: int = 65536) -> str:
             raw = raw[:-1]
         raw = raw[:-1] if raw[-1] >= 0xC0 else raw
     return decode(raw, lambda offset: f"{path}:{raw.count(10, 0, offset) + 1}").removeprefix("\ufeff")
-
-
-@contextmanager
-def atomic_text(path: Path) -> Iterator[TextIO]:
-    """Write text to a temporary file beside `path` and move it there at the end, or leave nothing.
-
-    A name that ends in `.gz` or `.xz` is compressed; equal text gives equal bytes. Raises DataError when
-    the folder is missing or the disk is full.
-    """
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}; create it first")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as raw, _compressor(path, raw) as packed:
-            with io.TextIOWrapper(packed, "utf-8", newline="\n") as text:
-                yield text
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _compressor(path: Path, raw: BinaryIO) -> BinaryIO:
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        return cast(BinaryIO, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
-    if suffix == ".xz":
-        return cast(BinaryIO, lzma.open(raw, "wb"))
-    return raw

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convai.core import text_files as files
 from convai.core.errors import DataError
-from convai.text.corpora import files, iter_dialogs
+from convai.core.files import atomic_text
+from convai.text.corpora import iter_dialogs
 from tests.text.corpora.helpers import assert_refused
 
 
@@ -119,7 +121,7 @@ def test_the_head_never_cuts_a_character(
 def test_equal_text_gives_equal_bytes(name: str, tmp_path: Path) -> None:
     written = []
     for _ in range(2):
-        with files.atomic_text(tmp_path / name) as out:
+        with atomic_text(tmp_path / name) as out:
             out.write("grüß\ngott\n")
         written.append((tmp_path / name).read_bytes())
     assert written[0] == written[1]
@@ -132,7 +134,7 @@ def test_a_failure_half_way_leaves_what_was_there(name: str, tmp_path: Path) -> 
     target = saved(tmp_path, b"precious", name)
 
     def fail_half_way() -> None:
-        with files.atomic_text(target) as out:
+        with atomic_text(target) as out:
             out.write("half of it")
             raise ZeroDivisionError
 
@@ -144,11 +146,11 @@ def test_a_failure_half_way_leaves_what_was_there(name: str, tmp_path: Path) -> 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no folder .*nowhere; create it first"):
-        with files.atomic_text(tmp_path / "nowhere" / "out.txt"):
+        with atomic_text(tmp_path / "nowhere" / "out.txt"):
             pass
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"folder: cannot be written \(Is a directory\)"):
-        with files.atomic_text(tmp_path / "folder"):
+        with atomic_text(tmp_path / "folder"):
             pass
     assert [f.name for f in tmp_path.iterdir()] == ["folder"]
 
@@ -159,6 +161,6 @@ def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)"):
-        with files.atomic_text(tmp_path / "out.txt") as out:
+        with atomic_text(tmp_path / "out.txt") as out:
             out.write("x")
     assert list(tmp_path.iterdir()) == []
