@@ -29,9 +29,6 @@ class Special:
     bos_id, eos_id, speaker1_id, speaker2_id, pad_id = range(WORDS, WORDS + 5)
     vocab_size = WORDS + 5
 
-    def speaker_id(self, speaker: int) -> int:
-        return (self.speaker1_id, self.speaker2_id)[speaker]
-
 
 SPECIAL = Special()
 FRAME = Frame.blog(

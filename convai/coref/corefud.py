@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
+from convai.core.files import atomic_text
+from convai.core.text_files import bare_name, lines
 from convai.coref.conll import sayable
 from convai.coref.document import Cluster, Document, Sentence, Span
-from convai.text.corpora.files import atomic_text, bare_name, lines
 
 SUFFIX: Final = ".conllu"
 HEADER: Final = "# global.Entity = eid-etype-head-other"

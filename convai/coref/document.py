@@ -74,10 +74,6 @@ class Document:
             raise IndexError(f"token {token} of a document of {len(self)}")
         return bisect_right(self.starts(), token) - 1
 
-    def speaker_of(self, token: int) -> str | None:
-        """Who says the token. Raises IndexError where there is no such token."""
-        return self.sentences[self.sentence_of(token)].speaker
-
 
 class Resolver(Protocol):
     """What finds the chains of a document."""

@@ -40,7 +40,7 @@ int convai_emotion_supported(void) {
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma")
 #endif
-#include "vector.h"
+#include "gates.h"
 #include "texts.h"
 
 #define GATES 4

@@ -89,15 +89,6 @@ class Vocabulary:
         new = _frequent(texts, min_count, self._ids)
         return Vocabulary([*self.words, *new[: max(0, count)]], split_hashtags=self.split_hashtags)
 
-    def coverage(self, texts: Iterable[str]) -> float:
-        """The share of the words of `texts` that it knows; 1 where there are none."""
-        known = total = 0
-        for line in texts:
-            words = self.split(line)
-            total += len(words)
-            known += sum(word in self for word in words)
-        return known / total if total else 1.0
-
     # -- files -------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:

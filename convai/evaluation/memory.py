@@ -30,10 +30,10 @@ from convai.conversation.memory.vectors import Embed
 from convai.core import resources
 from convai.core.dialog import AGENT, USER, Turn, check_text
 from convai.core.errors import DataError
+from convai.core.text_files import lines
 from convai.text.claims.words import normal
 from convai.text.compose.dialogues import read_talk
 from convai.text.corpora.building import as_object, sentences
-from convai.text.corpora.files import lines
 from convai.text.corpora.json_text import decode_line
 
 SESSIONS: Final = 20

@@ -30,8 +30,8 @@ FRAGMENTS: Final = 64
 """Frames of one message; no client that is used for talking needs more than a few."""
 
 
-class _Patience:
-    """Cuts a connection whose peer does not take what is sent."""
+class _Patience(asyncio.Protocol):
+    """Cuts a connection whose peer does not take what is sent; a protocol of uvicorn's stands behind it."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -47,6 +47,21 @@ class _Patience:
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The end."""
+        self.reader_came()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The peer reads more slowly than it is sent to."""
+        self.wait_for_reader()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.reader_came()
+        super().resume_writing()
 
 
 class HttpProtocol(_Patience, H11Protocol):
@@ -73,18 +88,7 @@ class HttpProtocol(_Patience, H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end."""
         self._wait_no_more()
-        self.reader_came()
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The peer reads more slowly than it is sent to."""
-        self.wait_for_reader()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        self.reader_came()
-        super().resume_writing()
 
     def _wait(self) -> None:
         if self._impatience is None:
@@ -108,21 +112,6 @@ class SocketProtocol(_Patience, WebSocketsSansIOProtocol):
         """Begin."""
         super().connection_made(transport)
         cast(asyncio.Transport, transport).set_write_buffer_limits(UNSENT_BYTES)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The end."""
-        self.reader_came()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """The peer reads more slowly than it is sent to."""
-        self.wait_for_reader()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        self.reader_came()
-        super().resume_writing()
 
     def handle_ping(self) -> None:
         """Answer, if the client reads its answers."""

@@ -109,12 +109,6 @@ class Tokenizer:
 
     # -- text to ids and back
 
-    def speaker_id(self, speaker: int) -> int:
-        """The segment id of a speaker, 0 the user and 1 the agent (`<speaker1>`, `<speaker2>`)."""
-        if speaker not in (0, 1):
-            raise ValueError(f"speaker is 0 or 1, not {speaker!r}")
-        return self.frame.segments[speaker]
-
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, never a control id. Lone surrogates, which are no text, count as U+FFFD."""
         try:

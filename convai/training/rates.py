@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from convai.core.settings import TrainConfig
+from convai.model.families import block_number
 
 SLANT: Final = 32.0
 """How many times smaller the slanted triangle's ends are than its peak (Howard & Ruder 2018, §3.2)."""
-
-_BLOCK: Final = re.compile(r"(?:^|\.)h\.(\d+)\.")
 
 
 def rate_factor(step: int, total: int, config: TrainConfig) -> float:
@@ -41,7 +40,7 @@ def _slanted(step: int, total: int, cut_frac: float) -> float:
 
 def n_blocks(names: Iterable[str]) -> int:
     """How many blocks the parameters called `names` have."""
-    return 1 + max((int(found[1]) for found in map(_BLOCK.search, names) if found), default=-1)
+    return 1 + max((number for number in map(block_number, names) if number is not None), default=-1)
 
 
 def depth(name: str, blocks: int) -> int:
@@ -50,6 +49,6 @@ def depth(name: str, blocks: int) -> int:
     0: the last block with what lies above it (the final norm, the next-sentence head); one more each block
     below; `blocks`: the embeddings, the word embedding among them though it serves as output layer too.
     """
-    if found := _BLOCK.search(name):
-        return blocks - 1 - int(found[1])
+    if (number := block_number(name)) is not None:
+        return blocks - 1 - number
     return blocks if re.search(r"(?:^|\.)w[tp]e\.", name) else 0

@@ -39,7 +39,7 @@ def test_words_speakers_and_chains_are_read(tmp_path: Path) -> None:
     assert document.words() == ["My", "sister", "sings", "She"]
     assert document.clusters == [[(0, 1)], [(0, 2), (3, 4)]]
     assert [document.sentence_of(i) for i in range(4)] == [0, 0, 0, 1]
-    assert [document.speaker_of(i) for i in (0, 3)] == ["anna", "ben"]
+    assert [sentence.speaker for sentence in document.sentences] == ["anna", "ben"]
     assert (document.name, document.part, len(document)) == ("tc/a", 0, 4)
 
 
@@ -125,7 +125,7 @@ def test_what_is_written_is_read_again(
     write_conll([document], path)
     [again] = read_conll(path, crossing="refuse")
     assert (again.name, again.part, again.clusters) == ("tc/x", 3, clusters)
-    assert (again.words(), again.speaker_of(0)) == (document.words(), "anna")
+    assert (again.words(), again.sentences[0].speaker) == (document.words(), "anna")
 
 
 @given(

@@ -204,7 +204,7 @@ def test_no_control_id_comes_from_text(name: str, sentences: list[str], said: li
         tokenizer.frame, encode_persona(tokenizer, dialog.persona), encode_turns(tokenizer, dialog.turns)
     )
     found = [word for word in prompt.ids if word in tokenizer.special_ids]
-    speakers = [tokenizer.speaker_id(turn.speaker) for turn in dialog.turns]
+    speakers = [tokenizer.frame.segments[turn.speaker] for turn in dialog.turns]
     assert found == [tokenizer.bos_id, *speakers, tokenizer.speaker2_id]
     assert prompt.ids[-1] == tokenizer.speaker2_id
     assert set(prompt.segments) <= {tokenizer.speaker1_id, tokenizer.speaker2_id}

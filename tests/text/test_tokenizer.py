@@ -11,7 +11,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
-from convai.core.dialog import AGENT, USER
 from convai.core.errors import CheckpointError, SettingsError
 from convai.text.textnorm import normalise
 from convai.text.tokenizer import MIN_VOCAB_SIZE, SPECIAL_TOKENS, Tokenizer
@@ -133,9 +132,7 @@ def test_the_special_tokens_are_the_last_five_in_order(name: str) -> None:
     ids = [t.bos_id, t.eos_id, t.speaker1_id, t.speaker2_id, t.pad_id]
     assert ids == list(range(t.vocab_size - 5, t.vocab_size))
     assert t.special_ids >= set(ids)
-    assert (t.speaker_id(USER), t.speaker_id(AGENT)) == (t.speaker1_id, t.speaker2_id)
-    with pytest.raises(ValueError, match="speaker is 0 or 1"):
-        t.speaker_id(2)
+    assert t.frame.segments == (t.speaker1_id, t.speaker2_id)
 
 
 def test_control_and_unknown_ids_of_each_kind() -> None:

@@ -20,11 +20,10 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import is_adapter, shape_of
 from convai.model.shape import Shape
 from convai.train import Start, new_run, resume_run
-from convai.training.batches import Batch
-from convai.training.loop import Trainer
 from convai.training.prepare import Files
 from tests.chat_templates import chat_bytes
 from tests.tiny import close, inputs, randomize
+from tests.training.runs import whole_and_resumed
 
 RUN = TrainConfig(
     precision="float32", optimizer="adamw", steps=6, lr=3e-3, distractors=1, eval_every=0, eval_dialogs=2,
@@ -65,32 +64,16 @@ def test_a_stopped_run_equals_an_undisturbed_one_and_ships_an_adapter(
     frozen: Any, corpus: Path, base: Path, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(RUN, frozen_precision=frozen)
-    new_run(Files((corpus,)), Start(model=str(base)), config, tmp_path / "whole")
-
-    class Killed(BaseException):
-        pass
-
-    original = Trainer.step
-
-    def dying(self: Trainer, engine: Any, batches: list[Batch]) -> dict[str, float]:
-        if self.progress.step == 5:  # a step after the checkpoint at 4
-            raise Killed
-        return original(self, engine, batches)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "step", dying)
-        with pytest.raises(Killed):
-            new_run(Files((corpus,)), Start(model=str(base)), config, tmp_path / "broken")
-    torch.manual_seed(12345)  # whatever happened in between
-    resume_run(tmp_path / "broken")
+    # a step after the checkpoint at 4
+    whole, broken = whole_and_resumed(corpus, Start(model=str(base)), config, tmp_path, killed_at=5)
     for name in (adapters.WEIGHTS, adapters.HEADS_FILE):
-        whole, broken = load_file(tmp_path / "whole" / name), load_file(tmp_path / "broken" / name)
-        assert whole.keys() == broken.keys()
-        assert all(torch.equal(whole[key], broken[key]) for key in whole)
-    assert is_adapter(tmp_path / "whole")
-    assert (tmp_path / "whole" / "README.md").is_file()
-    assert not list(tmp_path.glob("whole/**/model.safetensors")), "the base is not copied"
-    tuned, plain = load_agent(tmp_path / "whole"), load_agent(base)
+        one, other = load_file(whole / name), load_file(broken / name)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert is_adapter(whole)
+    assert (whole / "README.md").is_file()
+    assert not list(whole.glob("**/model.safetensors")), "the base is not copied"
+    tuned, plain = load_agent(whole), load_agent(base)
     assert tuned.tokenizer.frame == plain.tokenizer.frame
     assert not close(tuned.model(*inputs()), plain.model(*inputs()))
 

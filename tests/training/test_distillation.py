@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from convai.training.loop import Trainer
 from convai.training.losses import choice_scores, compute_losses
 from convai.training.prepare import Files
 from tests.tiny import CORPUS, FAMILIES, SPECIAL, as_trees, close, randomize, tiny_config
+from tests.training.runs import Given, whole_and_resumed
 
 CONFIG = TrainConfig(
     precision="float32", temperature=3.0, soft_lm_coef=0.5, soft_mc_coef=0.25, hidden_coef=2.0
@@ -141,17 +141,6 @@ def test_a_padded_vocabulary_is_compared_over_its_words() -> None:
 
 
 # -- in the trainer ------------------------------------------------------------------------------------
-
-
-class Given:
-    """A step source that repeats the batches it was given."""
-
-    def __init__(self, steps: list[list[Batch]]) -> None:
-        self.given = steps
-        self.steps_per_epoch = len(steps)
-
-    def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]:
-        yield from self.given[start:]
 
 
 def fit(
@@ -293,27 +282,10 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not(
 ) -> None:
     start = Start(shape=shape, teacher=str(teacher))
     config = dataclasses.replace(RUN, dropout=0.1)
-    new_run(Files((corpus,)), start, config, tmp_path / "whole")
-
-    class Killed(BaseException):
-        pass
-
-    original = Trainer.step
-
-    def dying(self: Trainer, engine: Any, batches: list[Batch]) -> dict[str, float]:
-        if self.progress.step == 5:
-            raise Killed
-        return original(self, engine, batches)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "step", dying)
-        with pytest.raises(Killed):
-            new_run(Files((corpus,)), start, config, tmp_path / "broken")
-    torch.manual_seed(12345)
-    resume_run(tmp_path / "broken")
-    whole, broken = load_model(tmp_path / "whole"), load_model(tmp_path / "broken")
+    folders = whole_and_resumed(corpus, start, config, tmp_path, killed_at=5)
+    whole, broken = map(load_model, folders)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), broken.parameters(), strict=True))
-    states = [RunFolder(tmp_path / name) for name in ("whole", "broken")]
+    states = [RunFolder(folder) for folder in folders]
     ends = [s.load_state(s.checkpoints()[-1])["distiller"]["projections.0.weight"] for s in states]
     assert torch.equal(*ends)
 

@@ -8,7 +8,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from convai.training.dialogues import DialogueData
 from convai.training.loop import Trainer
 from convai.training.prepare import Files
 from convai.training.rates import rate_factor
+from tests.training.runs import SHAPE, Given, weights, whole_and_resumed, write_corpus
 
 TOKENIZER = Tokenizer.byte_level()
 CONFIG = TrainConfig(
@@ -44,17 +44,6 @@ CONFIG = TrainConfig(
     warmup=0.0,
     batch_tokens=256,
 )
-SHAPE = {
-    "model_type": "gpt2",
-    "vocab_size": 300,
-    "n_positions": 128,
-    "n_embd": 16,
-    "n_layer": 2,
-    "n_head": 2,
-    "resid_pdrop": 0.1,
-    "embd_pdrop": 0.1,
-    "attn_pdrop": 0.0,
-}
 
 
 def tiny_model(seed: int = 0, dropout: float = 0.0) -> DoubleHeadsModel:
@@ -77,17 +66,6 @@ def dialogs(count: int = 8) -> list[EncodedDialog]:
     ]
 
 
-class Given:
-    """A step source that repeats the batches it was given."""
-
-    def __init__(self, steps: list[list[Batch]]) -> None:
-        self.given = steps
-        self.steps_per_epoch = len(steps)
-
-    def steps(self, start: int = 0, *, rank: int = 0, world: int = 1) -> Iterator[list[Batch]]:
-        yield from self.given[start:]
-
-
 def trainer(
     model: DoubleHeadsModel, source: Any, folder: Path, config: TrainConfig = CONFIG, **options: Any
 ) -> Trainer:
@@ -96,10 +74,6 @@ def trainer(
         torch.save(network.state_dict(), path / "weights.pt")
 
     return Trainer(model, source, config, RunFolder(folder), save, **options)
-
-
-def weights(model: DoubleHeadsModel) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 def trees(chosen: list[EncodedDialog]) -> Batch:
@@ -226,18 +200,7 @@ def test_the_rate_rises_then_falls_to_nothing(schedule: Any) -> None:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.jsonl"
-    lines = []
-    for n in range(12):
-        turns = [
-            {"speaker": 0, "text": f"do you like the number {n}?"},
-            {"speaker": 1, "text": f"i like {n} better than {n + 1}."},
-            {"speaker": 0, "text": "why is that?"},
-            {"speaker": 1, "text": f"because i have {n} boats at home."},
-        ]
-        lines.append(json.dumps({"personas": [[], [f"i own {n} boats."]], "turns": turns}))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return write_corpus(tmp_path / "mine.jsonl")
 
 
 @pytest.fixture
@@ -255,27 +218,11 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not(
 ) -> None:
     """Dropout, distractors, order, optimizer and learning rate all go on exactly."""
     start = Start(shape=shape)
-    new_run(Files((corpus,)), start, RUN, tmp_path / "whole")
-
-    class Killed(BaseException):
-        pass
-
-    original = Trainer.step
-
-    def dying(self: Trainer, engine: Any, batches: list[Batch]) -> dict[str, float]:
-        if self.progress.step == 13:  # three steps after the checkpoint at 10
-            raise Killed
-        return original(self, engine, batches)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "step", dying)
-        with pytest.raises(Killed):
-            new_run(Files((corpus,)), start, RUN, tmp_path / "broken")
-    torch.manual_seed(12345)  # whatever happened in between
-    resume_run(tmp_path / "broken")
-    whole, broken = load_model(tmp_path / "whole"), load_model(tmp_path / "broken")
+    # three steps after the checkpoint at 10
+    folders = whole_and_resumed(corpus, start, RUN, tmp_path, killed_at=13)
+    whole, broken = map(load_model, folders)
     assert torch.equal(weights(whole), weights(broken))
-    records = [RunFolder(tmp_path / name).records() for name in ("whole", "broken")]
+    records = [RunFolder(folder).records() for folder in folders]
     losses = [[(r["step"], r.get("lm_loss"), r.get("valid_loss")) for r in run] for run in records]
     assert losses[0] == losses[1]
 

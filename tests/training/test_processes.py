@@ -31,6 +31,7 @@ from convai.training import processes
 from convai.training.prepare import Files, prepare
 from convai.training.processes import process_group
 from tests import torchrun
+from tests.training.runs import SHAPE, write_corpus
 
 CONFIG = TrainConfig(
     precision="float32",
@@ -44,17 +45,6 @@ CONFIG = TrainConfig(
     batch_tokens=256,
     row_tokens=64,
 )
-SHAPE = {
-    "model_type": "gpt2",
-    "vocab_size": 300,
-    "n_positions": 128,
-    "n_embd": 16,
-    "n_layer": 2,
-    "n_head": 2,
-    "resid_pdrop": 0.1,
-    "embd_pdrop": 0.1,
-    "attn_pdrop": 0.0,
-}
 TOLERANCE = 2e-5
 """Of weights in float32: sums in another order, made larger by AdamW's division by small second moments."""
 
@@ -62,20 +52,7 @@ TOLERANCE = 2e-5
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     """Short dialogues, and one with a monologue that fills rows without any reply to choose."""
-    path = tmp_path / "mine.jsonl"
-    lines = []
-    for n in range(14):
-        turns = [
-            {"speaker": 0, "text": f"do you like the number {n}?"},
-            {"speaker": 1, "text": f"i like {n} better than {n + 1}."},
-            {"speaker": 0, "text": "why is that?"},
-            {"speaker": 1, "text": f"because i have {n} boats at home."},
-        ]
-        if n == 7:
-            turns += [{"speaker": 0, "text": f"and another thing, number {i}"} for i in range(40)]
-        lines.append(json.dumps({"personas": [[], [f"i own {n} boats."]], "turns": turns}))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return write_corpus(tmp_path / "mine.jsonl", 14, longer={7: 40})
 
 
 @pytest.fixture

@@ -17,13 +17,11 @@ from convai.core.errors import SettingsError, TrainingError
 from convai.core.settings import TrainConfig
 from convai.model import adapters as lora
 from convai.model.checkpoint import load_model
-from convai.model.double_heads import DoubleHeadsModel
 from convai.model.run_folder import RunFolder
 from convai.train import Start, build, new_run, resume_run
-from convai.training.batches import Batch
-from convai.training.loop import Trainer
 from convai.training.prepare import Files
 from tests import torchrun
+from tests.training.runs import SHAPE, weights, whole_and_resumed, write_corpus
 from tests.training.test_run import stock
 
 RUN = TrainConfig(
@@ -46,40 +44,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "mine.jsonl"
-    lines = []
-    for n in range(12):
-        turns = [
-            {"speaker": 0, "text": f"do you like the number {n}?"},
-            {"speaker": 1, "text": f"i like {n} better than {n + 1}."},
-            {"speaker": 0, "text": "why is that?"},
-            {"speaker": 1, "text": f"because i have {n} boats at home."},
-        ]
-        lines.append(json.dumps({"personas": [[], [f"i own {n} boats."]], "turns": turns}))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return write_corpus(tmp_path_factory.mktemp("data") / "mine.jsonl")
 
 
 @pytest.fixture(scope="module")
 def start(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
     """A model that was tuned for dialogue already."""
     folder = tmp_path_factory.mktemp("start")
-    shape = {
-        "model_type": "gpt2",
-        "vocab_size": 300,
-        "n_positions": 128,
-        "n_embd": 16,
-        "n_layer": 2,
-        "n_head": 2,
-    }
-    (folder / "shape.json").write_text(json.dumps(shape), encoding="utf-8")
+    (folder / "shape.json").write_text(json.dumps(SHAPE), encoding="utf-8")
     config = dataclasses.replace(RUN, steps=1, eval_every=0)
     new_run(Files((corpus,)), Start(shape=folder / "shape.json"), config, folder / "model")
     return Start(model=str(folder / "model"))
-
-
-def weights(model: DoubleHeadsModel) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -88,28 +63,12 @@ def test_a_run_that_stopped_and_went_on_equals_one_that_did_not(
     recipe: str, optimizer: Any, corpus: Path, start: Start, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(RUN, optimizer=optimizer, **RECIPES[recipe])
-    new_run(Files((corpus,)), start, config, tmp_path / "whole")
-
-    class Killed(BaseException):
-        pass
-
-    original = Trainer.step
-
-    def dying(self: Trainer, engine: Any, batches: list[Batch]) -> dict[str, float]:
-        if self.progress.step == 10:  # two steps after the checkpoint at 8
-            raise Killed
-        return original(self, engine, batches)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "step", dying)
-        with pytest.raises(Killed):
-            new_run(Files((corpus,)), start, config, tmp_path / "broken")
-    torch.manual_seed(12345)  # whatever happened in between
-    resume_run(tmp_path / "broken")
-    whole, broken = load_model(tmp_path / "whole"), load_model(tmp_path / "broken")
+    # two steps after the checkpoint at 8
+    folders = whole_and_resumed(corpus, start, config, tmp_path, killed_at=10)
+    whole, broken = map(load_model, folders)
     assert torch.equal(weights(whole), weights(broken))
     assert not torch.equal(weights(whole), weights(load_model(Path(str(start.model)))))
-    records = [RunFolder(tmp_path / name).records() for name in ("whole", "broken")]
+    records = [RunFolder(folder).records() for folder in folders]
     losses = [[(r["step"], r.get("lm_loss"), r.get("valid_loss")) for r in run] for run in records]
     assert losses[0] == losses[1]
 
@@ -191,7 +150,7 @@ def test_adapters_learn_the_control_tokens_of_a_stock_model(corpus: Path, tmp_pa
     torch.manual_seed(RUN.seed)
     first, tokenizer, _ = build(Files((corpus,)), Start(model=str(source)), RUN)
     rows = (first.transformer.wte.weight != load_model(out).transformer.wte.weight).any(1)
-    special = {tokenizer.bos_id, tokenizer.eos_id, tokenizer.speaker_id(0), tokenizer.speaker_id(1)}
+    special = {tokenizer.bos_id, tokenizer.eos_id, *tokenizer.frame.segments}
     assert special <= set(rows.nonzero().flatten().tolist()) <= special | {tokenizer.pad_id}
 
 

@@ -1,6 +1,6 @@
 """The blog post's way to answer: the whole sequence computed again for every token, one person at a time.
 
-`sample_sequence`, `build_input` and `top_filtering` do what the functions of transfer-learning-conv-ai
+`sample_token`, `build_input` and `top_filtering` do what the functions of transfer-learning-conv-ai
 (interact.py, train.py; Wolf 2019) do, on today's transformers: for each token the input is built from
 persona, history and the reply so far, the model computes logits for every place of it without a cache, and
 the last place's are filtered and drawn from. Kept as the baseline of `convai bench decode` and
@@ -84,7 +84,7 @@ def sample_token(
     reply: Sequence[int],
     settings: Settings,
 ) -> int:
-    """The token that follows `reply`: one turn of the loop of `sample_sequence`."""
+    """The token that follows `reply`: one turn of the loop of its `sample_sequence`."""
     words, types = build_input(special, persona, history, reply)
     input_ids = torch.tensor(words).unsqueeze(0)
     token_type_ids = torch.tensor(types).unsqueeze(0)
@@ -95,17 +95,3 @@ def sample_token(
         return int(last.argmax())
     last = top_filtering(last / settings.temperature, settings.top_k, settings.top_p)
     return int(torch.multinomial(F.softmax(last, dim=-1), 1))
-
-
-def sample_sequence(
-    model: Any,
-    special: SpecialIds,
-    persona: Sequence[Sequence[int]],
-    history: Sequence[Turn],
-    settings: Settings,
-) -> list[int]:
-    """A reply of `settings.max_length` tokens. `model`: transformers' GPT2LMHeadModel, in evaluation mode."""
-    reply: list[int] = []
-    for _ in range(settings.max_length):
-        reply.append(sample_token(model, special, persona, history, reply, settings))
-    return reply

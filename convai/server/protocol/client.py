@@ -25,16 +25,13 @@ class Asked(Event, frozen=True, kw_only=True):
     request: RequestId
 
 
-class Ping(Event, tag="ping", frozen=True, kw_only=True):
+class Ping(Asked, tag="ping", frozen=True, kw_only=True):
     """Is anybody there? A browser cannot send the socket's own pings."""
 
-    request: RequestId
 
-
-class New(Event, tag="new", frozen=True, kw_only=True):
+class New(Asked, tag="new", frozen=True, kw_only=True):
     """Begin a conversation and open it."""
 
-    request: RequestId
     persona: PersonaCard | None = None
     """Without one the server draws one of its samples."""
 
@@ -43,17 +40,15 @@ class New(Event, tag="new", frozen=True, kw_only=True):
     title: Title = sent("")
 
 
-class Open(Event, tag="open", frozen=True, kw_only=True):
+class Open(Asked, tag="open", frozen=True, kw_only=True):
     """Open a conversation in place of the one that is open."""
 
-    request: RequestId
     conversation: Id
 
 
-class ListConversations(Event, tag="list", frozen=True, kw_only=True):
+class ListConversations(Asked, tag="list", frozen=True, kw_only=True):
     """The client's conversations, the latest first."""
 
-    request: RequestId
     search: Title = sent("")
     """Words in the title or in a message; blank: all."""
 
@@ -62,107 +57,92 @@ class ListConversations(Event, tag="list", frozen=True, kw_only=True):
     limit: Annotated[int, whole(1, LIMITS.page_conversations)] = sent(50)
 
 
-class Delete(Event, tag="delete", frozen=True, kw_only=True):
+class Delete(Asked, tag="delete", frozen=True, kw_only=True):
     """Delete a conversation for good."""
 
-    request: RequestId
     conversation: Id
 
 
-class History(Event, tag="history", frozen=True, kw_only=True):
+class History(Asked, tag="history", frozen=True, kw_only=True):
     """Messages before the earliest that the client has."""
 
-    request: RequestId
     before: Id
     limit: Annotated[int, whole(1, LIMITS.page_messages)] = sent(100)
 
 
-class Send(Event, tag="send", frozen=True, kw_only=True):
+class Send(Asked, tag="send", frozen=True, kw_only=True):
     """Say something; a reply follows."""
 
-    request: RequestId
     text: Annotated[str, line(LIMITS.message_chars)]
     after: Id | None = None
     """The message that it follows. Where that is no longer the last one, the answer is `conflict`."""
 
 
-class Stop(Event, tag="stop", frozen=True, kw_only=True):
+class Stop(Asked, tag="stop", frozen=True, kw_only=True):
     """Stop the reply that is being written; what was shown of it stays."""
 
-    request: RequestId
     message: Id | None = None
     """Only if it is this one."""
 
 
-class Regenerate(Event, tag="regenerate", frozen=True, kw_only=True):
+class Regenerate(Asked, tag="regenerate", frozen=True, kw_only=True):
     """Draw another reply beside the old one."""
 
-    request: RequestId
     message: Id | None = None
     """The reply; without it the last one. A user's message without a reply gets one."""
 
 
-class Edit(Event, tag="edit", frozen=True, kw_only=True):
+class Edit(Asked, tag="edit", frozen=True, kw_only=True):
     """Write a message anew, as a branch beside the old one. After a user's message a reply follows."""
 
-    request: RequestId
     message: Id
     text: Annotated[str, line(LIMITS.message_chars)]
 
 
-class Undo(Event, tag="undo", frozen=True, kw_only=True):
+class Undo(Asked, tag="undo", frozen=True, kw_only=True):
     """Go back to before the last thing that the user said. Nothing is deleted: `switch` leads there again."""
 
-    request: RequestId
 
-
-class Switch(Event, tag="switch", frozen=True, kw_only=True):
+class Switch(Asked, tag="switch", frozen=True, kw_only=True):
     """Show the branch that this message is on: the conversation goes on from its latest end."""
 
-    request: RequestId
     message: Id
 
 
-class Continue(Event, tag="continue", frozen=True, kw_only=True):
+class Continue(Asked, tag="continue", frozen=True, kw_only=True):
     """Go on writing a reply that was stopped, or was cut at its greatest length."""
 
-    request: RequestId
     message: Id | None = None
     """The reply; without it the last one."""
 
 
-class Suggest(Event, tag="suggest", frozen=True, kw_only=True):
+class Suggest(Asked, tag="suggest", frozen=True, kw_only=True):
     """Suggest lines that the user might say next."""
 
-    request: RequestId
     count: Annotated[int, whole(1, LIMITS.suggestions)] = sent(3)
 
 
-class SetPersona(Event, tag="set_persona", frozen=True, kw_only=True):
+class SetPersona(Asked, tag="set_persona", frozen=True, kw_only=True):
     """Make the agent somebody else, from the next reply on."""
 
-    request: RequestId
     persona: PersonaCard
 
 
-class SetDecoding(Event, tag="set_decoding", frozen=True, kw_only=True):
+class SetDecoding(Asked, tag="set_decoding", frozen=True, kw_only=True):
     """Change some of the decoding settings, from the next reply on."""
 
-    request: RequestId
     settings: SettingsGiven
 
 
-class SetTitle(Event, tag="set_title", frozen=True, kw_only=True):
+class SetTitle(Asked, tag="set_title", frozen=True, kw_only=True):
     """Rename the conversation; blank gives the title back to the server."""
 
-    request: RequestId
     title: Title
 
 
-class Inspect(Event, tag="inspect", frozen=True, kw_only=True):
+class Inspect(Asked, tag="inspect", frozen=True, kw_only=True):
     """The exact input of a reply, and what it was chosen from."""
 
-    request: RequestId
     message: Id
 
 
