@@ -41,6 +41,13 @@ def settings(tmp_path: Path, *entries: Any) -> list[Setting]:
     return read_probes(path)
 
 
+def test_the_shipped_probes_hold_enough_of_every_kind() -> None:
+    found = read_probes(resources.data_dir() / "evaluation" / "probes.jsonl")
+    kinds = [probe.kind for setting in found for probe in setting.probes]
+    assert len({setting.id for setting in found}) == len(found)
+    assert min(kinds.count(kind) for kind in kinds) >= 25
+
+
 def test_a_setting_is_read(tmp_path: Path) -> None:
     one, text = settings(tmp_path, SETTING, {"persona": "i row. i sing.", "probes": [PROBE]})
     assert one.persona.sentences == ("i am a smith.",)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from typing import Any
 
 import pytest
 
@@ -127,3 +129,22 @@ def test_what_was_never_told_is_not_made_up(seed: int) -> None:
         assert re.search(
             r"(n't|never|not|No idea|no idea|nothing|Did you|How should|news to me|kept that)", found[1]
         )
+
+
+def test_nothing_that_probes_say_is_composed() -> None:
+    """Of what personas and users say in the probes, no sentence of five words or more that is no question."""
+    probes = (FOLDER.parent / "evaluation" / "probes.jsonl").read_text(encoding="utf-8").splitlines()
+    said = {
+        sentence
+        for entry in map(json.loads, probes)
+        for text in [*entry.get("persona", ()), *entry.get("live", ()), *_told(entry)]
+        for sentence in re.split(r"(?<=[.!?]) ", text.lower())
+        if len(sentence.split()) > 4 and not sentence.endswith("?")
+    }
+    assert len(said) > 150
+    made = "\n".join(turn.text.lower() for dialog in SHARED.dialogs(150, 4) for turn in dialog.turns)
+    assert not [sentence for sentence in said if sentence in made]
+
+
+def _told(entry: dict[str, Any]) -> list[str]:
+    return [turn["text"] for turn in entry.get("turns", ()) if turn["speaker"] == USER]
