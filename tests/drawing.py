@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
 
 from convai.core.dialog import AGENT
 from convai.core.settings import DecodingConfig
-from convai.decoding import RowSettings, next_tokens, row_generator
+from convai.core.token_texts import biases_of, breakers_of
+from convai.decoding import Past, RowSettings, next_tokens, row_generator
 from convai.engine import Engine, Event, Finished, Request
 from convai.engine.bans import ReplyBans
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family
 from convai.text import segments
-from convai.text.segments import EncodedTurn, build_prompt
+from convai.text.segments import NOBODY, EncodedTurn, build_prompt
 from convai.text.tokenizer import Tokenizer
+from tests import samplers
 from tests.tiny import tiny_model
 
 BYTES = Tokenizer.byte_level()
@@ -85,6 +88,10 @@ def naive(
     config, eos_id = request.config, tokenizer.eos_id
     generator = row_generator(config.seed, index)
     bans = ReplyBans(config, request.own_turns)
+    chances = row_generator(config.seed, index, "xtc")
+    words = [
+        id if turn != NOBODY else -1 for id, turn in zip(request.prompt.ids, request.prompt.turn, strict=True)
+    ]
     ids: list[int] = []
     room = model.config.n_positions - len(request.prompt) - 1
     for _ in range(min(config.max_length, room)):
@@ -98,6 +105,10 @@ def naive(
                 eos_id=eos_id,
                 forbidden=forbidden(model, tokenizer),
                 banned=[bans.banned()],
+                pasts=[
+                    _past(config, words, ids, float(torch.rand((), generator=chances, dtype=torch.float64)))
+                ],
+                guarded=tokenizer.encode("\n")[-1:],
             )
         )
         if token == eos_id:
@@ -105,6 +116,25 @@ def naive(
         ids.append(token)
         bans.push(token)
     return ids, "length"
+
+
+def _past(config: DecodingConfig, words: Sequence[int], ids: Sequence[int], chance: float) -> Past:
+    """By the definitions: everything is looked at again for every token. Breakers are single bytes."""
+    said = [id for id in (*words, *ids) if id >= 0]
+    last_n = config.repeat_last_n
+    window = ids if last_n is None else said if last_n < 0 else said[max(len(said) - last_n, 0) :]
+    breakers = {-1, *(ord(text) for text in breakers_of(config.dry_sequence_breakers))}
+    moved = samplers.dry(
+        [0.0] * 300,
+        [*words, *ids],
+        multiplier=config.dry_multiplier,
+        base=config.dry_base,
+        allowed=config.dry_allowed_length,
+        breakers=breakers,
+        last_n=config.dry_penalty_last_n,
+    )
+    bias = {int(name): amount for name, amount in biases_of(config.logit_bias)}
+    return Past(Counter(window), bias, {id: -x for id, x in enumerate(moved) if x}, chance)
 
 
 def finished(events: Sequence[Event]) -> list[Finished]:

@@ -24,6 +24,7 @@ from convai import decoding
 from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.decoding import (
+    Past,
     RowSettings,
     check_logits,
     greedy,
@@ -59,6 +60,15 @@ configs = st.builds(
     top_p=st.sampled_from([0.3, 0.9, 1.0]),
     min_p=st.sampled_from([0.0, 0.05]),
     typical_p=st.sampled_from([0.2, 1.0]),
+    frequency_penalty=st.sampled_from([0.0, 0.5]),
+    presence_penalty=st.sampled_from([0.0, -1.0]),
+    dynatemp_low=st.just(0.3),
+    dynatemp_high=st.sampled_from([0.0, 1.7]),
+    dynatemp_exponent=st.sampled_from([1.0, 2.0]),
+    top_n_sigma=st.sampled_from([0.0, 1.5]),
+    xtc_probability=st.sampled_from([0.0, 0.5]),
+    xtc_threshold=st.sampled_from([0.01, 0.1]),
+    temperature_last=st.booleans(),
     num_beams=st.sampled_from([1, 1, 1, 4]),
 )
 
@@ -285,8 +295,18 @@ def test_a_row_is_the_same_alone_and_in_a_batch(settings: list[DecodingConfig], 
     logits = noise(size, 400, seed)
     replies = [[4 + row, 9] * (row % 3) for row in range(size)]
     banned = [[5 + row, 6] if row % 2 else [] for row in range(size)]
+    pasts = [
+        Past({5 + row: row, 9: 2}, {7: row - 1.5}, {8: 0.5 * row} if row else {}, row / 4)
+        for row in range(size)
+    ]
     together_logits = process(
-        logits, RowSettings.stack(settings), replies=replies, eos_id=EOS, forbidden=CONTROL, banned=banned
+        logits,
+        RowSettings.stack(settings),
+        replies=replies,
+        eos_id=EOS,
+        forbidden=CONTROL,
+        banned=banned,
+        pasts=pasts,
     )
     together = next_tokens(
         logits,
@@ -296,6 +316,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch(settings: list[DecodingConfig], 
         eos_id=EOS,
         forbidden=CONTROL,
         banned=banned,
+        pasts=pasts,
     )
     for row in range(size):
         one = slice(row, row + 1)
@@ -306,6 +327,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch(settings: list[DecodingConfig], 
             eos_id=EOS,
             forbidden=CONTROL,
             banned=banned[one],
+            pasts=pasts[one],
         )
         assert torch.equal(together_logits[one], alone_logits)
         alone = next_tokens(
@@ -316,6 +338,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch(settings: list[DecodingConfig], 
             eos_id=EOS,
             forbidden=CONTROL,
             banned=banned[one],
+            pasts=pasts[one],
         )
         assert together[row] == alone[0]
 

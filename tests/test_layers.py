@@ -22,6 +22,7 @@ FLOORS = (
     "core",
     "text",
     "model",
+    "processors",
     "decoding",
     "emotion",
     "coref",

@@ -16,9 +16,9 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from convai import decoding as processors
+from convai import processors
 from convai.core.errors import SettingsError
-from convai.decoding import (
+from convai.processors import (
     ban,
     forbid,
     min_p,

@@ -114,7 +114,7 @@ def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: Kind, d
 
 
 def _show(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from convai.core.settings_values import ABOVE_0, Range, check_ranges, wrong
+from convai.core.token_texts import biases_of, breakers_of
 
 FROM_OFF: Final = Range(0, words="0 (off) or more")
 UP_TO_OFF: Final = Range(0, 1, above=True, words="a number above 0, up to 1 (off)")
@@ -16,7 +17,7 @@ UP_TO_OFF: Final = Range(0, 1, above=True, words="a number above 0, up to 1 (off
 class DecodingConfig:
     """How a reply is drawn from the model's distribution.
 
-    Processors apply in the order of the fields below (see convai.decoding for each one's source).
+    Processors apply in the order of the fields below (see convai.processors for each one's source).
     A value of 0, 1.0 or None that switches a processor off is named beside it.
     """
 
@@ -24,14 +25,42 @@ class DecodingConfig:
     """Most tokens in a reply."""
     min_length: int = 1
     """Fewest tokens before the end of the reply is allowed."""
+    logit_bias: str = ""
+    """Makes tokens, or the tokens of texts, more or less likely: " pizza": -5, "15043": false (never); empty
+    is off."""
     repetition_penalty: Annotated[float, ABOVE_0] = 1.0
-    """Divides the logits of tokens already in the reply (CTRL); 1.0 is off."""
+    """Divides the logits of tokens that were said (CTRL); 1.0 is off."""
+    frequency_penalty: Annotated[float, Range(-2, 2)] = 0.0
+    """Taken from a token's logit for every time that it was said; 0 is off."""
+    presence_penalty: Annotated[float, Range(-2, 2)] = 0.0
+    """Taken once from the logits of tokens that were said; 0 is off."""
+    repeat_last_n: Annotated[int | None, Range(-1, words="-1 (all), 0 (off) or more, or none")] = None
+    """Which tokens were said, for these three: the last n of prompt and reply, -1 for all; none: the reply's
+    alone."""
+    dry_multiplier: Annotated[float, Range(0, 100, words="0 (off) to 100")] = 0.0
+    """DRY: how much what would go on with a repeated sequence loses; 0 is off."""
+    dry_base: Annotated[float, Range(1, 10)] = 1.75
+    """DRY: by how much more for each token that the sequence is longer."""
+    dry_allowed_length: Annotated[int, Range(1, 50)] = 2
+    """DRY: tokens of a sequence that may be repeated for nothing."""
+    dry_penalty_last_n: Annotated[int, Range(-1, words="-1 (all), 0 (off) or more")] = -1
+    """DRY: how many of the last tokens of prompt and reply are looked through; -1 for all."""
+    dry_sequence_breakers: str = '"\\n", ":", "\\"", "*"'
+    """DRY: texts that end a sequence, in quotation marks."""
     no_repeat_ngram: Annotated[int, FROM_OFF] = 3
     """No n-gram twice inside a reply; 0 is off."""
     no_repeat_own_ngram: Annotated[int, FROM_OFF] = 4
     """No n-gram of the agent's own earlier turns again (it would repeat itself); 0 is off."""
     temperature: Annotated[float, Range(0, 100, words="0 (greedy) to 100")] = 0.7
     """Below 1 sharpens, above 1 flattens; 0 is greedy."""
+    dynatemp_low: Annotated[float, Range(0, 100)] = 0.0
+    """Dynamic temperature: the one where the model is sure."""
+    dynatemp_high: Annotated[float, Range(0, 100, words="0 (off) to 100")] = 0.0
+    """Dynamic temperature, in the place of `temperature`: the one where all tokens are equal; 0 is off."""
+    dynatemp_exponent: Annotated[float, Range(0, 10, above=True, words="a number above 0, up to 10")] = 1.0
+    """Dynamic temperature: above 1 it rises later."""
+    top_n_sigma: Annotated[float, Range(0, 100, words="0 (off) to 100")] = 0.0
+    """Keep tokens whose logit is within n standard deviations of the best; 0 is off."""
     top_k: Annotated[int, FROM_OFF] = 0
     """Keep the k most probable tokens; 0 is off."""
     top_p: Annotated[float, UP_TO_OFF] = 0.9
@@ -40,6 +69,12 @@ class DecodingConfig:
     """Keep tokens at least this share as probable as the best one; 0 is off."""
     typical_p: Annotated[float, UP_TO_OFF] = 1.0
     """Locally typical sampling; 1.0 is off."""
+    xtc_probability: Annotated[float, Range(0, 1, words="0 (off) to 1")] = 0.0
+    """XTC: how often the likeliest tokens are taken out; 0 is off."""
+    xtc_threshold: Annotated[float, Range(0, 1)] = 0.1
+    """XTC: of the tokens that are at least so probable all but the last are taken out."""
+    temperature_last: bool = False
+    """Whether the temperature comes behind all of these filters, and not before them."""
     num_beams: Annotated[int, Range(1, 64, words="1 (off) to 64")] = 1
     """Beam search when above 1 (temperature and samplers are then not used)."""
     length_penalty: Annotated[float, Range(0)] = 1.0
@@ -53,6 +88,15 @@ class DecodingConfig:
         check_ranges(self)
         if self.min_length > self.max_length or self.min_length < 0:
             raise wrong("min_length", self.min_length, f"use 0 to max_length ({self.max_length})")
+        if self.dynatemp_low > self.dynatemp_high > 0:
+            raise wrong(
+                "dynatemp_low", self.dynatemp_low, f"use at most dynatemp_high ({self.dynatemp_high:g})"
+            )
+        for name, parse in (("logit_bias", biases_of), ("dry_sequence_breakers", breakers_of)):
+            try:
+                parse(getattr(self, name))
+            except ValueError as error:
+                raise wrong(name, getattr(self, name)[:40], str(error)) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,18 +36,24 @@ def laid_over(base: T, values: Mapping[str, object]) -> T:
 def from_text(base: T, name: str, text: str) -> T:
     """`base` with the field `name` (a hyphen will do for an underscore) set to what was typed.
 
-    `none` stands for None. Raises SettingsError as `laid_over` does.
+    `none` stands for None, and for an empty text; `on` and `off` will do for a switch. Raises SettingsError
+    as `laid_over` does.
     """
     value: object = text
+    name = name.replace("-", "_")
+    known = [field.name for field in fields(base)]
+    kind = kind_of(type(base), name) if name in known else Kind(str)
     if text.lower() == "none":
-        value = None
-    else:
+        value = "" if kind.type is str and not kind.optional else None
+    elif kind.type is bool:
+        value = {"on": True, "true": True, "off": False, "false": False}.get(text.lower(), text)
+    elif kind.type is not str:
         for convert in (float, int):  # an int where the text is one
             try:
                 value = convert(text)
             except ValueError:
                 continue
-    return laid_over(base, {name.replace("-", "_"): value})
+    return laid_over(base, {name: value})
 
 
 @dataclass(frozen=True, slots=True)

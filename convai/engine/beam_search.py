@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from convai.core.settings import DecodingConfig
-from convai.decoding import RowSettings, process
+from convai.decoding import NO_PAST, RowSettings, process
 from convai.engine.bans import ReplyBans
 from convai.engine.beam import BeamState
 from convai.engine.errors import NotANumber
 from convai.engine.job import Job
+from convai.engine.past import ReplyPast
 
 
 class Search:
@@ -27,6 +28,7 @@ class Search:
         self._config: DecodingConfig = config
         self._settings = RowSettings.stack([config] * config.num_beams)
         self._bans: list[ReplyBans] = [job.rows[0].bans] * config.num_beams
+        self._pasts: list[ReplyPast | None] = [job.rows[0].past] * config.num_beams
 
     def step(self, logits: Tensor, forbidden: Tensor) -> tuple[list[int], list[int]] | None:
         """Parents and tokens of the beams that go on from `logits` `[beams, V]`; None at the search's end.
@@ -44,13 +46,17 @@ class Search:
             eos_id=self._eos_id,
             forbidden=forbidden,
             banned=[bans.banned() for bans in self._bans],
+            pasts=[NO_PAST if past is None else past.now() for past in self._pasts],
         )
         parents, tokens = (part.tolist() for part in self._state.step(allowed))
         if self._state.done:
             return None
         self._bans = [self._bans[parent].copy() for parent in parents]
-        for bans, token in zip(self._bans, tokens, strict=True):
+        self._pasts = [past and past.copy() for past in (self._pasts[parent] for parent in parents)]
+        for bans, past, token in zip(self._bans, self._pasts, tokens, strict=True):
             bans.push(token)
+            if past is not None:
+                past.push(token)
         return parents, tokens
 
     def best(self) -> tuple[int, ...]:

@@ -1,14 +1,16 @@
 """The next token of every row of a batch at once, each with its own settings: `convai.decoding`, fast.
 
-Most replies are drawn with a temperature and a nucleus alone. For such rows the whole vocabulary is read a
-few times and never sorted or copied: the nucleus is found among the 64 best tokens, then among the 256 best,
-and only where it is larger in all of them. The tokens are those of `convai.decoding.next_tokens`, exactly.
+Most replies are drawn with a temperature and a nucleus alone, some with the logits of a few tokens moved
+before that (penalties, DRY, bias). For such rows the whole vocabulary is read a few times and never sorted:
+the nucleus is found among the 64 best tokens, then among the 256 best, and only where it is larger in all of
+them. The tokens are those of `convai.decoding.next_tokens`, exactly.
 A PlainDraw can take the place of that: the same up to rounding, where it takes no torch call to draw a token.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Final, Protocol
@@ -18,7 +20,8 @@ import torch
 from torch import Tensor
 
 from convai.core.settings import DecodingConfig
-from convai.decoding import HEADS, RowSettings, invert, nucleus, process, sample_at
+from convai.decoding import Past, RowSettings, invert, move, process, sample_at
+from convai.processors import HEADS, nucleus
 
 BROKEN: Final = -1
 """Stands for the token of a row whose logits are not numbers."""
@@ -50,16 +53,28 @@ class PlainDraw(Protocol):
 
 
 def is_plain(config: DecodingConfig) -> bool:
-    """Whether a reply is drawn with temperature and nucleus alone (bans and a least length are no matter)."""
+    """Whether a reply is drawn with temperature and nucleus alone.
+
+    Bans, a least length and what moves the logits of single tokens are no matter.
+    """
     return (
         config.temperature > 0
         and config.top_p < 1
         and config.num_beams == 1
-        and config.repetition_penalty == 1
+        and not config.dynatemp_high
+        and not config.top_n_sigma
         and config.top_k == 0
         and config.min_p == 0
         and config.typical_p == 1
+        and not config.xtc_probability
+        and not config.temperature_last
     )
+
+
+def _is_moved(config: DecodingConfig, past: Past) -> bool:
+    """Whether the logits of single tokens are moved."""
+    penalties = config.repetition_penalty != 1 or config.frequency_penalty or config.presence_penalty
+    return bool(past.bias or past.dry or (penalties and past.seen))
 
 
 def draw_tokens(
@@ -71,6 +86,8 @@ def draw_tokens(
     eos_id: int,
     forbidden: Tensor,
     banned: Sequence[Sequence[int]],
+    pasts: Sequence[Past] | None = None,
+    guarded: Sequence[int] = (),
     plain_draw: PlainDraw | None = None,
 ) -> tuple[list[int], list[float]]:
     """The next token of each row of `logits` `[B, V]` (float32, overwritten), and its log-probability.
@@ -79,9 +96,15 @@ def draw_tokens(
     row has a logit that is not a number or plus infinity. The log-probability is the model's own, before
     any setting. `forbidden` are ids `[F]` on the device of the logits; the rest as in `process`.
     """
+    if pasts is None:
+        pasts = [Past(Counter(reply)) for reply in replies]
     plain = [row for row, config in enumerate(configs) if is_plain(config)]
     others = [row for row, config in enumerate(configs) if not is_plain(config)]
     tokens, log_probs = [BROKEN] * len(configs), [math.nan] * len(configs)
+    moved = [row for row in plain if _is_moved(configs[row], pasts[row])]
+    before = logits[moved] if moved else None
+    if before is not None:
+        logits[moved] = _moved(before, [configs[row] for row in moved], [pasts[row] for row in moved])
 
     def ends(row: int) -> Sequence[int]:
         early = len(replies[row]) < configs[row].min_length
@@ -94,14 +117,16 @@ def draw_tokens(
     if plain and plain_draw is not None:
         picked = logits if not others else logits[plain]
         for row, token, value in zip(plain, *plain_draw(picked, *wished(plain), forbidden), strict=True):
-            if token == EMPTY:
+            if token == EMPTY or (token == BROKEN and row in moved):
                 others.append(row)
             else:
                 tokens[row], log_probs[row] = token, value
         plain = []
-    if not (plain or others):
+    if not (plain or others or moved):
         return tokens, log_probs
     log_total = logits.logsumexp(-1)
+    if before is not None:
+        log_total[moved] = before.logsumexp(-1)
     sound = log_total.isfinite().tolist()
     plain, others = [row for row in plain if sound[row]], [row for row in others if sound[row]]
 
@@ -115,6 +140,11 @@ def draw_tokens(
         settle(plain, *_draw_plain(picked, *wished(plain), forbidden))
         # where nothing is left, the processors know what to do
         others += [row for row in plain if tokens[row] == BROKEN]
+    if before is not None:
+        logits[moved] = before  # the probabilities that are told are the model's own
+        drawn = [row for row in moved if tokens[row] != BROKEN]
+        found = torch.tensor([tokens[row] for row in drawn], dtype=torch.long, device=logits.device)
+        settle(drawn, found, logits[drawn].gather(-1, found[:, None])[:, 0])
     if others:
         picked = logits[others]
         own = [configs[row] for row in others]
@@ -125,6 +155,8 @@ def draw_tokens(
             eos_id=eos_id,
             forbidden=forbidden,
             banned=[banned[row] for row in others],
+            pasts=[pasts[row] for row in others],
+            guarded=guarded,
         )
         hot = [
             draws[row] if config.temperature > 0 and config.num_beams == 1 else None
@@ -133,6 +165,12 @@ def draw_tokens(
         found = sample_at(left, hot)
         settle(others, found, picked.gather(-1, found[:, None])[:, 0])
     return tokens, log_probs
+
+
+def _moved(logits: Tensor, configs: Sequence[DecodingConfig], pasts: Sequence[Past]) -> Tensor:
+    """`logits` with those of single tokens moved: penalties, DRY, bias."""
+    penalties = [(c.repetition_penalty, c.frequency_penalty, c.presence_penalty) for c in configs]
+    return move(logits, pasts, *torch.tensor(penalties, dtype=torch.float64).unbind(-1))
 
 
 def _draw_plain(

@@ -26,6 +26,7 @@ from convai.engine.errors import EngineClosed, EngineError, Overloaded
 from convai.engine.job import Job, new_job
 from convai.engine.mailbox import Parcel
 from convai.engine.messages import Finished, Health, Limits, Request, Stats
+from convai.engine.past import Pasts
 from convai.engine.stream import Stream
 from convai.model.double_heads import DoubleHeadsModel
 from convai.text.tokenizer import Tokenizer
@@ -63,6 +64,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.name = name
         self.positions = positions or model.config.n_positions
+        self._pasts = Pasts(tokenizer)
         self._core = Core(model, tokenizer, self.config, self.positions, clock)
         self._gate = threading.Lock()  # nothing comes in once the engine is closed
         self._stepping = threading.Lock()
@@ -80,14 +82,16 @@ class Engine:
         Token events come as tokens are drawn; every candidate ends with a Finished event. With beam search
         there are no Token events: what a beam begins may not be what it ends with.
 
-        Raises at once SettingsError when the prompt leaves no position for a reply or more replies are asked
-        for than there are slots, Overloaded when the queue is full, EngineClosed.
+        Raises at once SettingsError when the prompt leaves no position for a reply, more replies are asked
+        for than there are slots or a token has a bias that there is not, Overloaded when the queue is full,
+        EngineClosed.
         """
         job = new_job(
             request,
             self.positions,
             now=self._core.clock(),
             deadline=self.config.deadline,
+            past=self._pasts.of(request.config, request.prompt),
         )
         with self._gate:
             if self._closed:

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from convai.decoding import row_generator, uniforms
+from convai.decoding import NO_PAST, Past, row_generator, uniforms
 from convai.engine.bans import ReplyBans
 from convai.engine.errors import NotANumber
 from convai.engine.mailbox import Mailbox
 from convai.engine.messages import Begun, Event, Finished, Reason, Request, Timings, Token
+from convai.engine.past import ReplyPast
 from convai.engine.prefix import Keys, token_key, token_keys
 from convai.engine.scheduler import Task
 from convai.text.detokenizer import StreamDecoder
@@ -33,6 +34,9 @@ class Row:
     decoder: StreamDecoder
     bans: ReplyBans
     draws: list[float]
+    past: ReplyPast | None = None
+    chances: list[float] = field(default_factory=list)
+    """XTC's numbers, a token each; none where it is off."""
     slot: int = SLOTLESS
     length: int = 0
     ids: list[int] = field(default_factory=list)
@@ -47,6 +51,8 @@ class Row:
         """One more token, which is no <eos>."""
         self.ids.append(token)
         self.bans.push(token)
+        if self.past is not None:
+            self.past.push(token)
         piece = self.decoder.push(token)
         self.text += piece
         return Token(self.index, token, piece, logprob, alternatives)
@@ -58,6 +64,13 @@ class Row:
         self.logprob, self.drawn, self.pending = begun.logprob, len(begun.ids), list(begun.ids)
         if len(self.ids) >= limit:
             self.end("length", eos_id)
+
+    def before(self) -> Past:
+        """What the next token depends on beside the model."""
+        chance = self.chances[len(self.ids)] if self.chances else 0.0
+        if self.past is None:
+            return Past(chance=chance) if chance else NO_PAST
+        return self.past.now(chance)
 
     def end(self, reason: Reason, eos_id: int) -> None:
         """The reply is over: what is left to compute is its <eos>, and what the cache lacks before that."""
@@ -91,6 +104,8 @@ class Job(Task):
     limit: int
     keys: Keys
     mailbox: Mailbox
+    past: ReplyPast | None = None
+    """What was said before the replies, where that has to do with their tokens."""
     slot: int = SLOTLESS
     reused: int = 0
     rows: list[Row] = field(default_factory=list)
@@ -130,6 +145,9 @@ class Job(Task):
             draws = uniforms(row_generator(config.seed, index), self.limit) if sampled else []
             bans = fresh.copy() if (sampled and self.rows) or begun else fresh
             row = Row(self, index, tokenizer.stream(), bans, draws)
+            row.past = self.past.copy() if self.past and ((sampled and self.rows) or begun) else self.past
+            if sampled and config.xtc_probability:
+                row.chances = uniforms(row_generator(config.seed, index, "xtc"), self.limit)
             if index in begun:
                 row.resume(begun[index], self.limit, tokenizer.frame.end_id)
             self.rows.append(row)
@@ -147,7 +165,9 @@ class Job(Task):
         return ends
 
 
-def new_job(request: Request, n_positions: int, *, now: float, deadline: float | None) -> Job:
+def new_job(
+    request: Request, n_positions: int, *, now: float, deadline: float | None, past: ReplyPast | None = None
+) -> Job:
     """A job for `request`. Raises SettingsError where the prompt leaves no room for a reply."""
     limit = request.room(n_positions)
     prompt = request.prompt
@@ -161,4 +181,5 @@ def new_job(request: Request, n_positions: int, *, now: float, deadline: float |
         limit=limit,
         keys=token_keys(prompt.ids, prompt.positions, prompt.segments),
         mailbox=Mailbox(),
+        past=past,
     )

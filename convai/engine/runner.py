@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from convai.core.settings import DecodingConfig
-from convai.decoding import forbid, log_prob_of, top_alternatives
+from convai.decoding import log_prob_of, top_alternatives
 from convai.engine.backends import InferenceModel, KVPool, Span
 from convai.engine.draw import draw_tokens
 from convai.engine.job import Job, Row
 from convai.engine.match_inputs import match_scores
 from convai.model.double_heads import DoubleHeadsModel
+from convai.processors import forbid
 from convai.text.tokenizer import Tokenizer
 
 Alternatives = tuple[tuple[str, float], ...]
@@ -94,6 +95,7 @@ class Runner:
         # ids without a text of their own, and rows of the embedding that the tokenizer does not know
         self.forbidden = self._index(sorted(hidden - stops))
         self.forbidden_in_beams = self._index(sorted(hidden - {self._eos_id}))
+        self._line_end = tuple(tokenizer.encode("\n")[-1:])
         self._other_stops = tuple(sorted(stops - {self._eos_id}))
 
     def _index(self, places: Sequence[int]) -> Tensor:
@@ -181,6 +183,8 @@ class Runner:
             eos_id=self._eos_id,
             forbidden=self.forbidden,
             banned=[self._banned(row) for row in rows],
+            pasts=[row.before() for row in rows],
+            guarded=self._line_end,
             plain_draw=self._plain_draw,
         )
         return [

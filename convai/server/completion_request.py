@@ -12,7 +12,8 @@ from convai.core.errors import SettingsError
 from convai.core.safe_text import one_line, readable
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
-from convai.server.dialects import ONLY, WITHOUT_EFFECT, in_own_words
+from convai.core.token_texts import check_bias
+from convai.server.dialects import ONLY, WITHOUT_EFFECT, around_temperature, in_own_words
 from convai.server.protocol import Limits
 
 MAX_STOPS: Final = 32
@@ -147,7 +148,7 @@ def _common(given: dict[str, Any], agent: Talker, slots: int, limits: Limits) ->
         "stream": stream,
         "usage": _stream_options(given.pop("stream_options", None), stream),
         "stop": _stops(given.pop("stop", None)),
-        "decoding": _decoding(given, agent.decoding, n, slots, limits),
+        "decoding": _decoding(given, agent.decoding, agent.tokenizer.vocab_size, n, slots, limits),
     }
 
 
@@ -224,7 +225,7 @@ def _content(given: object, where: str) -> str:
 
 
 def _decoding(
-    given: dict[str, Any], own: DecodingConfig, n: int, slots: int, limits: Limits
+    given: dict[str, Any], own: DecodingConfig, vocabulary: int, n: int, slots: int, limits: Limits
 ) -> DecodingConfig:
     values = {name: given.pop(name) for name in list(given) if name in _OWN}
     values = {name: value for name, value in values.items() if value is not None}
@@ -234,11 +235,13 @@ def _decoding(
             values["max_length"] = _length(value, name, limits.max_length)
             values.setdefault("min_length", min(own.min_length, values["max_length"]))
             break
+    around_temperature(values, own.temperature, given.pop("dynatemp_range", None))
     values["seed"] = _seed(given.pop("seed", None))
     if n > 1:
         values["candidates"], values["num_beams"] = n, 1
     try:
         config = laid_over(own, values)
+        check_bias(config.logit_bias, vocabulary)
     except SettingsError as error:
         name = str(error).partition("=")[0]
         raise ApiError(400, str(error), param=name if name in _OWN else None) from None

@@ -6,11 +6,16 @@ off. What is switched off is taken; what would do something that convai does not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 _SAME: Final = {
     "repeat_penalty": "repetition_penalty",
+    "rep_pen": "repetition_penalty",
+    "repetition_penalty_range": "repeat_last_n",
+    "rep_pen_range": "repeat_last_n",
+    "nsigma": "top_n_sigma",
     "typical": "typical_p",
     "no_repeat_ngram_size": "no_repeat_ngram",
     "min_tokens": "min_length",
@@ -23,6 +28,9 @@ _OFF: Final[Mapping[str, Mapping[object, object]]] = {
     "top_k": {-1: 0},  # llama.cpp, vLLM
     "seed": {-1: None},  # llama.cpp, text-generation-webui: draw one
     "top_p": {0: 1e-6},  # OpenAI: the likeliest token alone
+    "top_n_sigma": {-1: 0},  # llama.cpp
+    "repetition_penalty_range": {0: -1},  # text-generation-webui: all that was said
+    "rep_pen_range": {0: -1},  # KoboldCpp
 }
 """A value elsewhere → the value that says the same here."""
 
@@ -45,19 +53,9 @@ WITHOUT_EFFECT: Final = frozenset(
         "n_keep",
         "num_ctx",
         "truncation_length",
-        "repeat_last_n",
-        "repetition_penalty_range",
         "penalize_nl",
         "mirostat_tau",
         "mirostat_eta",
-        "xtc_threshold",
-        "dry_base",
-        "dry_allowed_length",
-        "dry_penalty_last_n",
-        "dry_sequence_breakers",
-        "dynatemp_exponent",
-        "dynatemp_low",
-        "dynatemp_high",
         "smoothing_curve",
         "samplers",
         "sampler_order",
@@ -72,9 +70,6 @@ WITHOUT_EFFECT: Final = frozenset(
 
 ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     # OpenAI
-    "frequency_penalty": (0, None),
-    "presence_penalty": (0, None),
-    "logit_bias": ({}, [], None),
     "response_format": ({"type": "text"}, None),
     "modalities": (["text"], None),
     "tools": ([], None),
@@ -91,11 +86,6 @@ ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "tfs": (1, None),
     "tfs_z": (1, None),
     "top_a": (0, None),
-    "top_n_sigma": (0, -1, None),
-    "xtc_probability": (0, None),
-    "dry_multiplier": (0, None),
-    "dynatemp_range": (0, None),
-    "dynamic_temperature": (False, None),
     "smoothing_factor": (0, None),
     "epsilon_cutoff": (0, None),
     "eta_cutoff": (0, None),
@@ -103,7 +93,6 @@ ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "guidance_scale": (1, None),
     "negative_prompt": ("", None),
     "encoder_repetition_penalty": (1, None),
-    "temperature_last": (False, None),
     "do_sample": (True, None),
     "use_beam_search": (False, None),
     "early_stopping": (False, None),
@@ -130,9 +119,33 @@ ONLY: Final[Mapping[str, tuple[object, ...]]] = {
 
 def in_own_words(given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` with names and values as convai and OpenAI have them; what goes by its own name wins."""
+    given = {name: _value(name, value) for name, value in given.items()}
     renamed = {_SAME[name]: value for name, value in given.items() if name in _SAME}
-    named = {name: value for name, value in given.items() if name not in _SAME or value is None}
-    return {name: _value(name, value) for name, value in {**renamed, **named}.items() if name not in _SAME}
+    named = {name: value for name, value in given.items() if name not in _SAME}
+    ours = {**renamed, **named}
+    if "repetition_penalty_range" in given:  # text-generation-webui has one range for both
+        ours.setdefault("dry_penalty_last_n", given["repetition_penalty_range"])
+    for name in ("logit_bias", "dry_sequence_breakers"):
+        if isinstance(ours.get(name), list | dict):
+            ours[name] = json.dumps(ours[name]) if ours[name] or name != "logit_bias" else ""
+    _dynamic_temperature(ours)
+    return ours
+
+
+def _dynamic_temperature(ours: dict[str, Any]) -> None:
+    """text-generation-webui has a switch for it, and sends its numbers all the same."""
+    on = ours.pop("dynamic_temperature", None)
+    if on is not None and not on:
+        for name in ("dynatemp_low", "dynatemp_high"):
+            ours.pop(name, None)
+
+
+def around_temperature(values: dict[str, Any], temperature: float, width: object) -> None:
+    """llama.cpp's `dynatemp_range`: the temperature, and as much above and below it as `width`."""
+    if isinstance(width, int | float) and not isinstance(width, bool) and width > 0:
+        middle = values.get("temperature", temperature)
+        if isinstance(middle, int | float):
+            values["dynatemp_low"], values["dynatemp_high"] = max(middle - width, 0.0), middle + width
 
 
 def _value(name: str, value: object) -> object:

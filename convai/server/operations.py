@@ -18,11 +18,13 @@ from convai.core.dialog import USER, Turn
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
+from convai.core.token_texts import check_bias
 from convai.server.convert import decoding_of, persona_of, title_of, turns_of
 from convai.server.limiter import Busy
 from convai.server.protocol import client
 from convai.server.protocol.answers import Accepted
 from convai.server.protocol.changes import DecodingSet, PersonaSet, TitleSet
+from convai.server.protocol.kinds import SettingValue
 from convai.server.room import Room
 from convai.server.service import Service
 from convai.server.writing import Writing
@@ -179,10 +181,11 @@ async def set_decoding(room: Room, event: client.SetDecoding) -> Accepted:
 
 
 def checked_decoding(
-    service: Service, config: DecodingConfig, given: dict[str, int | float | None]
+    service: Service, config: DecodingConfig, given: dict[str, SettingValue]
 ) -> DecodingConfig:
     """`given` laid over `config`, within what the engine can do. Raises SettingsError."""
     config = laid_over(config, given)
+    check_bias(config.logit_bias, service.engine.limits.vocabulary)
     slots = service.engine.limits.slots
     if max(config.candidates, config.num_beams) > slots:
         raise Refused(f"the server draws at most {slots} replies side by side; use fewer candidates or beams")

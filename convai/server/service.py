@@ -23,6 +23,7 @@ from convai.server.limiter import RETRY, Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
 from convai.server.metrics import Metrics
 from convai.server.protocol import Limits
+from convai.server.protocol.kinds import SettingValue
 from convai.store import Conversation, Store
 from convai.text.personas import PersonaDeck
 
@@ -139,7 +140,7 @@ class Service:
         """Wait until nothing is at work."""
         await self._quiet.wait()
 
-    def settings(self, config: DecodingConfig | None = None) -> dict[str, int | float | None]:
+    def settings(self, config: DecodingConfig | None = None) -> dict[str, SettingValue]:
         """Decoding settings as they go over the wire; the model's own by default."""
         return asdict(config or self.agent.decoding)
 

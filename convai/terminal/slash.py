@@ -153,7 +153,7 @@ def _list_settings(chat: Chat) -> None:
     for name in _SETTINGS:
         value = _setting(chat, name)
         mark = " " if value == shipped[name] else "*"
-        chat.screen.line(_doc(name), "dim", prefix=f"{mark} {name:<19} {_show(value):<6} ")
+        chat.screen.line(_doc(name), "dim", prefix=f"{mark} {name:<21} {_show(value):<6} ")
     chat.screen.note("/settings top_p 0.8 changes one; * marks those that are not the model's own")
 
 
@@ -178,7 +178,9 @@ def _doc(name: str) -> str:
 
 
 def _show(value: object) -> str:
-    return "none" if value is None else str(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None or value == "" else str(value)
 
 
 def _why(chat: Chat, _text: str) -> None:

@@ -27,6 +27,9 @@ ALL_KINDS = (
     settings_of(typical_p=0.5, min_p=0.02, min_length=4),
     settings_of(max_length=1, candidates=2),
     settings_of(num_beams=2, max_length=1),
+    settings_of(top_p=0.9, dry_multiplier=2.0, dry_allowed_length=1, frequency_penalty=0.5, candidates=2),
+    settings_of(xtc_probability=0.5, xtc_threshold=0.01, dynatemp_high=1.5, top_n_sigma=2.0),
+    settings_of(num_beams=2, dry_multiplier=2.0, presence_penalty=1.0, logit_bias='"a": 2'),
 )
 TEXTS = ("hi", "what do you do?", "a" * 40, "tell me about the sea, please.", "hi")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from convai.core.settings import DecodingConfig
-from convai.decoding import RowSettings, log_prob_of, next_tokens, row_generator, uniforms
+from convai.decoding import Past, RowSettings, log_prob_of, next_tokens, row_generator, uniforms
 from convai.engine import draw
 from convai.engine.draw import BROKEN, draw_tokens, is_plain
 
@@ -26,6 +27,9 @@ plain_configs = st.builds(
     min_length=st.integers(0, 2),
     temperature=st.sampled_from([1e-6, 0.1, 0.7, 1.0, 1.5, 30.0]),
     top_p=st.sampled_from([1e-9, 0.3, 0.9, 0.99, 1 - 1e-12]),
+    repetition_penalty=st.sampled_from([1.0, 1.3]),
+    frequency_penalty=st.sampled_from([0.0, 0.7]),
+    presence_penalty=st.sampled_from([0.0, -0.4]),
 )
 other_configs = st.builds(
     DecodingConfig,
@@ -36,6 +40,11 @@ other_configs = st.builds(
     top_p=st.sampled_from([0.9, 1.0]),
     min_p=st.sampled_from([0.0, 0.1]),
     typical_p=st.sampled_from([1.0, 0.5]),
+    dynatemp_high=st.sampled_from([0.0, 1.4]),
+    top_n_sigma=st.sampled_from([0.0, 1.0]),
+    xtc_probability=st.sampled_from([0.0, 0.5]),
+    xtc_threshold=st.sampled_from([0.0, 0.05]),
+    temperature_last=st.booleans(),
 )
 
 
@@ -50,6 +59,7 @@ def reference(
     seeds: Sequence[int],
     replies: Sequence[Sequence[int]],
     banned: Sequence[Sequence[int]],
+    pasts: Sequence[Past] | None = None,
 ) -> tuple[list[int], list[float]]:
     """Each row by itself, all the way through the processors."""
     tokens, log_probs = [], []
@@ -63,6 +73,8 @@ def reference(
             eos_id=EOS,
             forbidden=CONTROL,
             banned=[banned[row]],
+            pasts=None if pasts is None else [pasts[row]],
+            guarded=(2,),
         )
         tokens.append(int(token))
         log_probs.append(float(log_prob_of(one, token)))
@@ -75,6 +87,7 @@ def drawn(
     seeds: Sequence[int],
     replies: Sequence[Sequence[int]],
     banned: Sequence[Sequence[int]],
+    pasts: Sequence[Past] | None = None,
 ) -> tuple[list[int], list[float]]:
     return draw_tokens(
         logits.clone(),
@@ -84,6 +97,8 @@ def drawn(
         eos_id=EOS,
         forbidden=torch.tensor(CONTROL),
         banned=banned,
+        pasts=pasts,
+        guarded=(2,),
     )
 
 
@@ -104,8 +119,14 @@ def test_a_batch_draws_what_each_row_draws_alone(
     replies = [data.draw(ids) for _ in configs]
     banned = [data.draw(ids) for _ in configs]
     seeds = [seed + row for row in range(len(configs))]
-    tokens, log_probs = drawn(logits, configs, seeds, replies, banned)
-    expected = reference(logits, configs, seeds, replies, banned)
+    amounts = st.dictionaries(st.integers(0, width - 1), st.sampled_from([-2.0, 0.5, 30.0]), max_size=3)
+    never = st.dictionaries(st.integers(0, width - 1), st.just(-math.inf), max_size=5)
+    pasts = [
+        Past(Counter(reply), data.draw(amounts | never), data.draw(amounts), data.draw(st.floats(0, 0.99)))
+        for reply in replies
+    ]
+    tokens, log_probs = drawn(logits, configs, seeds, replies, banned, pasts)
+    expected = reference(logits, configs, seeds, replies, banned, pasts)
     assert tokens == expected[0]
     assert log_probs == pytest.approx(expected[1], abs=1e-4)
 
@@ -174,14 +195,18 @@ def test_a_broken_row_breaks_no_other(value: float, others: DecodingConfig) -> N
 
 def test_what_is_plain() -> None:
     assert is_plain(DecodingConfig())
+    assert is_plain(DecodingConfig(repetition_penalty=1.1, dry_multiplier=1, logit_bias='"a": 1'))
     for change in (
         {"temperature": 0.0},
         {"top_p": 1.0},
         {"top_k": 1},
         {"min_p": 0.1},
         {"typical_p": 0.5},
-        {"repetition_penalty": 1.1},
         {"num_beams": 2},
+        {"dynatemp_high": 1.0},
+        {"top_n_sigma": 1.0},
+        {"xtc_probability": 0.1},
+        {"temperature_last": True},
     ):
         assert not is_plain(replace(DecodingConfig(), **change))
 

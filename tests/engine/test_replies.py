@@ -45,8 +45,20 @@ from tests.tokenizer_kinds import kind
         settings_of(temperature=0.7, top_k=40, top_p=0.9, seed=5),
         settings_of(min_length=6, repetition_penalty=1.5, typical_p=0.9, min_p=0.01),
         settings_of(max_length=1),
+        settings_of(
+            top_p=0.99, frequency_penalty=0.6, presence_penalty=0.4, repeat_last_n=12, logit_bias='"105": 4'
+        ),
+        settings_of(top_p=0.99, dry_multiplier=3.0, dry_allowed_length=1, **NO_BANS),
+        settings_of(
+            dry_multiplier=2.0, dry_allowed_length=1, dry_penalty_last_n=30, dry_sequence_breakers=""
+        ),
+        settings_of(xtc_probability=0.5, xtc_threshold=0.005, top_n_sigma=2.5),
+        settings_of(dynatemp_low=0.2, dynatemp_high=1.5, temperature_last=True, min_p=0.02),
     ],
-    ids=["greedy", "greedy free", "sampled", "filtered", "penalised", "one"],
+    ids=[
+        *("greedy", "greedy free", "sampled", "filtered", "penalised", "one"),
+        *("counted", "dry", "dry and no breakers", "xtc", "dynamic"),
+    ],
 )
 def test_a_reply_is_that_of_the_naive_loop(family: Family, config: DecodingConfig) -> None:
     model = ready(family, eos=4.0)

@@ -14,6 +14,7 @@ from convai.conversation.hooks import Hooks
 from convai.conversation.session import Session
 from convai.core.dialog import USER, Dialog, Persona, Turn
 from convai.core.settings import EngineConfig
+from convai.core.settings_values import from_text
 from convai.engine import Engine
 from convai.evaluation.evaluate import numbered_seed
 from convai.evaluation.self_chat import self_chats
@@ -60,7 +61,7 @@ def doors(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return Doors(tiny_agent(max_length=8), request.param == "made up", tmp_path, monkeypatch)
 
 
-def rest(server: Running, dialog: Dialog, reply: int, **settings: int) -> str:
+def rest(server: Running, dialog: Dialog, reply: int, **settings: Any) -> str:
     """What REST says in the place of a turn of the dialogue."""
     said = [("user" if turn.speaker == USER else "assistant", turn.text) for turn in dialog.turns[:reply]]
     system = ("system", "\n".join(dialog.persona.sentences))
@@ -99,6 +100,52 @@ def test_the_same_seed_gives_the_same_conversation_at_every_door(doors: Doors) -
         assert chat.say("and then?") == after
         for place in sorted({1, 3, len(texts) // 2 | 1, len(texts) - 1}):
             assert rest(server, dialog, place) == texts[place]
+
+
+AGAINST_REPETITION: dict[str, Any] = {
+    "dry_multiplier": 2.0,
+    "dry_allowed_length": 1,
+    "dry_sequence_breakers": '" "',
+    "xtc_probability": 0.5,
+    "xtc_threshold": 0.01,
+    "top_n_sigma": 3.0,
+    "frequency_penalty": 0.5,
+    "presence_penalty": 0.25,
+    "repeat_last_n": -1,
+    "logit_bias": '"e": 2.5',
+    "dynatemp_low": 0.4,
+    "dynatemp_high": 1.4,
+    "temperature_last": True,
+}
+
+
+def test_what_is_against_repetition_is_so_at_every_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the terminal's typed settings, the socket's, and REST in the words of other servers."""
+    doors = Doors(tiny_agent(max_length=8), False, tmp_path, monkeypatch)
+    session = doors.terminal(PERSONAS[0])
+    plain = doors.terminal(PERSONAS[0])
+    for name, value in AGAINST_REPETITION.items():
+        session.decoding = from_text(session.decoding, name, str(value))
+    texts = ("hi", "how are you?", "how are you?")
+    replies = [session.answer(text) for text in texts]
+    assert replies != [plain.answer(text) for text in texts]
+    with doors.serving() as server, server.chat() as chat:
+        chat.ready()
+        chat.new(
+            persona={"sentences": list(PERSONAS[0].sentences)}, settings={"seed": SEED, **AGAINST_REPETITION}
+        )
+        assert [chat.say(text) for text in texts] == replies
+        path, _ = server.store.branch("local", chat.view.conversation or "")
+        dialog = Dialog(tuple(Turn(kept.speaker, kept.text) for kept in path), (Persona(), PERSONAS[0]))
+        theirs = {
+            **AGAINST_REPETITION,
+            "dry_sequence_breakers": [" "],
+            "logit_bias": {str(doors.agent.tokenizer.encode("e")[0]): 2.5},
+            "dynamic_temperature": True,
+        }
+        assert [rest(server, dialog, place, **theirs) for place in (1, 3, 5)] == replies
 
 
 def test_undo_and_another_message_stand_at_the_same_place(doors: Doors) -> None:

@@ -144,7 +144,78 @@ def test_other_names_are_convais_own() -> None:
     }
     assert in_own_words({"n_predict": 9, "max_tokens": 7}) == {"max_tokens": 7}
     assert in_own_words({"seed": -1, "top_k": -1, "top_p": 0}) == {"seed": None, "top_k": 0, "top_p": 1e-6}
+    assert in_own_words({"repeat_penalty": 1.1, "repeat_last_n": 64, "dry_penalty_last_n": 0}) == {
+        "repetition_penalty": 1.1,
+        "repeat_last_n": 64,
+        "dry_penalty_last_n": 0,
+    }
+    assert in_own_words({"repetition_penalty_range": 0, "top_n_sigma": -1}) == {
+        "repeat_last_n": -1,
+        "dry_penalty_last_n": -1,
+        "top_n_sigma": 0,
+    }
+    assert in_own_words({"rep_pen": 1.1, "rep_pen_range": 512, "nsigma": 1}) == {
+        "repetition_penalty": 1.1,
+        "repeat_last_n": 512,
+        "top_n_sigma": 1,
+    }
+    assert in_own_words({"logit_bias": [[9, False]], "dry_sequence_breakers": ["\n"]}) == {
+        "logit_bias": "[[9, false]]",
+        "dry_sequence_breakers": '["\\n"]',
+    }
+    low_and_high = {"dynatemp_low": 0.5, "dynatemp_high": 1.5}
+    assert in_own_words({"dynamic_temperature": False, **low_and_high}) == {}
+    assert in_own_words({"dynamic_temperature": True, **low_and_high}) == low_and_high
     assert in_own_words({"seed": 1, "top_p": 1, "stream": True}) == {"seed": 1, "top_p": 1, "stream": True}
+
+
+AGAINST_REPETITION: list[dict[str, Any]] = [
+    {"frequency_penalty": 1.5},
+    {"presence_penalty": 2},
+    {"logit_bias": {"101": 50}},
+    {"logit_bias": [["e", 50]]},
+    {"dry_multiplier": 5, "dry_allowed_length": 1, "no_repeat_ngram": 0},
+    {"xtc_probability": 1, "xtc_threshold": 0.01},
+    {"top_n_sigma": 0.5},
+    {"dynatemp_range": 0.4},
+]
+
+
+@pytest.mark.parametrize("more", AGAINST_REPETITION, ids=[next(iter(one)) for one in AGAINST_REPETITION])
+def test_what_is_against_repetition_does_something(api: openai.OpenAI, more: dict[str, Any]) -> None:
+    own = {name: more[name] for name in ("frequency_penalty", "presence_penalty") if name in more}
+    body = {name: value for name, value in more.items() if name not in own}
+    seeds = range(5, 9)
+    off = {"extra_body": {"no_repeat_ngram": 0}}
+    plain = [said(ask(api, NURSE, HI, seed=seed, max_tokens=24, **off)) for seed in seeds]
+    other = [
+        said(ask(api, NURSE, HI, seed=seed, max_tokens=24, extra_body={"no_repeat_ngram": 0, **body}, **own))
+        for seed in seeds
+    ]
+    assert other != plain
+
+
+def test_a_range_of_temperatures_is_around_the_temperature(api: openai.OpenAI) -> None:
+    around = {"temperature": 0.9, "extra_body": {"dynatemp_range": 0.4, "dynatemp_exponent": 2}}
+    between = {"extra_body": {"dynatemp_low": 0.5, "dynatemp_high": 1.3, "dynatemp_exponent": 2}}
+    assert said(ask(api, NURSE, HI, **around)) == said(ask(api, NURSE, HI, temperature=0.9, **between))
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"logit_bias": {"300": 1}}, "logit_bias"),
+        ({"logit_bias": {"1": "much"}}, "logit_bias"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"dry_sequence_breakers": [1]}, "dry_sequence_breakers"),
+        ({"xtc_threshold": 2}, "xtc_threshold"),
+    ],
+)
+def test_what_is_out_of_range_is_named(server: Running, more: dict[str, Any], param: str) -> None:
+    body = {"model": "tiny", "messages": [HI], **more}
+    answer = httpx2.post(f"{server.url}/v1/chat/completions", json=body, timeout=PATIENCE)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
 
 
 # -- going on ------------------------------------------------------------------------------------------

@@ -256,7 +256,7 @@ def test_quit() -> None:
         ("/x", []),
         ("hello /re", []),
         ("", []),
-        ("/settings top", ["top_k ", "top_p "]),
+        ("/settings top", ["top_n_sigma ", "top_k ", "top_p "]),
         ("/settings max_h", ["max_history "]),
         ("/settings top_p 0", []),
         ("/persona s", ["shuffle ", "set "]),

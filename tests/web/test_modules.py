@@ -206,8 +206,11 @@ def test_the_settings_of_the_page_are_those_of_convai(node: RunNode) -> None:
     assert sorted(names) == sorted(field.name for field in fields(DecodingConfig))
     widest = DecodingConfig(min_length=0, max_length=1024)
     for field in found["fields"]:
-        for end in ("least", "most"):
-            laid_over(widest, {field["name"]: field[end]})
+        if "text" in field:
+            laid_over(widest, {field["name"]: ""})
+            continue
+        for end in (False, True) if "flag" in field else (field["least"], field["most"]):
+            laid_over(widest, {field["name"]: end})
         limit = getattr(Limits(), field["name"], None)
         assert limit is None or field["most"] == limit
         if "off" in field:

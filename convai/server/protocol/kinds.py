@@ -23,6 +23,8 @@ from convai.core.settings_values import laid_over
 LIMITS: Final = Limits()
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MOST_SETTING: Final = 1_000_000
+SettingValue = bool | int | float | str | None
+"""Of a decoding setting."""
 _WIDEST: Final = DecodingConfig(min_length=0, max_length=1024)
 """What settings are laid over to be checked: the narrowest for none of them."""
 
@@ -87,7 +89,7 @@ def free(most: int = LIMITS.data_bytes) -> Meta:
     return Meta(extra={"words": f"object of up to {most:,} bytes", "check": bounded})
 
 
-def _in_range(value: Mapping[str, Any], where: str) -> dict[str, int | float | None]:
+def _in_range(value: Mapping[str, Any], where: str) -> dict[str, SettingValue]:
     try:
         checked = laid_over(_WIDEST, value)
     except SettingsError as error:
@@ -95,7 +97,7 @@ def _in_range(value: Mapping[str, Any], where: str) -> dict[str, int | float | N
     given = {name: getattr(checked, name) for name in value}
     for name, setting in given.items():
         most = getattr(LIMITS, name, MAX_WHOLE if name == "seed" else _MOST_SETTING)
-        if setting is not None and abs(setting) > most:
+        if isinstance(setting, int | float) and abs(setting) > most:
             raise bad(where, f"{name}={repr(setting)[:40]}: use at most {most:,}")
     return given
 

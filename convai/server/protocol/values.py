@@ -6,7 +6,17 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from convai.server.protocol.kinds import IDENTIFIER, LIMITS, SETTINGS, free, line, number, raw, whole
+from convai.server.protocol.kinds import (
+    IDENTIFIER,
+    LIMITS,
+    SETTINGS,
+    SettingValue,
+    free,
+    line,
+    number,
+    raw,
+    whole,
+)
 from convai.server.protocol.schema import Part, sent
 
 Id = Annotated[str, IDENTIFIER]
@@ -23,7 +33,7 @@ Text = Annotated[str, raw(LIMITS.reply_chars)]
 Name = Annotated[str, line(LIMITS.name_chars, blank=True)]
 Title = Annotated[str, line(LIMITS.title_chars, blank=True)]
 Seconds = Annotated[float, number(0, 86_400)]
-SettingsGiven = Annotated[dict[str, int | float | None], SETTINGS]
+SettingsGiven = Annotated[dict[str, SettingValue], SETTINGS]
 Data = Annotated[dict[str, Any], free()]
 Alternatives = Annotated[tuple[tuple[Text, LogProb], ...], Meta(max_length=LIMITS.alternatives)]
 

@@ -67,7 +67,7 @@ export function setUpSettings({ store, chat }) {
   return { autoSuggest: () => auto.checked };
 }
 
-/** A number with a slider beside it, unless the range is too wide for one. */
+/** A number with a slider beside it, unless the range is too wide for one; a text; a switch. */
 class Field {
   constructor(field, change) {
     this.field = field;
@@ -75,14 +75,16 @@ class Field {
     const common = { min: field.least, max: field.most, step: field.step };
     this.input = el("input", {
       id,
-      inputmode: Number.isInteger(field.step) ? "numeric" : "decimal",
+      type: field.flag ? "checkbox" : "text",
+      inputmode: field.text ? null : Number.isInteger(field.step) ? "numeric" : "decimal",
+      spellcheck: field.text ? "false" : null,
       autocomplete: "off",
       placeholder: field.empty,
       "aria-describedby": `${id}-help ${id}-wrong`,
-      on: { change: () => change(field, this.input.value) },
+      on: { change: () => change(field, field.flag ? String(this.input.checked) : this.input.value) },
     });
     this.slider =
-      field.most > 1000
+      field.text || field.flag || field.most > 1000
         ? null
         : el("input", {
             type: "range",
@@ -96,7 +98,7 @@ class Field {
     this.line = el("p", { class: "wrong", id: `${id}-wrong`, role: "alert", hidden: true });
     this.element = el(
       "div",
-      { class: "setting" },
+      { class: field.text ? "setting of-text" : "setting" },
       el("label", { for: id, text: field.label }),
       this.input,
       this.slider,
@@ -111,7 +113,8 @@ class Field {
       this.slider.max = mostOf(this.field, limits);
       this.slider.value = text;
     }
-    this.input.value = text;
+    if (this.field.flag) this.input.checked = value === true;
+    else this.input.value = text;
     this.wrong("");
   }
 
