@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +12,33 @@ import torch
 
 from convai import __version__
 from convai.conversation.agent import Agent
-from convai.core.dialog import AGENT
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
-from convai.core.files import read_json
 from convai.core.settings import DecodingConfig, TrainConfig
-from convai.evaluation.metrics import hits_at_k, perplexity
-from convai.evaluation.scoring import WholeTrees, score_windows
-from convai.evaluation.windows import reply_windows
+from convai.evaluation.validation import check_valid, validator
 from convai.model import adapters as lora
 from convai.model import native
 from convai.model.checkpoint import load_model
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base, model_folder
+from convai.model.folder import BaseReference, is_adapter, load_base
 from convai.model.run_folder import RUN, RunFolder
-from convai.model.shape import Shape
-from convai.model.shipped import CONTEXT, default_history, read_settings, training_config
-from convai.text.corpora.reading import counted
-from convai.text.history import LONG, default_context
-from convai.text.segments import EncodedDialog
+from convai.model.shipped import CONTEXT, default_history
 from convai.text.tokenizer import Tokenizer
-from convai.training import apex
-from convai.training.autocast import autocast_dtype, settled
-from convai.training.corpus import file_digest
+from convai.training.autocast import settled
 from convai.training.distillation import Distiller
 from convai.training.loop import Trainer, memory_mends
 from convai.training.model_card import write_card
-from convai.training.prepare import Files, Prepared, prepare, texts
-from convai.training.processes import barrier, first_here, from_first, is_first, reduced
+from convai.training.prepare import Files, Prepared, prepare
+from convai.training.processes import barrier, from_first, is_first
 from convai.training.reporting import Reporter, draw_curves, note
+from convai.training.start import (
+    Start,
+    build,
+    describe_base,
+    local_folder,
+    prepared_for_training,
+    reference_of,
+)
 from convai.training.teacher import Teacher
-
-WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
-_LICENCE = re.compile(r"^licen[cs]e\s*:\s*(.+)$|^#+ *licen[cs]es?\s*\n+(.+)$", re.IGNORECASE | re.MULTILINE)
-HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a model comes from: the folder (or hub name) to tune, or the shape of a fresh one."""
-
-    model: str | None = None
-    shape: Path | None = None
-    tokenizer: Path | None = None
-    teacher: str | None = None
 
 
 def new_run(
@@ -195,135 +176,6 @@ def same_files(description: dict[str, Any]) -> None:
         )
 
 
-def build(
-    files: Files, start: Start, config: TrainConfig
-) -> tuple[DoubleHeadsModel, Tokenizer, dict[str, Any]]:
-    """Model, tokenizer and shipped settings that a new run begins with."""
-    if start.shape is not None:
-        if start.model is not None:
-            raise TrainingError("--model and --config exclude each other: tune a model, or train a fresh one")
-        if config.lora_rank or config.last_blocks is not None:
-            option = "--lora-rank" if config.lora_rank else "--last-blocks"
-            raise TrainingError(
-                f"{option}: most of a fresh model would never learn; leave it out, or tune a --model"
-            )
-        shape = Shape.from_hf(read_json(start.shape), str(start.shape))
-        if start.tokenizer is not None:
-            tokenizer = Tokenizer.load(start.tokenizer)
-        else:
-            # one process trains it, the others wait
-            made = Tokenizer.train(texts(files), shape.vocab_size).to_json() if is_first() else ""
-            tokenizer = Tokenizer.from_json(from_first(made))
-        fresh = DoubleHeadsModel(shape.replace(vocab_size=tokenizer.vocab_size))
-        fresh.init_weights(positions="sinusoid")
-        return prepared_for_training(fresh, config), tokenizer, {}
-    folder = local_folder(start.model)
-    adapted = is_adapter(folder)
-    if adapted and not config.lora_rank:
-        raise TrainingError(
-            f"{folder}: an adapter goes on learning as one: add --lora-rank, or make a model of it first "
-            "(convai models merge)"
-        )
-    model = load_base(folder) if adapted else load_model(folder)
-    tokenizer, added = Tokenizer.load_pretrained(folder, config.frame)
-    if added and config.frame == "auto":
-        note(
-            f"{folder.name}: no chat template, so dialogues are written in the blog post's frame, "
-            f"with {added} new control tokens"
-        )
-    if tokenizer.vocab_size - added > model.config.vocab_size:
-        raise CheckpointError(
-            f"{folder}: the model knows {model.config.vocab_size} tokens, its tokenizer gives "
-            f"{tokenizer.vocab_size - added}; take both from the same place"
-        )
-    if tokenizer.vocab_size > model.config.vocab_size:
-        model.resize_vocabulary(tokenizer.vocab_size)
-    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
-    read_settings(folder)  # refuse damaged settings now, not after the training
-    training_config(folder)
-    model = prepared_for_training(model, config)
-    if added and config.last_blocks is not None:
-        raise TrainingError(
-            f"--last-blocks: {folder.name} does not know the control tokens yet, and its embeddings "
-            "have to learn them; leave it out (--lora-rank learns them too)"
-        )
-    if adapted:
-        lora.load_adapter(model, folder, config)
-    elif config.lora_rank:
-        lora.adapt(model, config, fresh=range(tokenizer.vocab_size - added, tokenizer.vocab_size))
-    return model, tokenizer, settings
-
-
-def describe_base(folder: Path) -> dict[str, str]:
-    """The model that a run begins with: its name, the digest of its weights, the licence its card names."""
-    weights = next((p for name in WEIGHTS if (p := folder / name).exists()), None)
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    licence = _LICENCE.search(text)
-    return {
-        "name": folder.name,
-        "sha256": file_digest(weights) if weights else "",
-        "licence": (licence[1] or licence[2]).strip() if licence else "",
-    }
-
-
-def reference_of(start: Start, config: TrainConfig, model: DoubleHeadsModel) -> BaseReference | None:
-    """What the run's adapters will be saved as belonging to; None where whole models are saved.
-
-    The rotary families' bases are large and stay where they are; OpenAI's GPTs are small, and a tuned one is
-    saved whole, with the adapter beside it.
-    """
-    if not config.lora_rank or not model.config.rotary:
-        return None
-    folder = local_folder(start.model)
-    return BaseReference.read(folder) if is_adapter(folder) else BaseReference.of(load_model(folder), folder)
-
-
-def local_folder(model: str | None) -> Path:
-    """The folder of `model`; the well-known names are fetched from the Hugging Face hub."""
-    if model in HUB_NAMES and not Path(str(model)).exists():
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        patterns = ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer*.json"]
-        try:
-            with first_here():
-                return Path(
-                    snapshot_download(
-                        str(model), allow_patterns=patterns, local_files_only=idist.get_local_rank() > 0
-                    )
-                )
-        except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(
-                f"{model}: cannot be fetched from the hub ({reason}); name a folder with its files"
-            ) from None
-    return model_folder(model)
-
-
-def prepared_for_training(model: DoubleHeadsModel, config: TrainConfig) -> DoubleHeadsModel:
-    """`model` with the run's dropout and match head, on this process' device."""
-    shape = model.config
-    if config.dropout is not None:
-        shape = shape.replace(embd_pdrop=config.dropout, resid_pdrop=config.dropout, attn_pdrop=0.0)
-    if config.match_size is not None:
-        shape = shape.replace(match_size=config.match_size)
-    if shape != model.config:
-        # a block keeps the rate it was built with: rebuild around the same weights
-        changed = DoubleHeadsModel(shape)
-        same_head = shape.match_size == model.config.match_size
-        kept = {n: p for n, p in model.state_dict().items() if same_head or not n.startswith("match_head.")}
-        changed.load_state_dict(kept, strict=False)
-        model = changed
-    model.gradient_checkpointing = config.gradient_checkpointing
-    if (config.apex_adam or config.apex_layer_norm) and idist.device().type != "cuda":
-        option = "--apex-adam" if config.apex_adam else "--apex-layer-norm"
-        raise SettingsError(f"{option}: apex computes on NVIDIA GPUs, and there is none here; leave it out")
-    if config.apex_layer_norm:
-        apex.fuse_layer_norms(model)
-    return model.float().to(idist.device())
-
-
 def make_trainer(
     model: DoubleHeadsModel,
     tokenizer: Tokenizer,
@@ -369,76 +221,6 @@ def make_trainer(
         if base is not None:
             trainer.save_model = trainer.ship = save_adapter
     return trainer
-
-
-def validator(
-    dialogs: list[EncodedDialog], tokenizer: Tokenizer, config: TrainConfig
-) -> Callable[[DoubleHeadsModel], dict[str, float]]:
-    """A function that scores a model on `dialogs`, as `convai evaluate` does.
-
-    That is with a history of 2 exchanges, or with all of it in a long context.
-
-    Every process scores its share of the replies and returns the scores of all.
-    """
-
-    def validate(model: DoubleHeadsModel) -> dict[str, float]:
-        positions = model.config.n_positions
-        windows = list(
-            reply_windows(
-                tokenizer.frame,
-                dialogs,
-                max_history=None if positions >= LONG else 2,
-                n_positions=default_context(positions),
-            )
-        )
-        scores = score_windows(
-            WholeTrees(
-                model,
-                tokenizer.frame.pad_id,
-                batch_tokens=config.batch_tokens,
-                autocast=autocast_dtype(config.precision, model.device),
-            ),
-            tokenizer.frame,
-            windows[idist.get_rank() :: idist.get_world_size()],
-        )
-        ranked = [c for c in scores.choices if c]
-        hits = hits_at_k(ranked, [len(c) - 1 for c in ranked]) * len(ranked) if ranked else 0.0
-        choice = -sum(float(torch.tensor(c).log_softmax(0)[-1]) for c in ranked)
-        mine = [sum(scores.nll), sum(scores.tokens), choice, hits, len(ranked)]
-        nll, tokens, choice, hits, n_ranked = reduced(torch.tensor(mine, dtype=torch.float64)).tolist()
-        n_tokens = max(1, round(tokens))
-        lm = nll / n_tokens
-        result = {"loss": config.lm_coef * lm, "lm_loss": lm, "ppl": perplexity(nll, n_tokens)}
-        if n_ranked and config.layout != "stream":
-            mc = choice / n_ranked
-            result["hits@1"] = hits / n_ranked
-            result["mc_loss"] = mc
-            result["loss"] += config.mc_coef * mc
-        return result
-
-    return validate
-
-
-def check_valid(
-    dialogs: list[EncodedDialog], tokenizer: Tokenizer, positions: int, files: Files
-) -> list[str]:
-    """What of the validation dialogues cannot be measured. Raises DataError where nothing can."""
-    where = ", ".join(map(str, (files.valid,) if files.valid else files.dialogs))
-    replies = sum(1 for d in dialogs for i, t in enumerate(d.turns) if i and t.speaker == AGENT and t.target)
-    windows = reply_windows(tokenizer.frame, dialogs, max_history=2, n_positions=positions)
-    left = replies - sum(1 for _ in windows)
-    if not replies:
-        raise DataError(
-            f"{where}: no reply of the agent to validate on; check who speaks, or name another --valid"
-        )
-    if left == replies:
-        raise DataError(
-            f"{where}: no validation reply fits the model's {positions} positions with its persona and the "
-            "utterance it answers; shorten the texts, or name another --valid"
-        )
-    return (
-        [f"validation: {counted(left, 'reply')} left out, too long for {positions} positions"] if left else []
-    )
 
 
 def finish(trainer: Trainer) -> None:

@@ -102,8 +102,9 @@ def _only_persona(out: Path) -> str:
 def _train(args: argparse.Namespace) -> Path:
     """Train or resume; the folder of the run."""
     from convai.model.shipped import training_config
-    from convai.train import Start, local_folder, new_run, resume_run
+    from convai.train import new_run, resume_run
     from convai.training.prepare import Files
+    from convai.training.start import Start, local_folder
 
     if args.resume is not None:
         resume_run(args.resume, cache=args.cache)

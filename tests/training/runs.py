@@ -12,10 +12,11 @@ import torch
 
 from convai.core.settings import TrainConfig
 from convai.model.double_heads import DoubleHeadsModel
-from convai.train import Start, new_run, resume_run
+from convai.train import new_run, resume_run
 from convai.training.batches import Batch
 from convai.training.loop import Trainer
 from convai.training.prepare import Files
+from convai.training.start import Start
 
 SHAPE: Final = {
     "model_type": "gpt2",

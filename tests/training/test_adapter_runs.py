@@ -19,8 +19,9 @@ from convai.model.checkpoint import save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import is_adapter, shape_of
 from convai.model.shape import Shape
-from convai.train import Start, new_run, resume_run
+from convai.train import new_run, resume_run
 from convai.training.prepare import Files
+from convai.training.start import Start
 from tests.chat_templates import chat_bytes
 from tests.tiny import close, inputs, randomize
 from tests.training.runs import whole_and_resumed

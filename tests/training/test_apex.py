@@ -14,9 +14,9 @@ from convai.__main__ import main
 from convai.core.errors import SettingsError
 from convai.core.resources import data_dir
 from convai.core.settings import TrainConfig
-from convai.train import prepared_for_training
 from convai.training import apex
 from convai.training.optim import Optimizers
+from convai.training.start import prepared_for_training
 from tests.tiny import inputs, tiny_model
 
 OPTIMIZERS = """

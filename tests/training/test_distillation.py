@@ -22,12 +22,13 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.run_folder import RunFolder
 from convai.model.shape import Shape
 from convai.text.tokenizer import Tokenizer
-from convai.train import Start, new_run, resume_run
+from convai.train import new_run, resume_run
 from convai.training.batches import Batch, collate
 from convai.training.distillation import Distiller, layer_pairs
 from convai.training.loop import Trainer
 from convai.training.losses import choice_scores, compute_losses
 from convai.training.prepare import Files
+from convai.training.start import Start
 from tests.tiny import CORPUS, FAMILIES, SPECIAL, as_trees, close, randomize, tiny_config
 from tests.training.runs import Given, whole_and_resumed
 

@@ -24,13 +24,14 @@ from convai.model.run_folder import RunFolder
 from convai.model.shape import Shape
 from convai.text.segments import EncodedDialog, EncodedTurn, dialogue_tree
 from convai.text.tokenizer import Tokenizer
-from convai.train import Start, new_run, resume_run
+from convai.train import new_run, resume_run
 from convai.training.batches import Batch, collate
 from convai.training.corpus import EncodedCorpus
 from convai.training.dialogues import DialogueData
 from convai.training.loop import Trainer
 from convai.training.prepare import Files
 from convai.training.rates import rate_factor
+from convai.training.start import Start
 from tests.training.runs import SHAPE, Given, weights, whole_and_resumed, write_corpus
 
 TOKENIZER = Tokenizer.byte_level()

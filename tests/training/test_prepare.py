@@ -12,9 +12,9 @@ from convai.core.dialog import AGENT, Dialog, Turn
 from convai.core.errors import DataError
 from convai.core.resources import data_dir
 from convai.core.settings import TrainConfig
+from convai.evaluation.validation import check_valid
 from convai.text.corpora import Reading, read, write
 from convai.text.tokenizer import Tokenizer
-from convai.train import check_valid
 from convai.training.prepare import Files, Prepared, held_out, prepare
 
 TOKENIZER = Tokenizer.byte_level()

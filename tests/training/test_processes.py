@@ -26,10 +26,11 @@ from convai.core.settings import TrainConfig
 from convai.model.checkpoint import load_model
 from convai.model.run_folder import RunFolder
 from convai.text.tokenizer import Tokenizer
-from convai.train import Start, new_run, resume_run
+from convai.train import new_run, resume_run
 from convai.training import processes
 from convai.training.prepare import Files, prepare
 from convai.training.processes import process_group
+from convai.training.start import Start
 from tests import torchrun
 from tests.training.runs import SHAPE, write_corpus
 

@@ -18,8 +18,9 @@ from convai.core.settings import TrainConfig
 from convai.model import adapters as lora
 from convai.model.checkpoint import load_model
 from convai.model.run_folder import RunFolder
-from convai.train import Start, build, new_run, resume_run
+from convai.train import new_run, resume_run
 from convai.training.prepare import Files
+from convai.training.start import Start, build
 from tests import torchrun
 from tests.training.runs import SHAPE, weights, whole_and_resumed, write_corpus
 from tests.training.test_run import stock

@@ -27,8 +27,9 @@ from convai.core.errors import CheckpointError, TrainingError
 from convai.core.resources import data_dir
 from convai.core.settings import TrainConfig
 from convai.text.tokenizer import SPECIAL_TOKENS
-from convai.train import Start, build, local_folder, new_run
+from convai.train import new_run
 from convai.training.prepare import Files
+from convai.training.start import Start, build, local_folder
 from tests.tokenizer_kinds import publish
 
 SAMPLES = Files((data_dir() / "sample_dialogues.jsonl",))

@@ -23,8 +23,9 @@ from convai.model.checkpoint import load_model, save_model
 from convai.model.openai_release import reference
 from convai.model.openai_release.conversion import convert
 from convai.text.tokenizer import SPECIAL_TOKENS
-from convai.train import Start, new_run
+from convai.train import new_run
 from convai.training.prepare import Files
+from convai.training.start import Start
 from tests.model.openai_release.releases import write_bundle, write_gpt2, write_openai_gpt
 
 WRITE = {"gpt2": write_gpt2, "openai-gpt": write_openai_gpt}
