@@ -269,12 +269,12 @@ class Core:
             job.out = []
 
     def _finish(self, job: Job, now: float) -> None:
-        with self._lock:
+        with self._lock:  # who reads the counters sees it running or finished, never neither
             self._scheduler.finish(job, now)
-        if job.cut:
-            self.counters.expired += 1
-        else:
-            self.counters.finished += 1
+            if job.cut:
+                self.counters.expired += 1
+            else:
+                self.counters.finished += 1
         self._put(job, Parcel(job.out, over=True))
         job.out = []
 
@@ -284,8 +284,8 @@ class Core:
         self._cache.discard(job, clear=broken)
         with self._lock:
             self._scheduler.remove(job)
-        self.counters.failed += 1
-        self.counters.not_a_number += broken
+            self.counters.failed += 1
+            self.counters.not_a_number += broken
         self._put(job, Parcel(job.out, over=True, error=error))
         job.out = []
 
@@ -314,7 +314,7 @@ class Core:
         self._cache.release(job)
         with self._lock:
             self._scheduler.remove(job)
-        self.counters.cancelled += 1
+            self.counters.cancelled += 1
         self._put(job, Parcel((), over=True))
         self._wake()
 

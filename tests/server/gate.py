@@ -19,6 +19,8 @@ class Gate:
     def __init__(self) -> None:
         self._steps = threading.Semaphore(0)
         self._open = False
+        self.arrived = 0
+        """Steps that came here: with the next one all that the last one found has been handed on."""
 
     def allow(self, steps: int = 1) -> None:
         self._steps.release(steps)
@@ -28,6 +30,7 @@ class Gate:
         self._steps.release()
 
     def wait(self) -> None:
+        self.arrived += 1
         if not self._open:
             assert self._steps.acquire(timeout=PATIENCE), "nobody let the model compute"
         if self._open:

@@ -58,11 +58,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 def begun(server: Running, gate: Gate) -> None:
     """Let the model draw TOKENS tokens; it waits for the next one's turn then."""
-    until(lambda: server.stats.submitted == 1)
+    until(lambda: gate.arrived > 0)
     while server.stats.tokens_drawn < TOKENS:
-        steps = server.stats.steps
+        before = gate.arrived
         gate.allow()
-        until(lambda before=steps: server.stats.steps > before)
+        until(lambda before=before: gate.arrived > before)
 
 
 def test_stop(server: Running, gate: Gate, stopped: threading.Event) -> None:
