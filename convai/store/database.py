@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import Error as SqliteError
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
@@ -65,7 +66,8 @@ class Database:
         with self._reported(), self.engine.connect() as connection:
             if not self.sqlite:
                 connection.execution_options(isolation_level="REPEATABLE READ")
-            yield connection
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -104,8 +106,9 @@ class Database:
         """Turn the database's errors, and ours without a place, into one line that names the place."""
         try:
             yield
-        except DBAPIError as error:
-            reason = " ".join(str(error.orig).split())
+        except (DBAPIError, SqliteError) as error:
+            said = error.orig if isinstance(error, DBAPIError) else error
+            reason = " ".join(str(said).split())
             raise StoreError(f"{self.name}: {reason}; {_mend(reason)}") from error
         except OSError as error:
             reason = error.strerror or str(error)

@@ -108,6 +108,15 @@ MIGRATIONS: Final = (
             )""",
         ),
     ),
+    Migration(
+        4,
+        "what is said takes as long in a long conversation as in a short one",
+        (
+            "DROP INDEX messages_by_parent",
+            "CREATE INDEX messages_by_parent ON messages (conversation, parent, number)",
+            "CREATE INDEX messages_being_written ON messages (conversation) WHERE status = 'streaming'",
+        ),
+    ),
 )
 
 

@@ -14,18 +14,18 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
-    Row,
-    Select,
     and_,
     bindparam,
     exists,
     func,
     literal,
+    literal_column,
     select,
 )
 
 from convai.core.dialog import AGENT, Persona
 from convai.store.errors import NotFound
+from convai.store.prepared import Prepared, Row
 from convai.store.records import INTERRUPTED, STREAMING, Conversation, Drawn, Message
 from convai.store.tables import conversations, messages, personas
 
@@ -40,52 +40,62 @@ def shown(writer: str | BindParameter[str]) -> ColumnElement[bool]:
 
 
 # Built once: building a statement takes longer than running it.
-_OWNED: Final = select(conversations).where(
+_OF_OWNER: Final = select(conversations).where(
     conversations.c.id == bindparam("id"), conversations.c.owner == bindparam("owner")
 )
-_OWNED_LOCKED: Final = _OWNED.with_for_update()
+_OWNED: Final = Prepared(_OF_OWNER)
+_OWNED_LOCKED: Final = Prepared(_OF_OWNER.with_for_update())
 _INSIDE: Final = messages.c.conversation == conversations.c.id
-_ENTERED: Final = select(
-    conversations,
-    select(func.max(messages.c.number)).where(_INSIDE).scalar_subquery().label("last_number"),
-    exists().where(_INSIDE, messages.c.status == STREAMING).correlate(conversations).label("drafting"),
-    exists()
-    .where(_INSIDE, messages.c.parent == conversations.c.leaf)
-    .correlate(conversations)
-    .label("followed"),
-).where(conversations.c.id == bindparam("id"))
-_PERSONA: Final = select(personas).where(
-    personas.c.conversation == bindparam("conversation"), personas.c.version == bindparam("version")
+BEING_WRITTEN: Final = messages.c.status == literal_column(f"'{STREAMING}'")
+"""Drafts, in the words of their index: SQLite would not use it for a value that it is told of later."""
+_ENTERED: Final = Prepared(
+    select(
+        conversations,
+        select(func.max(messages.c.number)).where(_INSIDE).scalar_subquery().label("last_number"),
+        exists().where(_INSIDE, BEING_WRITTEN).correlate(conversations).label("drafting"),
+        exists()
+        .where(_INSIDE, messages.c.parent == conversations.c.leaf)
+        .correlate(conversations)
+        .label("followed"),
+    ).where(conversations.c.id == bindparam("id"))
 )
-_MESSAGE: Final = select(messages).where(
-    messages.c.id == bindparam("id"),
-    messages.c.conversation == bindparam("conversation"),
-    shown(bindparam("writer")),
+_PERSONA: Final = Prepared(
+    select(personas).where(
+        personas.c.conversation == bindparam("conversation"), personas.c.version == bindparam("version")
+    )
+)
+_MESSAGE: Final = Prepared(
+    select(messages).where(
+        messages.c.id == bindparam("id"),
+        messages.c.conversation == bindparam("conversation"),
+        shown(bindparam("writer")),
+    )
 )
 _CHILDREN: Final = (
     select(messages.c.parent, messages.c.id)
     .where(messages.c.conversation == bindparam("conversation"), shown(bindparam("writer")))
     .order_by(messages.c.number)
 )
-_FIRST: Final = _CHILDREN.where(messages.c.parent.is_(None))
-_CHILDREN_OF_ONE: Final = _CHILDREN.where(messages.c.parent == bindparam("parent"))
+_FIRST: Final = Prepared(_CHILDREN.where(messages.c.parent.is_(None)))
+_CHILDREN_OF_ONE: Final = Prepared(_CHILDREN.where(messages.c.parent == bindparam("parent")))
 _CHILDREN_OF_MANY: Final = _CHILDREN.where(messages.c.parent.in_(bindparam("parents", expanding=True)))
 
 
-def owned(connection: Connection, owner: str, id: str, *, lock: bool = False) -> Row[Any]:
+def owned(connection: Connection, owner: str, id: str, *, lock: bool = False) -> Row:
     """The row of a conversation; `lock` keeps other writers out until the transaction ends.
 
     Raises NotFound for one that does not exist or is another owner's.
     """
     row = None
     if IDENT.fullmatch(id) and owner.isprintable():
-        row = connection.execute(_OWNED_LOCKED if lock else _OWNED, {"id": id, "owner": owner}).one_or_none()
+        statement = _OWNED_LOCKED if lock else _OWNED
+        row = statement.one_or_none(connection, {"id": id, "owner": owner})
     if row is None:
         raise NotFound(f"there is no conversation {id[:64]!r}")
     return row
 
 
-def entered(connection: Connection, owner: str, id: str) -> Row[Any]:
+def entered(connection: Connection, owner: str, id: str) -> Row:
     """`owned`, locked, and what is to be known before something is put at the conversation's end.
 
     `last_number` (None: there is no message), `drafting`: some reply is being written, or was, when its
@@ -93,7 +103,8 @@ def entered(connection: Connection, owner: str, id: str) -> Row[Any]:
     """
     owned(connection, owner, id, lock=True)
     # a statement of its own: one that waits for the lock sees other tables as they were before it
-    return connection.execute(_ENTERED, {"id": id}).one()
+    [row] = _ENTERED.all(connection, {"id": id})
+    return row
 
 
 def conversation(connection: Connection, owner: str, id: str) -> Conversation:
@@ -114,18 +125,17 @@ def conversation(connection: Connection, owner: str, id: str) -> Conversation:
 
 def persona(connection: Connection, conversation: str, version: int) -> Persona:
     """One version of a conversation's persona. Raises NotFound."""
-    row = connection.execute(_PERSONA, {"conversation": conversation, "version": version}).one_or_none()
+    row = _PERSONA.one_or_none(connection, {"conversation": conversation, "version": version})
     if row is None:
         raise NotFound(f"there is no version {version} of the persona")
     return Persona(tuple(json.loads(row.sentences)), row.name)
 
 
-def message_row(connection: Connection, conversation: str, id: str, writer: str) -> Row[Any]:
+def message_row(connection: Connection, conversation: str, id: str, writer: str) -> Row:
     """One message's row. Raises NotFound."""
     row = None
     if IDENT.fullmatch(id):
-        found = connection.execute(_MESSAGE, {"id": id, "conversation": conversation, "writer": writer})
-        row = found.one_or_none()
+        row = _MESSAGE.one_or_none(connection, {"id": id, "conversation": conversation, "writer": writer})
     if row is None:
         raise NotFound(f"there is no message {id[:64]!r} in this conversation")
     return row
@@ -216,7 +226,7 @@ def tree(connection: Connection, conversation: str, writer: str) -> list[Message
 
 
 def with_siblings(
-    connection: Connection, conversation: str, rows: Iterable[Row[Any]], writer: str
+    connection: Connection, conversation: str, rows: Iterable[Row], writer: str
 ) -> list[Message]:
     """Messages from rows, each with its place among its siblings."""
     rows = list(rows)
@@ -224,18 +234,19 @@ def with_siblings(
     known = {"conversation": conversation, "writer": writer}
     groups: dict[str | None, list[str]] = {}
 
-    def collect(statement: Select[Any], **more: object) -> None:
-        for parent, id in connection.execute(statement, {**known, **more}):
+    def collect(rows: Iterable[Row]) -> None:
+        for parent, id in rows:
             groups.setdefault(parent, []).append(id)
 
     if None in parents:
-        collect(_FIRST)
+        collect(_FIRST.all(connection, known))
     wanted = sorted(parent for parent in parents if parent is not None)
     if len(wanted) == 1:
-        collect(_CHILDREN_OF_ONE, parent=wanted[0])
+        collect(_CHILDREN_OF_ONE.all(connection, {**known, "parent": wanted[0]}))
     else:
         for start in range(0, len(wanted), 500):  # SQLite takes so many parameters and no more
-            collect(_CHILDREN_OF_MANY, parents=wanted[start : start + 500])
+            some = {**known, "parents": wanted[start : start + 500]}
+            collect(connection.execute(_CHILDREN_OF_MANY, some))
     places = {id: (i, group) for group in groups.values() for i, id in enumerate(group)}
     return [_message(row, *places[row.id], writer) for row in rows]
 
@@ -244,8 +255,8 @@ def children(connection: Connection, conversation: str, parent: str | None, writ
     """The ids of what follows a message (None: of the first messages), oldest first."""
     known = {"conversation": conversation, "writer": writer}
     if parent is None:
-        return [id for _, id in connection.execute(_FIRST, known)]
-    return [id for _, id in connection.execute(_CHILDREN_OF_ONE, {**known, "parent": parent})]
+        return [id for _, id in _FIRST.all(connection, known)]
+    return [id for _, id in _CHILDREN_OF_ONE.all(connection, {**known, "parent": parent})]
 
 
 def message_of(values: Mapping[str, Any], siblings: Sequence[str], writer: str) -> Message:
@@ -253,7 +264,7 @@ def message_of(values: Mapping[str, Any], siblings: Sequence[str], writer: str) 
     return _message(SimpleNamespace(**values), siblings.index(values["id"]), siblings, writer)
 
 
-def _message(row: Row[Any] | SimpleNamespace, index: int, group: Sequence[str], writer: str) -> Message:
+def _message(row: Row | SimpleNamespace, index: int, group: Sequence[str], writer: str) -> Message:
     died = row.status == STREAMING and row.writer != writer
     return Message(
         id=row.id,

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, exists, func, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, exists, func, select, update
 
 from convai.conversation.conversation import answered_by_another, check_answerable, check_goes_on
 from convai.core.dialog import AGENT, check_text
 from convai.store import queries
 from convai.store.errors import Conflict
+from convai.store.prepared import Prepared, Row
 from convai.store.records import COMPLETE, STREAMING, Draft, Message, Receipt
 from convai.store.tables import conversations, messages
 from convai.store.writer import CHANGE_MESSAGE, Writer, as_json, latest, now
@@ -31,10 +32,10 @@ _OWNED: Final = (
     conversations.c.id == bindparam("of_conversation"),
     conversations.c.owner == bindparam("of_owner"),
 )
-_SAVE_DRAFT: Final = (
+_SAVE_DRAFT: Final = Prepared(
     update(messages).where(*_BEING_WRITTEN, exists().where(*_OWNED)).values(text=bindparam("as_text"))
 )
-_LEAD_TO_DRAFT: Final = (
+_LEAD_TO_DRAFT: Final = Prepared(
     update(conversations)
     .where(
         *_OWNED,
@@ -126,7 +127,7 @@ class Replies:
             )
             check_goes_on(old, followed=bool(connection.execute(follows).scalar_one()))
             writing = {"of_message": old.id, "status": STREAMING, "writer": self._writer.id}
-            connection.execute(CHANGE_MESSAGE, writing)
+            CHANGE_MESSAGE.run(connection, writing)
             self._writer.change(connection, row.id, leaf=old.id)
             return Receipt(conversation=row.id, message=old.id)
 
@@ -156,8 +157,8 @@ class Replies:
         if not rows:
             return
         with self._writer.database.write() as connection:
-            connection.execute(_SAVE_DRAFT, rows)
-            connection.execute(_LEAD_TO_DRAFT, [{**row, "at": now()} for row in rows])
+            _SAVE_DRAFT.run(connection, *rows)
+            _LEAD_TO_DRAFT.run(connection, *({**row, "at": now()} for row in rows))
 
     def finish_reply(
         self,
@@ -185,9 +186,7 @@ class Replies:
             self._writer.give_up(connection, self._own_draft(connection, row, message))
             return None if row.leaf is None else str(row.leaf)
 
-    def _begun(
-        self, connection: Connection, row: Row[Any], parent: str | None, request: str | None
-    ) -> Receipt:
+    def _begun(self, connection: Connection, row: Row, parent: str | None, request: str | None) -> Receipt:
         draft = self._writer.draft(row, parent, request)
         self._writer.insert(connection, draft)
         return Receipt(conversation=row.id, message=draft["id"])
@@ -196,12 +195,12 @@ class Replies:
         with self._writer.database.write() as connection:
             row = queries.owned(connection, owner, conversation, lock=True)
             draft = self._own_draft(connection, row, message)
-            connection.execute(CHANGE_MESSAGE, {"of_message": draft.id, **values})
+            CHANGE_MESSAGE.run(connection, {"of_message": draft.id, **values})
             self._writer.change(connection, row.id, leaf=draft.id)
             beside = queries.children(connection, row.id, draft.parent, self._writer.id)
-            return queries.message_of({**draft._mapping, **values}, beside, self._writer.id)
+            return queries.message_of({**draft._asdict(), **values}, beside, self._writer.id)
 
-    def _own_draft(self, connection: Connection, row: Row[Any], message: str) -> Row[Any]:
+    def _own_draft(self, connection: Connection, row: Row, message: str) -> Row:
         draft = queries.message_row(connection, row.id, message, self._writer.id)
         if draft.status != STREAMING or draft.writer != self._writer.id:
             raise Conflict("this reply is not being written here")

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 METADATA: Final = MetaData()
@@ -69,7 +70,13 @@ messages: Final = Table(
     UniqueConstraint("conversation", "id"),
     # without a cascade, which goes message by message, and in SQLite no deeper than 1,000
     ForeignKeyConstraint(["conversation", "parent"], ["messages.conversation", "messages.id"]),
-    Index("messages_by_parent", "conversation", "parent"),
+    Index("messages_by_parent", "conversation", "parent", "number"),
+    Index(
+        "messages_being_written",
+        "conversation",
+        sqlite_where=text("status = 'streaming'"),
+        postgresql_where=text("status = 'streaming'"),
+    ),
 )
 
 requests: Final = Table(

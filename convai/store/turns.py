@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from types import EllipsisType
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from convai.conversation.conversation import last_said, newest_below
 from convai.core.dialog import USER, check_text
 from convai.store import queries
 from convai.store.errors import Conflict
+from convai.store.prepared import Row
 from convai.store.records import COMPLETE, STREAMING, Receipt, Said
 from convai.store.writer import CHANGE_MESSAGE, Writer, as_json
 
@@ -93,13 +94,13 @@ class Turns:
         return Said(receipt=receipt) if receipt.again else made[-1]
 
     def _said(
-        self, row: Row[Any], clean: str, after: str | EllipsisType | None, request: str | None
+        self, row: Row, clean: str, after: str | EllipsisType | None, request: str | None
     ) -> dict[str, Any]:
         if not isinstance(after, EllipsisType) and after != row.leaf:
             raise Conflict("the conversation has moved on since; look at it and send again")
         return self._writer.new_message(row, row.leaf, USER, clean, COMPLETE, request=request)
 
-    def _lead_to(self, connection: Connection, row: Row[Any], said: dict[str, Any]) -> None:
+    def _lead_to(self, connection: Connection, row: Row, said: dict[str, Any]) -> None:
         self._writer.change(
             connection, row.id, leaf=said["id"], opening=row.opening or said["text"][:OPENING]
         )
@@ -136,7 +137,7 @@ class Turns:
             marks = details.get("marks")
             details["marks"] = {**(marks if isinstance(marks, dict) else {}), kind: dict(found)}
             values = {"details": as_json(details, "details")}
-            connection.execute(CHANGE_MESSAGE, {"of_message": kept.id, **values})
+            CHANGE_MESSAGE.run(connection, {"of_message": kept.id, **values})
 
     # -- branches ----------------------------------------------------------------------------------
 

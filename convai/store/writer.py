@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,7 +13,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Row,
     bindparam,
     case,
     delete,
@@ -27,6 +27,7 @@ from convai.core.dialog import AGENT, Persona
 from convai.store import queries
 from convai.store.database import Database
 from convai.store.errors import Conflict, StoreError
+from convai.store.prepared import Prepared, Row
 from convai.store.queries import IDENT
 from convai.store.records import INTERRUPTED, STREAMING, Asked, Receipt, Status
 from convai.store.tables import conversations, messages, personas, requests
@@ -37,14 +38,14 @@ MAX_JSON: Final = 1_048_576
 """Bytes of a message's details, and of a conversation's settings."""
 _MAX_OWNER: Final = 200
 # Built once: building a statement takes longer than running it.
-_DONE: Final = select(requests).where(
-    requests.c.owner == bindparam("owner"), requests.c.name == bindparam("name")
+_DONE: Final = Prepared(
+    select(requests).where(requests.c.owner == bindparam("owner"), requests.c.name == bindparam("name"))
 )
-_DO: Final = insert(requests)
-_FORGET: Final = delete(requests).where(
-    requests.c.owner == bindparam("of_owner"), requests.c.name == bindparam("of_name")
+_DO: Final = Prepared(insert(requests))
+_FORGET: Final = Prepared(
+    delete(requests).where(requests.c.owner == bindparam("of_owner"), requests.c.name == bindparam("of_name"))
 )
-_INSERT_MESSAGE: Final = insert(messages)
+_INSERT_MESSAGE: Final = Prepared(insert(messages))
 
 
 def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[int]:
@@ -58,11 +59,13 @@ def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[i
     return case((before >= at, before + 1), else_=at)
 
 
-CHANGE_MESSAGE: Final = update(messages).where(messages.c.id == bindparam("of_message"))
-_DRAFTS: Final = select(messages.c.id, messages.c.writer, messages.c.text).where(
-    messages.c.conversation == bindparam("conversation"), messages.c.status == STREAMING
+CHANGE_MESSAGE: Final = Prepared(update(messages).where(messages.c.id == bindparam("of_message")))
+_DRAFTS: Final = Prepared(
+    select(messages.c.id, messages.c.writer, messages.c.text).where(
+        messages.c.conversation == bindparam("conversation"), queries.BEING_WRITTEN
+    )
 )
-_CHANGE: Final = (
+_CHANGE: Final = Prepared(
     update(conversations)
     .where(conversations.c.id == bindparam("of_conversation"))
     .values(updated=latest(conversations.c.owner, bindparam("at", type_=BigInteger)))
@@ -120,7 +123,7 @@ class Writer:
             return self._attempt(owner, request, do, stands)
         except StoreError as error:
             # the same request from two connections at the same moment: the other one came first
-            if request is None or not isinstance(error.__cause__, IntegrityError):
+            if request is None or not isinstance(error.__cause__, IntegrityError | sqlite3.IntegrityError):
                 raise
             return self._attempt(owner, request, do, stands)
 
@@ -134,16 +137,16 @@ class Writer:
         key = request.key if isinstance(request, Asked) else request
         with self.database.write() as connection:
             if request is not None:
-                done = connection.execute(_DONE, {"owner": owner, "name": key}).one_or_none()
+                done = _DONE.one_or_none(connection, {"owner": owner, "name": key})
                 if done is not None:
                     anew = isinstance(request, Asked) and request.anew
                     if not anew and (stands is None or stands(connection, done.conversation)):
                         return Receipt(conversation=done.conversation, message=done.message, again=True)
-                    connection.execute(_FORGET, {"of_owner": owner, "of_name": key})
+                    _FORGET.run(connection, {"of_owner": owner, "of_name": key})
             receipt = do(connection)
             if request is not None:
-                connection.execute(
-                    _DO,
+                _DO.run(
+                    connection,
                     {
                         "owner": owner,
                         "name": key,
@@ -162,7 +165,7 @@ class Writer:
 
     @staticmethod
     def new_message(
-        conversation: Row[Any],
+        conversation: Row,
         parent: str | None,
         speaker: int,
         text: str,
@@ -192,7 +195,7 @@ class Writer:
     @staticmethod
     def insert(connection: Connection, *rows: Mapping[str, Any]) -> None:
         """Put new messages into the table."""
-        connection.execute(_INSERT_MESSAGE, rows)
+        _INSERT_MESSAGE.run(connection, *rows)
 
     @staticmethod
     def insert_persona(
@@ -211,20 +214,20 @@ class Writer:
     @staticmethod
     def change(connection: Connection, conversation: str, **values: object) -> None:
         """Set columns of a conversation; it is the latest of its owner's now."""
-        connection.execute(_CHANGE, {"of_conversation": conversation, "at": now(), **values})
+        _CHANGE.run(connection, {"of_conversation": conversation, "at": now(), **values})
 
-    def draft(self, row: Row[Any], parent: str | None, request: str | None, place: int = 1) -> dict[str, Any]:
+    def draft(self, row: Row, parent: str | None, request: str | None, place: int = 1) -> dict[str, Any]:
         """The values of a draft of this process, the `place`th new row."""
         return self.new_message(
             row, parent, AGENT, "", STREAMING, writer=self.id, request=request, place=place
         )
 
-    def idle(self, connection: Connection, owner: str, conversation: str) -> Row[Any]:
+    def idle(self, connection: Connection, owner: str, conversation: str) -> Row:
         """The conversation, entered, when no reply is being written; drafts of the dead are settled."""
         row = queries.entered(connection, owner, conversation)
         if not row.drafting:
             return row
-        drafts = connection.execute(_DRAFTS, {"conversation": row.id}).all()
+        drafts = _DRAFTS.all(connection, {"conversation": row.id})
         if any(draft.writer == self.id for draft in drafts):
             raise Conflict("a reply is being written; stop it first")
         for draft in drafts:
@@ -235,8 +238,6 @@ class Writer:
     def give_up(connection: Connection, draft: Any) -> None:
         """A draft that nobody goes on with: interrupted, or gone where nothing of it was saved."""
         if draft.text:
-            connection.execute(
-                CHANGE_MESSAGE, {"of_message": draft.id, "status": INTERRUPTED, "writer": None}
-            )
+            CHANGE_MESSAGE.run(connection, {"of_message": draft.id, "status": INTERRUPTED, "writer": None})
         else:
             connection.execute(delete(messages).where(messages.c.id == draft.id))
