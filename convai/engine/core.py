@@ -16,7 +16,7 @@ from convai.engine.backends import InferenceModel
 from convai.engine.beam_search import Search, reorder
 from convai.engine.cache import Cache
 from convai.engine.draw import BROKEN
-from convai.engine.errors import EngineError, NotANumber, Overloaded
+from convai.engine.errors import NotANumber, Overloaded, as_failure
 from convai.engine.job import Job, Row
 from convai.engine.mailbox import Parcel, Waiting, wake
 from convai.engine.messages import Counters, Reason, Stats, Timings
@@ -132,7 +132,7 @@ class Core:
         except Exception as error:
             jobs = [*plan.decodes, *(job for job, _ in plan.prefills)]
             if len(jobs) == 1:
-                self._fail(jobs[0], _as_failure(error))
+                self._fail(jobs[0], as_failure(error))
                 return
             for job in plan.decodes:
                 self._compute(Plan(decodes=[job]))
@@ -335,7 +335,7 @@ class Core:
         wake(waiting)
 
     def _start_over(self, error: BaseException) -> None:
-        failure = _as_failure(error)
+        failure = as_failure(error)
         with self._lock:
             jobs = self._scheduler.tasks()
             self._reset()
@@ -346,14 +346,3 @@ class Core:
                 job.state = State.OVER
                 self.counters.failed += 1
                 self._put(job, Parcel(job.out, over=True, error=failure))
-
-
-def _as_failure(error: BaseException) -> ConvaiError:
-    if isinstance(error, ConvaiError):
-        return error
-    if isinstance(error, Exception):
-        failure = EngineError(f"the reply could not be computed: {type(error).__name__}: {error}")
-    else:
-        failure = EngineError(f"the reply was broken off by {type(error).__name__}")
-    failure.__cause__ = error
-    return failure

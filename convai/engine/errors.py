@@ -35,3 +35,15 @@ class NotANumber(EngineError):
         super().__init__(
             f"{what} is not a finite number; the checkpoint is damaged or its precision too low: try float32"
         )
+
+
+def as_failure(error: BaseException) -> ConvaiError:
+    """What a reader gets for `error`, which a step raised: its own kind where it is one of ours."""
+    if isinstance(error, ConvaiError):
+        return error
+    if isinstance(error, Exception):
+        failure = EngineError(f"the reply could not be computed: {type(error).__name__}: {error}")
+    else:
+        failure = EngineError(f"the reply was broken off by {type(error).__name__}")
+    failure.__cause__ = error
+    return failure

@@ -18,6 +18,9 @@ from convai.core.safe_text import visible
 _CODES: Final = {"user": "1;36", "agent": "1;32", "dim": "2", "bold": "1", "problem": "31"}
 _HISTORY_LINES: Final = 1000
 
+TIE: Final = "\N{NO-BREAK SPACE}"
+"""Between words that stay on one line."""
+
 
 def has_colour(out: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether `out` is a terminal that understands colours and nobody asked for none (no-color.org)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +13,19 @@ from typing import TYPE_CHECKING, Final
 from convai.conversation.mood import MoodPreference
 from convai.core.dialog import USER
 from convai.core.errors import ConvaiError, DataError, SettingsError
-from convai.core.safe_text import visible
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import field_docs, from_text, nearest, unknown_setting
+from convai.terminal.screen import TIE
+from convai.terminal.why import show_explanation, value_text
 from convai.text.corpora.building import persona_from_text
 from convai.text.corpora.personas import read_personas
 
 if TYPE_CHECKING:
-    from convai.conversation.explain import Explanation, Row
     from convai.terminal.chat import Chat
 
 _FIELDS: Final = [field.name for field in dataclasses.fields(DecodingConfig)]
 HISTORY: Final = "max_history"
 _SETTINGS: Final = [*_FIELDS, HISTORY]
-_TIE: Final = "\N{NO-BREAK SPACE}"
 _HISTORY_DOC: Final = "Exchanges of the conversation that the model is shown; none: all that fits."
 
 
@@ -139,13 +137,15 @@ def _settings(chat: Chat, text: str) -> None:
     name, value = name.replace("-", "_"), value.strip()
     before = _setting(chat, name)
     if not value:
-        screen.line(f"{_show(before)}  {_doc(name)}", prefix=f"{name}  ")
+        screen.line(f"{value_text(before)}  {_doc(name)}", prefix=f"{name}  ")
         return
     if name == HISTORY:
         session.max_history = _exchanges(value)
     else:
         session.decoding = from_text(session.decoding, name, value)
-    screen.note(f"{name} {_show(_setting(chat, name))}, it was {_show(before)}; from the next reply on")
+    screen.note(
+        f"{name} {value_text(_setting(chat, name))}, it was {value_text(before)}; from the next reply on"
+    )
 
 
 def _list_settings(chat: Chat) -> None:
@@ -153,7 +153,7 @@ def _list_settings(chat: Chat) -> None:
     for name in _SETTINGS:
         value = _setting(chat, name)
         mark = " " if value == shipped[name] else "*"
-        chat.screen.line(_doc(name), "dim", prefix=f"{mark} {name:<21} {_show(value):<6} ")
+        chat.screen.line(_doc(name), "dim", prefix=f"{mark} {name:<21} {value_text(value):<6} ")
     chat.screen.note("/settings top_p 0.8 changes one; * marks those that are not the model's own")
 
 
@@ -177,70 +177,8 @@ def _doc(name: str) -> str:
     return _HISTORY_DOC if name == HISTORY else field_docs(DecodingConfig).get(name, "")
 
 
-def _show(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "none" if value is None or value == "" else str(value)
-
-
 def _why(chat: Chat, _text: str) -> None:
-    explained, screen = chat.session.explain(), chat.screen
-    screen.line("Input of the last reply: position, segment, tokens with | between them.", "bold")
-    part = ""
-    for group in _groups(explained.rows):
-        first = group[0]
-        shown = first.part if first.part != part else ""
-        part = first.part
-        tokens = "|".join(map(_token, group))
-        screen.line(tokens, prefix=f"{shown:<8} {first.position:>4}  {first.segment:<10}  ")
-    if explained.left_out:
-        screen.note(f"{explained.left_out} older turns are not shown to the model any more; see {HISTORY}")
-    drawn = [row for row in explained.rows if row.logprob is not None]
-    if drawn:
-        screen.line("How probable each token of the reply was to the model:", "bold")
-        shares = (f"{_token(row).strip() or '_'}{_TIE}{_percent(row.logprob)}" for row in drawn)
-        screen.line(" | ".join(shares), prefix="  ")
-    _candidates(chat, explained)
-    screen.line("It was drawn with:", "bold")
-    used = (f"{name}{_TIE}{_show(getattr(explained.decoding, name))}" for name in _FIELDS)
-    screen.line(", ".join(used), "dim", prefix="  ")
-
-
-def _token(row: Row) -> str:
-    """A token's text with control characters spelt out, and a mark for a part of a character."""
-    spelt = (char if visible(char) else f"\\x{ord(char):02x}" for char in row.text)
-    return "".join(spelt) or "\N{REPLACEMENT CHARACTER}"
-
-
-def _groups(rows: tuple[Row, ...]) -> list[list[Row]]:
-    """Rows of one sentence, or one turn, together; <bos> stands alone."""
-    groups: list[list[Row]] = []
-    for i, row in enumerate(rows):
-        same = i > 1 and (row.part, row.item) == (rows[i - 1].part, rows[i - 1].item)
-        if same:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return groups
-
-
-def _percent(logprob: float | None) -> str:
-    share = math.exp(logprob or 0.0)
-    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}" if share >= 0.001 else "<0.1%"
-
-
-def _candidates(chat: Chat, explained: Explanation) -> None:
-    if explained.chosen is None:
-        chat.screen.note("this reply was stopped: it has no score")
-        return
-    chat.screen.line(
-        "Candidates: score of the next-sentence head (higher is better), log-probability.", "bold"
-    )
-    order = sorted(range(len(explained.candidates)), key=lambda i: -explained.candidates[i].score)
-    for i in order:
-        one = explained.candidates[i]
-        mark = "*" if i == explained.chosen else " "
-        chat.screen.line(one.text, prefix=f"{mark} {one.score:>8.3f} {one.logprob:>8.2f}  ")
+    show_explanation(chat.screen, chat.session.explain())
 
 
 def _mood(chat: Chat, text: str) -> None:
@@ -274,10 +212,10 @@ def _show_mood(chat: Chat) -> None:
         read = chat.mood.of(turn.text)
         chat.screen.line(turn.text, "dim", prefix="you  " if turn.speaker == USER else "bot  ")
         best = sorted(read.emotions.items(), key=lambda pair: -pair[1])[:3]
-        emoji = "  ".join(f"{one}{_TIE}{p:.0%}" for one, p in read.emoji)
-        emotions = ", ".join(f"{label}{_TIE}{p:.0%}" for label, p in best)
+        emoji = "  ".join(f"{one}{TIE}{p:.0%}" for one, p in read.emoji)
+        emotions = ", ".join(f"{label}{TIE}{p:.0%}" for label, p in best)
         weights = sorted(zip(read.words, read.attention, strict=True), key=lambda pair: -pair[1])[:5]
-        words = ", ".join(f"{word}{_TIE}{share:.0%}" for word, share in weights)
+        words = ", ".join(f"{word}{TIE}{share:.0%}" for word, share in weights)
         for what, shown in (("emoji", emoji), ("emotions", emotions), ("words", words)):
             if shown:
                 chat.screen.line(shown, prefix=f"     {what:<9} ")
@@ -293,7 +231,7 @@ def _coref(chat: Chat, _text: str) -> None:
     found = chat.links.of(turns)
     for link in found:
         said = (
-            f"{'you' if turns[turn].speaker == USER else 'bot'}{_TIE}{turn + 1}:{_TIE}{turns[turn].text[a:b]}"
+            f"{'you' if turns[turn].speaker == USER else 'bot'}{TIE}{turn + 1}:{TIE}{turns[turn].text[a:b]}"
             for turn, a, b in link.mentions
         )
         chat.screen.line(", ".join(said), prefix=f"{link.main}  ")

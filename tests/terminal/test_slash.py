@@ -16,7 +16,7 @@ from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.terminal import slash
 from convai.terminal.chat import Chat
-from convai.terminal.screen import Screen
+from convai.terminal.screen import TIE, Screen
 from convai.text.personas import PersonaDeck
 from tests.chatting import NURSE, ScriptedEngine, scripted, tiny_agent
 
@@ -196,9 +196,9 @@ def test_why_shows_input_candidates_scores_and_settings() -> None:
     assert "persona     0  <speaker2>  <bos>\n            1  <speaker2>  i| |a|m| |a| |n|u|r|s|e|." in text
     assert "history    30  <speaker1>  <speaker1>|h|i\n" in text
     assert "reply      33  <speaker2>  <speaker2>|a|<eos>\n" in text
-    assert f"  a{slash._TIE}{math.exp(-1):.0%} | <eos>{slash._TIE}{math.exp(-1):.0%}\n" in text
+    assert f"  a{TIE}{math.exp(-1):.0%} | <eos>{TIE}{math.exp(-1):.0%}\n" in text
     assert "*    2.000    -2.00  good\n    -1.000    -2.00  bad\n" in text
-    assert re.search(rf"candidates{slash._TIE}2,\s+seed{slash._TIE}{reply_seed(3, 1)}", text)
+    assert re.search(rf"candidates{TIE}2,\s+seed{TIE}{reply_seed(3, 1)}", text)
 
 
 def test_why_of_a_stopped_reply_and_a_long_history() -> None:
