@@ -8,6 +8,7 @@ server mounts this blueprint. In a checkout the folder is `web/`, installed it i
 from __future__ import annotations
 
 import json
+import mimetypes
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,7 @@ HEADERS: Final[Mapping[str, str]] = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -62,6 +63,7 @@ def create_blueprint(name: str = "web") -> Blueprint:
 
     Errors are `{"error": {"message": "..."}}` with status 400, or 413 for too large a body.
     """
+    mimetypes.add_type("application/manifest+json", ".webmanifest")
     page = Blueprint(
         name, __name__, template_folder="templates", static_folder="static", static_url_path="/web"
     )

@@ -159,7 +159,7 @@ class Reply:
         self.finished: list[Finished] = []
         self.chosen: int | None = None
         self.shown = prefill
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, BegunLine] = {}
 
     @property
     def live(self) -> bool:
@@ -201,7 +201,7 @@ class Reply:
         """
         line = self._lines.get(event.candidate)
         if line is None:
-            line = self._lines[event.candidate] = _Line(self._agent.tokenizer, self.place.prefill)
+            line = self._lines[event.candidate] = BegunLine(self._agent.tokenizer, self.place.prefill)
         if isinstance(event, Finished):
             end = replace(event, text=line.whole(event))
             self.finished.append(end)
@@ -262,7 +262,7 @@ class TokenLog:
             yield Token(self._candidates[place], id, "", self._logprobs[place], others)
 
 
-class _Line:
+class BegunLine:
     """One candidate's text as it is shown: on one clean line, behind what it goes on from."""
 
     def __init__(self, tokenizer: Tokenizer, prefill: str) -> None:

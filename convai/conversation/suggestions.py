@@ -9,10 +9,9 @@ from typing import Final
 
 from convai.conversation.agent import Talker
 from convai.conversation.conversation import Place, reply_seed
-from convai.conversation.reply import prompt_input
+from convai.conversation.reply import BegunLine, prompt_input
 from convai.conversation.scene import EMPTY, Scene
 from convai.core.dialog import USER, Persona
-from convai.core.safe_text import one_line
 from convai.core.settings import DecodingConfig
 from convai.engine import Event, Finished, Request
 
@@ -44,6 +43,8 @@ class Suggesting:
     ) -> None:
         """`count` lines a round; up to `rounds` of them, until `count` lines are distinct and came to an end.
 
+        Where the `place` has a prefill, the lines begin with it.
+
         Raises SettingsError where `count` is out of range or the conversation does not fit into the model.
         """
         self._count, self._rounds = count, rounds
@@ -69,6 +70,7 @@ class Suggesting:
         said = [turn.text for turn in place.turns if turn.speaker == USER]
         self._request = Request(source.prompt, config, agent.texts.encode_batch(said))
         self._finished: list[Finished] = []
+        self._begun = BegunLine(agent.tokenizer, place.prefill)
 
     waits = False
 
@@ -81,7 +83,7 @@ class Suggesting:
 
     def take(self, event: Event) -> Event:
         """Keep an event of the stream; returns it."""
-        if isinstance(event, Finished) and math.isfinite(event.score) and (text := one_line(event.text)):
+        if isinstance(event, Finished) and math.isfinite(event.score) and (text := self._begun.whole(event)):
             self._finished.append(replace(event, text=text))
         return event
 

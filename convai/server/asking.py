@@ -150,7 +150,7 @@ async def suggest(room: Room, event: client.Suggest) -> Accepted:
             return Suggesting(
                 service.agent,
                 conversation.persona,
-                Place.after(turns_of(path.messages), earlier=path.earlier),
+                Place.after(turns_of(path.messages), earlier=path.earlier).onward(event.hint),
                 decoding,
                 seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
                 max_history=service.agent.max_history,

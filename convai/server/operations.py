@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convai.conversation.conversation import Place, answered_by_another, check_goes_on
 from convai.conversation.drawing import Drawing
@@ -103,7 +103,7 @@ async def regenerate(room: Room, event: client.Regenerate, address: str) -> Acce
         parent = answered_by_another(target)
         above = until if parent == target.id else until.above()
         drawn = await room.service.in_thread(store.replies, room.owner, room.id, parent)
-        place = _after(above).beside(drawn.texts, drawn.attempts)
+        place = replace(_after(above).beside(drawn.texts, drawn.attempts), prefill=event.begun)
         receipt = await _begin(room, event.request, address, before, above, place, commit)
         return Accepted(request=event.request, again=receipt.again)
 

@@ -22,6 +22,31 @@ def test_suggestions_are_distinct_short_and_ranked(chat: Chat) -> None:
     assert all(len(line.text) <= 100 for line in told.lines)
 
 
+def test_suggestions_go_on_with_what_was_written(chat: Chat) -> None:
+    chat.new(settings={"seed": 4})
+    chat.say("hi")
+    chat.done("suggest", count=3, hint="by the way, i")
+    lines = chat.until(Suggestions).lines
+    assert len(lines) == 3
+    assert all(line.text.startswith("by the way, i") for line in lines)
+    assert any(len(line.text) > len("by the way, i") for line in lines)
+
+
+def test_a_reply_is_drawn_anew_from_a_word_on(chat: Chat) -> None:
+    chat.new(settings={"seed": 6, "max_length": 12, "min_length": 8})
+    first = chat.say("hi")
+    chat.done("regenerate", begun=first[:4])
+    second = chat.reply()
+    assert second.text.startswith(first[:4])
+    assert second.text != first
+    assert chat.view.messages[-1].siblings.count == 2
+    rows = chat.ask("inspect", message=second.id).rows
+    reply = [row for row in rows if row.part == "reply"]
+    assert "".join(row.text for row in reply if row.logprob is None).endswith(first[:4])
+    chat.done("regenerate", begun=first[:4])
+    assert chat.reply().text != second.text
+
+
 def test_suggestions_never_keep_a_reply_waiting(server: Running, chat: Chat) -> None:
     chat.new(settings={"max_length": 300, "min_length": 300, "no_repeat_ngram": 0, "candidates": 1})
     before = server.stats

@@ -38,7 +38,7 @@ from convai.server.protocol.changes import (
     TitleSet,
     TokenDrawn,
 )
-from convai.server.protocol.values import Message, Suggestion
+from convai.server.protocol.values import Account, Added, Message, Suggestion
 from tests.web.world import (
     SAMPLE,
     Conversation,
@@ -207,7 +207,7 @@ class Door:
                 named = there.tree[event.message or there.leaf or ""]
                 self._ok(event.request)
                 said = named.id if named.role == "user" else named.parent or ""
-                self._reply(there, said, event.request)
+                self._reply(there, said, event.request, begun=event.begun)
             case c.Continue():
                 self._ok(event.request)
                 self._reply(there, "", event.request, event.message or there.leaf)
@@ -227,6 +227,7 @@ class Door:
             case c.Suggest():
                 self._ok(event.request)
                 texts = ["What are their names?", "I have a cat.", "Tell me more!"][: event.count]
+                texts = [f"{event.hint} {text}" for text in texts] if event.hint else texts
                 lines = tuple(Suggestion(text=text, score=3.0 - i) for i, text in enumerate(texts))
                 there.tell(Suggestions(message=there.leaf, lines=lines))
             case c.SetPersona():
@@ -252,6 +253,17 @@ class Door:
                         candidates=reply.candidates,
                         chosen=reply.chosen,
                         settings=there.settings,
+                        left_out=2,
+                        account=Account(
+                            positions=1024,
+                            tokens={"persona": 40, "lore": 30, "history": 100},
+                            reply=41,
+                            free=813,
+                        ),
+                        added=(
+                            Added(kind="lore", text="The mill burnt down.", depth=2, why="mill"),
+                            Added(kind="lore", text="The <b>miller</b> left.", why="miller", missing=True),
+                        ),
                     )
                 )
 
@@ -269,13 +281,15 @@ class Door:
         there.tell(there.path_to(said.id, parent))
         self._reply(there, said.id, event.request)
 
-    def _reply(self, there: Conversation, parent: str, request: str, going_on: str | None = None) -> None:
+    def _reply(
+        self, there: Conversation, parent: str, request: str, going_on: str | None = None, begun: str = ""
+    ) -> None:
         if going_on:
             reply = replace(there.tree[going_on], status="streaming")
         else:
             id = self.world.new_id("m")
             reply = Message(
-                id=id, parent=parent, role="agent", text="", status="streaming", time=2, request=request
+                id=id, parent=parent, role="agent", text=begun, status="streaming", time=2, request=request
             )
         there.tree[reply.id] = reply
         there.leaf = reply.id

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 
 from convai.core.dialog import Persona
 from convai.core.resources import web_package
@@ -99,6 +100,20 @@ def test_every_file_that_the_page_names_is_there(client: FlaskClient) -> None:
     script = client.get("/web/js/app.js")
     assert script.mimetype == "text/javascript"
     assert client.get("/web/js/app.js", headers={"If-None-Match": script.headers["ETag"]}).status_code == 304
+
+
+def test_the_page_can_be_installed(client: FlaskClient) -> None:
+    manifest = client.get("/web/manifest.webmanifest")
+    assert manifest.mimetype == "application/manifest+json"
+    told = json.loads(manifest.text)
+    assert (told["display"], told["start_url"]) == ("standalone", "../")
+    for icon in told["icons"]:
+        answer = client.get(f"/web/{icon['src']}")
+        assert answer.mimetype == icon["type"]
+        if icon["type"] == "image/png":
+            size = Image.open(io.BytesIO(answer.data)).size
+            assert icon["sizes"] == f"{size[0]}x{size[1]}"
+    assert "microphone=(self)" in client.get("/").headers["Permissions-Policy"]
 
 
 def test_every_icon_that_is_used_is_drawn() -> None:

@@ -292,6 +292,47 @@ def test_inspect_shows_input_probabilities_and_candidates(page: Page) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_the_gauge_tells_where_the_context_went(page: Page) -> None:
+    page.say("hi")
+    page.act(-1, "inspect")
+    page.until(lambda: page.shown(".gauge"))
+    assert page.find(".gauge").get_attribute("aria-label") == "211 of 1024 tokens are taken"
+    legend = [item.text.split("\n") for item in page.all(".gauge-legend li")]
+    assert legend == [["Persona", "40"], ["Lore", "30"], ["History", "100"], ["Reply", "41"], ["Free", "813"]]
+    assert "No room was left for 2 older turns, 1 added text." in page.find("#inspect").text
+    added = [item.text.split("\n") for item in page.all(".added li")]
+    assert added == [
+        ["Lore", "The mill burnt down.", "mill · depth 2"],
+        ["Lore", "The <b>miller</b> left.", "miller · no room"],
+    ]
+
+
+def test_a_reply_is_drawn_anew_from_one_of_its_words(page: Page, world: World) -> None:
+    page.say("hi")
+    page.act(-1, "inspect")
+    page.until(lambda: page.shown(".token"))
+    page.all(".token")[2].click()
+    page.find(".about-token button.soft").click()
+    page.until(lambda: page.idle() and page.all(".branch"))
+    (conversation,) = world.conversations.values()
+    assert page.texts()[-1].startswith("You said")
+    page.act(-1, "inspect")
+    page.until(lambda: page.all(".token"))
+    page.all(".token")[1].click()
+    page.find(".about-token .bars button").click()
+    page.until(lambda: page.texts()[-1].startswith("You maybe") and page.idle())
+    assert len(conversation.tree) == 4
+
+
+def test_lines_go_on_with_what_was_typed(page: Page) -> None:
+    page.find("#message").send_keys("by the way,")
+    page.click("#suggest")
+    page.until(lambda: len(page.all("#chips button")) == 3)
+    page.all("#chips button")[1].click()
+    page.until(lambda: page.texts()[:1] == ["by the way, I have a cat."] and page.idle())
+    assert page.find("#message").get_attribute("value") == ""
+
+
 def test_moods_are_marked_quietly_and_told_in_full(page: Page, world: World) -> None:
     world.reads = True
     page.say("i love my garden")

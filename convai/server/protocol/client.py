@@ -90,6 +90,8 @@ class Regenerate(Asked, tag="regenerate", frozen=True, kw_only=True):
 
     message: Id | None = None
     """The reply; without it the last one. A user's message without a reply gets one."""
+    begun: Annotated[str, line(LIMITS.message_chars, blank=True)] = sent("")
+    """What the new reply begins with, as when it is drawn anew from one of its tokens."""
 
 
 class Edit(Asked, tag="edit", frozen=True, kw_only=True):
@@ -120,6 +122,8 @@ class Suggest(Asked, tag="suggest", frozen=True, kw_only=True):
     """Suggest lines that the user might say next."""
 
     count: Annotated[int, whole(1, LIMITS.suggestions)] = sent(3)
+    hint: Annotated[str, line(LIMITS.message_chars, blank=True)] = sent("")
+    """What the lines begin with: what the user has written so far."""
 
 
 class SetPersona(Asked, tag="set_persona", frozen=True, kw_only=True):

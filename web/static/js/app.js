@@ -11,6 +11,7 @@ import { setUpMessages } from "./messages.js";
 import { setUpPersona } from "./persona.js";
 import { setUpSettings } from "./settings.js";
 import { setUpShortcuts } from "./shortcuts.js";
+import { Reader, canSpeak, setUpDictation } from "./speech.js";
 import { createStore } from "./store.js";
 import { setUpTheme } from "./theme.js";
 
@@ -31,12 +32,14 @@ setUpTheme();
 const sidebar = setUpSidebar();
 const panel = setUpPanel((name) => name === "inspect" && inspect.refresh());
 const inspect = setUpInspect({ store, chat, panel });
-const messages = setUpMessages({ store, chat, inspect: (id) => inspect.show(id) });
+const reader = canSpeak() ? new Reader() : null;
+const messages = setUpMessages({ store, chat, inspect: (id) => inspect.show(id), reader });
 const composer = setUpComposer({ store, chat, editLast });
 const settings = setUpSettings({ store, chat });
 const persona = setUpPersona({ store, chat, notify });
 const conversations = setUpConversations({ store, chat, notify, startNew, opened });
 setUpBanner({ store, chat });
+setUpDictation({ notify });
 setUpMenu({
   rename: conversations.rename,
   delete: conversations.remove,
@@ -118,7 +121,7 @@ const ACTIONS = {
   regenerate: () => chat.writing === null && chat.do("regenerate"),
   continue: () => chat.writing === null && chat.do("continue"),
   undo: () => chat.writing === null && chat.do("undo"),
-  suggest: () => chat.suggest(),
+  suggest: () => composer.suggest(),
   edit: editLast,
   previous: () => branch("previous"),
   next: () => branch("next"),
@@ -127,6 +130,7 @@ const ACTIONS = {
   inspect: () => panel.toggle("inspect"),
   shortcuts: () => byId("shortcuts").showModal(),
   escape: () => {
+    reader?.stop();
     if (chat.writing !== null) chat.do("stop", { message: chat.writing });
     else if (sidebar.isOpen()) sidebar.close();
     else if (panel.current()) panel.close();

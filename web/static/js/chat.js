@@ -217,11 +217,12 @@ export class Chat {
     }
   }
 
-  async suggest({ quietly = false } = {}) {
+  /** Lines that the person might say; with a hint those that begin with it. */
+  async suggest({ quietly = false, hint = "" } = {}) {
     try {
       await this.begun();
       this.store.set({ suggesting: true });
-      await this.connection.request("suggest", { count: SUGGESTIONS });
+      await this.connection.request("suggest", { count: SUGGESTIONS, ...(hint && { hint }) });
     } catch (error) {
       this.store.set({ suggesting: false });
       if (!quietly) this.#tell(error);

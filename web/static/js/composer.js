@@ -47,7 +47,8 @@ export function setUpComposer({ store, chat, editLast }) {
     field.focus();
   });
   byId("undo").addEventListener("click", () => chat.do("undo"));
-  byId("suggest").addEventListener("click", () => chat.suggest());
+  const suggest = () => chat.suggest({ hint: field.value.replace(/\s+/gu, " ").trim() });
+  byId("suggest").addEventListener("click", suggest);
 
   store.subscribe(({ view, outbox, suggesting }, before) => {
     const busy = writing(view) !== null;
@@ -70,14 +71,17 @@ export function setUpComposer({ store, chat, editLast }) {
   });
 
   fit();
-  return { focus: () => field.focus(), send };
+  return { focus: () => field.focus(), send, suggest };
 }
 
 function chip({ text, score }, send, field) {
-  const title = `Next-sentence score ${score.toFixed(2)}`;
+  const title = `Next-sentence score ${score.toFixed(2)}; with Shift it goes into the field`;
   const take = (event) => {
     if (event.shiftKey) field.value = text; // to change it first
-    else send(text);
+    else {
+      if (text.startsWith(field.value.trim())) field.value = ""; // it goes on with what stood there
+      send(text);
+    }
     field.focus();
   };
   return el("button", { type: "button", class: "chip", dir: "auto", title, text, on: { click: take } });

@@ -2,10 +2,9 @@
 // shaded by its probability with the alternatives beside it, and the candidates with their scores.
 
 import { byId, el, setText } from "./dom.js";
+import { gauge, nameOf } from "./gauge.js";
 import { onKey } from "./keys.js";
 import { writing } from "./state.js";
-
-const PARTS = { persona: "Persona", history: "History", reply: "Reply" };
 
 export function setUpInspect({ store, chat, panel }) {
   const box = byId("inspect");
@@ -42,7 +41,9 @@ export function setUpInspect({ store, chat, panel }) {
     box.setAttribute("aria-busy", "true");
     try {
       const answer = await chat.inspect(message);
-      if (number === asked && shown === key) box.replaceChildren(...explained(answer));
+      const said = view.messages.find((one) => one.id === message).text;
+      const anew = (drawn, words) => chat.do("regenerate", { message, begun: beginning(said, drawn, words) });
+      if (number === asked && shown === key) box.replaceChildren(...explained(answer, anew));
     } catch (error) {
       if (number === asked) say(error.message);
     } finally {
@@ -65,7 +66,8 @@ export function setUpInspect({ store, chat, panel }) {
 
 const fromToken = ({ text, logprob, alternatives }) => ({ text, logprob, alternatives });
 
-function explained({ rows, candidates = [], chosen = null, left_out = 0, settings = null }) {
+function explained(answer, anew) {
+  const { rows, candidates = [], chosen = null, left_out = 0, settings = null, account = null, added = [] } = answer;
   const groups = [];
   for (const row of rows) {
     const last = groups.at(-1);
@@ -74,18 +76,21 @@ function explained({ rows, candidates = [], chosen = null, left_out = 0, setting
   }
   const reply = rows.filter((row) => row.part === "reply" && typeof row.logprob === "number");
   const parts = [];
+  if (account) {
+    parts.push(el("h2", { text: "The context" }));
+    parts.push(...gauge(account, added, left_out));
+  }
   if (reply.length) {
     const mean = Math.exp(reply.reduce((sum, row) => sum + row.logprob, 0) / reply.length);
     parts.push(
       el("h2", { text: "The reply, word by word" }),
-      el("p", { class: "quiet", text: `Shaded by probability; ${percent(mean)} a token on average. Look at a word for what else it might have been.` }),
-      tokenList(reply),
+      el("p", { class: "quiet", text: `Shaded by probability; ${percent(mean)} a token on average. Look at a word for what else it might have been, and draw the reply anew from there.` }),
+      tokenList(reply, anew),
     );
   }
   if (candidates.length > 1) parts.push(el("h2", { text: "Candidates" }), candidateList(candidates, chosen));
   parts.push(el("h2", { text: "The exact input" }));
-  const dropped = left_out ? `; ${left_out} older ${left_out === 1 ? "turn was" : "turns were"} left out` : "";
-  parts.push(el("p", { class: "quiet", text: `${rows.length} tokens${dropped}. Each has a word, a position and a segment, and the model reads the sum of the three.` }));
+  parts.push(el("p", { class: "quiet", text: `${rows.length} tokens. Each has a word, a position and a segment, and the model reads the sum of the three.` }));
   parts.push(legend());
   parts.push(...groups.map(group));
   if (settings) parts.push(settingsList(settings));
@@ -103,7 +108,7 @@ function group({ part, item, rows }) {
   const speaker = rows.some((row) => row.segment === "<speaker1>") ? "user" : "agent";
   const kind = part === "history" ? speaker : part;
   const who = part === "history" ? `${speaker === "user" ? "you" : "bot"}, turn ${item + 1}` : `${item + 1}`;
-  const title = part === "reply" ? PARTS.reply : `${PARTS[part]} · ${who}`;
+  const title = part === "reply" ? nameOf(part) : `${nameOf(part)} · ${who}`;
   const columns = rows.map(({ text, position, segment }) =>
     el(
       "li",
@@ -126,11 +131,13 @@ function group({ part, item, rows }) {
 
 /** Tokens one after another as buttons; arrow keys go from one to the next, and what else it might have been
  * stands in one box below, for eyes and screen readers alike. */
-function tokenList(rows) {
+function tokenList(rows, anew = null) {
   const about = el("div", { class: "about-token", "aria-live": "polite" });
+  const texts = rows.map((row) => row.text);
+  const from = (i) => (instead) => anew(texts, [...texts.slice(0, i), instead]);
   const buttons = rows.map((row, i) => {
     const p = typeof row.logprob === "number" ? Math.exp(row.logprob) : null;
-    const show = () => aboutToken(about, row, p, buttons[i], buttons);
+    const show = () => aboutToken(about, row, p, buttons[i], buttons, anew && from(i));
     return el("button", {
       type: "button",
       class: i > 0 && /^\S/.test(row.text) ? "token joined" : "token", // a piece of the word before it
@@ -155,12 +162,13 @@ function tokenList(rows) {
   if (drawn.length) {
     // The one that the model was least sure of says most.
     const least = drawn.reduce((one, other) => (other.logprob < one.logprob ? other : one));
-    aboutToken(about, least, Math.exp(least.logprob), buttons[rows.indexOf(least)], buttons);
+    const at = rows.indexOf(least);
+    aboutToken(about, least, Math.exp(least.logprob), buttons[at], buttons, anew && from(at));
   }
   return el("div", { class: "reply-tokens" }, list, about);
 }
 
-function aboutToken(box, row, p, button, buttons) {
+function aboutToken(box, row, p, button, buttons, anew) {
   for (const other of buttons) other.classList.toggle("looked-at", other === button);
   const listed = (row.alternatives ?? []).map(([text, logprob]) => ({ text, logprob, drawn: false }));
   const drawn = row.logprob == null ? null : listed.find((one) => isDrawn(row, one));
@@ -170,12 +178,31 @@ function aboutToken(box, row, p, button, buttons) {
     el(
       "li",
       { class: drawn ? "drawn" : null, vars: { "--p": Math.exp(logprob).toFixed(3) } },
-      el("span", { class: "word", text: visible(text.trim()) || "␣" }),
+      anew && !drawn && text.trim() ? instead(row, text, anew) : el("span", { class: "word", text: visible(text.trim()) || "␣" }),
       el("span", { class: "p", text: percent(Math.exp(logprob)) }),
     ),
   );
   if (!bars.length) bars.push(el("li", { text: p === null ? "no probability is known" : percent(p) }));
-  box.replaceChildren(el("ul", { class: "bars" }, ...bars));
+  const again = anew && el("button", { type: "button", class: "soft small", text: "Draw anew from here", on: { click: () => anew("") } });
+  box.replaceChildren(el("ul", { class: "bars" }, ...bars), ...(again ? [again] : []));
+}
+
+/**
+ * What a reply begins with that is drawn anew: `words` of the tokens that were `drawn`, behind what the reply `said`
+ * went on from itself. Its end, where it is a token, is none of its words.
+ */
+export function beginning(said, drawn, words) {
+  const clean = (parts) => parts.join("").replace(/\s+/gu, " ").trim();
+  const whole = [drawn, drawn.slice(0, -1)].map(clean).find((text) => said.endsWith(text)) ?? said;
+  const known = words.filter((word, i) => i < drawn.length - 1 || said.includes(word.trim()));
+  return clean([said.slice(0, said.length - whole.length), ...known]);
+}
+
+/** Another token of the same place: a reply that goes on with it. */
+function instead(row, text, anew) {
+  const gap = /^\s/.test(row.text) && !/^\s/.test(text) ? " " : "";
+  const label = `Draw anew with “${text.trim()}” in its place`;
+  return el("button", { type: "button", class: "link word", text: visible(text.trim()), title: label, "aria-label": label, on: { click: () => anew(gap + text) } });
 }
 
 /** Whether an alternative is the token that was drawn: it may have lost the blank in front of a word, and its

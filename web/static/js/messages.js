@@ -9,7 +9,7 @@ import { writing } from "./state.js";
 const NONE = Object.freeze([]);
 const NEAR = 80; // pixels from the end that count as "at the end"
 
-export function setUpMessages({ store, chat, inspect }) {
+export function setUpMessages({ store, chat, inspect, reader }) {
   const log = byId("log");
   const list = byId("messages");
   const toEnd = byId("to-end");
@@ -71,7 +71,7 @@ export function setUpMessages({ store, chat, inspect }) {
     const mentions = mentionsOf(view);
     const shown = view.messages.map((message) => {
       if (!rows.has(message.id)) {
-        const made = new Row(message.id, chat, inspect);
+        const made = new Row(message.id, chat, inspect, reader);
         rows.set(message.id, made);
         seen.observe(made.element);
       }

@@ -18,8 +18,8 @@ export class Row {
   #near = false;
   #editing = false;
 
-  constructor(id, chat, inspect) {
-    Object.assign(this, { id, chat, inspect });
+  constructor(id, chat, inspect, reader) {
+    Object.assign(this, { id, chat, inspect, reader });
     this.face = el("span", { class: "avatar face", "aria-hidden": "true" });
     this.who = el("p", { class: "who" });
     this.text = el("p", { class: "text", dir: "auto" });
@@ -113,6 +113,7 @@ export class Row {
     }
     parts.push(act("edit", "pencil", "Edit", () => this.edit(), WAITS));
     parts.push(act("copy", "copy", "Copy", () => this.#copy()));
+    if (this.reader && role === "agent") parts.push(act("speak", "speaker", "Read aloud", () => this.#speak(), { "aria-pressed": "false" }));
     if (role === "agent") parts.push(act("inspect", "layers", "Inspect", () => this.inspect(id)));
     return parts;
   }
@@ -136,6 +137,12 @@ export class Row {
     if (!done || !button) return;
     button.replaceChildren(icon("check"));
     setTimeout(() => button.replaceChildren(icon("copy")), 1500);
+  }
+
+  /** By the browser's voice; again: stop. */
+  #speak() {
+    const pressed = (on) => this.actions.querySelector('[data-act="speak"]')?.setAttribute("aria-pressed", String(on));
+    if (this.reader.toggle(this.#message.text, () => pressed(false))) pressed(true);
   }
 
   edit() {
