@@ -8,6 +8,7 @@ from typing import TextIO
 
 from convai.conversation.hooks import notify
 from convai.conversation.links import LinkReader
+from convai.conversation.memory.listening import Listener
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
 from convai.core.dialog import MAX_UTTERANCE_CHARS, Turn
@@ -26,23 +27,31 @@ def interact(
     out: TextIO,
     mood: MoodReader | None = None,
     links: LinkReader | None = None,
+    memory: Listener | None = None,
 ) -> None:
     """Talk until the user leaves: with prompts where both ends are a terminal, else line by line.
 
-    `mood` and `links` read along, for /mood and /coref. Raises ConvaiError as `answer_lines` does.
+    `mood` and `links` read along, for /mood and /coref; `memory` learns what the user tells.
+
+    Raises ConvaiError as `answer_lines` does.
     """
     if not (source.isatty() and out.isatty()):
-        answer_lines(session, source, out)
+        session.on_turn = memory
+        try:
+            answer_lines(session, source, out)
+        finally:
+            if memory is not None:
+                memory.close()
         return
     screen = Screen(out, colour=has_colour(out))
     keyboard = Keyboard(screen, slash.complete, history_path())
     try:
         with quiet_interrupts(source):
-            session.on_turn = partial(_notify_all, [mood, links])
-            Chat(session, deck, screen, keyboard, slash.execute, mood, links).run()
+            session.on_turn = partial(_notify_all, [mood, links, memory])
+            Chat(session, deck, screen, keyboard, slash.execute, mood, links, memory).run()
     finally:
         keyboard.close()
-        for reader in (mood, links):
+        for reader in (mood, links, memory):
             if reader is not None:
                 reader.close()
 

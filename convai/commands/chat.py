@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig, EngineConfig
+
+if TYPE_CHECKING:
+    from convai.conversation.links import LinkReader
+    from convai.conversation.memory.listening import Listener
+    from convai.conversation.session import Session
 
 HELP: Final = "talk with a persona; with piped input one line in, one line out"
 
@@ -77,6 +84,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the model read earlier turns with their pronouns replaced by what they stand for",
     )
+    parser.add_argument(
+        "--memory",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="remember what you tell of yourself, in the file that `convai serve` keeps conversations in; "
+        "auto: where you type, but not in a pipe, so that the same input gives the same output "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="FILE|URL",
+        help="the database of the memory, another than the default one of `convai serve`",
+    )
     add_config_arguments(
         parser, DecodingConfig, title="decoding (a model's own settings come before these defaults)"
     )
@@ -132,7 +152,40 @@ def run(args: argparse.Namespace) -> int:
     if args.resolved:
         links.load()  # whoever asked for it is to know where it cannot be had
         session.history = links.resolved
-    with open(os.devnull, "w") as nowhere:
-        # stdout is None where the caller closed it
-        interact(session, deck, sys.stdin, sys.stdout or nowhere, mood, links)
+    with ExitStack() as held:
+        nowhere = held.enter_context(open(os.devnull, "w"))  # stdout is None where the caller closed it
+        out = sys.stdout or nowhere
+        typed = sys.stdin.isatty() and out.isatty()
+        memory = _listener(args, session, links, held, typed)
+        interact(session, deck, sys.stdin, out, mood, links, memory)
     return 0
+
+
+def _listener(
+    args: argparse.Namespace, session: Session, links: LinkReader, held: ExitStack, typed: bool
+) -> Listener | None:
+    """What remembers the one who types, its database held open; None where nothing is to be remembered.
+
+    Raises ConvaiError where a memory was asked for and cannot be had.
+    """
+    if args.memory == "off" or (args.memory == "auto" and not typed):
+        return None
+    from convai.commands.serve import default_store
+    from convai.conversation.memory.listening import Listener, Recollection
+    from convai.conversation.memory.memory import Memory
+    from convai.conversation.memory.summary import summary_of
+    from convai.server.access import LOCAL
+    from convai.store import Store
+
+    try:
+        store = held.enter_context(Store(args.store or default_store()))
+    except (ConvaiError, OSError) as error:
+        if args.memory == "on":
+            raise
+        print(f"convai: no memory: {error}", file=sys.stderr)
+        return None
+    memory = Memory(store.memories, resolve=links.resolved)
+    listener = Listener(memory, LOCAL, lambda: session.turns)
+    recollection = Recollection(memory, LOCAL, lambda: listener.conversation)
+    session.scene = replace(session.scene, sources=(*session.scene.sources, recollection), summary=summary_of)
+    return listener

@@ -21,10 +21,12 @@ from convai.core.settings import EngineConfig, ServerConfig
 if TYPE_CHECKING:
     from convai.conversation.agent import Talker
     from convai.conversation.hooks import Hooks
+    from convai.conversation.memory.memory import Memory
     from convai.conversation.mood import MoodReader
     from convai.engine import Engine
     from convai.engine.replicas import Replicas
     from convai.server.marks import ReadCoref
+    from convai.store import Store
 
 HELP: Final = "serve the chat in the browser, the chat socket and an OpenAI-compatible REST API"
 
@@ -78,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="X",
         help="how much --prefer-mood counts beside the next-sentence score (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--memory",
+        choices=("on", "off"),
+        default="on",
+        help="remember what people tell of themselves, each person's apart; everybody can switch it off for "
+        "themselves (default: %(default)s)",
     )
     add_config_arguments(parser, ServerConfig, title="server")
     add_config_arguments(parser, EngineConfig, title="engine")
@@ -135,6 +144,19 @@ def _hooks(args: argparse.Namespace, mood: MoodReader | None) -> Hooks:
     return Hooks(preference, history)
 
 
+def _memory(args: argparse.Namespace, store: Store) -> Memory | None:
+    """What people are remembered with; the coreference model reads pronouns, loaded when first needed."""
+    from convai.conversation.links import LinkReader
+    from convai.conversation.memory.memory import Memory
+    from convai.coref.chat import load_chat_reader
+
+    if args.memory == "off":
+        return None
+    model = None if args.coref_model == "embedded" else args.coref_model
+    links = LinkReader(lambda: load_chat_reader(model, args.coref_parser))
+    return Memory(store.memories, resolve=links.resolved)
+
+
 def default_store() -> Path:
     """Where conversations are kept: the user's data folder (XDG base directory specification)."""
     base = os.environ.get("XDG_DATA_HOME", "")
@@ -186,7 +208,14 @@ def run(args: argparse.Namespace) -> int:
     with listen(config) as listening, Store(where) as store, start() as engine:
         read_mood = None if mood is None else mood.of
         service = Service(
-            agent, engine, store, config, read_mood=read_mood, read_coref=read_coref, hooks=hooks
+            agent,
+            engine,
+            store,
+            config,
+            read_mood=read_mood,
+            read_coref=read_coref,
+            hooks=hooks,
+            memory=_memory(args, store),
         )
         app = App(service)
         print(

@@ -15,14 +15,14 @@ from convai.conversation.agent import Talker
 from convai.conversation.conversation import LOOK_BACK, Place
 from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
-from convai.conversation.scene import EMPTY, Scene
+from convai.conversation.scene import EMPTY, Scene, Summarise
 from convai.core.dialog import AGENT, Persona, Turn, history_window
 from convai.core.safe_text import OneLine, one_line
 from convai.core.settings import DecodingConfig
 from convai.engine import Event, Finished, Request, Token
 from convai.text.history import fit_history
-from convai.text.insertions import NOTHING, Additions
-from convai.text.layout import lay_out
+from convai.text.insertions import NOTHING, Additions, Insertion
+from convai.text.layout import Layout, lay_out
 from convai.text.prompt import encode_additions, encode_persona, encode_turns
 from convai.text.tokenizer import Tokenizer
 
@@ -30,6 +30,8 @@ SILENCE: Final = "..."
 """The reply where the model came up with nothing that can be shown, again and again."""
 TRIES: Final = 4
 """Draws before SILENCE."""
+SUMMARY: Final = "summary"
+"""What the line about turns that are not shown any more is accounted as."""
 _MESSAGE: Final = 8
 """Positions that a persona leaves at least for what is said to it."""
 
@@ -43,28 +45,42 @@ def prompt_input(
     max_history: int | None,
     max_length: int,
     additions: Additions = NOTHING,
+    summary: Summarise | None = None,
 ) -> Input:
     """What the model is shown as `speaker` is to speak at `place`.
 
     That is the last `max_history` exchanges before it, what is added to them, and what the speaker has said
-    already. Raises SettingsError where persona and last turn leave no room for a reply.
+    already; with `summary` a line about what has left the window. Raises SettingsError where persona and last
+    turn leave no room for a reply.
     """
     tokenizer, texts = agent.tokenizer, agent.texts
     window = [Turn(turn.speaker, turn.text) for turn in _window(place, max_history)]
-    added, examples = encode_additions(texts, additions) if additions else ((), ())
     reserve = _reserve(agent, max_length)
-    layout = lay_out(
-        tokenizer.frame,
-        encode_persona(texts, persona),
-        encode_turns(texts, window),
-        added,
-        examples,
-        speaker=speaker,
-        prefill=tokenizer.encode(place.prefill) if place.prefill else (),
-        n_positions=agent.positions,
-        reserve=reserve,
-        in_steps=max_history is None and agent.has_long_context,
-    )
+
+    def laid(additions: Additions) -> Layout:
+        added, examples = encode_additions(texts, additions) if additions else ((), ())
+        return lay_out(
+            tokenizer.frame,
+            encode_persona(texts, persona),
+            encode_turns(texts, window),
+            added,
+            examples,
+            speaker=speaker,
+            prefill=tokenizer.encode(place.prefill) if place.prefill else (),
+            n_positions=agent.positions,
+            reserve=reserve,
+            in_steps=max_history is None and agent.has_long_context,
+        )
+
+    layout = laid(additions)
+    told = window if max_history is None else place.turns
+    for _ in range(2 if summary is not None else 0):  # a summary takes room, for which more may have to go
+        assert summary is not None
+        text = summary(told[: len(told) - len(layout.turns)])
+        if not text or any(one.text == text for one in layout.insertions):
+            break
+        line = Insertion(text, None, SUMMARY, why="what is not shown any more")
+        layout = laid(Additions((*additions.insertions, line), additions.examples))
     return Input(layout, place.number - len(layout.turns), agent.positions, reserve)
 
 
@@ -151,7 +167,9 @@ class Reply:
             max_history=max_history,
             max_length=decoding.max_length,
             additions=scene.additions(shown, frame, self.called),
+            summary=scene.summary,
         )
+        self.called += tuple(one for one in self.source.layout.insertions if one.kind == SUMMARY)
         own = [turn.text for turn in place.turns if turn.speaker == AGENT]
         ids = agent.texts.encode_batch([*own, *place.rejected, *([prefill] if prefill else [])])
         self.request = Request(self.source.prompt, decoding, ids, alternatives)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from convai.conversation.conversation import Place
-from convai.core.dialog import Persona
+from convai.core.dialog import Persona, Turn
 from convai.text.frames import Frame
 from convai.text.insertions import NOTHING, Additions, Insertion
 
+Summarise = Callable[[Sequence[Turn]], str]
+"""Turns that have left the window → a line about them; nothing where there is nothing to say."""
 Source = Callable[[Place], Sequence[Insertion]]
 """A feature that adds to prompts: what it adds to that of the reply at a place. Raises nothing.
 
@@ -24,6 +26,8 @@ class Scene:
     """What is added to the prompts of a conversation; `sources` in the order in which they are shown."""
 
     sources: tuple[Source, ...] = ()
+    summary: Summarise | None = None
+    """What sums up the turns that are not shown any more; none: they are gone."""
 
     def persona(self, persona: Persona, frame: Frame) -> Persona:
         """What is shown of the agent's `persona` in its usual place."""

@@ -66,6 +66,7 @@ class Suggesting:
             max_history=max_history,
             max_length=decoding.max_length,
             additions=scene.additions(place, frame),
+            summary=scene.summary,
         )
         said = [turn.text for turn in place.turns if turn.speaker == USER]
         self._request = Request(source.prompt, config, agent.texts.encode_batch(said))

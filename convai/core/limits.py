@@ -75,6 +75,10 @@ class Limits:
     """Messages in one frame; the client asks for earlier ones with `history`."""
     page_conversations: int = 100
     """Conversations in one frame."""
+    fact_chars: int = 300
+    """Characters of a fact in the memory."""
+    page_facts: int = 100
+    """Facts in one frame; the client asks for others with `list_facts`."""
     alternatives: int = 10
     """Alternatives beside a token."""
     suggestions: int = 5

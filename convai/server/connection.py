@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 import convai
+from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
 from convai.conversation.reply import check_persona
 from convai.core.errors import ConvaiError, DataError, SettingsError
 from convai.server import asking, operations
@@ -19,6 +20,7 @@ from convai.server.asgi import Receive, Scope, Send, header
 from convai.server.convert import persona_of
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
+from convai.server.memory import NoMemory
 from convai.server.protocol import (
     VERSION,
     Answer,
@@ -332,6 +334,15 @@ class Connection:
                 return Accepted(request=event.request, conversation=event.conversation)
             case client.Delete():
                 return await self._delete(event)
+            case (
+                client.ListFacts()
+                | client.Remember()
+                | client.EditFact()
+                | client.Forget()
+                | client.RestoreFact()
+                | client.SetMemory()
+            ):
+                return await self._remember(event)
         room = self._room
         if room is None or room.deleted:
             raise ProtocolError("order", f"{event.type} without an open conversation; send new or open first")
@@ -362,6 +373,13 @@ class Connection:
                 return await asking.history(room, event)
             case client.Inspect():
                 return await asking.inspect(room, event)
+
+    async def _remember(self, event: client.MemoryRequest) -> Answer:
+        """Something about the memory; whoever has the conversation open that is open here is told."""
+        answer, change = await self._service.in_thread(self._service.remembering.do, self._owner, event)
+        if change is not None and self._room is not None and not self._room.deleted:
+            self._room.emit(change)
+        return answer
 
     async def _new(self, event: client.New, named: Asked) -> Accepted:
         service = self._service
@@ -409,7 +427,9 @@ def _error(error: Exception, request: str | None) -> Error:
         code = "not_found"
     elif isinstance(error, Conflict):
         code = "conflict"
-    elif isinstance(error, SettingsError | DataError | operations.Refused):
+    elif isinstance(error, NoSuchFact):
+        code = "not_found"
+    elif isinstance(error, SettingsError | DataError | operations.Refused | NoMemory | MemoryFull | Holds):
         code = "refused"
     else:
         log_failure("a request failed", error)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from convai.conversation.conversation import Place, answered_by_another, check_goes_on
 from convai.conversation.drawing import Drawing
+from convai.conversation.memory.finding import LOOK_BACK
 from convai.conversation.reply import Reply, check_persona
 from convai.core.dialog import USER, Turn
 from convai.core.errors import ConvaiError
@@ -81,6 +82,7 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
                 address,
                 lambda: _Seen(store.load(owner, room.id), before, place),
                 lambda _: Said(receipt=commit()),
+                retells=event.message,
             )
         receipt = await service.in_store(commit)
         if not receipt.again:
@@ -239,8 +241,12 @@ async def _say(
     address: str,
     look: Callable[[], _Seen],
     commit: Callable[[_Seen], Said],
+    retells: str | None = None,
 ) -> Accepted:
-    """Commit what the user says, and begin the reply to it; all that waits for the disk in one go."""
+    """Commit what the user says, and begin the reply to it; all that waits for the disk in one go.
+
+    `retells`: the message in whose place it is said.
+    """
     service = room.service
 
     def begin() -> tuple[_Seen, Drawing[Reply], Said]:
@@ -274,6 +280,10 @@ async def _say(
             draft = await service.in_store(_draft, room, service.store.begin_reply)
         undo_all.pop_all()
         _start(room, Writing(room, drawing, draft, request, release), seen.shown, after)
+    if receipt.message is not None:
+        last = turns_of(after.messages[-LOOK_BACK - 1 :])
+        number = after.earlier + len(after.messages) - 1
+        service.remembering.told(room, receipt.message, last, number, retells=retells)
     return Accepted(request=request, message=receipt.message, again=receipt.again)
 
 

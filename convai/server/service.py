@@ -12,6 +12,9 @@ from typing import Any, Final, TypeVar
 
 from convai.conversation.agent import Talker
 from convai.conversation.hooks import NO_HOOKS, Hooks
+from convai.conversation.memory.listening import Recollection
+from convai.conversation.memory.memory import Memory
+from convai.conversation.memory.summary import summary_of
 from convai.conversation.scene import Scene, Source
 from convai.core.settings import DecodingConfig, ServerConfig
 from convai.engine import EngineLost, Overloaded, Port, Stream
@@ -21,6 +24,7 @@ from convai.server.group_commit import GroupCommit
 from convai.server.health import Checker
 from convai.server.limiter import RETRY, Busy, Limiter
 from convai.server.marks import Marker, ReadCoref, ReadMood
+from convai.server.memory import Remembering
 from convai.server.metrics import Metrics
 from convai.server.protocol import Limits
 from convai.server.protocol.kinds import SettingValue
@@ -52,9 +56,10 @@ class Service:
         read_mood: ReadMood | None = None,
         read_coref: ReadCoref | None = None,
         hooks: Hooks = NO_HOOKS,
+        memory: Memory | None = None,
     ) -> None:
         """`engine` has been started; `read_mood` and `read_coref` read along (see `convai.server.marks`);
-        `hooks` lean on every reply, of the socket and of REST.
+        `hooks` lean on every reply, of the socket and of REST; `memory` remembers those who chat by socket.
 
         Raises SettingsError for tokens or an address that will not do.
         """
@@ -67,6 +72,9 @@ class Service:
         self.limiter = Limiter(config)
         self.metrics = Metrics(engine.stats, lambda: self.limiter.sockets)
         self.marker = Marker(self.metrics, read_mood, read_coref)
+        self.remembering = Remembering(memory, self.metrics)
+        if memory is not None:
+            self.sources.append(lambda owner, open_: Recollection(memory, owner, open_.id))
         self.health = Checker(agent, engine, lambda: self.draining)
         self.deck = PersonaDeck()
         self.draining = False
@@ -79,7 +87,8 @@ class Service:
     def scene(self, owner: str, conversation: Conversation) -> Scene:
         """What is added to the prompts of a conversation. Waits for the disk."""
         found = (source(owner, conversation) for source in self.sources)
-        return Scene(tuple(source for source in found if source is not None))
+        summary = summary_of if self.remembering.keeps else None
+        return Scene(tuple(source for source in found if source is not None), summary=summary)
 
     def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Handle:
         """Call something after a while, unless what is returned is cancelled."""
@@ -147,6 +156,7 @@ class Service:
     def close(self) -> None:
         """Close engine and store. Replies that are still being written break off."""
         self.marker.close()
+        self.remembering.close()
         self.engine.close()
         self._threads.shutdown()
         self._commits.close()

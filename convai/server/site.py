@@ -10,6 +10,7 @@ from flask import Flask, Response, g, jsonify, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException
 
+from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
 from convai.core import resources
 from convai.core.errors import ConvaiError, DataError
 from convai.server.access import address_of
@@ -17,6 +18,8 @@ from convai.server.completion_request import ApiError
 from convai.server.health import Health
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
+from convai.server.memory import NoMemory
+from convai.server.memory_site import add_memory
 from convai.server.service import Service
 from convai.store import Asked, NotFound
 
@@ -106,6 +109,7 @@ def create_site(service: Service, ask: Ask) -> Flask:
         receipt = take(g.owner, text, "file", request=asked)
         return jsonify(conversation=receipt.conversation, again=receipt.again), 201
 
+    add_memory(site, service)
     site.register_blueprint(resources.web_package().create_blueprint())
 
     @site.after_request
@@ -128,9 +132,9 @@ def create_site(service: Service, ask: Ask) -> Flask:
             service.metrics.rejected.labels(error.reason).inc()
             status = 503 if error.reason == "draining" else 429
             return told(ApiError(status, str(error), code="overloaded", retry=error.retry))
-        if isinstance(error, NotFound):
+        if isinstance(error, NotFound | NoSuchFact | NoMemory):
             return told(ApiError(404, str(error), code="not_found"))
-        if isinstance(error, DataError):
+        if isinstance(error, DataError | MemoryFull | Holds):
             return told(ApiError(400, str(error)))
         log_failure("a request failed", error)
         return told(ApiError(500, "the server failed; its log says where"))

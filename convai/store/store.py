@@ -47,6 +47,7 @@ class Store:
         self.regenerate, self.continue_reply = replies.regenerate, replies.continue_reply
         self.save_draft, self.save_drafts = replies.save_draft, replies.save_drafts
         self.memories = Memories(self.database)
+        self.delete_person = self.memories.drop_person
         self.finish_reply, self.drop_reply = replies.finish_reply, replies.drop_reply
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import convai
 from convai.conversation.conversation import ReplyTurn
 from convai.conversation.links import LinkReader
+from convai.conversation.memory.listening import Listener
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
 from convai.core.dialog import AGENT
@@ -47,10 +48,12 @@ class Chat:
         execute: Callable[[Chat, str], None],
         mood: MoodReader | None = None,
         links: LinkReader | None = None,
+        memory: Listener | None = None,
     ) -> None:
         self.session = session
         self.mood = mood
         self.links = links
+        self.memory = memory
         self.deck = deck
         self.screen = screen
         self.over = False
@@ -89,10 +92,17 @@ class Chat:
                 self._execute(self, text)
             else:
                 self.show_reply(self.session.say(text.removeprefix("/") if text.startswith("//") else text))
+                self.show_news()
         except (ConvaiError, OSError) as error:
             self.screen.problem(_line_of(error))
         except KeyboardInterrupt:
             self.screen.line()
+
+    def begin(self) -> None:
+        """Start over with the same persona."""
+        self.session.reset()
+        if self.memory is not None:
+            self.memory.begin()
 
     # -- showing -----------------------------------------------------------------------------------
 
@@ -125,6 +135,13 @@ class Chat:
             name, style = (_AGENT, "agent") if turn.speaker == AGENT else (_USER, "user")
             mark = " [stopped]" if isinstance(turn, ReplyTurn) and turn.interrupted else ""
             self.screen.said(name, style, turn.text + mark)
+
+    def show_news(self) -> None:
+        """What was kept of what the user told."""
+        for learnt in self.memory.news() if self.memory is not None else ():
+            gone = " ".join(fact.text for fact in learnt.replaced)
+            kept = " ".join(fact.text for fact in learnt.kept)
+            self.screen.note(f"remembered: {kept}" + (f" (no longer: {gone})" if gone else ""))
 
     def show_reply(self, events: Generator[Event, None, None]) -> None:
         """Show a reply as it is drawn; Ctrl-C stops it."""

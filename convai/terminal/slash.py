@@ -15,6 +15,9 @@ from convai.core.dialog import USER
 from convai.core.errors import ConvaiError, DataError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import field_docs, from_text, nearest, unknown_setting
+from convai.terminal.memory import USAGES as MEMORY_USAGES
+from convai.terminal.memory import WORDS as MEMORY_WORDS
+from convai.terminal.memory import memory_command
 from convai.terminal.screen import TIE
 from convai.terminal.why import show_explanation, value_text
 from convai.text.corpora.building import persona_from_text
@@ -64,6 +67,8 @@ def complete(line: str, word: str) -> list[str]:
         options = _SETTINGS
     elif name == "/persona" and first:
         options = ["shuffle", "set"]
+    elif name == "/memory" and first:
+        options = list(MEMORY_WORDS)
     found = [f"{option} " for option in options if option.startswith(word)]
     if name in ("/save", "/load", "/persona") and first:
         paths = sorted(glob.glob(glob.escape(os.path.expanduser(word)) + "*"))
@@ -89,13 +94,13 @@ def _persona(chat: Chat, text: str) -> None:
     else:
         raise DataError(f"there is no file {text}; say /persona set i am a nurse. i have two dogs.")
     chat.session.set_persona(persona)
-    chat.session.reset()
+    chat.begin()
     chat.show_persona()
     chat.screen.note("a new persona: the conversation starts over")
 
 
 def _reset(chat: Chat, _text: str) -> None:
-    chat.session.reset()
+    chat.begin()
     chat.screen.note("the conversation starts over")
 
 
@@ -118,6 +123,8 @@ def _save(chat: Chat, text: str) -> None:
 def _load(chat: Chat, text: str) -> None:
     path = _file(text, "/load")
     chat.session.load(path)
+    if chat.memory is not None:
+        chat.memory.begin()
     chat.show_persona()
     chat.show_turns()
 
@@ -276,6 +283,7 @@ COMMANDS: Final[dict[str, Command]] = {
         takes_text=True,
     ),
     "coref": Command(_coref, (("/coref", "who and what is meant by which words of the conversation"),)),
+    "memory": Command(memory_command, MEMORY_USAGES, takes_text=True),
     "settings": Command(
         _settings,
         (

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from convai.conversation.agent import Agent
 from convai.conversation.hooks import NO_HOOKS, Hooks
+from convai.conversation.memory.memory import Memory
 from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine import Engine, Stats
 from convai.server.app import App
@@ -72,6 +73,7 @@ def serving(
     read_mood: ReadMood | None = None,
     read_coref: ReadCoref | None = None,
     hooks: Hooks = NO_HOOKS,
+    memory: bool = False,
     **config: Any,
 ) -> Iterator[Running]:
     """A server whose conversations are in `folder`."""
@@ -82,7 +84,16 @@ def serving(
         engine = agent.engine(engine or EngineConfig(prefix_mib=8)).start()
     with listen(settings) as listening, engine as running:
         app = App(
-            Service(agent, running, store, settings, read_mood=read_mood, read_coref=read_coref, hooks=hooks)
+            Service(
+                agent,
+                running,
+                store,
+                settings,
+                read_mood=read_mood,
+                read_coref=read_coref,
+                hooks=hooks,
+                memory=Memory(store.memories, embed=None) if memory else None,
+            )
         )
         server = Server(app)
         thread = threading.Thread(target=server.run, args=([listening],), name="server")

@@ -41,6 +41,13 @@ async def person(number: int, url: str, tokens: list[str]) -> tuple[str, list[st
         listed = await ask("list", limit=100)
         assert [item["id"] for item in listed["items"]] == [made["conversation"]]
         assert (await ask("list", search="secret", limit=100))["items"] == listed["items"]
+        await ask("remember", text=f"i hide the word {secret}.")
+        await ask("send", text="which word do i hide?")
+        await until(lambda frame: frame["type"] == "finished")
+        shown = await ask("inspect", message=json.loads(seen[-1])["message"]["id"])
+        assert [added["text"] for added in shown["added"]] == [f"The user: i hide the word {secret}."]
+        facts = await ask("list_facts")
+        assert [fact["text"] for fact in facts["items"]] == [f"i hide the word {secret}."]
     return str(made["conversation"]), seen
 
 
@@ -53,7 +60,7 @@ def test_nobody_sees_anothers_words(tmp_path: Path) -> None:
         return await asyncio.gather(*(person(number, url, tokens) for number in range(PEOPLE)))
 
     limits = {"rate": 1_000_000, "connections_per_address": 1000, "generations": 1000}
-    with serving(tmp_path, tokens=file, **limits) as server:
+    with serving(tmp_path, tokens=file, memory=True, **limits) as server:
         found = asyncio.run(everybody(server.socket_url))
         for number, (_, seen) in enumerate(found):
             text = "\n".join(seen)
@@ -61,7 +68,11 @@ def test_nobody_sees_anothers_words(tmp_path: Path) -> None:
             words = {f"secret{other:03d}x" for other in range(PEOPLE) if other != number}
             assert not any(word in text for word in words)
         theirs = found[0][0]
+        fact = server.store.memories.facts(server.app.service.access.owner(tokens[0]) or "")[0].id
         with server.chat(token=tokens[1]) as chat:  # and asking for it is of no use
             chat.ready()
+            assert chat.refused("forget", fact=fact) == "not_found"
+            assert chat.refused("edit_fact", fact=fact, text="mine now") == "not_found"
+            assert chat.refused("restore_fact", fact=fact) == "not_found"
             assert chat.refused("open", conversation=theirs) == "not_found"
             assert chat.refused("delete", conversation=theirs) == "not_found"

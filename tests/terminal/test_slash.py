@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from convai.conversation.memory.facts import OpenShelf
+from convai.conversation.memory.listening import Listener
+from convai.conversation.memory.memory import Memory
 from convai.conversation.session import Session, reply_seed
 from convai.core.dialog import Persona
 from convai.core.errors import ConvaiError
@@ -295,3 +298,53 @@ def test_commands_raise_and_never_print_by_themselves() -> None:
         slash.execute(desk.chat, "/nothing")
     assert desk.out.getvalue() == ""
     assert isinstance(desk.engine, ScriptedEngine)
+
+
+class Remembered(Desk):
+    """A desk whose chat has a memory."""
+
+    def __init__(self, *script: Any) -> None:
+        super().__init__(*script)
+        memory = Memory(OpenShelf(), embed=None)
+        self.chat.memory = Listener(memory, "local", lambda: self.session.turns)
+        self.session.on_turn = self.chat.memory
+
+
+def test_memory_is_said_shown_corrected_and_forgotten() -> None:
+    desk = Remembered("nice", "oh", "fine")
+    assert "nothing yet" in desk("/memory")
+    assert "remembered: i live in lima." in desk("i live in lima.") + desk("/memory")
+    desk("no, i moved to oslo.")
+    assert desk("/memory") == "    1  i moved to oslo.\n"
+    assert desk("/memory history") == "x   1  i live in lima.\n    2  i moved to oslo.\n"
+    assert "holds again: i live in lima." in desk("/memory back 1")
+    assert "remembered" in desk("/memory add my shoe size is 47.")
+    assert "that is known" in desk("/memory add my shoe size is 47.")
+    assert "it was: i live in lima." in desk("/memory edit 1 i live in Lima, Peru.")
+    assert desk("/memory") == "    1  i live in Lima, Peru.\n    2  my shoe size is 47.\n"
+    assert "forgotten: my shoe size is 47." in desk("/memory forget 2")
+    assert "neither remembered nor recalled" in desk("/memory off")
+    desk("i have a dog.")
+    assert "the memory is off" in desk("/memory")
+    assert "remembered from now on" in desk("/memory on")
+    assert "forgotten: 2 facts" in desk("/memory forget all")
+    desk("/reset")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("/memory forget 9", "there is no fact number '9'"),
+        ("/memory forget it", "there is no fact number 'it'"),
+        ("/memory edit 1", "say /memory, or /memory history"),
+        ("/memory fly", "say /memory, or /memory history"),
+        (f"/memory add {'x' * 400}", "400 characters; a fact has at most 300"),
+    ],
+)
+def test_what_memory_cannot_do_is_said_in_a_line(line: str, message: str) -> None:
+    shown = Remembered("nice")(line)
+    assert message in shown.replace("\n", " ").replace("  ", " ")
+
+
+def test_a_chat_without_memory_says_so() -> None:
+    assert "--memory on" in Desk()("/memory")

@@ -21,6 +21,10 @@ class NoSuchFact(ConvaiError):
     """There is no such fact of this person."""
 
 
+class Holds(ConvaiError):
+    """A fact that is to be brought back holds anyway."""
+
+
 class MemoryFull(ConvaiError):
     """As many facts as are kept of a person are kept."""
 

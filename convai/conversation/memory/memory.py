@@ -14,6 +14,7 @@ from convai.conversation.memory.attributes import same, takes_place_of
 from convai.conversation.memory.facts import (
     MOST_FACTS,
     Fact,
+    Holds,
     Shelf,
     checked,
     new_fact,
@@ -68,14 +69,18 @@ class Memory:
         conversation: str = "",
         message: str = "",
         turn: int | None = None,
+        retells: str | None = None,
     ) -> Learnt:
         """Keep the facts in the last of `turns`, which is the user's, unless the person wants no memory.
 
         `turn`: its number in the conversation (default: the last of `turns`). What is known already is not
-        kept again; what takes the place of another fact does so. A full memory learns nothing.
+        kept again; what takes the place of another fact does so. `retells`: the message that was written
+        anew, whose facts were not meant. A full memory learns nothing.
         """
         if not self._shelf.enabled(owner):
             return Learnt()
+        if retells is not None:
+            self._take_back(owner, conversation, retells)
         found = found_in(turns, self._resolve)
         if not found:
             return Learnt()
@@ -98,6 +103,17 @@ class Memory:
                 kept.append(fact)
                 replaced += gone
         return Learnt(tuple(kept), tuple(replaced))
+
+    def _take_back(self, owner: str, conversation: str, message: str) -> None:
+        """Forget what was learnt from a message; what that had taken the place of holds again."""
+        with self._writing:
+            facts = self._shelf.facts(owner)
+            gone = {fact.id for fact in facts if (fact.conversation, fact.message) == (conversation, message)}
+            for fact in facts:
+                if fact.instead in gone and fact.id not in gone:
+                    self._shelf.change(owner, replace(fact, instead=None))
+            if gone:
+                self._shelf.drop(owner, sorted(gone))
 
     # -- recalling ---------------------------------------------------------------------------------
 
@@ -148,17 +164,21 @@ class Memory:
                 return fact
         raise no_such(id)
 
-    def add(self, owner: str, text: str, where: str = "fact") -> Learnt:
-        """Keep what the person wrote. Raises DataError beginning with `where`, MemoryFull."""
+    def add(self, owner: str, text: object, where: str = "fact") -> Learnt:
+        """Keep what the person wrote, unless that is known. Raises DataError beginning with `where`,
+        MemoryFull.
+        """
         clean = checked(text, where)
         with self._writing:
             now = [fact for fact in self._shelf.facts(owner) if fact.current]
+            if any(fact.text == clean for fact in now):
+                return Learnt()
             fact = new_fact(clean)
             gone = [old for old in now if takes_place_of(clean, old.text)]
             self._shelf.put(owner, fact, [old.id for old in gone])
         return Learnt((fact,), tuple(gone))
 
-    def edit(self, owner: str, id: str, text: str, where: str = "fact") -> Fact:
+    def edit(self, owner: str, id: str, text: object, where: str = "fact") -> Fact:
         """Word a fact anew. Raises NoSuchFact, DataError beginning with `where`."""
         clean = checked(text, where)
         with self._writing:
@@ -169,12 +189,12 @@ class Memory:
     def bring_back(self, owner: str, id: str) -> Fact:
         """Undo a correction: a fact holds again, and the one that took its place does not.
 
-        Raises NoSuchFact, ConvaiError where it holds anyway.
+        Raises NoSuchFact, Holds.
         """
         with self._writing:
             fact = self.fact(owner, id)
             if fact.instead is None:
-                raise ConvaiError("this fact holds; only one whose place another took can be brought back")
+                raise Holds("this fact holds; only one whose place another took can be brought back")
             anew = replace(fact, instead=None)
             self._shelf.change(owner, anew)
             for other in self._shelf.facts(owner):

@@ -22,6 +22,7 @@ from convai.server.protocol.values import (
     Data,
     Id,
     InputRow,
+    MemoryFact,
     Name,
     Page,
     RequestId,
@@ -115,6 +116,15 @@ class Inspected(Event, tag="inspected", frozen=True, kw_only=True):
     """What was added to persona and turns, and what had no room."""
 
 
+class Facts(Event, tag="facts", frozen=True, kw_only=True):
+    """The answer to `list_facts`; `more`: there are others behind the last one. `enabled`: the switch."""
+
+    request: RequestId
+    items: Annotated[tuple[MemoryFact, ...], Meta(max_length=LIMITS.page_facts)]
+    enabled: bool
+    more: bool = sent(False)
+
+
 class GoingAway(Event, tag="going_away", frozen=True, kw_only=True):
     """The server closes the socket (1001) after this frame; come again after `retry` seconds."""
 
@@ -122,7 +132,9 @@ class GoingAway(Event, tag="going_away", frozen=True, kw_only=True):
     retry: Seconds
 
 
-Answer = Ready | Accepted | Error | Overloaded | Pong | Conversations | Earlier | Inspected | GoingAway
+Answer = (
+    Ready | Accepted | Error | Overloaded | Pong | Conversations | Earlier | Inspected | Facts | GoingAway
+)
 
 ANSWERS: Final[dict[str, type[Answer]]] = {type_of(cls): cls for cls in get_args(Answer)}
 """`type` of an answer → its class."""

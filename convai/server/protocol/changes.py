@@ -18,6 +18,7 @@ from convai.server.protocol.values import (
     Data,
     Id,
     LogProb,
+    MemoryFact,
     Message,
     Page,
     PersonaCard,
@@ -113,6 +114,18 @@ class Marks(Change, tag="marks", frozen=True, kw_only=True):
     message: Id
     kind: Literal["emotion", "coref"]
     data: Data
+
+
+class MemoryChanged(Change, tag="memory", frozen=True, kw_only=True):
+    """What the server remembers of the user has changed: facts that were kept or worded anew, those whose
+    place they took, the names of those that were forgotten (`all`: every one), or the switch.
+    """
+
+    kept: Annotated[tuple[MemoryFact, ...], Meta(max_length=LIMITS.page_facts)] = sent(())
+    replaced: Annotated[tuple[MemoryFact, ...], Meta(max_length=LIMITS.page_facts)] = sent(())
+    forgotten: Annotated[tuple[Id, ...], Meta(max_length=LIMITS.page_facts)] = sent(())
+    all: bool = sent(False)
+    enabled: bool | None = None
 
 
 class PersonaSet(Change, tag="persona", frozen=True, kw_only=True):

@@ -150,6 +150,55 @@ class Inspect(Asked, tag="inspect", frozen=True, kw_only=True):
     message: Id
 
 
+class ListFacts(Event, tag="list_facts", frozen=True, kw_only=True):
+    """What the server remembers of the user, the latest first. It needs no open conversation."""
+
+    request: RequestId
+    history: bool = sent(False)
+    """Also those facts whose place others took."""
+    after: Id | None = None
+    """Go on behind this fact."""
+    limit: Annotated[int, whole(1, LIMITS.page_facts)] = sent(50)
+
+
+class Remember(Event, tag="remember", frozen=True, kw_only=True):
+    """Keep a fact that the user writes down."""
+
+    request: RequestId
+    text: Annotated[str, line(LIMITS.fact_chars)]
+
+
+class EditFact(Event, tag="edit_fact", frozen=True, kw_only=True):
+    """Word a fact anew."""
+
+    request: RequestId
+    fact: Id
+    text: Annotated[str, line(LIMITS.fact_chars)]
+
+
+class Forget(Event, tag="forget", frozen=True, kw_only=True):
+    """Forget a fact for good, and those whose place it took."""
+
+    request: RequestId
+    fact: Id | None = None
+    """Without it: everything."""
+
+
+class RestoreFact(Event, tag="restore_fact", frozen=True, kw_only=True):
+    """Undo a correction: the fact holds again, and the one that took its place does not."""
+
+    request: RequestId
+    fact: Id
+
+
+class SetMemory(Event, tag="set_memory", frozen=True, kw_only=True):
+    """Whether the user is remembered. Off: nothing is learnt or recalled; what is kept stays as it is."""
+
+    request: RequestId
+    enabled: bool
+
+
+MemoryRequest = ListFacts | Remember | EditFact | Forget | RestoreFact | SetMemory
 Request = (
     Ping
     | New
@@ -169,6 +218,7 @@ Request = (
     | SetDecoding
     | SetTitle
     | Inspect
+    | MemoryRequest
 )
 ClientEvent = Hello | Request
 

@@ -157,6 +157,20 @@ class Summary(Part, frozen=True, kw_only=True):
     updated: Milliseconds
 
 
+class MemoryFact(Part, frozen=True, kw_only=True):
+    """A fact that the user told: `text` as it is recalled, `said` as it was told (its begin), blank where the
+    user wrote it down. `message` of `conversation` is where. `instead`: the fact that took its place.
+    """
+
+    id: Id
+    text: Annotated[str, raw(LIMITS.fact_chars)]
+    said: Annotated[str, raw(LIMITS.fact_chars)] = sent("")
+    conversation: Id | None = None
+    message: Id | None = None
+    time: Milliseconds
+    instead: Id | None = None
+
+
 Page = Annotated[tuple[Message, ...], Meta(max_length=LIMITS.page_messages)]
 Words = Annotated[str, raw(2_000)]
 """A line for a person, from the server."""

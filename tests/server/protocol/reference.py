@@ -24,6 +24,7 @@ PARTS: Final = (
     values.Suggestion,
     values.InputRow,
     values.Summary,
+    values.MemoryFact,
 )
 
 
