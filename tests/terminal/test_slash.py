@@ -17,7 +17,7 @@ from convai.conversation.session import Session, reply_seed
 from convai.core.dialog import Persona
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
-from convai.terminal import slash
+from convai.terminal import slash, why
 from convai.terminal.chat import Chat
 from convai.terminal.screen import TIE, Screen
 from convai.text.personas import PersonaDeck
@@ -230,7 +230,7 @@ def test_why_spells_control_characters_out() -> None:
     desk("caf\u00e9")
     text = desk("/why")
     assert "c|a|f|\ufffd|\ufffd" in text
-    row = slash._token
+    row = why._token
     explained = desk.session.explain().rows[0]
     from dataclasses import replace
 
@@ -242,7 +242,7 @@ def test_why_spells_control_characters_out() -> None:
     ("logprob", "shown"), [(-1.0, "37%"), (-6.0, "0.2%"), (-9.0, "<0.1%"), (0.0, "100%")]
 )
 def test_percent(logprob: float, shown: str) -> None:
-    assert slash._percent(logprob) == shown
+    assert why._percent(logprob) == shown
 
 
 def test_quit() -> None:
