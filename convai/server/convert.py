@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -98,9 +99,15 @@ def summary_of(kept: KeptSummary) -> Summary:
 def decoding_of(conversation: Conversation, own: DecodingConfig) -> DecodingConfig:
     """A conversation's decoding settings over the model's own; those that no longer fit are left out."""
     try:
-        return laid_over(own, conversation.settings)
-    except SettingsError:
+        return _laid_over(own, tuple((name, type(v), v) for name, v in conversation.settings.items()))
+    except (SettingsError, TypeError):  # what JSON may hold and no setting does cannot be hashed
         return own
+
+
+@functools.lru_cache(256)
+def _laid_over(own: DecodingConfig, settings: tuple[tuple[str, type, object], ...]) -> DecodingConfig:
+    """Remembered: a turn asks for what the turn before it asked for. With types, as 1 is not True."""
+    return laid_over(own, {name: value for name, _, value in settings})
 
 
 def details_of(reply: Reply) -> dict[str, Any]:

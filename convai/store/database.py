@@ -63,8 +63,10 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees the database as it is at its first query, whatever is written meanwhile."""
-        with self._reported(), self.engine.connect() as connection:
-            if not self.sqlite:
+        with self._reported(), self._connection() as connection:
+            if self.sqlite:
+                connection.execution_options(convai_write=False)
+            else:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
                 yield connection
@@ -76,7 +78,7 @@ class Database:
         Inside of `together` it is committed then, and on the disk when that ends.
         """
         with self._reported():
-            with self._turn, self.engine.connect() as connection:
+            with self._turn, self._connection() as connection:
                 connection.execution_options(convai_write=True)
                 with connection.begin():
                     yield connection
@@ -90,16 +92,27 @@ class Database:
         """What this thread writes in the block goes to the disk at its end, in one go.
 
         Nothing of it may be called safe before. Where the database server sees to the disk, with PostgreSQL,
-        every transaction waits for that by itself.
+        every transaction waits for that by itself. The transactions have one connection: taking one out of
+        the pool takes longer than SQLite's answer.
         """
         self._together.on, self._together.written = True, False
         try:
-            yield
+            with self._reported(), self.engine.connect() as self._together.connection:
+                yield
         finally:
-            self._together.on = False
+            self._together.on, self._together.connection = False, None
             if self._together.written and self._disk is not None:
                 with self._reported():
                     self._disk.sync()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        held: Connection | None = getattr(self._together, "connection", None)
+        if held is None or held.in_transaction() or held.invalidated:
+            with self.engine.connect() as connection:
+                yield connection
+        else:
+            yield held
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
