@@ -28,10 +28,13 @@ def interact(
     mood: MoodReader | None = None,
     links: LinkReader | None = None,
     memory: Listener | None = None,
+    greeting: int = 1,
 ) -> None:
     """Talk until the user leaves: with prompts where both ends are a terminal, else line by line.
 
-    `mood` and `links` read along, for /mood and /coref; `memory` learns what the user tells.
+    On a terminal a new conversation begins with the character's `greeting`, counted from 1, 0 for none;
+    line by line what is said first is for the one who writes. `mood` and `links` read along, for /mood and
+    /coref; `memory` learns what the user tells.
 
     Raises ConvaiError as `answer_lines` does.
     """
@@ -48,6 +51,8 @@ def interact(
     try:
         with quiet_interrupts(source):
             session.on_turn = partial(_notify_all, [mood, links, memory])
+            if greeting and not session.turns:
+                session.greet(greeting - 1)
             Chat(session, deck, screen, keyboard, slash.execute, mood, links, memory).run()
     finally:
         keyboard.close()

@@ -35,14 +35,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--persona",
         metavar="FILE|TEXT",
-        help="who the agent is: a file with a sentence a line, a character card (.json, .png), or the "
-        "sentences themselves, such as 'i am a nurse. i have two dogs.' (default: a random one)",
+        help="who the agent is: a file with a sentence a line, a character card (.json, .png, .charx, "
+        ".yaml), or the sentences themselves, such as 'i am a nurse. i have two dogs.' "
+        "(default: a random one)",
     )
     parser.add_argument(
         "--persona-seed",
         type=int,
         metavar="N",
         help="seed of the random persona; --seed is that of the replies (default: another every time)",
+    )
+    parser.add_argument(
+        "--greeting",
+        type=_greeting,
+        default=1,
+        metavar="N",
+        help="which greeting of a card begins the chat on a terminal; 0: none (default: the first)",
+    )
+    parser.add_argument(
+        "--user",
+        metavar="FILE|TEXT",
+        help="who you are, for the agent to know: a name, or 'Bob: i am a smith. i have a dog.'",
+    )
+    parser.add_argument("--note", metavar="TEXT", help="what the model is to read a few turns back, always")
+    parser.add_argument(
+        "--note-depth", type=_greeting, default=4, metavar="N", help="turns back (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--lore",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a lorebook beside the card's own (SillyTavern's world info, or version 3); may be repeated",
     )
     parser.add_argument(
         "--max-history",
@@ -110,6 +135,12 @@ def _exchanges(text: str) -> int | None:
     return int(text)
 
 
+def _greeting(text: str) -> int:
+    if not text.isdecimal() or int(text) > 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 to 1000")
+    return int(text)
+
+
 def _threads(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads, 1 or more")
@@ -118,17 +149,22 @@ def _threads(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk. Raises ConvaiError for options, files and messages that are wrong."""
-    from convai.text.personas import PersonaDeck, personas_of
+    from convai.text.cards import load_book
+    from convai.text.personas import PersonaDeck, characters_of, partner_of
 
     if sys.stdin is None:
         raise ConvaiError("standard input is closed; give a terminal, a pipe or a file")
-    given = personas_of(args.persona, "--persona") if args.persona is not None else []
-    deck = PersonaDeck(given if len(given) > 1 else (), args.persona_seed)
-    persona = given[0] if len(given) == 1 else None if args.load and not given else deck.draw()
+    given = characters_of(args.persona, "--persona") if args.persona is not None else []
+    many = [one.persona for one in given] if len(given) > 1 else []
+    deck = PersonaDeck(many, args.persona_seed)
+    drawn = None if args.load and not given else deck.draw() if len(given) != 1 else None
+    books = tuple(load_book(path) for path in args.lore)
+    partner = partner_of(args.user, "--user") if args.user is not None else None
 
     import torch  # only now: a wrong option or file is told at once
 
     from convai.conversation.agent import load_agent
+    from convai.conversation.cast import Note
     from convai.conversation.links import LinkReader
     from convai.conversation.mood import MoodReader
     from convai.conversation.session import Session
@@ -143,8 +179,15 @@ def run(args: argparse.Namespace) -> int:
     session = Session(agent, engine)
     if args.load:
         session.load(args.load)
-    if persona is not None:
-        session.set_persona(persona)
+    if len(given) == 1:
+        session.set_character(given[0])
+    elif drawn is not None:
+        session.set_persona(drawn)
+    if partner is not None:
+        session.partner = partner
+    if args.note is not None:
+        session.note = Note(args.note, args.note_depth)
+    session.books += books
     session.decoding = config_from_args(DecodingConfig, args, base=session.decoding)
     session.max_history = getattr(args, "max_history", session.max_history)
     mood = MoodReader(lambda: EmotionClassifier.load(args.emotion_model, "int8"))
@@ -157,7 +200,7 @@ def run(args: argparse.Namespace) -> int:
         out = sys.stdout or nowhere
         typed = sys.stdin.isatty() and out.isatty()
         memory = _listener(args, session, links, held, typed)
-        interact(session, deck, sys.stdin, out, mood, links, memory)
+        interact(session, deck, sys.stdin, out, mood, links, memory, greeting=args.greeting)
     return 0
 
 

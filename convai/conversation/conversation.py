@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Protocol, Self, TypeVar
 
+from convai.conversation.cast import NO_NOTE
+from convai.core.character import Character, Lorebook
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.core.errors import ConvaiError
 
@@ -165,8 +167,15 @@ class Conversation:
     def __init__(self, persona: Persona, partner: Persona = NOBODY) -> None:
         self.personas = {1: persona}
         """Everybody that the agent has been, by version."""
+        self.characters: dict[int, Character] = {}
+        """All that a card says of those of them that came from one, by version."""
         self.version = 1
         self.partner = partner
+        """Who the user is, as they want to be known."""
+        self.note = NO_NOTE
+        """The author's note."""
+        self.books: tuple[Lorebook, ...] = ()
+        """Lorebooks beside the character's own."""
         self.leaf: str | None = None
         self.title = ""
         self.created = self.updated = 0
@@ -197,6 +206,11 @@ class Conversation:
     def persona(self) -> Persona:
         """Who the agent is now."""
         return self.personas[self.version]
+
+    @property
+    def character(self) -> Character | None:
+        """All that a card says of who the agent is now; None where it is a persona alone."""
+        return self.characters.get(self.version)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -322,11 +336,13 @@ class Conversation:
         """To the branch that a message is on, and its newest end."""
         self.leaf = newest_below([(one.id, one.parent) for one in self._messages.values()], id)
 
-    def set_persona(self, persona: Persona) -> None:
-        """The agent is somebody else from now on."""
-        if persona != self.persona:
+    def set_persona(self, persona: Persona, character: Character | None = None) -> None:
+        """The agent is somebody else from now on; `character`: all that their card says."""
+        if persona != self.persona or character != self.character:
             self.version = max(self.personas) + 1
             self.personas[self.version] = persona
+            if character is not None:
+                self.characters[self.version] = character
 
 
 def _plain(path: Sequence[Message]) -> list[Turn]:

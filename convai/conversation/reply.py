@@ -156,17 +156,16 @@ class Reply:
             if said.text != read.text
         }
         """Turns that the model read in other words, by their place from the end (-1: the last)."""
-        frame = agent.tokenizer.frame
-        self.called = scene.called(shown, frame)
+        self.called = scene.called(shown, agent)
         """What was added here, beside what is added to every prompt of the scene."""
         self.source = prompt_input(
             agent,
-            scene.persona(persona, frame),
+            scene.persona(persona, agent),
             shown,
             AGENT,
             max_history=max_history,
             max_length=decoding.max_length,
-            additions=scene.additions(shown, frame, self.called),
+            additions=scene.additions(shown, agent, self.called),
             summary=scene.summary,
         )
         self.called += tuple(one for one in self.source.layout.insertions if one.kind == SUMMARY)

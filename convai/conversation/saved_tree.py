@@ -6,20 +6,36 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from convai.conversation.cast import NO_NOTE, Note
 from convai.conversation.conversation import Conversation, Message
+from convai.core.character import Character
 from convai.core.dialog import AGENT, USER, Persona, check_text
 from convai.core.errors import DataError, SettingsError
 from convai.core.limits import MAX_WHOLE
 from convai.core.safe_text import one_line
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
+from convai.text.cards import card_of, character_of, parse_card
+from convai.text.cards.books import book_json, read_book
 from convai.text.corpora.building import as_list, as_object, kind, sentences
 
 MAX_MESSAGES: Final = 20_000
 MAX_PERSONAS: Final = 1_000
 COMPLETE: Final = "complete"
 INTERRUPTED: Final = "interrupted"
-_KEYS: Final = {"version", "title", "created", "updated", "persona", "leaf", "personas", "messages"}
+_KEYS: Final = {
+    "version",
+    "title",
+    "created",
+    "updated",
+    "persona",
+    "leaf",
+    "personas",
+    "messages",
+    "note",
+    "books",
+}
+MAX_BOOKS: Final = 20
 _MESSAGE_KEYS: Final = {
     "id",
     "parent",
@@ -42,9 +58,15 @@ def entry_of(conversation: Conversation) -> dict[str, Any]:
         "persona": conversation.version,
         "leaf": conversation.leaf,
         "personas": [
-            {"version": version, "name": persona.name, "sentences": list(persona.sentences)}
+            {
+                "version": version,
+                "name": persona.name,
+                "sentences": list(persona.sentences),
+                **_card_entry(conversation.characters.get(version)),
+            }
             for version, persona in conversation.personas.items()
         ],
+        **_notes_entry(conversation),
         "messages": [
             {
                 "id": message.id,
@@ -62,13 +84,26 @@ def entry_of(conversation: Conversation) -> dict[str, Any]:
     }
 
 
+def _card_entry(character: Character | None) -> dict[str, Any]:
+    return {} if character is None else {"card": dict(card_of(character).document)}
+
+
+def _notes_entry(conversation: Conversation) -> dict[str, Any]:
+    note, found = conversation.note, dict[str, Any]()
+    if note:
+        found["note"] = {"text": note.text, "depth": note.depth}
+    if conversation.books:
+        found["books"] = [book_json(book) for book in conversation.books]
+    return found
+
+
 def conversation_of(entry: Mapping[str, Any], where: str) -> Conversation:
     """A conversation from its JSON.
 
     Raises DataError, beginning with `where` and the place, for anything that `entry_of` would not write.
     """
     _known(entry, _KEYS, where)
-    personas = _personas(entry.get("personas", []), where)
+    personas, characters = _personas(entry.get("personas", []), where)
     listed = as_list(entry.get("messages"), where, "messages")
     if len(listed) > MAX_MESSAGES:
         raise DataError(f"{where}: {len(listed):,} messages; at most {MAX_MESSAGES:,}")
@@ -89,6 +124,10 @@ def conversation_of(entry: Mapping[str, Any], where: str) -> Conversation:
         raise DataError(f"{where}, title: expected text, found {kind(title)}")
     conversation = Conversation(personas[version])
     conversation.personas, conversation.version = dict(sorted(personas.items())), version
+    conversation.characters = characters
+    conversation.note = _note(entry.get("note"), f"{where}, note")
+    books = as_list(entry.get("books", []), where, "books")[:MAX_BOOKS]
+    conversation.books = tuple(read_book(book, f"{where}, books") for book in books)
     conversation.title = one_line(title)
     for name in ("created", "updated"):
         setattr(conversation, name, whole_number(entry.get(name, 0), f"{where}, {name}"))
@@ -117,15 +156,27 @@ def whole_number(value: object, where: str, least: int | None = 0) -> int:
     raise DataError(f"{where} is {found}; use a whole number{'' if least is None else f', {least} or more'}")
 
 
-def _personas(value: object, where: str) -> dict[int, Persona]:
+def _note(value: object, where: str) -> Note:
+    if value is None:
+        return NO_NOTE
+    entry = as_object(value, where, '{"text": "It rains.", "depth": 4}')
+    _known(entry, {"text", "depth"}, where)
+    try:
+        return Note(str(entry.get("text", "")), whole_number(entry.get("depth", 4), f"{where}, depth"))
+    except SettingsError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _personas(value: object, where: str) -> tuple[dict[int, Persona], dict[int, Character]]:
     listed = as_list(value, where, "personas")
     if len(listed) > MAX_PERSONAS:
         raise DataError(f"{where}: {len(listed):,} personas; at most {MAX_PERSONAS:,}")
     found: dict[int, Persona] = {}
+    characters: dict[int, Character] = {}
     for i, item in enumerate(listed, 1):
         place = f"{where}, persona {i}"
         entry = as_object(item, place, '{"version": 1, "name": "", "sentences": ["i bake."]}')
-        _known(entry, {"version", "name", "sentences"}, place)
+        _known(entry, {"version", "name", "sentences", "card"}, place)
         version = whole_number(entry.get("version"), f"{place}, version", 1)
         if version in found:
             raise DataError(f"{place}: a second version {version}")
@@ -133,7 +184,9 @@ def _personas(value: object, where: str) -> dict[int, Persona]:
         if not isinstance(name, str):
             raise DataError(f"{place}, name: expected text, found {kind(name)}")
         found[version] = Persona(sentences(entry.get("sentences", []), place), one_line(name))
-    return found or {1: Persona()}
+        if "card" in entry:
+            characters[version] = character_of(parse_card(json.dumps(entry["card"]), f"{place}, card"))
+    return found or {1: Persona()}, characters
 
 
 def _message(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from convai.conversation.conversation import Place
+from convai.conversation import cast, lore
+from convai.conversation.agent import Talker
+from convai.conversation.cast import NO_NOTE, Note
+from convai.conversation.conversation import NOBODY, Place
+from convai.core.character import Character, Lorebook
 from convai.core.dialog import Persona, Turn
-from convai.text.frames import Frame
-from convai.text.insertions import NOTHING, Additions, Insertion
+from convai.text.cards.macros import Macros
+from convai.text.insertions import NOTHING, Additions, Insertion, repeated
 
 Summarise = Callable[[Sequence[Turn]], str]
 """Turns that have left the window → a line about them; nothing where there is nothing to say."""
@@ -23,29 +27,98 @@ cost nothing stays where it was (`convai.text.insertions`).
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is added to the prompts of a conversation; `sources` in the order in which they are shown."""
+    """What is added to the prompts of a conversation.
+
+    `character`: all that its card says, None for somebody who is a persona alone; `partner`: the user, as
+    they want to be known; `note`: the author's, and `books`: lorebooks beside the character's own. `sources`
+    are other features, in the order in which they are shown. `seed`: of what macros and lorebooks draw.
+    """
 
     sources: tuple[Source, ...] = ()
     summary: Summarise | None = None
     """What sums up the turns that are not shown any more; none: they are gone."""
+    character: Character | None = None
+    partner: Persona = NOBODY
+    note: Note = NO_NOTE
+    books: tuple[Lorebook, ...] = ()
+    seed: int = 0
 
-    def persona(self, persona: Persona, frame: Frame) -> Persona:
-        """What is shown of the agent's `persona` in its usual place."""
-        return persona
+    def persona(self, persona: Persona, agent: Talker) -> Persona:
+        """What is shown of the agent's `persona` in its usual place.
 
-    def fixed(self, frame: Frame) -> Additions:
+        Nothing, where the card's own words stand beside it.
+        """
+        character = self.character
+        if character is None:
+            return persona
+        described = character.description or character.personality
+        blocks = agent.tokenizer.frame.has_blocks
+        if blocks and (described or (character.system_prompt and not character.sentences)):
+            return Persona((), persona.name)
+        macros = self._macros(said=True)
+        return replace(persona, sentences=tuple(macros.replaced(one) for one in persona.sentences))
+
+    def fixed(self, agent: Talker) -> Additions:
         """What is added wherever the reply stands."""
-        return NOTHING
+        character, blocks = self.character, agent.tokenizer.frame.has_blocks
+        found: list[Insertion] = []
+        examples: tuple[tuple[Turn, ...], ...] = ()
+        if character is not None:
+            found += cast.system_texts(character, self._macros(said=not blocks), blocks=blocks)
+            examples = cast.example_turns(character, self._macros(said=True))
+        if self.partner != NOBODY:
+            found += cast.partner_texts(self.partner, blocks=blocks)
+        if books := self._books():
+            told = lore.constant_lore(books, self._macros(said=not blocks).replaced, _size(agent))
+            start = sum(one.kind == "system" and one.ahead for one in found)
+            found[start:start] = [one for one in told if one.ahead]
+            found += [one for one in told if not one.ahead]
+        return Additions(tuple(found), examples) if found or examples else NOTHING
 
-    def called(self, place: Place, frame: Frame) -> tuple[Insertion, ...]:
+    def called(self, place: Place, agent: Talker) -> tuple[Insertion, ...]:
         """What is added to the prompt of the reply at `place`, beside what is `fixed`."""
-        return tuple(one for source in self.sources for one in source(place))
+        macros = self._macros(said=not agent.tokenizer.frame.has_blocks)
+        turns, number, character = place.turns, place.number, self.character
+        found: list[Insertion] = []
+        if books := self._books():
+            used = None
+            if character is not None and number == len(turns):
+                first = turns[0] if turns else None
+                used = cast.greeting_used(character, self._macros(said=True), first)
+            found += lore.called_lore(
+                books, place, macros.replaced, _size(agent), seed=self.seed, greeting=used
+            )
+        found += [one for source in self.sources for one in source(place)]
+        if character is not None and character.note:
+            text = macros.replaced(character.note)
+            found += repeated(text, character.note_depth, "note", turns, number, "the character's note")
+        if self.note:
+            text = macros.replaced(self.note.text).strip()
+            found += repeated(text, self.note.depth, "note", turns, number, "the author's note")
+        if character is not None and character.post_history:
+            found.append(Insertion(macros.replaced(character.post_history), 0, "post_history"))
+        return tuple(one for one in found if one.text.strip())
 
-    def additions(self, place: Place, frame: Frame, called: Sequence[Insertion] | None = None) -> Additions:
+    def additions(self, place: Place, agent: Talker, called: Sequence[Insertion] | None = None) -> Additions:
         """All that is added there; `called`, where that is known already."""
-        fixed = self.fixed(frame)
-        found = self.called(place, frame) if called is None else tuple(called)
+        fixed = self.fixed(agent)
+        found = self.called(place, agent) if called is None else tuple(called)
         return Additions((*fixed.insertions, *found), fixed.examples) if found else fixed
+
+    def greetings(self) -> tuple[str, ...]:
+        """What the agent may say first, the usual one first."""
+        return () if self.character is None else cast.greetings(self.character, self._macros(said=True))
+
+    def _books(self) -> tuple[Lorebook, ...]:
+        own = self.character.book if self.character is not None else None
+        return (own, *self.books) if own else self.books
+
+    def _macros(self, *, said: bool) -> Macros:
+        return cast.macros_for(self.character or Character(), self.partner, self.seed, said)
+
+
+def _size(agent: Talker) -> Callable[[str], int]:
+    return lambda text: len(agent.texts.encode_batch([text])[0])
 
 
 EMPTY: Final = Scene()

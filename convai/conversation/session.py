@@ -9,11 +9,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import EllipsisType
 
 from convai.conversation.agent import Talker
+from convai.conversation.cast import Note
 from convai.conversation.conversation import NOBODY, Conversation, Place, ReplyTurn, reply_seed
 from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
@@ -22,11 +23,12 @@ from convai.conversation.reply import SILENCE, TRIES, Reply, check_persona
 from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
 from convai.conversation.scene import EMPTY, Scene
 from convai.conversation.suggestions import Suggesting
+from convai.core.character import Character, Lorebook
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
-from convai.engine import Event, Port, Token
+from convai.engine import Event, Finished, Port, Token
 
 __all__ = ["NOBODY", "SILENCE", "TRIES", "ReplyTurn", "Session", "reply_seed"]
 
@@ -75,7 +77,7 @@ class Session:
         `preference` gives the texts of several candidates a bonus each, added to their scores. Both may be
         assigned later; what they raise is logged, and the conversation goes on. `history` gives the turns,
         each in its place, in the words that the model is to read; it raises nothing. `scene` is what is
-        added to the prompts; it may be assigned later, too.
+        added to the prompts beside what character, user and note add; it may be assigned later, too.
         """
         self.agent = agent
         self.scene = scene
@@ -97,6 +99,43 @@ class Session:
     def persona(self) -> Persona:
         """Who the agent is."""
         return self._conversation.persona
+
+    @property
+    def character(self) -> Character | None:
+        """All that a card says of who the agent is; None where it is a persona alone."""
+        return self._conversation.character
+
+    @property
+    def partner(self) -> Persona:
+        """Who the user is, as they want to be known. Assign it; it holds from the next reply on."""
+        return self._conversation.partner
+
+    @partner.setter
+    def partner(self, partner: Persona) -> None:
+        self._conversation.partner = partner
+
+    @property
+    def note(self) -> Note:
+        """The author's note. Assign it; it holds from the next reply on."""
+        return self._conversation.note
+
+    @note.setter
+    def note(self, note: Note) -> None:
+        self._conversation.note = note
+
+    @property
+    def books(self) -> tuple[Lorebook, ...]:
+        """Lorebooks beside the character's own. Assign them; they hold from the next reply on."""
+        return self._conversation.books
+
+    @books.setter
+    def books(self, books: tuple[Lorebook, ...]) -> None:
+        self._conversation.books = books
+
+    @property
+    def greetings(self) -> tuple[str, ...]:
+        """What the character may say first, the usual one first."""
+        return self._scene().greetings()
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -149,7 +188,39 @@ class Session:
         """
         self.stop()
         parent, place = self._conversation.again()
+        if parent is None and len(self.greetings) > 1:
+            return self._greeted()
         return self._start(None, parent, place)
+
+    def greet(self, number: int = 0) -> str:
+        """Begin with a greeting of the character, counted from 0: the text; empty where it has none.
+
+        Raises ConvaiError where something was said already, or there is no such greeting.
+        """
+        if self._conversation.messages:
+            raise ConvaiError("something was said already; start over to be greeted")
+        found = self.greetings
+        if not found:
+            return ""
+        if not 0 <= number < len(found):
+            raise ConvaiError(f"there is no greeting {number + 1}; the character has {len(found)}")
+        self._conversation.add(AGENT, found[number], parent=None)
+        notify(self.on_turn, self._conversation.turns[-1])
+        return found[number]
+
+    def _greeted(self) -> Generator[Event, None, None]:
+        """The next greeting, beside those that were shown."""
+        talk, found = self._conversation, self.greetings
+        shown = [message.text for message in talk.replies(None)]
+        fresh = [text for text in found if text not in shown]
+        text = (
+            fresh[0]
+            if fresh
+            else found[(found.index(shown[-1]) + 1) % len(found) if shown[-1] in found else 0]
+        )
+        talk.add(AGENT, text, parent=None, attempt=len(shown))
+        self._last = None
+        yield Finished(0, (), text, 0.0, 0.0, "stop")
 
     def answer(self, text: str, where: str = "message") -> str:
         """`say`, all at once: the reply's text."""
@@ -174,7 +245,7 @@ class Session:
             seed=self.seed,
             max_history=self.max_history,
             count=count,
-            scene=self.scene,
+            scene=self._scene(),
         )
         for _ in Drawing(suggesting, self.engine.stream).draw():
             pass
@@ -195,7 +266,7 @@ class Session:
             seed=self.seed,
             max_history=self.max_history,
             hooks=Hooks(self.preference, self.history),
-            scene=self.scene,
+            scene=self._scene(),
         )
         self._running = self._draw(_Draft(said, parent, place, reply))
         return self._running
@@ -238,7 +309,11 @@ class Session:
     def reset(self) -> None:
         """Start over with the same persona. The seed stays if it was given; else a fresh one is drawn."""
         self.stop()
-        self._conversation = Conversation(self.persona, self._conversation.partner)
+        before = self._conversation
+        self._conversation = Conversation(self.persona, before.partner)
+        self._conversation.note, self._conversation.books = before.note, before.books
+        if before.character is not None:
+            self._conversation.characters[1] = before.character
         self._drawn_seed = secrets.randbits(32)
         self._last = None
 
@@ -250,6 +325,27 @@ class Session:
         self.stop()
         check_persona(self.agent, persona, self.decoding.max_length)
         self._conversation.set_persona(persona)
+
+    def set_character(self, character: Character) -> None:
+        """Make the agent who a card describes; the turns stay, and `greet` is for a new conversation.
+
+        Raises SettingsError, and changes nothing, when its persona leaves the model no room.
+        """
+        self.stop()
+        persona = character.persona
+        check_persona(self.agent, persona, self.decoding.max_length)
+        self._conversation.set_persona(persona, None if character.is_plain else character)
+
+    def _scene(self) -> Scene:
+        talk = self._conversation
+        return replace(
+            self.scene,
+            character=talk.character,
+            partner=talk.partner,
+            note=talk.note,
+            books=(*self.scene.books, *talk.books),
+            seed=self.seed,
+        )
 
     def save(self, path: Path) -> None:
         """Write the conversation and its settings to a file. Raises DataError; see `saved`."""

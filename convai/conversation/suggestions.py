@@ -57,15 +57,14 @@ class Suggesting:
             min_length=min(decoding.min_length, length),
             seed=reply_seed(seed, place.number, _SUGGESTION),
         )
-        frame = agent.tokenizer.frame
         source = prompt_input(
             agent,
-            scene.persona(persona, frame),
+            scene.persona(persona, agent),
             place,
             USER,
             max_history=max_history,
             max_length=decoding.max_length,
-            additions=scene.additions(place, frame),
+            additions=scene.additions(place, agent),
             summary=scene.summary,
         )
         said = [turn.text for turn in place.turns if turn.speaker == USER]

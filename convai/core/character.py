@@ -60,6 +60,10 @@ class LoreEntry:
     additional_keys: tuple[str, ...] = ()
     activate: bool | None = None
     """Always (`@@activate`) or never (`@@dont_activate`); None: as its keys say."""
+    after_match: Literal["", "keep", "stop"] = ""
+    """Once it was called it stays, or is never called again (`@@keep_activate_after_match`, ...)."""
+    greeting: int | None = None
+    """Only in conversations that began with this greeting, counted from 0 (`@@is_greeting`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Lorebook:
     budget: int = 512
     recursive: bool = False
     case_sensitive: bool = False
-    whole_words: bool = True
+    whole_words: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.entries)

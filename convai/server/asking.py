@@ -82,17 +82,16 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
             if -len(turns) <= number < 0:
                 turns[number] = replace(turns[number], text=text)
         place = Place.after(turns, earlier=above.earlier).onward(drawn.prefill if drawn else "")
-        frame = agent.tokenizer.frame
         scene = service.scene(room.owner, conversation)
         called = called_of(target.details) or (() if drawn else None)
         source = prompt_input(
             agent,
-            scene.persona(personas.get(target.persona, conversation.persona), frame),
+            scene.persona(personas.get(target.persona, conversation.persona), agent),
             place,
             AGENT,
             max_history=drawn.max_history if drawn else agent.max_history,
             max_length=(drawn.decoding if drawn else own).max_length,
-            additions=scene.additions(place, frame, called),
+            additions=scene.additions(place, agent, called),
         )
         tokenizer = agent.tokenizer
         ids = list(drawn.ids) if drawn else tokenizer.encode(target.text)

@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convai.conversation.mood import MoodPreference
+from convai.core.character import Character
 from convai.core.dialog import USER
 from convai.core.errors import ConvaiError, DataError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import field_docs, from_text, nearest, unknown_setting
+from convai.terminal import casting
 from convai.terminal.memory import USAGES as MEMORY_USAGES
 from convai.terminal.memory import WORDS as MEMORY_WORDS
 from convai.terminal.memory import memory_command
 from convai.terminal.screen import TIE
 from convai.terminal.why import show_explanation, value_text
+from convai.text.cards import is_card_file
 from convai.text.corpora.building import persona_from_text
 from convai.text.corpora.personas import read_personas
+from convai.text.personas import characters_of
 
 if TYPE_CHECKING:
     from convai.terminal.chat import Chat
@@ -70,7 +74,7 @@ def complete(line: str, word: str) -> list[str]:
     elif name == "/memory" and first:
         options = list(MEMORY_WORDS)
     found = [f"{option} " for option in options if option.startswith(word)]
-    if name in ("/save", "/load", "/persona") and first:
+    if name in ("/save", "/load", "/persona", "/lore") and first:
         paths = sorted(glob.glob(glob.escape(os.path.expanduser(word)) + "*"))
         found += [path + "/" if os.path.isdir(path) else path for path in paths]
     return found
@@ -85,23 +89,30 @@ def _persona(chat: Chat, text: str) -> None:
         chat.show_persona()
         return
     if what == "set":
-        persona = persona_from_text(rest, "/persona set")
+        character = Character.of_persona(persona_from_text(rest, "/persona set"))
     elif text == "shuffle":
-        persona = chat.deck.draw(but=chat.session.persona)
+        character = Character.of_persona(chat.deck.draw(but=chat.session.persona))
     elif os.path.exists(path := os.path.expanduser(text)):
-        chat.deck.take(read_personas(path))
-        persona = chat.deck.draw(but=chat.session.persona)
+        if is_card_file(Path(path)):
+            (character,) = characters_of(path, "/persona")
+        else:
+            chat.deck.take(read_personas(path))
+            character = Character.of_persona(chat.deck.draw(but=chat.session.persona))
     else:
         raise DataError(f"there is no file {text}; say /persona set i am a nurse. i have two dogs.")
-    chat.session.set_persona(persona)
+    chat.session.set_character(character)
     chat.begin()
     chat.show_persona()
     chat.screen.note("a new persona: the conversation starts over")
+    if chat.session.greet():
+        chat.show_turns()
 
 
 def _reset(chat: Chat, _text: str) -> None:
     chat.begin()
     chat.screen.note("the conversation starts over")
+    if chat.session.greet():
+        chat.show_turns()
 
 
 def _regenerate(chat: Chat, _text: str) -> None:
@@ -266,10 +277,34 @@ COMMANDS: Final[dict[str, Command]] = {
             ("/persona", "who you are talking with"),
             ("/persona shuffle", "talk with somebody else, in a new conversation"),
             ("/persona set I ski. ...", "the same, with sentences of your own"),
-            ("/persona FILE", "the same, from a file: a sentence a line"),
+            ("/persona FILE", "the same, from a file: a card, or a sentence a line"),
         ),
         takes_text=True,
     ),
+    "greeting": Command(
+        casting.greeting,
+        (
+            ("/greeting", "what the character may say first"),
+            ("/greeting 2", "start over with the second of these"),
+        ),
+        takes_text=True,
+    ),
+    "user": Command(
+        casting.user,
+        (("/user Bob: i am a smith.", "who you are: it is known to the character; /user off"),),
+        takes_text=True,
+    ),
+    "note": Command(
+        casting.note,
+        (("/note 2 It rains.", "what the model is to read about 2 turns back; /note off"),),
+        takes_text=True,
+    ),
+    "lore": Command(
+        casting.lore,
+        (("/lore FILE", "a lorebook: what it says of words is added when they fall; /lore off"),),
+        takes_text=True,
+    ),
+    "context": Command(casting.context, (("/context", "what the context of the last reply went to"),)),
     "reset": Command(_reset, (("/reset", "start over with the same persona"),)),
     "regenerate": Command(_regenerate, (("/regenerate", "another reply to your last message"),)),
     "undo": Command(_undo, (("/undo", "take back your last message and its reply"),)),

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Final
 
 from convai.core import resources
+from convai.core.character import Character
 from convai.core.dialog import Persona
 from convai.core.errors import DataError
-from convai.text.cards import card_persona, is_card_file, load_card
+from convai.core.safe_text import one_line
+from convai.text.cards import card_persona, character_of, is_card_file, load_card
 from convai.text.corpora.building import persona_from_text
 from convai.text.corpora.personas import read_personas
 
 _PATH: Final = re.compile(r"\S*[/\\]\S*|\S+\.\w+")
 """One word with a slash or a file name's ending: somebody means a file."""
+
+MAX_PARTNER: Final = 10_000
+"""Characters of what a user says of themselves."""
+_NAME: Final = 40
+_WORDS: Final = 3
+"""Words of a name."""
 
 
 class PersonaDeck:
@@ -46,8 +54,9 @@ class PersonaDeck:
 def personas_of(text: str, where: str) -> list[Persona]:
     """The personas in the file called `text`, or else `text` itself, read as sentences (blank: nobody).
 
-    A `.json` or `.png` file is a character card. Raises DataError, beginning with `where`, for what looks
-    like a path and leads nowhere, and for text with control characters; also for a card that says nothing.
+    A `.json`, `.png`, `.charx` or `.yaml` file is a character card. Raises DataError, beginning with `where`,
+    for what looks like a path and leads nowhere, and for text with control characters; also for a card that
+    says nothing.
     """
     if os.path.exists(text):
         return [_of_card(Path(text))] if is_card_file(Path(text)) else read_personas(text)
@@ -56,6 +65,29 @@ def personas_of(text: str, where: str) -> list[Persona]:
             f"{where}: there is no file {text}; check the path, or write sentences: 'i have two dogs.'"
         )
     return [persona_from_text(text, where)]
+
+
+def characters_of(text: str, where: str) -> list[Character]:
+    """As `personas_of`, with everything that a card says."""
+    path = Path(text)
+    if os.path.exists(text) and is_card_file(path):
+        return [character_of(load_card(path))]
+    return [Character.of_persona(persona) for persona in personas_of(text, where)]
+
+
+def partner_of(text: str, where: str) -> Persona:
+    """Who the user is: `Ann`, `Ann: i am a nurse. i have a dog.`, sentences alone, or a file of these.
+
+    Raises DataError, beginning with `where`.
+    """
+    if os.path.exists(text):
+        text = Path(text).read_text("utf-8", errors="replace")[:MAX_PARTNER]
+    name, colon, rest = text.strip().partition(":")
+    if colon and len(name) <= _NAME and "\n" not in name:
+        return Persona(persona_from_text(rest, where).sentences if rest.strip() else (), one_line(name))
+    if len(text.split()) <= _WORDS and not text.rstrip().endswith((".", "!", "?")):
+        return Persona((), one_line(text))
+    return persona_from_text(text, where)
 
 
 def _of_card(path: Path) -> Persona:

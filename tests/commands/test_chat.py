@@ -14,6 +14,7 @@ import pytest
 
 from convai import __main__ as cli
 from convai.conversation.agent import load_agent
+from convai.conversation.cast import Note
 from convai.conversation.session import Session
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.settings import DecodingConfig
@@ -37,6 +38,7 @@ class Door:
 
     session: Session
     deck: PersonaDeck
+    greeting: int
 
     def __call__(
         self,
@@ -46,8 +48,11 @@ class Door:
         out: object,
         mood: object = None,
         links: object = None,
+        memory: object = None,
+        *,
+        greeting: int = 1,
     ) -> None:
-        self.session, self.deck = session, deck
+        self.session, self.deck, self.greeting = session, deck, greeting
 
 
 @pytest.fixture
@@ -277,3 +282,37 @@ def test_a_chat_loads_no_more_than_it_needs(model: Path, tmp_path: Path) -> None
         "convai.training.dialogues",
     }
     assert unwanted & set(json.loads(done.stderr)) == set()
+
+
+def test_a_card_is_all_that_it_says(tmp_path: Path, model: Path, door: Door) -> None:
+    card, book = tmp_path / "ann.json", tmp_path / "world.json"
+    card.write_text(
+        '{"name": "Ann", "description": "Ann bakes.", "first_mes": "Hi, {{user}}.", "scenario": "shop"}'
+    )
+    book.write_text('{"entries": {"0": {"key": ["rye"], "content": "Rye is dear."}}}')
+    options = [
+        "--user",
+        "Bob: i am a smith.",
+        "--note",
+        "It rains.",
+        "--note-depth",
+        "2",
+        "--lore",
+        str(book),
+    ]
+    assert run(model, "--persona", str(card), *options, "--greeting", "0") == 0
+    session = door.session
+    assert session.character is not None
+    assert (session.character.scenario, session.greetings) == ("shop", ("Hi, Bob.",))
+    assert (session.partner, session.note) == (Persona(("i am a smith.",), "Bob"), Note("It rains.", 2))
+    assert [entry.content for entry in session.books[0].entries] == ["Rye is dear."]
+    assert door.greeting == 0
+
+
+def test_a_book_is_no_card(
+    tmp_path: Path, model: Path, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = tmp_path / "world.json"
+    book.write_text('{"entries": {"0": {"key": ["rye"], "content": "Rye is dear."}}}')
+    assert run(model, "--persona", str(book)) == 2
+    assert "a lorebook and no card" in capsys.readouterr().err

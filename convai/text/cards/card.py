@@ -10,12 +10,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line
+from convai.text.cards.books import looks_like_book
+from convai.text.cards.others import from_yaml, renamed
 
 MAX_NAME: Final = 100
 _TEXTS: Final = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
@@ -27,18 +30,11 @@ _V2_TEXTS: Final = (
     "creator",
     "character_version",
 )
-_OTHER_NAMES: Final = {
-    "char_name": "name",
-    "char_persona": "description",
-    "context": "description",
-    "char_greeting": "first_mes",
-    "greeting": "first_mes",
-    "world_scenario": "scenario",
-    "example_dialogue": "mes_example",
-}
 _PACKAGE: Final = {"version", "dependencies", "devDependencies", "scripts", "main"}
 """What a package's description has beside a name."""
 _CARD_ONLY: Final = {"spec", "data", "personality", "scenario", "first_mes", "mes_example"}
+MAX_JSON: Final = 16 * 2**20
+"""Bytes, or characters, of a card's JSON."""
 MAX_DEPTH: Final = 100
 """Of objects and lists in one another; cards have ten at most."""
 _SPECS: Final = {"chara_card_v2": 2, "chara_card_v3": 3}
@@ -113,35 +109,32 @@ class Card:
         return {**outside, **spec, "data": inside}
 
 
-def _renamed(value: dict[str, Any]) -> dict[str, Any]:
-    """Pygmalion's fields (and text-generation-webui's) under the names of version 1; others are kept."""
-    if "spec" in value or not any(old in value for old in _OTHER_NAMES):
-        return value
-    return {_OTHER_NAMES.get(key, key): text for key, text in value.items()}
-
-
 def new_card(name: str, description: str) -> Card:
     """A card of version 1 with nothing but these."""
     return Card({**dict.fromkeys(_TEXTS, ""), "name": name, "description": description})
 
 
 def parse_card(text: str | bytes, where: str) -> Card:
-    """A card from its JSON. Raises DataError, beginning with `where`, for what is no card in any version."""
-    value = _decoded(text, where)
+    """A card from its JSON, or YAML. Raises DataError, beginning with `where`, for what is no card."""
+    if len(text) > MAX_JSON:
+        raise DataError(f"{where}: over {MAX_JSON // 2**20} MiB of text; is this a card?")
+    value = decoded(text, where)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, dict):
         raise DataError(f'{where}: no JSON object; a card is like {{"name": "Ann", "description": "..."}}')
+    if looks_like_book(value):
+        raise DataError(f"{where}: a lorebook and no card; give it as one (convai chat --lore)")
     notes = []
     inner = value.get("data")
     if isinstance(inner, str):  # JSON inside JSON
-        inner = _decoded(inner, f"{where}, data")
+        inner = decoded(inner, f"{where}, data")
         value = {**value, "data": inner}
-    value = _renamed(value)
+    value = renamed(value)
     card = Card(value)
     if _PACKAGE & value.keys() and not _CARD_ONLY & value.keys():
         raise DataError(f"{where}: no character card but a package's description; name a card")
-    if not any(card.text(field).strip() for field in _TEXTS):
+    if not any(card.text(field).strip() for field in (*_TEXTS, "system_prompt")):
         raise DataError(f"{where}: no character card; it has none of {', '.join(_TEXTS)}")
     if card.version > 1 and not isinstance(inner, dict):
         notes.append("it has no data, only fields of version 1")
@@ -180,12 +173,14 @@ def from_base64(data: bytes, where: str) -> bytes:
         raise DataError(f"{where}: the card in the image is damaged (no base64); download it again") from None
 
 
-def _decoded(text: str | bytes, where: str) -> Any:
+def decoded(text: str | bytes, where: str) -> Any:
+    """What JSON or YAML says. Raises DataError, beginning with `where`, for what is neither."""
     try:
         if isinstance(text, bytes):
             wide = text.startswith((b"\xff\xfe", b"\xfe\xff"))
             text = text.decode("utf-16" if wide else "utf-8-sig")
-        value = _DECODER.decode(text.removeprefix("\ufeff").strip())
+        text = text.removeprefix("\ufeff").strip()
+        value = from_yaml(text, where) if _is_yaml(text, where) else _DECODER.decode(text)
     except UnicodeDecodeError:
         raise DataError(f"{where}: no UTF-8 text; is this a card?") from None
     except json.JSONDecodeError as error:
@@ -197,6 +192,11 @@ def _decoded(text: str | bytes, where: str) -> Any:
     if _too_deep(value):
         raise DataError(f"{where}: JSON that is nested too deeply")
     return value
+
+
+def _is_yaml(text: str, where: str) -> bool:
+    """Whether it is YAML rather than JSON: by the name of the file, and a key where JSON has a brace."""
+    return where.lower().endswith((".yaml", ".yml")) or re.match(r"[A-Za-z_]{1,40}:\s", text) is not None
 
 
 def _too_deep(value: object) -> bool:

@@ -1,26 +1,43 @@
-"""Cards in files: JSON, or PNG with the card in a text chunk."""
+"""Cards in files: JSON, YAML, PNG with the card in a text chunk, .charx (a ZIP with the card in it)."""
 
 from __future__ import annotations
 
+import io
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Final
 
+from convai.core.character import Lorebook
 from convai.core.errors import DataError
 from convai.core.files import atomic_write
 from convai.text.cards import png
-from convai.text.cards.card import BACKFILL, Card, from_base64, parse_card, to_base64, to_json
+from convai.text.cards.books import read_book
+from convai.text.cards.card import (
+    BACKFILL,
+    MAX_JSON,
+    Card,
+    decoded,
+    from_base64,
+    parse_card,
+    to_base64,
+    to_json,
+)
 
 MAX_FILE: Final = 32 * 2**20
 """Bytes of a file; cards of several megabytes exist, since their images are large."""
 KEYWORDS: Final = ("ccv3", "chara")
 """Of the text chunks with a card, the better one first (SPEC_V3.md, Embedding Methods)."""
 VERSIONS: Final = (1, 2, 3)
+SUFFIXES: Final = (".png", ".json", ".charx", ".yaml", ".yml")
+_CHARX: Final = "card.json"
+"""The card's name in a .charx (SPEC_V3.md, CHARX)."""
+_MOST_FILES: Final = 10_000
 
 
 def is_card_file(path: Path) -> bool:
-    """Whether the name is that of a card: .png or .json."""
-    return path.suffix.lower() in (".png", ".json")
+    """Whether the name is that of a card: .png, .json, .charx, .yaml."""
+    return path.suffix.lower() in SUFFIXES
 
 
 def load_card(path: Path) -> Card:
@@ -43,7 +60,41 @@ def read_card(data: bytes, where: str) -> Card:
     """The card in the bytes of a file. Raises DataError, beginning with `where`, for what holds none."""
     if len(data) > MAX_FILE:
         raise DataError(f"{where}: over {MAX_FILE // 2**20} MiB; is this a card?")
-    return _from_png(data, where) if png.is_png(data) else parse_card(data, where)
+    if png.is_png(data):
+        return _from_png(data, where)
+    if data.startswith(b"PK") or where.lower().endswith(".charx"):
+        return _from_zip(data, where)
+    return parse_card(data, where)
+
+
+def load_book(path: Path) -> Lorebook:
+    """The lorebook in a file of its own, or in a card. Raises DataError."""
+    data = _bytes_of(path)
+    if png.is_png(data) or data.startswith(b"PK"):
+        found = read_card(data, str(path)).data.get("character_book")
+    else:
+        if len(data) > MAX_FILE:
+            raise DataError(f"{path}: over {MAX_FILE // 2**20} MiB; is this a lorebook?")
+        found = decoded(data, str(path))
+        if isinstance(found, dict) and isinstance(found.get("data"), dict) and "entries" not in found["data"]:
+            found = found["data"].get("character_book")
+    return read_book(found, str(path))
+
+
+def _from_zip(data: bytes, where: str) -> Card:
+    """The card in a .charx. Nothing else of it is unpacked, and no more than a card may have."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if len(archive.infolist()) > _MOST_FILES:
+                raise DataError(f"{where}: over {_MOST_FILES:,} files in it; is this a card?")
+            with archive.open(_CHARX) as file:
+                text = file.read(MAX_JSON + 1)
+    except KeyError:
+        raise DataError(f"{where}: the archive holds no {_CHARX}; is this a .charx?") from None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
+        reason = " ".join(str(error).split())[:100] or "it ends too early"
+        raise DataError(f"{where}: the archive is damaged ({reason}); download it again") from None
+    return parse_card(text, where)
 
 
 def _from_png(data: bytes, where: str) -> Card:

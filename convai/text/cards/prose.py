@@ -34,9 +34,17 @@ _LETTER: Final = re.compile(r"[^\W\d_]")
 
 def without_examples(text: str) -> tuple[str, int]:
     """A field without its lines of dialogue (`{{user}}: hi`), which nobody is; and how many these were."""
-    lines = text.split("\n")
-    kept = [line for line in lines if not _SAID.match(line[:_SAID_CHARS])]
-    return "\n".join(kept), len(lines) - len(kept)
+    kept, said = split_examples(text)
+    return kept, len(said.split("\n")) if said else 0
+
+
+def split_examples(text: str) -> tuple[str, str]:
+    """A field without its lines of dialogue, and those lines."""
+    kept: list[str] = []
+    said: list[str] = []
+    for line in text.split("\n"):
+        (said if _SAID.match(line[:_SAID_CHARS]) else kept).append(line)
+    return "\n".join(kept), "\n".join(said)
 
 
 def resolved(text: str, char: str, user: str) -> str:

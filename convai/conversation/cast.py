@@ -1,0 +1,146 @@
+"""What of a character, and of the user, stands where in a prompt: beside the persona, as turns, at a depth.
+
+Where the model's frame has a system block, texts about the character stay as the card has them, a line each.
+Where it has none, the model knows a character by what it says of itself: the persona, in the first person,
+and of the other texts their sentences, likewise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from convai.core.character import Character
+from convai.core.dialog import AGENT, Persona, Turn
+from convai.core.errors import SettingsError
+from convai.core.safe_text import one_line
+from convai.text.cards.first_person import first_person
+from convai.text.cards.macros import SOMEBODY, YOU, Macros
+from convai.text.cards.prose import sentences
+from convai.text.insertions import Insertion
+
+MAX_NOTE: Final = 10_000
+"""Characters of an author's note."""
+MAX_DEPTH: Final = 1_000
+_I: Final = re.compile(r"\b(?:i'm|i’m|i am|i've|i’ve|i was|i|me|my|mine|myself)\b", re.IGNORECASE)
+_OF_YOU: Final = {
+    "i'm": "you are",
+    "i’m": "you are",
+    "i am": "you are",
+    "i've": "you have",
+    "i’ve": "you have",
+    "i was": "you were",
+    "i": "you",
+    "me": "you",
+    "my": "your",
+    "mine": "yours",
+    "myself": "yourself",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A text that somebody writes into a conversation, `depth` turns before its end. Raises SettingsError."""
+
+    text: str
+    depth: int = 4
+
+    def __post_init__(self) -> None:
+        if len(self.text) > MAX_NOTE:
+            raise SettingsError(f"a note of {len(self.text):,} characters; use at most {MAX_NOTE:,}")
+        if not 0 <= self.depth <= MAX_DEPTH:
+            raise SettingsError(f"a note at depth {self.depth}; use 0 (behind the last turn) to {MAX_DEPTH}")
+
+    def __bool__(self) -> bool:
+        return bool(self.text.strip())
+
+
+NO_NOTE: Final = Note("")
+
+
+def system_texts(character: Character, macros: Macros, *, blocks: bool) -> Iterator[Insertion]:
+    """The character's own texts beside its persona."""
+    if blocks:
+        yield from _lines(macros.replaced(character.system_prompt), "system", ahead=True)
+        described = " ".join((character.description, character.personality, character.system_prompt))
+        called = character.called
+        if called and called.lower() not in macros.replaced(described).lower() and described.strip():
+            yield Insertion(f"You are {called}.", None, "description", ahead=True)
+        yield from _lines(macros.replaced(character.description), "description", ahead=True)
+        if character.personality:
+            text = macros.replaced(character.personality)
+            yield from _lines(
+                f"{called}'s personality: {text}" if called else text, "personality", ahead=True
+            )
+        if character.scenario:
+            yield from _lines(f"Scenario: {macros.replaced(character.scenario)}", "scenario")
+        return
+    for text, kind in ((character.scenario, "scenario"), (character.system_prompt, "system")):
+        told = first_person(sentences(macros.replaced(text)), character.called)
+        for sentence in told:
+            if sentence not in character.sentences:
+                yield Insertion(sentence, None, kind)
+
+
+def _lines(text: str, kind: str, *, ahead: bool = False) -> Iterator[Insertion]:
+    for line in text.split("\n"):
+        if line.strip():
+            yield Insertion(line.strip(), None, kind, ahead=ahead)
+
+
+def partner_texts(partner: Persona, *, blocks: bool) -> Iterator[Insertion]:
+    """What the model knows of who it talks with."""
+    name = one_line(partner.name)
+    if blocks:
+        if name:
+            yield Insertion(f"The user is called {name}.", None, "user")
+        for sentence in partner.sentences:
+            yield Insertion(f"{name or 'The user'} has told you: {sentence}", None, "user")
+        return
+    if name:
+        yield Insertion(f"you are called {name}.", None, "user")
+    for sentence in partner.sentences:
+        yield Insertion(to_you(sentence), None, "user")
+
+
+def to_you(sentence: str) -> str:
+    """What somebody says of themselves, said to them: "i am a nurse" → "you are a nurse"."""
+    return _I.sub(lambda match: _OF_YOU[" ".join(match[0].lower().split())], sentence)
+
+
+def example_turns(character: Character, macros: Macros) -> tuple[tuple[Turn, ...], ...]:
+    """The example dialogues with their macros replaced."""
+    return tuple(
+        tuple(Turn(turn.speaker, text) for turn in dialogue if (text := one_line(macros.replaced(turn.text))))
+        for dialogue in character.examples
+    )
+
+
+def greetings(character: Character, macros: Macros) -> tuple[str, ...]:
+    """What the character may say first, each on one line."""
+    found = (one_line(macros.replaced(text)) for text in character.greetings)
+    return tuple(dict.fromkeys(text for text in found if text))
+
+
+def macros_for(character: Character, partner: Persona, seed: int, said: bool, original: str = "") -> Macros:
+    """The macros of a conversation. `said`: of what is said to the user, who is `you` where nobody knows."""
+    user = one_line(partner.name) or (YOU if said else SOMEBODY)
+    fields = {
+        "description": character.description,
+        "personality": character.personality,
+        "scenario": character.scenario,
+        "persona": " ".join(partner.sentences),
+        "charprompt": character.system_prompt,
+        "charjailbreak": character.post_history,
+    }
+    return Macros(one_line(character.called), user, seed, fields=fields, original=original)
+
+
+def greeting_used(character: Character, macros: Macros, first: Turn | None) -> int | None:
+    """Which of the greetings the first turn is, counted from 0."""
+    if first is None or first.speaker != AGENT:
+        return None
+    said = [one_line(macros.replaced(text)) for text in character.greetings]
+    return said.index(first.text) if first.text in said else None

@@ -1,0 +1,285 @@
+"""Lorebooks: from cards (V2, V3) and from files of their own (V3, SillyTavern, Agnai, NovelAI), and to V3.
+
+Sources: SPEC_V3.md (Lorebook Fields, Decorators); SillyTavern's world info (`public/scripts/world-info.js`),
+whose further settings stand in an entry's `extensions` where a card has them. Read leniently: what is of a
+wrong type counts as not given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+from convai.core.character import Lorebook, LoreEntry
+from convai.core.errors import DataError
+from convai.core.safe_text import one_line
+
+MAX_ENTRIES: Final = 5_000
+MAX_KEYS: Final = 200
+"""Keys of an entry."""
+MAX_KEY: Final = 500
+"""Characters of a key."""
+MAX_CONTENT: Final = 100_000
+MAX_SCAN: Final = 100
+"""Turns that are searched at most."""
+_LOGIC: Final[tuple[Literal["any", "not_all", "not_any", "all"], ...]] = ("any", "not_all", "not_any", "all")
+"""SillyTavern's `selectiveLogic`, by its number."""
+_DECORATOR: Final = re.compile(r"@@@?([a-z_]+)[ \t]*([^\n]{0,1000})")
+_AT_DEPTH: Final = 4
+"""SillyTavern's `position` of entries at a depth."""
+
+
+def read_book(value: object, where: str) -> Lorebook:
+    """The lorebook that a JSON value is, in any of the formats. Raises DataError beginning with `where`."""
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: no lorebook; it is an object with entries")
+    inner = value.get("data") if value.get("spec") == "lorebook_v3" else value.get("character_book", value)
+    book = inner if isinstance(inner, dict) else value
+    if not isinstance(book.get("entries"), list | dict):
+        raise DataError(f"{where}: no lorebook; it has no entries")
+    return book_of(book)
+
+
+def looks_like_book(value: object) -> bool:
+    """Whether a JSON value is a lorebook and no card."""
+    if not isinstance(value, dict):
+        return False
+    if value.get("spec") == "lorebook_v3":
+        return True
+    return isinstance(value.get("entries"), list | dict) and not {"first_mes", "spec", "data"} & value.keys()
+
+
+def book_of(book: Mapping[str, Any]) -> Lorebook:
+    """A lorebook from its object, lenient."""
+    listed = book.get("entries")
+    items = list(listed.values()) if isinstance(listed, dict) else listed if isinstance(listed, list) else []
+    entries = [entry_of(item) for item in items[:MAX_ENTRIES] if isinstance(item, dict)]
+    own = _extensions(book)
+    return Lorebook(
+        tuple(entry for entry in entries if entry.content),
+        name=one_line(_text(book.get("name")))[:100],
+        scan_depth=int(min(max(_number(book.get("scan_depth"), 4), 0), MAX_SCAN)),
+        budget=int(min(max(_number(book.get("token_budget"), 512), 0), 100_000)),
+        recursive=_flag(book.get("recursive_scanning"), False),
+        case_sensitive=_flag(own.get("case_sensitive"), False),
+        whole_words=_flag(own.get("match_whole_words"), False),
+    )
+
+
+def entry_of(item: Mapping[str, Any]) -> LoreEntry:
+    """One entry, its decorators taken out of its content."""
+    own = {**item, **_extensions(item)}
+    logic = int(_number(own.get("selectiveLogic"), 0))
+    keys = _keys(_first(item, "keys", "key", "keywords"))
+    secondary = _keys(_first(item, "secondary_keys", "keysecondary"))
+    text = _text(_first(item, "content", "entry", "text"))[:MAX_CONTENT]
+    content, decorators = _decorated(text)
+    disabled = _flag(item.get("disable"), False)
+    order = _number(_first(item, "insertion_order", "order", "weight"), 100)
+    values: dict[str, Any] = {
+        "content": content,
+        "keys": keys,
+        "secondary_keys": secondary,
+        "name": one_line(_text(_first(item, "name", "comment", "displayName")))[:100],
+        "enabled": _flag(item.get("enabled"), True) and not disabled,
+        "selective": _flag(item.get("selective"), False) and bool(secondary),
+        "constant": _flag(_first(item, "constant", "forceActivation"), False),
+        "use_regex": _flag(own.get("use_regex"), False),
+        "order": order,
+        "priority": _number(item.get("priority"), order),
+        "position": _position(item, own),
+        "depth": _depth(item, own),
+        "scan_depth": _count(_first(own, "scan_depth", "scanDepth")),
+        "case_sensitive": _maybe(_first(own, "case_sensitive", "caseSensitive")),
+        "whole_words": _maybe(_first(own, "match_whole_words", "matchWholeWords")),
+        "probability": _probability(own),
+        "logic": _LOGIC[logic] if 0 <= logic < len(_LOGIC) else "any",
+        "prevent_recursion": _flag(_first(own, "prevent_recursion", "preventRecursion"), False),
+        "exclude_recursion": _flag(_first(own, "exclude_recursion", "excludeRecursion"), False),
+    }
+    return LoreEntry(**values | _conditions(decorators))
+
+
+def _decorated(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """The content without its decorators, and those that are known, fallbacks only where theirs is not."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    found: list[tuple[str, str]] = []
+    place, taken = 0, False
+    for place, line in enumerate([*lines, ""]):
+        if not line.strip() and place < len(lines):
+            continue
+        match = _DECORATOR.fullmatch(line.strip())
+        if match is None:
+            break
+        fallback = line.strip().startswith("@@@")
+        name, value = match[1], match[2].strip()
+        if fallback and taken:
+            continue
+        taken = name in _CONDITIONS and _CONDITIONS[name](value) is not None
+        if taken and name not in (known for known, _ in found):
+            found.append((name, value))
+    return "\n".join(lines[place:]).strip(), found
+
+
+def _conditions(decorators: list[tuple[str, str]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in decorators:
+        values |= _CONDITIONS[name](value) or {}
+    return values
+
+
+def _whole(field: str) -> Callable[[str], dict[str, Any] | None]:
+    return lambda value: {field: min(int(value), 1_000)} if value.isdecimal() and len(value) < 10 else None
+
+
+def _always(field: str, to: object) -> Callable[[str], dict[str, Any] | None]:
+    return lambda _value: {field: to}
+
+
+def _listed(field: str) -> Callable[[str], dict[str, Any] | None]:
+    return lambda value: {field: _keys(value)} if value else None
+
+
+_POSITIONS: Final = {
+    "before_desc": "before_char",
+    "after_desc": "after_char",
+    "personality": "after_char",
+    "scenario": "after_char",
+}
+_CONDITIONS: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
+    "depth": _whole("depth"),
+    "scan_depth": _whole("scan_depth"),
+    "activate_only_after": _whole("after"),
+    "activate_only_every": _whole("every"),
+    "additional_keys": _listed("additional_keys"),
+    "exclude_keys": _listed("exclude_keys"),
+    "activate": _always("activate", True),
+    "dont_activate": _always("activate", False),
+    "keep_activate_after_match": _always("after_match", "keep"),
+    "dont_activate_after_match": _always("after_match", "stop"),
+    "is_greeting": _whole("greeting"),
+    "position": lambda value: {"position": _POSITIONS[value], "depth": None} if value in _POSITIONS else None,
+}
+
+
+def book_json(book: Lorebook) -> dict[str, Any]:
+    """The lorebook as version 3 of the cards has it, SillyTavern's settings in `extensions`."""
+    return {
+        "name": book.name,
+        "scan_depth": book.scan_depth,
+        "token_budget": book.budget,
+        "recursive_scanning": book.recursive,
+        "extensions": {"case_sensitive": book.case_sensitive, "match_whole_words": book.whole_words},
+        "entries": [_entry_json(number, entry) for number, entry in enumerate(book.entries)],
+    }
+
+
+def _entry_json(number: int, entry: LoreEntry) -> dict[str, Any]:
+    extensions: dict[str, Any] = {
+        "selectiveLogic": _LOGIC.index(entry.logic),
+        "probability": entry.probability,
+        "useProbability": entry.probability < 100,
+        "prevent_recursion": entry.prevent_recursion,
+        "exclude_recursion": entry.exclude_recursion,
+    }
+    if entry.depth is not None:
+        extensions |= {"position": _AT_DEPTH, "depth": entry.depth}
+    if entry.scan_depth is not None:
+        extensions["scan_depth"] = entry.scan_depth
+    if entry.whole_words is not None:
+        extensions["match_whole_words"] = entry.whole_words
+    made = {
+        "keys": list(entry.keys),
+        "secondary_keys": list(entry.secondary_keys),
+        "content": "".join(f"@@{line}\n" for line in _decorators(entry)) + entry.content,
+        "extensions": extensions,
+        "enabled": entry.enabled,
+        "insertion_order": entry.order,
+        "priority": entry.priority,
+        "use_regex": entry.use_regex,
+        "constant": entry.constant,
+        "selective": entry.selective,
+        "position": entry.position,
+        "name": entry.name,
+        "id": number,
+    }
+    return made if entry.case_sensitive is None else {**made, "case_sensitive": entry.case_sensitive}
+
+
+def _decorators(entry: LoreEntry) -> Iterator[str]:
+    if entry.after:
+        yield f"activate_only_after {entry.after}"
+    if entry.every:
+        yield f"activate_only_every {entry.every}"
+    if entry.additional_keys:
+        yield f"additional_keys {','.join(entry.additional_keys)}"
+    if entry.exclude_keys:
+        yield f"exclude_keys {','.join(entry.exclude_keys)}"
+    if entry.activate is not None:
+        yield "activate" if entry.activate else "dont_activate"
+    if entry.after_match:
+        yield f"{'keep' if entry.after_match == 'keep' else 'dont'}_activate_after_match"
+    if entry.greeting is not None:
+        yield f"is_greeting {entry.greeting}"
+
+
+# -- single fields --------------------------------------------------------------------------------------
+
+
+def _extensions(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = item.get("extensions")
+    return own if isinstance(own, dict) else {}
+
+
+def _first(item: Mapping[str, Any], *names: str) -> object:
+    return next((item[name] for name in names if item.get(name) is not None), None)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object, default: float) -> float:
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
+    return float(value) if sound and isinstance(value, int | float) else default
+
+
+def _count(value: object) -> int | None:
+    number = _number(value, -1)
+    return int(min(number, MAX_SCAN)) if number >= 0 else None
+
+
+def _flag(value: object, default: bool) -> bool:
+    return value if isinstance(value, bool) else default
+
+
+def _maybe(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _keys(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value] if value.strip().startswith("/") else value.split(",")
+    if not isinstance(value, list):
+        return ()
+    keys = (one_line(key).strip()[:MAX_KEY] for key in value if isinstance(key, str))
+    return tuple(key for key in keys if key)[:MAX_KEYS]
+
+
+def _position(item: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    if item.get("position") in ("before_char", "after_char"):
+        return str(item["position"])
+    return "before_char" if own.get("position") == 0 else "after_char"
+
+
+def _depth(item: Mapping[str, Any], own: Mapping[str, Any]) -> int | None:
+    if own.get("position") != _AT_DEPTH:
+        return None
+    return int(min(max(_number(own.get("depth"), 4), 0), 1_000))
+
+
+def _probability(own: Mapping[str, Any]) -> float:
+    if own.get("useProbability") is False:
+        return 100.0
+    return min(max(_number(own.get("probability"), 100), 0), 100)

@@ -1,0 +1,126 @@
+"""A card as a `Character`, and a character as a card again; what of a card is used, and what is only kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from convai.core.character import Character
+from convai.text.cards.books import book_json, book_of
+from convai.text.cards.card import Card
+from convai.text.cards.examples import example_dialogues, written
+from convai.text.cards.first_person import first_person
+from convai.text.cards.persona import card_persona
+from convai.text.cards.prose import split_examples
+
+MAX_TEXT: Final = 100_000
+"""Characters of a field that are taken."""
+MAX_GREETINGS: Final = 100
+USED: Final = frozenset(
+    "name nickname description personality scenario system_prompt post_history_instructions mes_example "
+    "first_mes alternate_greetings group_only_greetings character_book creator_notes".split()
+)
+"""Fields of a card that are shown to the model, said, or shown to the user."""
+_SILENT: Final = frozenset("spec spec_version data create_date chat avatar fav".split())
+"""What SillyTavern writes beside a card, for itself."""
+_OWN: Final = frozenset({"depth_prompt", "talkativeness"})
+"""Of `extensions`, what is used."""
+
+
+def character_of(card: Card) -> Character:
+    """Everything that a card says. Raises nothing: what is of a wrong type counts as not given."""
+    description, said = split_examples(card.text("description")[:MAX_TEXT])
+    names = (card.name, card.called)
+    examples = example_dialogues(card.text("mes_example")[:MAX_TEXT], names)
+    examples += example_dialogues(said, names)
+    found = card_persona(card)
+    own = card.data.get("extensions")
+    extensions: Mapping[str, Any] = own if isinstance(own, dict) else {}
+    note = extensions.get("depth_prompt")
+    prompt: Mapping[str, Any] = note if isinstance(note, dict) else {}
+    book = card.data.get("character_book")
+    greetings = (card.text("first_mes"), *_texts(card.data.get("alternate_greetings")))
+    return Character(
+        name=card.name,
+        sentences=tuple(first_person(list(found.persona.sentences), card.called)),
+        description=description.strip(),
+        personality=card.text("personality")[:MAX_TEXT].strip(),
+        scenario=card.text("scenario")[:MAX_TEXT].strip(),
+        system_prompt=card.text("system_prompt")[:MAX_TEXT].strip(),
+        post_history=card.text("post_history_instructions")[:MAX_TEXT].strip(),
+        examples=examples,
+        greetings=tuple(text.strip()[:MAX_TEXT] for text in greetings if text.strip())[:MAX_GREETINGS],
+        group_greetings=_texts(card.data.get("group_only_greetings"))[:MAX_GREETINGS],
+        book=found_book if isinstance(book, dict) and (found_book := book_of(book)) else None,
+        note=_text(prompt.get("prompt"))[:MAX_TEXT].strip(),
+        note_depth=int(_within(prompt.get("depth"), 4, 1_000)),
+        talkativeness=_within(extensions.get("talkativeness", card.document.get("talkativeness")), 0.5, 1),
+        nickname=card.called if card.called != card.name else "",
+        creator_notes=card.text("creator_notes"),
+        rest=card.document,
+    )
+
+
+def card_of(character: Character) -> Card:
+    """The character as a card: the one that it came from, where there is one, with what has changed."""
+    base = Card(character.rest) if character.rest else None
+    if base is not None and character_of(base) == character:
+        return base
+    data: dict[str, Any] = {**(base.as_version(3)["data"] if base else {"extensions": {}})}
+    data |= {
+        "name": character.name,
+        "description": character.description or "\n".join(character.sentences),
+        "personality": character.personality,
+        "scenario": character.scenario,
+        "system_prompt": character.system_prompt,
+        "post_history_instructions": character.post_history,
+        "mes_example": written(character.examples),
+        "first_mes": character.greeting,
+        "alternate_greetings": list(character.greetings[1:]),
+        "group_only_greetings": list(character.group_greetings),
+        "creator_notes": character.creator_notes,
+    }
+    if character.nickname:
+        data["nickname"] = character.nickname
+    if character.book is not None:
+        data["character_book"] = book_json(character.book)
+    extensions = dict(data.get("extensions") or {})
+    if character.note:
+        role = {"role": "system"}
+        extensions["depth_prompt"] = {"prompt": character.note, "depth": character.note_depth, **role}
+    extensions["talkativeness"] = character.talkativeness
+    document = {"spec": "chara_card_v3", "spec_version": "3.0", "data": {**data, "extensions": extensions}}
+    return Card(Card(document).as_version(3))
+
+
+def unused(card: Card) -> list[str]:
+    """Names of the fields that say something and are only kept, to be told in one line."""
+    fields = {**card.document, **card.data}
+    names = [name for name, value in fields.items() if value and name not in USED | _SILENT]
+    own = fields.get("extensions")
+    if "extensions" in names:
+        names.remove("extensions")
+    if isinstance(own, dict):
+        names += [f"extensions.{name}" for name, value in own.items() if value and name not in _OWN]
+    return sorted(names)
+
+
+def used(card: Card) -> list[str]:
+    """Names of the fields that say something and are used."""
+    return [name for name in sorted(USED) if card.data.get(name) or card.text(name)]
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    listed = value if isinstance(value, list) else [value]
+    return tuple(text.strip()[:MAX_TEXT] for text in listed if isinstance(text, str) and text.strip())
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _within(value: object, default: float, most: float) -> float:
+    if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
+        value = float(value)
+    sound = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+    return float(value) if sound and isinstance(value, int | float) else default

@@ -1,0 +1,160 @@
+"""Sentences about somebody, or to somebody, in their own words: "Ann is a baker" → "i am a baker."
+
+Models that were trained on personas alone know a character by what it says of itself. Rules on words, no
+parser: a sentence that they do not understand stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_IRREGULAR: Final = {
+    "is": "am",
+    "has": "have",
+    "does": "do",
+    "goes": "go",
+    "isn't": "am not",
+    "hasn't": "haven't",
+    "doesn't": "don't",
+    "are": "am",
+    "aren't": "am not",
+    "were": "was",
+    "weren't": "wasn't",
+}
+_KEPT: Final = frozenset(
+    "was had did will would can could may might must should never always often usually really also still "
+    "sometimes only just once wasn't hadn't didn't won't wouldn't can't couldn't".split()
+)
+_ADVERBS: Final = frozenset(
+    "never always often usually really also still sometimes only just once secretly deeply truly".split()
+)
+_FEMALE: Final = {"she": "i", "her": "my", "hers": "mine", "herself": "myself"}
+_MALE: Final = {"he": "i", "his": "my", "him": "me", "himself": "myself"}
+_NEUTRAL: Final = {"they": "i", "their": "my", "theirs": "mine", "them": "me", "themselves": "myself"}
+_SECOND: Final = {"you": "i", "your": "my", "yours": "mine", "yourself": "myself"}
+_WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.U)
+_NOUN_AFTER: Final = re.compile(r"\s+[^\W\d_]")
+_OWN: Final = re.compile(r"\b(?:I|i|I'm|i'm|I’m|i’m|my|My)\b")
+_BEING: Final = re.compile(r"(?:a|an|the|not|very|so|always|never)\b|\w+ing\b")
+_ENDS_OBJECT: Final = frozenset(
+    "and or but when while if because for to in on at with from by as so that".split()
+)
+
+
+def first_person(sentences: list[str], name: str) -> list[str]:
+    """The sentences of a description of `name`, in the first person.
+
+    Which pronoun is theirs, the text says: he, she or they, whichever stands more often.
+    """
+    text = " ".join(sentences).lower()
+    counts = {
+        "she": len(re.findall(r"\b(?:she|her|hers|herself)\b", text)),
+        "he": len(re.findall(r"\b(?:he|his|him|himself)\b", text)),
+        "they": len(re.findall(r"\b(?:they|their|theirs)\b", text)) - 1,
+        "you": len(re.findall(r"\b(?:you are|you're|you have|your|you)\b", text)),
+    }
+    own = len(re.findall(r"\b(?:i|i'm|my|me)\b", text))
+    most = max(counts, key=lambda pronoun: counts[pronoun])
+    if own >= max(counts[most], 1) and not (name and _about(sentences, name)):
+        return list(sentences)  # it is in their own words already
+    pronouns: dict[str, str] = {}
+    if counts[most] > 0:
+        pronouns = {"she": _FEMALE, "he": _MALE, "they": _NEUTRAL, "you": _SECOND}[most]
+    return [_sentence(sentence, name, pronouns) for sentence in sentences]
+
+
+def _about(sentences: list[str], name: str) -> bool:
+    start = re.compile(rf"(?:{re.escape(name)})(?:'s|’s|\s+(?:is|was|has|[a-z]+s))\b", re.I)
+    return any(start.match(sentence) for sentence in sentences)
+
+
+def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
+    if _OWN.search(sentence):
+        return sentence
+    names = {part.lower() for part in ([name, name.split()[0]] if name.strip() else [])}
+    out: list[str] = []
+    place, verb_next = 0, False
+    text = _named(sentence, name)
+    for match in _WORD.finditer(text):
+        out.append(text[place : match.start()])
+        place = match.end()
+        word = match[0]
+        lower = word.lower().replace("’", "'")
+        bare = lower.removesuffix("'s")
+        if verb_next:
+            verb_next = lower in _ADVERBS
+            out.append(_verb(lower, word))
+            continue
+        if bare in names and out[-2:-1] and out[-2] in ("am", "i am", "was"):
+            out.append(word)  # `you are Ann`
+        elif bare in names or (bare != lower and bare in pronouns and pronouns[bare] == "i"):
+            if lower.endswith("'s"):
+                follows = text[match.end() :].lstrip().lower()
+                is_verb = bare in pronouns or _BEING.match(follows)
+                out.append("i am" if is_verb else "my")
+            elif _subject(text, match.start(), match.end()):
+                out.append("i")
+                verb_next = True
+            else:
+                out.append("me")
+        elif lower in ("you're", "they're") and lower[:-3] in pronouns:
+            out.append("i am")
+        elif lower in ("you've", "they've") and lower[:-3] in pronouns:
+            out.append("i have")
+        elif lower in pronouns:
+            new = pronouns[lower]
+            if lower == "her" and not _has_noun(text, match.end()):
+                new = "me"
+            if lower == "you" and not _subject(text, match.start(), match.end()):
+                new = "me"
+            out.append(new)
+            verb_next = new == "i"
+        else:
+            out.append(word)
+    return "".join([*out, text[place:]])
+
+
+def _named(sentence: str, name: str) -> str:
+    """The sentence with a full name as one word, its first."""
+    parts = name.split()
+    return sentence if len(parts) < 2 else re.sub(re.escape(name), parts[0], sentence, flags=re.I)
+
+
+def _verb(lower: str, word: str) -> str:
+    if lower in _IRREGULAR:
+        return _IRREGULAR[lower]
+    if lower in _KEPT or lower in _ADVERBS or not lower.endswith("s") or lower.endswith("ss"):
+        return word
+    if lower.endswith("ies") and len(lower) > 4:
+        return word[:-3] + "y"
+    if lower.endswith(("ches", "shes", "sses", "xes", "zzes")):
+        return word[:-2]
+    return word[:-1]
+
+
+def _subject(text: str, start: int, end: int) -> bool:
+    """Whether what stands there is a subject: at a beginning, or with a verb behind it."""
+    before = text[:start].rstrip().rpartition(" ")[2].lower().strip(",;:")
+    follows = _WORD.match(text[end:].lstrip())
+    if follows is None:
+        return False
+    if not text[:start].strip() or text[:start].rstrip()[-1] in ".!?,;:":
+        return True
+    if before in _ENDS_OBJECT - {"and", "or", "but", "when", "while", "if", "because", "as", "so", "that"}:
+        return False
+    word = follows[0].lower()
+    return (
+        word in _IRREGULAR
+        or word in _KEPT
+        or before in ("and", "but", "when", "while", "if", "because", "that")
+    )
+
+
+def _has_noun(text: str, end: int) -> bool:
+    """Whether `her` has something that it belongs to, behind it."""
+    match = _NOUN_AFTER.match(text[end:])
+    if match is None:
+        return False
+    follows = _WORD.match(text[end:].lstrip())
+    return follows is not None and follows[0].lower() not in _ENDS_OBJECT

@@ -1,0 +1,153 @@
+"""Macros of cards (`{{char}}`, `{{random:a,b}}`, `<USER>`): replaced once, bounded, the same every time.
+
+Sources: SPEC_V3.md ("Curly Braced Syntaxes") and SillyTavern's documentation ("Macros"). What is drawn
+(`random`, `pick`, `roll`) is drawn from the seed of the conversation and the text, so that a prompt stays
+what it was and every door shows the same; for that reason `{{time}}` and `{{date}}` are those at which the
+conversation began. Names that are put in are not looked at again, nested macros are replaced from the inside,
+a few levels deep, and no text grows beyond MAX_RESULT.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+MAX_RESULT: Final = 100_000
+"""Characters of a text with its macros replaced; what is beyond is cut."""
+MAX_LEVELS: Final = 8
+"""Macros in one another that are replaced; what is deeper is left out."""
+MAX_DICE: Final = 1_000
+_MACRO: Final = re.compile(r"\{\{([^{}]{0,5000})\}\}|<(user|bot|char|charifnotgroup)>", re.IGNORECASE)
+_TRIM: Final = re.compile(r"\s*\{\{\s*trim\s*\}\}\s*", re.IGNORECASE)
+_USER: Final = r"(?:\{\{\s*user\s*\}\}|<user>)"
+_YOURS: Final = re.compile(_USER + r"['’]s\b", re.IGNORECASE)
+_YOU_VERB: Final = re.compile(_USER + r"\s+(is|was|has|does|isn't|wasn't|hasn't|doesn't)\b", re.IGNORECASE)
+_CALLED: Final = re.compile(
+    r"(?:,\s*|\b(?P<word>hello|hi|hey|welcome|greetings|good (?:morning|evening|day))\s+)"
+    + _USER
+    + r"(?=\s*(?:[.!?,~…\"”*]|$))",
+    re.IGNORECASE,
+)
+_VERBS: Final = {
+    "is": "are",
+    "was": "were",
+    "has": "have",
+    "does": "do",
+    "isn't": "aren't",
+    "wasn't": "weren't",
+    "hasn't": "haven't",
+    "doesn't": "don't",
+}
+_DICE: Final = re.compile(r"(\d{0,4})d(\d{1,6})([+-]\d{1,6})?|(\d{1,6})", re.IGNORECASE)
+_BRACES: Final = re.compile(r"[{}<>]")
+_SHIFT: Final = re.compile(r"[+-]?\d{1,2}")
+_FORMS: Final = {
+    "time": "%H:%M",
+    "date": "%d %B %Y",
+    "weekday": "%A",
+    "isotime": "%H:%M",
+    "isodate": "%Y-%m-%d",
+}
+_ESCAPED: Final = "\0"
+SOMEBODY: Final = "the user"
+"""What the user is called in texts about the character, where nobody has said."""
+YOU: Final = "you"
+"""What the user is called in what is said to them, where nobody has said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Macros:
+    """What macros stand for. `user` may be SOMEBODY or YOU; `fields`: other texts of the card by name.
+
+    `seed`: of what is drawn; `now`: when the conversation began; None leaves times out.
+    """
+
+    char: str
+    user: str = SOMEBODY
+    seed: int = 0
+    now: datetime.datetime | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    original: str = ""
+
+    def replaced(self, text: str) -> str:
+        """`text` with all its macros replaced; unknown ones are left out."""
+        if "{{" not in text and "<" not in text:
+            return text[:MAX_RESULT]
+        text = text[:MAX_RESULT]
+        if self.user == YOU:
+            text = _CALLED.sub(lambda match: match["word"] or "", text)
+            text = _YOURS.sub("your", text)
+            text = _YOU_VERB.sub(lambda match: f"you {_VERBS[match[1].lower()]}", text)
+        drawn = random.Random(hashlib.blake2b(f"{self.seed}/{text}".encode("utf-8", "replace")).digest())
+        text = _TRIM.sub("", text)
+        fields = self.fields
+        for _ in range(MAX_LEVELS):
+            before = text
+            text = _MACRO.sub(functools.partial(self._macro, drawn, fields), text)[:MAX_RESULT]
+            if text == before:
+                break
+            fields = {}  # once: a text that names itself would go on for ever
+        return _MACRO.sub("", text)
+
+    def _macro(self, drawn: random.Random, fields: Mapping[str, str], match: re.Match[str]) -> str:
+        if match[2] is not None:
+            return self._name(match[2].lower())
+        inner = match[1].strip()
+        name, _, rest = inner.partition(":")
+        name, rest = name.strip().lower(), rest.removeprefix(":")
+        if not rest:  # `{{roll d6}}`
+            name, _, rest = inner.partition(" ")
+            name = name.lower().rstrip(":")
+        if name in ("char", "user", "bot", "charifnotgroup", "group"):
+            return self._name(name)
+        if name in ("random", "pick"):
+            options = _options(rest)
+            return drawn.choice(options) if options else ""
+        if name == "roll":
+            return _rolled(rest, drawn)
+        if name == "reverse":
+            return rest[::-1]
+        if name == "newline":
+            return "\n"
+        if name == "original":
+            return _BRACES.sub("", self.original)
+        if name in fields:
+            return fields[name]
+        return self._time(name)
+
+    def _name(self, name: str) -> str:
+        return _BRACES.sub("", self.user if name == "user" else self.char)
+
+    def _time(self, name: str) -> str:
+        now = self.now
+        if now is None:
+            return ""
+        if name.startswith("time_utc"):
+            shift = _SHIFT.fullmatch(name.removeprefix("time_utc"))
+            hours = max(-14, min(int(shift[0]), 14)) if shift else 0
+            zone = datetime.timezone(datetime.timedelta(hours=hours))
+            return f"{now.astimezone(zone):%H:%M}"
+        return now.strftime(_FORMS[name]) if name in _FORMS else ""
+
+
+def _options(text: str) -> list[str]:
+    """`a,b` or `a::b`; a comma behind a backslash is one."""
+    text = text.removeprefix(":").replace("\\,", _ESCAPED)
+    parts = text.split("::") if "::" in text else text.split(",")
+    return [part.strip().replace(_ESCAPED, ",") for part in parts]
+
+
+def _rolled(text: str, drawn: random.Random) -> str:
+    found = _DICE.fullmatch(text.strip().lstrip(":").strip())
+    if found is None:
+        return ""
+    if found[4]:
+        return str(drawn.randint(1, max(int(found[4]), 1)))
+    count, sides = min(int(found[1] or 1), MAX_DICE), max(int(found[2]), 1)
+    return str(sum(drawn.randint(1, sides) for _ in range(count)) + int(found[3] or 0))

@@ -1,0 +1,96 @@
+"""Character files of other programs under the names of the cards: Pygmalion, text-generation-webui, Agnai.
+
+Sources: the JSON of PygmalionAI's Gradio interface (`char_name`, `char_persona`, ...);
+text-generation-webui's `characters/*.yaml` (`name`, `context`, `greeting`); Agnai's export (`kind`,
+`persona.attributes`, `sampleChat`, ...). Fields that nobody knows are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import yaml
+
+from convai.core.errors import DataError
+
+MAX_YAML: Final = 2**20
+"""Bytes of a YAML file; a character is some thousands."""
+_NAMES: Final = {
+    "char_name": "name",
+    "char_persona": "description",
+    "context": "description",
+    "char_greeting": "first_mes",
+    "greeting": "first_mes",
+    "world_scenario": "scenario",
+    "example_dialogue": "mes_example",
+}
+_AGNAI: Final = {
+    "greeting": "first_mes",
+    "sampleChat": "mes_example",
+    "systemPrompt": "system_prompt",
+    "postHistoryInstructions": "post_history_instructions",
+    "alternateGreetings": "alternate_greetings",
+    "characterBook": "character_book",
+    "characterVersion": "character_version",
+    "description": "creator_notes",
+}
+
+
+def renamed(value: dict[str, Any]) -> dict[str, Any]:
+    """The file's object as a card: one of version 1, or of 2 for Agnai's; others stay as they are."""
+    if "spec" in value or isinstance(value.get("data"), dict):
+        return value
+    if isinstance(value.get("persona"), dict) and ("sampleChat" in value or "attributes" in value["persona"]):
+        return _agnai(value)
+    if not any(old in value for old in _NAMES):
+        return value
+    return {_NAMES.get(key, key): text for key, text in value.items()}
+
+
+def _agnai(value: dict[str, Any]) -> dict[str, Any]:
+    """Agnai's: the persona is a text, or attributes with lists of values; its description is for people."""
+    persona = value["persona"]
+    data = {_AGNAI.get(key, key): item for key, item in value.items() if key not in ("persona", "kind")}
+    data["description"] = _attributes(persona.get("attributes"))
+    return {"spec": "chara_card_v2", "spec_version": "2.0", "data": data}
+
+
+def _attributes(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        return ""
+    lines = []
+    for name, items in value.items():
+        texts = [item for item in (items if isinstance(items, list) else [items]) if isinstance(item, str)]
+        text = ", ".join(texts)
+        if text:
+            lines.append(text if name == "text" else f"{name}: {text}")
+    return "\n".join(lines)
+
+
+def from_yaml(text: str, where: str) -> Any:
+    """What a YAML text says. Raises DataError for what is none, or too large, or repeats itself by name."""
+    if len(text) > MAX_YAML:
+        raise DataError(f"{where}: over {MAX_YAML // 2**20} MiB of YAML; is this a character?")
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        reason = getattr(error, "problem", None) or "no YAML"
+        raise DataError(f"{where}{line}: malformed YAML ({reason}); is this a character?") from None
+    except (RecursionError, ValueError):
+        raise DataError(f"{where}: malformed YAML; is this a character?") from None
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Plain data, without aliases: a few lines of them unfold to gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="aliases are not read", problem_mark=self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)

@@ -1,0 +1,203 @@
+"""A character in a conversation: what of its card stands where, greetings, the user, notes; and saving it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convai.conversation.agent import Agent
+from convai.conversation.cast import Note, partner_texts, to_you
+from convai.conversation.session import Session
+from convai.core.character import Character, Lorebook, LoreEntry
+from convai.core.dialog import AGENT, USER, Persona, Turn
+from convai.core.errors import ConvaiError, SettingsError
+from convai.core.settings import DecodingConfig
+from convai.engine import Finished
+from convai.text.cards import character_of, parse_card
+from tests.chat_templates import chat_bytes
+from tests.chatting import NURSE, tiny_agent
+from tests.text.cards.test_character import CARD
+from tests.tiny import tiny_model
+
+ANN = character_of(parse_card(json.dumps(CARD), "card"))
+
+
+def chatml(n_positions: int = 1500, **decoding: Any) -> Agent:
+    tokenizer = chat_bytes()
+    model = tiny_model(vocab_size=tokenizer.vocab_size, n_positions=n_positions)
+    return Agent(model, tokenizer, DecodingConfig(max_length=8, seed=1, **decoding), None, "chatml")
+
+
+def session_of(agent: Agent, character: Character = ANN) -> Session:
+    session = Session(agent, agent.engine())
+    session.set_character(character)
+    return session
+
+
+def shown(session: Session) -> str:
+    """The prompt of the last reply as text, control tokens as signs."""
+    rows = [row for row in session.explain().rows if row.logprob is None]
+    return bytes(row.id if row.id < 256 else ord("|") for row in rows).decode(errors="replace")
+
+
+def test_persona_sentences_alone_give_todays_ids() -> None:
+    for agent in (chatml(), tiny_agent()):
+        plain, cast = Session(agent, agent.engine(), NURSE), Session(agent, agent.engine())
+        cast.set_character(Character.of_persona(NURSE))
+        cast.decoding = plain.decoding = agent.decoding
+        for session in (plain, cast):
+            session.answer("hi")
+        first, second = ([row.id for row in s.explain().rows if row.logprob is None] for s in (plain, cast))
+        assert first == second
+        assert cast.character is None
+
+
+def test_in_a_system_block_the_cards_words_stay() -> None:
+    session = session_of(chatml())
+    session.partner = Persona(("i am a smith.",), "Bob")
+    session.note = Note("It rains.", 1)
+    assert session.greet() == "Morning, Bob!"
+    session.answer("a cat?")
+    text = shown(session)
+    assert text.startswith(
+        "|system\nStay in role.\nAnnie is a baker. She loves Bob.\nAnnie's personality: kind\n"
+        "Scenario: a bakery\nThe user is called Bob.\nBob has told you: i am a smith.|\n"
+        "|user\nhi|\n|assistant\nhello my dear|\n|assistant\nyes?|\n|assistant\nMorning, Bob!|\n"
+    )
+    assert text.endswith("|user\na cat?|\n|system\nBe brief.|\n|assistant\n")
+    between = text.partition("Morning, Bob!|\n")[2]
+    assert "|system\nA cat.|\n" in between
+    assert "|system\nIt rains.|\n" in between
+    assert "tired" in text
+    kinds = set(session.explain().account.tokens)
+    assert kinds == {
+        "system", "description", "personality", "scenario", "user", "examples",
+        "history", "lore", "note", "post_history",
+    }  # fmt: skip
+
+
+def test_in_the_blogs_frame_the_character_speaks_for_itself() -> None:
+    session = session_of(tiny_agent(n_positions=600))
+    session.partner = Persona(("i am a smith.",), "Bob")
+    session.answer("hi")
+    text = shown(session)
+    assert text.startswith("|my name is Annie.i am a baker.i love you.kind.")
+    for part in ("a bakery.", "Stay in role.", "you are called Bob.", "you are a smith.", "Be brief."):
+        assert part in text.partition("|hi|")[0]
+    assert "|hi|hello my dear|yes?|hi|" in text
+
+
+def test_a_card_too_long_for_the_context_leaves_room_for_the_talk() -> None:
+    long = Character("Ann", description="\n".join(f"Ann has a thing number {i}." for i in range(200)))
+    session = session_of(chatml(n_positions=700), long)
+    session.answer("hi")
+    account = session.explain().account
+    assert account.missing
+    assert [one.text for one in account.insertions][:1] == ["Ann has a thing number 0."]
+    assert account.tokens["history"] > 0
+
+
+def test_greetings_are_chosen_by_drawing_again() -> None:
+    session = session_of(chatml())
+    assert session.greetings == ("Morning!", "Hi.", "Closed!")
+    assert session.greet() == "Morning!"
+    assert session.turns[0].speaker == AGENT
+    said = []
+    for _ in range(3):
+        (event,) = session.regenerate()
+        assert isinstance(event, Finished)
+        said.append(event.text)
+        assert session.turns[-1].text == event.text
+    assert said == ["Hi.", "Closed!", "Morning!"]
+    with pytest.raises(ConvaiError, match="said already"):
+        session.greet()
+    session.answer("hello")
+    session.answer("how are you?")
+    assert [turn.speaker for turn in session.turns] == [AGENT, USER, AGENT, USER, AGENT]
+    session.reset()
+    assert session.character == ANN
+    with pytest.raises(ConvaiError, match="no greeting 9"):
+        session.greet(8)
+
+
+def test_nobody_greets_without_a_greeting() -> None:
+    session = session_of(chatml(), Character("Ann", description="A baker."))
+    assert session.greet() == ""
+    assert session.turns == ()
+
+
+def test_a_saved_conversation_goes_on_with_all_of_it(tmp_path: Path) -> None:
+    agent = chatml()
+    first = session_of(agent)
+    first.partner = Persona(("i am a smith.",), "Bob")
+    first.note = Note("It rains.", 2)
+    first.books = (Lorebook((LoreEntry("Rye is dear.", ("rye",)),), name="grain"),)
+    first.greet(1)
+    first.answer("rye?")
+    first.save(tmp_path / "chat.jsonl")
+    second = Session(agent, agent.engine())
+    second.load(tmp_path / "chat.jsonl")
+    assert (second.character, second.partner, second.note, second.books) == (
+        first.character,
+        first.partner,
+        first.note,
+        first.books,
+    )
+    assert first.answer("and oats?") == second.answer("and oats?")
+    assert shown(first) == shown(second)
+    assert "Rye is dear." in shown(second)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ("i am a smith.", "you are a smith."),
+        ("My dog loves me", "your dog loves you"),
+        ("I've two", "you have two"),
+    ],
+)
+def test_what_the_user_says_is_said_to_them(own: str, told: str) -> None:
+    assert to_you(own) == told
+
+
+def test_a_user_without_a_name() -> None:
+    texts = [one.text for one in partner_texts(Persona(("i bake.",)), blocks=True)]
+    assert texts == ["The user has told you: i bake."]
+
+
+def test_notes_are_bounded() -> None:
+    with pytest.raises(SettingsError, match="use at most 10,000"):
+        Note("x" * 10_001)
+    with pytest.raises(SettingsError, match="a note at depth -1"):
+        Note("x", -1)
+    assert not Note(" ")
+
+
+def test_fifty_turns_with_a_card_cost_little_more() -> None:
+    """Lorebook, author's note and the character's: at most 1.3 times the tokens of those without them."""
+    bare = Character("Ann", description="Ann is a baker. " * 5)
+    book = Lorebook((LoreEntry("Bread is baked at night.", ("bread",)), LoreEntry("A cat.", constant=True)))
+    full = Character("Ann", description="Ann is a baker. " * 5, book=book, note="Ann is tired.", note_depth=4)
+    computed = []
+    for character, note in ((bare, Note("")), (full, Note("It rains.", 4))):
+        agent = chatml(n_positions=2048, min_length=8)
+        engine = agent.engine()
+        session = Session(agent, engine)
+        session.set_character(character)
+        session.note = note
+        for number in range(50):
+            session.answer(
+                f"message {number} about {'bread' if number % 3 == 0 else 'tea'} and more, my dear"
+            )
+        computed.append(engine.stats().tokens_computed)
+    assert computed[1] <= 1.3 * computed[0]
+
+
+def test_examples_are_no_part_of_what_was_said() -> None:
+    session = session_of(chatml())
+    session.answer("hi")
+    assert [turn.text for turn in session.turns][:1] == ["hi"]
+    assert session.turns[0] == Turn(USER, "hi")

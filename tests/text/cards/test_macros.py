@@ -1,0 +1,90 @@
+"""Macros: what they stand for, the same every time, and bounded whatever a card does."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convai.text.cards.macros import MAX_RESULT, SOMEBODY, YOU, Macros
+
+NOW = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
+ANN = Macros("Ann", "Bob", 7, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("{{char}} and {{user}}, {{Char}} {{ user }}", "Ann and Bob, Ann Bob"),
+        ("<BOT> <USER> <char>", "Ann Bob Ann"),
+        ("{{char}}'s hat, {{user}}'s cat", "Ann's hat, Bob's cat"),
+        ("a{{// a comment, {{char}} in it }}b", "ab"),
+        ("a {{trim}}\n\n b", "ab"),
+        ("a{{newline}}b", "a\nb"),
+        ("{{reverse:abc}}", "cba"),
+        ("{{time}} {{isodate}} {{weekday}} {{time_UTC+2}}", "03:04 2026-01-02 Friday 05:04"),
+        ("{{random:x}}{{pick::y}}", "xy"),
+        ("{{random:a\\,b}}", "a,b"),
+        ("{{random::{{char}}::{{char}}}}", "Ann"),
+        ("{{roll:1}} {{roll:2d1+3}} {{roll d1}}", "1 5 1"),
+        ("{{hidden_key:x}}{{comment: x}}{{unknown}}{{getvar::x}}.", "."),
+        ("{{original}}", ""),
+        ("no macros, <b>bold</b> {x}", "no macros, <b>bold</b> {x}"),
+    ],
+)
+def test_what_they_stand_for(text: str, right: str) -> None:
+    assert ANN.replaced(text) == right
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("{{user}}'s hat", "your hat"),
+        (
+            "{{user}} is tall, {{user}} has time, {{user}} was here",
+            "you are tall, you have time, you were here",
+        ),
+        ("Hello, {{user}}!", "Hello!"),
+        ("Good morning {{user}}. I like {{user}}.", "Good morning. I like you."),
+    ],
+)
+def test_a_user_without_a_name(text: str, right: str) -> None:
+    assert Macros("Ann", YOU).replaced(text) == right
+    assert SOMEBODY in Macros("Ann", SOMEBODY).replaced(text)
+
+
+def test_what_is_drawn_stays() -> None:
+    text = "{{random:a,b,c,d,e,f}} {{roll:999999}}"
+    assert len({ANN.replaced(text) for _ in range(5)}) == 1
+    assert len({Macros("Ann", "Bob", seed).replaced(text) for seed in range(9)}) == 9
+    assert set("abc") == {Macros("A", "B", seed).replaced("{{random:a,b,c}}") for seed in range(60)}
+    assert all(2 <= int(Macros("A", "B", seed).replaced("{{roll:2d6}}")) <= 12 for seed in range(60))
+
+
+def test_a_name_is_not_looked_at_again() -> None:
+    assert Macros("{{user}}", "{{char}}").replaced("{{char}} {{user}}") == "user char"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "{{random:" * 20_000,
+        "{{random:" * 20_000 + "}}" * 20_000,
+        "{{description}}" * 5_000,
+        "{{" * 50_000 + "}}" * 50_000,
+        "{{// " * 20_000,
+        "{{roll:9999d999999}}" * 2_000,
+        " " * 90_000 + "{{trim",
+    ],
+)
+def test_a_bomb_is_bounded(bomb: str) -> None:
+    macros = Macros("Ann", "Bob", fields={"description": "{{description}}" * 1_000})
+    assert len(macros.replaced(bomb)) <= MAX_RESULT
+
+
+@given(st.text("{}:/ <>adnorstu,\\|", max_size=80))
+def test_nothing_raises_and_no_macro_is_left(text: str) -> None:
+    assert re.search(r"\{\{(?:user|char|random)[^{}]*\}\}", ANN.replaced(text)) is None
