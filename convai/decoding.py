@@ -1,7 +1,7 @@
 """Which token follows: the processors of logits `[B, V]` in a documented order, and the samplers.
 
 `process` applies, row by row with that row's own settings (`RowSettings`) and past (`Past`), the functions of
-`convai.processors`:
+`convai.model.logits`:
 
  1. control tokens, and `<eos>` before `min_length`, get -inf: they are masked, never drawn again and again
  2. `logit_bias`                                   OpenAI's API reference
@@ -41,7 +41,7 @@ from torch import Tensor
 
 from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
-from convai.processors import (
+from convai.model.logits import (
     NEVER,
     Setting,
     ban,

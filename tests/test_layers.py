@@ -22,7 +22,6 @@ FLOORS = (
     "core",
     "text",
     "model",
-    "processors",
     "decoding",
     "emotion",
     "coref",

@@ -17,7 +17,7 @@ from convai.core.settings import DecodingConfig
 from convai.core.token_texts import biases_of, breakers_of
 from convai.decoding import Past, RowSettings, next_tokens, process, row_generator
 from convai.engine.past import Dry, Pasts, ReplyPast
-from convai.processors import (
+from convai.model.logits import (
     count_penalties,
     dynamic_temperature,
     repetition_penalty,

@@ -17,7 +17,7 @@ UP_TO_OFF: Final = Range(0, 1, above=True, words="a number above 0, up to 1 (off
 class DecodingConfig:
     """How a reply is drawn from the model's distribution.
 
-    Processors apply in the order of the fields below (see convai.processors for each one's source).
+    Processors apply in the order of the fields below (see convai.model.logits for each one's source).
     A value of 0, 1.0 or None that switches a processor off is named beside it.
     """
 

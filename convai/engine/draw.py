@@ -21,7 +21,7 @@ from torch import Tensor
 
 from convai.core.settings import DecodingConfig
 from convai.decoding import Past, RowSettings, invert, move, process, sample_at
-from convai.processors import HEADS, nucleus
+from convai.model.logits import HEADS, nucleus
 
 BROKEN: Final = -1
 """Stands for the token of a row whose logits are not numbers."""

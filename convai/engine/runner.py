@@ -20,7 +20,7 @@ from convai.engine.draw import draw_tokens
 from convai.engine.job import Job, Row
 from convai.engine.match_inputs import match_scores
 from convai.model.double_heads import DoubleHeadsModel
-from convai.processors import forbid
+from convai.model.logits import forbid
 from convai.text.tokenizer import Tokenizer
 
 Alternatives = tuple[tuple[str, float], ...]

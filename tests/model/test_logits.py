@@ -16,9 +16,9 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from convai import processors
 from convai.core.errors import SettingsError
-from convai.processors import (
+from convai.model import logits as processors
+from convai.model.logits import (
     ban,
     forbid,
     min_p,
