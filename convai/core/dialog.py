@@ -49,13 +49,15 @@ class Persona:
 class Turn:
     """One utterance. `distractors` are wrong replies from the corpus, when it brings any.
 
-    One that is no `target` is read as part of the history and never learnt from or measured.
+    One that is no `target` is read as part of the history and never learnt from or measured. `added`: lines
+    that nobody says, which stand before it in the prompt (a memory's, for example).
     """
 
     speaker: int
     text: str
     distractors: tuple[str, ...] = ()
     target: bool = field(default=True, kw_only=True)
+    added: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

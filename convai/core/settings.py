@@ -157,6 +157,9 @@ class TrainConfig:
     """Share of them taken from the same dialogue."""
     random_start: Annotated[float, Range(0, 1)] = 0.5
     """Share of dialogues that begin at a random turn, as a short history window shows them."""
+    memory: Annotated[float, Range(0, 1)] = 0.0
+    """Share of dialogues that are learnt as second sessions: what the partner told before stands in lines of
+    the memory."""
     max_history: int | None = None
     """Exchanges of history (utterance layout); None: all that fits."""
     lm_coef: Annotated[float, Range(0)] = 1.0

@@ -48,7 +48,7 @@ def fit_history(
     and the last turn alone do not fit, naming the sentence that is too much.
     """
     room = room_for_turns(frame, persona, n_positions, reserve)
-    sizes = [frame.turn_size(turn.speaker, len(turn.ids)) for turn in turns]
+    sizes = [turn.size(frame) for turn in turns]
     if beside:
         sizes = [own + other for own, other in zip(sizes, beside, strict=True)]
     size = sum(sizes)

@@ -19,7 +19,7 @@ def replies_too_long(frame: Frame, dialog: EncodedDialog, row_tokens: int) -> It
     answers nothing, and one that is no target is not learnt anyway.
     """
     room = row_tokens - frame.persona_size(dialog.persona) - frame.tail
-    sizes = [frame.turn_size(turn.speaker, len(turn.ids)) for turn in dialog.turns]
+    sizes = [turn.size(frame) for turn in dialog.turns]
     for i, turn in enumerate(dialog.turns):
         if i and turn.speaker == AGENT and turn.target and sizes[i - 1] + sizes[i] > room:
             yield i

@@ -55,14 +55,15 @@ def encode_persona(tokenizer: TextEncoder, persona: Persona) -> list[list[int]]:
 
 
 def encode_turns(tokenizer: TextEncoder, turns: Sequence[Turn]) -> list[EncodedTurn]:
-    """Ids of each turn and of its distractors."""
-    texts = [text for turn in turns for text in (turn.text, *turn.distractors)]
+    """Ids of each turn, of its distractors, and of the lines that stand before it."""
+    texts = [text for turn in turns for text in (turn.text, *turn.distractors, *turn.added)]
     ids = iter(tokenizer.encode_batch(texts))
     encoded = []
     for turn in turns:
         gold = next(ids)
         wrong = tuple(next(ids) for _ in turn.distractors)
-        encoded.append(EncodedTurn(turn.speaker, gold, wrong, turn.target))
+        added = tuple(next(ids) for _ in turn.added)
+        encoded.append(EncodedTurn(turn.speaker, gold, wrong, turn.target, added))
     return encoded
 
 

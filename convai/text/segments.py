@@ -51,12 +51,22 @@ Targets = Literal["agent", "all"]
 
 @dataclass(frozen=True, slots=True)
 class EncodedTurn:
-    """A turn's words as ids, and those of its distractors; whether it is learnt and measured."""
+    """A turn's words as ids, and those of its distractors; whether it is learnt and measured.
+
+    `added`: lines that nobody says, each a block of its own before the turn (in frames that have blocks).
+    """
 
     speaker: int
     ids: Seq[int]
     distractors: Seq[Seq[int]] = ()
     target: bool = True
+    added: Seq[Seq[int]] = ()
+
+    def size(self, frame: Frame) -> int:
+        """Tokens of the turn, all that is around it and before it counted."""
+        around = len(frame.before_persona) + len(frame.after_persona)
+        before = sum(len(ids) + around for ids in self.added) if self.added else 0
+        return frame.turn_size(self.speaker, len(self.ids)) + before
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,14 @@ class TokenSequence:
         """Append words of the turn that was opened last."""
         self.extend(ids, self.segment, self.opened)
 
+    def add_lines(self, frame: Frame, lines: Seq[Seq[int]]) -> None:
+        """Append lines that nobody says, each a block of its own."""
+        segment = frame.segments[AGENT]
+        for ids in lines:
+            self.extend(frame.before_persona, segment)
+            self.extend(ids, segment, 0)
+            self.extend(frame.after_persona, segment)
+
     def grow(self, ids: Seq[int], segment: int, *, after: int, branch: int, turn: int) -> int:
         """Append a branch that leaves the trunk after place `after`; return the place of its last token.
 
@@ -188,6 +206,7 @@ def build_prefix(
     """Everything that has been said, unlabelled; `coming` is who speaks next."""
     sequence = _begin(frame, persona, turns[0].speaker if turns else coming)
     for index, turn in enumerate(turns):
+        sequence.add_lines(frame, turn.added)
         sequence.open_turn(frame, turn.speaker, behind_persona=bool(persona) and not index)
         sequence.say(turn.ids)
         sequence.extend(frame.closings[turn.speaker], sequence.segment)
@@ -272,6 +291,7 @@ def dialogue_tree(
     sequence = _begin(frame, persona, turns[0].speaker if turns else AGENT)
     asked: list[_Choice] = []
     for index, turn in enumerate(turns):
+        sequence.add_lines(frame, turn.added)
         sequence.open_turn(frame, turn.speaker, behind_persona=bool(persona) and not index)
         before = len(sequence) - 1
         sequence.say(turn.ids)

@@ -23,6 +23,7 @@ from convai.text.segments import EncodedDialog, EncodedTurn
 
 _NO_TARGET: Final = 2
 """Added to the speaker of a turn that is not to be learnt."""
+_ADDED: Final = 253
 _PERSONA: Final = 254
 _DISTRACTOR: Final = 255
 
@@ -32,9 +33,10 @@ Arrays = dict[str, NDArray[Any]]
 class EncodedCorpus:
     """A sequence of EncodedDialog over flat arrays.
 
-    A unit is one text: a persona sentence, a turn, or a distractor of the turn before it. `tokens` holds
+    A unit is one text: a persona sentence, a line added before the turn behind it, a turn, or a distractor of
+    the turn before it. `tokens` holds
     the ids of all units, `starts` [U + 1] where each begins, `kinds` [U] the speaker of a turn (2 more where
-    it is no target, or one of two marks), `dialogs` [N + 1] the first unit of each dialogue.
+    it is no target, or one of three marks), `dialogs` [N + 1] the first unit of each dialogue.
     """
 
     def __init__(self, arrays: Arrays) -> None:
@@ -62,6 +64,8 @@ class EncodedCorpus:
             for sentence in dialog.persona:
                 add(sentence, _PERSONA)
             for turn in dialog.turns:
+                for line in turn.added:
+                    add(line, _ADDED)
                 add(turn.ids, turn.speaker if turn.target else turn.speaker + _NO_TARGET)
                 for words in turn.distractors:
                     add(words, _DISTRACTOR)
@@ -110,7 +114,8 @@ class EncodedCorpus:
         if not 0 <= index < len(self):
             raise IndexError(index)
         persona: list[list[int]] = []
-        turns: list[tuple[int, list[int], list[list[int]]]] = []
+        turns: list[tuple[int, list[int], list[list[int]], list[list[int]]]] = []
+        added: list[list[int]] = []
         for unit in range(self._dialogs[index], self._dialogs[index + 1]):
             ids = self.unit(unit)
             kind = int(self._kinds[unit])
@@ -118,14 +123,17 @@ class EncodedCorpus:
                 persona.append(ids)
             elif kind == _DISTRACTOR:
                 turns[-1][2].append(ids)
+            elif kind == _ADDED:
+                added.append(ids)
             else:
-                turns.append((kind, ids, []))
-        encoded = [EncodedTurn(k % _NO_TARGET, ids, d, k < _NO_TARGET) for k, ids, d in turns]
+                turns.append((kind, ids, [], added))
+                added = []
+        encoded = [EncodedTurn(k % _NO_TARGET, ids, d, k < _NO_TARGET, a) for k, ids, d, a in turns]
         return EncodedDialog(persona, encoded)
 
     def replies(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Dialogue and unit number `[R]` of every agent turn that answers something: targets, not empty."""
-        is_turn = self._kinds < _PERSONA
+        is_turn = self._kinds < _ADDED
         turns_before = np.concatenate([[0], np.cumsum(is_turn)])
         dialog = np.repeat(np.arange(len(self)), np.diff(self._dialogs))
         follows = turns_before[:-1] > turns_before[self._dialogs[dialog]]

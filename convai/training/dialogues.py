@@ -139,7 +139,7 @@ class DialogueData:
     def _windows(self, index: int, dialog: EncodedDialog, rng: random.Random) -> Iterator[tuple[Window, int]]:
         frame = self.frame
         persona = frame.persona_size(dialog.persona)
-        sizes = [frame.turn_size(turn.speaker, len(turn.ids)) for turn in dialog.turns]
+        sizes = [turn.size(frame) for turn in dialog.turns]
         replies = [i for i, turn in enumerate(dialog.turns) if i and turn.speaker == AGENT and turn.target]
         if not replies:
             return
@@ -187,7 +187,7 @@ class DialogueData:
                     room = self.n_positions - place - self.frame.around_reply
                     turn = self._with_distractors(window, dialog, i, room, rng)
                 turns.append(turn)
-                place += self.frame.turn_size(turn.speaker, len(turn.ids))
+                place += turn.size(self.frame)
             if self.layout == "utterance":
                 rows += utterance_sequences(self.frame, persona, turns[:-1], turns[-1])
                 groups.append(1 + len(turns[-1].distractors))
@@ -239,7 +239,7 @@ class DialogueData:
                     continue
             if ids[:longest] != gold and ids != gold:
                 drawn.append(ids[:longest])
-        return EncodedTurn(turn.speaker, turn.ids, drawn, turn.target)
+        return EncodedTurn(turn.speaker, turn.ids, drawn, turn.target, turn.added)
 
 
 def cut(

@@ -24,6 +24,7 @@ from convai.text.tokenizer import Tokenizer
 from convai.training.corpus import EncodedCorpus, cached_arrays, file_digest
 from convai.training.dialogues import DialogueData, StepSource
 from convai.training.packed import StreamData, make_stream
+from convai.training.remembered import second_sessions
 
 HELD_OUT = 200
 """At most this many dialogues are held out for validation when no file is given for it."""
@@ -119,10 +120,14 @@ def encode_file(
     text: bool = False,
     cache: Path | None = None,
     reading: Reading | None = None,
+    memory: float = 0.0,
+    seed: int = 0,
 ) -> EncodedCorpus:
     """The file's dialogues (or documents, each a monologue of the agent's) as ids, cached where wanted."""
     key = ["corpus 2", file_digest(path), tokenizer.fingerprint, f"both_sides={both_sides}", f"text={text}"]
     key.append(repr(reading))
+    if memory:
+        key.append(f"memory 1, {memory}, {seed}")
 
     def make() -> dict[str, Any]:
         dialogs: Iterable[Dialog]
@@ -134,6 +139,8 @@ def encode_file(
         else:
             dialogs = corpora.take(path, reading, "train").dialogs
         chairs = both_chairs(dialogs) if both_sides else dialogs
+        if memory and not text:
+            chairs = second_sessions(chairs, memory, seed, blocks=tokenizer.frame.has_blocks)
         return EncodedCorpus.pack(encode_dialogs(tokenizer, chairs)).arrays
 
     return EncodedCorpus(cached_arrays(cache, key, make))
@@ -176,6 +183,7 @@ def prepare(
         notes.append("validation: dialogues held out of the training files")
     else:
         how: dict[str, Any] = {"both_sides": config.both_sides, "cache": cache, "reading": files.reading}
+        how |= {"memory": config.memory, "seed": config.seed}
         encoded = [encode_file(p, tokenizer, **how) for p in files.dialogs]
         encoded += [encode_file(p, tokenizer, text=True, cache=cache) for p in files.text]
         corpus = EncodedCorpus.concatenate(encoded)
@@ -269,7 +277,9 @@ def held_out(
     for group in by_file:
         rest = [d for i, d in enumerate(group, number) if i not in out]
         number += len(group)
-        chairs = both_chairs(rest) if config.both_sides else rest
+        chairs = iter(both_chairs(rest) if config.both_sides else rest)
+        if config.memory:
+            chairs = second_sessions(chairs, config.memory, config.seed, blocks=tokenizer.frame.has_blocks)
         kept.append(EncodedCorpus.pack(encode_dialogs(tokenizer, chairs)))
     if not chosen:
         return EncodedCorpus.concatenate(kept), []
