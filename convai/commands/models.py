@@ -232,7 +232,7 @@ def _export(model: str, out: Path, to: str, dtype: str | None, positions: int | 
         shipped.model.cut_positions(positions)
     if to != "convai":
         if gate := getattr(shipped.model.transformer, "segment_gate", None):
-            print(f"left out: segment embeddings, whose gate is {float(gate):.4f}", file=sys.stderr)
+            print(f"left out: segment embeddings, whose gate is {gate.item():.4f}", file=sys.stderr)
         if to == "gguf":
             export_gguf(shipped.model, shipped.tokenizer, out, dtype, shipped.name)
         else:

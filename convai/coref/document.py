@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 Span = tuple[int, int]
 """A mention: offsets of tokens in the document, `[start, end)`."""
@@ -73,6 +76,20 @@ class Document:
         if not 0 <= token < len(self):
             raise IndexError(f"token {token} of a document of {len(self)}")
         return bisect_right(self.starts(), token) - 1
+
+
+def grouped(items: Iterable[T], words: Callable[[T], int], least: int) -> Iterator[list[T]]:
+    """Items in groups of `least` words, or somewhat more; `words` counts those of one item."""
+    group: list[T] = []
+    size = 0
+    for item in items:
+        group.append(item)
+        size += words(item)
+        if size >= least:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 class Resolver(Protocol):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from convai.core.errors import DataError, SettingsError
-from convai.coref.document import Cluster, Document, Sentence, Span
+from convai.coref.document import Cluster, Document, Sentence, Span, grouped
 from convai.coref.features import MentionTable
 from convai.coref.lexicon import Kind, Says, first_names, nouns
 from convai.coref.linking import Clusters, Link
@@ -194,16 +194,7 @@ class Growing:
 
 def stretches(sentences: Sequence[Sentence], words: int = _STRETCH) -> Iterator[list[Sentence]]:
     """Sentences in groups of about so many words."""
-    group: list[Sentence] = []
-    size = 0
-    for sentence in sentences:
-        group.append(sentence)
-        size += len(sentence.words)
-        if size >= words:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
+    return grouped(sentences, lambda sentence: len(sentence.words), words)
 
 
 def _without_speakers(

@@ -62,15 +62,11 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
 
     def __next__(self) -> Event:
         """The next event. Raises the ConvaiError that broke the reply off."""
-        while True:
-            if self._events:
-                return self._events.popleft()
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
+        while (event := self._held()) is None:
             if self._over:
                 raise StopIteration
             self._open(self._source.next_parcel())
+        return event
 
     def parcel(self) -> Parcel:
         """The next events together, as they come from the engine, for who passes them on.
@@ -108,30 +104,17 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         """As `__next__`; a task that is cancelled while it waits closes the stream."""
-        while True:
-            if self._events:
-                return self._events.popleft()
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
+        while (event := self._held()) is None:
             if self._over:
                 raise StopAsyncIteration
-            try:
-                parcel = await self._source.arriving_parcel()
-            except asyncio.CancelledError:
-                self.close()
-                raise
-            self._open(parcel)
+            self._open(await self._arriving())
+        return event
 
     async def arriving_parcel(self) -> Parcel:
         """As `parcel`, for a coroutine; a task that is cancelled while it waits closes the stream."""
         if self._over:
             return Parcel((), over=True)
-        try:
-            parcel = await self._source.arriving_parcel()
-        except asyncio.CancelledError:
-            self.close()
-            raise
+        parcel = await self._arriving()
         self._over = parcel.over
         return parcel
 
@@ -146,6 +129,22 @@ class Stream(Iterator[Event], AsyncIterator[Event]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def _arriving(self) -> Parcel:
+        try:
+            return await self._source.arriving_parcel()
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
+    def _held(self) -> Event | None:
+        """The next event that is here already. Raises the ConvaiError that broke the reply off, once."""
+        if self._events:
+            return self._events.popleft()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        return None
 
     def _open(self, parcel: Parcel) -> None:
         self._events.extend(parcel.events)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from convai.coref.document import grouped
 from convai.coref.parsing.treebank import Annotated
 
 if TYPE_CHECKING:
@@ -82,13 +83,4 @@ def epoch(
 
 def batches(examples: list[Example], words: int) -> Iterator[list[Example]]:
     """Examples in order, about `words` words together."""
-    batch: list[Example] = []
-    size = 0
-    for one in examples:
-        batch.append(one)
-        size += len(one.reference)
-        if size >= words:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    return grouped(examples, lambda one: len(one.reference), words)

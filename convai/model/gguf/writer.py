@@ -54,7 +54,7 @@ def write_gguf(
     architecture = config["model_type"]
     if architecture not in WRITTEN:
         raise SettingsError(
-            f"a {architecture} model cannot be written as GGUF; use one of the families {', '.join(WRITTEN)}"
+            f"a {architecture} model cannot be written as GGUF ({', '.join(WRITTEN)} can); export it --to hf"
         )
     rules = rules_of(backend)
     if rules is None:
