@@ -30,14 +30,7 @@ from convai.training.model_card import write_card
 from convai.training.prepare import Files, Prepared, prepare
 from convai.training.processes import barrier, from_first, is_first
 from convai.training.reporting import Reporter, draw_curves, note
-from convai.training.start import (
-    Start,
-    build,
-    describe_base,
-    local_folder,
-    prepared_for_training,
-    reference_of,
-)
+from convai.training.start import Start, build, describe_base, local_folder, prepared_for_training
 from convai.training.teacher import Teacher
 
 
@@ -64,8 +57,7 @@ def new_run(
     if teacher is not None and start.shape is not None and start.tokenizer is None:
         start = dataclasses.replace(start, tokenizer=teacher.folder)  # one vocabulary for both
     with memory_mends(config):
-        model, tokenizer, settings = build(files, start, config)
-    base = reference_of(start, config, model)
+        model, tokenizer, settings, base = build(files, start, config)
     positions = [m.config.n_positions for m in (model, teacher.model if teacher else model)]
     values: dict[str, Any] = {
         "row_tokens": min(config.row_tokens, *positions),

@@ -23,6 +23,7 @@ from convai.core.errors import CheckpointError
 from convai.model import gemma, gpt, llama
 from convai.model.match_head import MatchHead, MatchInput
 from convai.model.shape import Shape
+from convai.model.undrawn import Linear, embedding
 
 
 class Transformer(nn.Module):
@@ -42,7 +43,7 @@ class Transformer(nn.Module):
         self.gemma = shape.family == "gemma3_text"
         self.windows = shape.windows
         self.scale = math.sqrt(shape.n_embd) if self.gemma else 1.0
-        self.wte = _embedding(shape.vocab_size, shape.n_embd)
+        self.wte = embedding(shape.vocab_size, shape.n_embd)
         self.drop = nn.Dropout(shape.embd_pdrop)
         self.h: nn.ModuleList
         self.ln_f: nn.Module
@@ -54,7 +55,7 @@ class Transformer(nn.Module):
             self.h = nn.ModuleList(block(shape) for _ in range(shape.n_layer))
             self.ln_f = norm(shape.n_embd, eps=shape.layer_norm_epsilon)
         else:
-            self.wpe = _embedding(shape.n_positions, shape.n_embd)
+            self.wpe = embedding(shape.n_positions, shape.n_embd)
             self.h = nn.ModuleList(gpt.Block(shape) for _ in range(shape.n_layer))
             # OpenAI GPT ends with its last block's norm
             self.ln_f = (
@@ -93,22 +94,13 @@ class Transformer(nn.Module):
         return gemma.contexts(self.windows, position_ids, mask, rotation, local)
 
 
-def _embedding(rows: int, dim: int) -> nn.Embedding:
-    """An embedding that `init_weights` fills, without nn.Embedding's own draw.
-
-    On the meta device, where a checkpoint's model is built, such a draw imports torch's compiler: a second
-    of every start.
-    """
-    return nn.Embedding.from_pretrained(torch.empty(rows, dim), freeze=False)  # type: ignore[no-any-return]
-
-
 class SummaryHead(nn.Module):
     """A score from one hidden state (transformers' SequenceSummary of type `cls_index`)."""
 
     def __init__(self, config: Shape) -> None:
         super().__init__()
         self.first_dropout = nn.Dropout(config.summary_first_dropout)
-        self.summary = nn.Linear(config.n_embd, 1)
+        self.summary = Linear(config.n_embd, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:  # (..., D) -> (...)
         return self.summary(self.first_dropout(hidden)).squeeze(-1)  # type: ignore[no-any-return]
@@ -125,7 +117,7 @@ class DoubleHeadsModel(nn.Module):
         self.config = config
         self.transformer = Transformer(config)
         if not config.tied:
-            self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+            self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False)
         self.multiple_choice_head = SummaryHead(config)
         self.match_head = MatchHead(config.n_embd, config.match_size) if config.match_size else None
         self.gradient_checkpointing = False

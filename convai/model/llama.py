@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from convai.model.attention import attend
 from convai.model.shape import RopeScaling, Shape
+from convai.model.undrawn import Linear
 
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines `[B, 1, T, head size]` of the positions of a batch."""
@@ -29,10 +30,10 @@ class Attention(nn.Module):
         self.n_head, self.n_kv_head, self.size = shape.n_head, shape.kv_heads, shape.head
         self.dropout = shape.attn_pdrop
         d, bias = shape.n_embd, shape.attention_bias
-        self.q_proj = nn.Linear(d, self.n_head * self.size, bias=bias)
-        self.k_proj = nn.Linear(d, self.n_kv_head * self.size, bias=bias)
-        self.v_proj = nn.Linear(d, self.n_kv_head * self.size, bias=bias)
-        self.o_proj = nn.Linear(self.n_head * self.size, d, bias=bias)
+        self.q_proj = Linear(d, self.n_head * self.size, bias=bias)
+        self.k_proj = Linear(d, self.n_kv_head * self.size, bias=bias)
+        self.v_proj = Linear(d, self.n_kv_head * self.size, bias=bias)
+        self.o_proj = Linear(self.n_head * self.size, d, bias=bias)
         self.q_norm: nn.Module | None = None
         self.k_norm: nn.Module | None = None
         if shape.family == "qwen3":
@@ -57,9 +58,9 @@ class MLP(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         d, inner, bias = shape.n_embd, shape.inner_size, shape.mlp_bias
-        self.gate_proj = nn.Linear(d, inner, bias=bias)
-        self.up_proj = nn.Linear(d, inner, bias=bias)
-        self.down_proj = nn.Linear(inner, d, bias=bias)
+        self.gate_proj = Linear(d, inner, bias=bias)
+        self.up_proj = Linear(d, inner, bias=bias)
+        self.down_proj = Linear(inner, d, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
@@ -105,8 +106,12 @@ def inverse_frequencies(shape: Shape) -> Tensor:
 
 
 def frequencies(size: int, base: float) -> Tensor:
-    """Rotary frequencies `[size / 2]` of heads of `size` dimensions."""
-    return 1.0 / (base ** (torch.arange(0, size, 2, dtype=torch.int64).float() / size))
+    """Rotary frequencies `[size / 2]` of heads of `size` dimensions, on the CPU.
+
+    There also while a model without memory is built: torch.arange on the meta device is slow to start (see
+    `undrawn`).
+    """
+    return 1.0 / (base ** (torch.arange(0, size, 2, dtype=torch.int64, device="cpu").float() / size))
 
 
 def _stretched(plain: Tensor, scaling: RopeScaling) -> Tensor:

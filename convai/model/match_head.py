@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convai.model.undrawn import Linear
+
 SOURCES: Final = 3
 """Where a word can be found again: the persona, the turn that is answered, the turns before it."""
 
@@ -47,9 +49,9 @@ class MatchHead(nn.Module):
     def __init__(self, n_embd: int, size: int) -> None:
         """`size`: dimensions that words are compared in."""
         super().__init__()
-        self.projection = nn.Linear(n_embd, size, bias=False)
-        self.inner = nn.Linear(n_embd, _HIDDEN)
-        self.weights = nn.Linear(_HIDDEN, SOURCES)
+        self.projection = Linear(n_embd, size, bias=False)
+        self.inner = Linear(n_embd, _HIDDEN)
+        self.weights = Linear(_HIDDEN, SOURCES)
         self.scale = nn.Parameter(torch.ones(1))
 
     def forward(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -45,20 +46,27 @@ class Tokenizer:
     """
 
     def __init__(
-        self, backend: tokenizers.Tokenizer, *, chat: ChatFiles | None = None, where: str = "tokenizer"
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        chat: ChatFiles | None = None,
+        where: str = "tokenizer",
+        shared: bool = True,
     ) -> None:
         """Wrap a copy of `backend`, in the frame of `chat`'s template, or else in the blog post's.
 
-        `where` (the folder it came from) begins error messages.
+        `where` (the folder it came from) begins error messages. Where `backend` is not `shared` with anybody
+        it may be taken itself: a copy is made by writing and reading it.
 
         Raises CheckpointError where a control token of the frame is missing or could be typed, for a template
         of no use, and for a kind of tokenizer that is not byte-level (GPT-2), word-end marked (OpenAI GPT) or
         SentencePiece's BPE.
         """
-        spec = strict_spec(backend, SPECIAL_TOKENS if chat is None else (), where)
+        spec, strict = strict_spec(backend, SPECIAL_TOKENS if chat is None else (), where)
         self.chat = chat
         """The template and what belongs to it; None in the blog post's frame."""
-        self._backend = tokenizers.Tokenizer.from_str(json.dumps(spec))
+        whole = strict and not shared
+        self._backend = backend if whole else tokenizers.Tokenizer.from_str(json.dumps(spec))
         # Added tokens are matched inside texts, whatever add_special_tokens says, unless this is set.
         self._backend.encode_special_tokens = True
         vocab = self._backend.get_vocab(with_added_tokens=True)
@@ -78,9 +86,6 @@ class Tokenizer:
         self.speaker1_id, self.speaker2_id = self.frame.segments
         self.bos_id = vocab.get(BOS if chat is None else chat.control.get("bos_token", ""), self.eos_id)
         self._new_stream = stream_maker(spec, vocab, self.hidden_ids, where)
-        canonical = json.dumps(spec, sort_keys=True, separators=(",", ":"))
-        self.fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
-        """SHA-256 of the canonical tokenizer.json, in hex: part of the key of every cache of ids."""
 
     def _blog(self, vocab: Mapping[str, int]) -> Frame:
         bos, eos, user, agent, pad = (vocab[token] for token in SPECIAL_TOKENS)
@@ -108,6 +113,12 @@ class Tokenizer:
         return Tokenizer.from_json, (self.to_json(), self.chat)
 
     # -- text to ids and back
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical tokenizer.json, in hex: part of the key of every cache of ids."""
+        canonical = json.dumps(json.loads(self.to_json()), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, never a control id. Lone surrogates, which are no text, count as U+FFFD."""
@@ -150,7 +161,7 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str, chat: ChatFiles | None = None) -> Tokenizer:
         """The inverse of `to_json`. Raises CheckpointError as the constructor does."""
-        return cls(tokenizers.Tokenizer.from_str(text), chat=chat)
+        return cls(tokenizers.Tokenizer.from_str(text), chat=chat, shared=False)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json and tokenizer_config.json, each whole or not at all.
@@ -189,7 +200,7 @@ class Tokenizer:
         """
         backend = read_backend(Path(folder))
         chat = None if not _missing(backend) else read_chat_files(Path(folder))
-        return cls(backend, chat=chat, where=os.fspath(folder))
+        return cls(backend, chat=chat, where=os.fspath(folder), shared=False)
 
     @classmethod
     def load_pretrained(cls, folder: str | os.PathLike[str], frame: str = AUTO) -> tuple[Tokenizer, int]:
@@ -209,7 +220,7 @@ class Tokenizer:
         if chat is not None:
             if backend.normalizer is None:
                 backend.normalizer = spelling_normalizer()
-            return cls(backend, chat=chat, where=os.fspath(folder)), 0
+            return cls(backend, chat=chat, where=os.fspath(folder), shared=False), 0
         if frame == TEMPLATE:
             raise CheckpointError(f"{folder}: the base has no chat template; use --frame blog")
         _add_at_end(backend, missing, os.fspath(folder))

@@ -19,8 +19,11 @@ _SPACE: Final = "▁"
 """SentencePiece's stand-in for a blank."""
 
 
-def strict_spec(backend: tokenizers.Tokenizer, needed: Sequence[str], where: str) -> dict[str, Any]:
-    """tokenizer.json of `backend` as an object, its control tokens marked special, and nothing cut or padded.
+def strict_spec(
+    backend: tokenizers.Tokenizer, needed: Sequence[str], where: str
+) -> tuple[dict[str, Any], bool]:
+    """tokenizer.json of `backend` as an object, its control tokens marked special, and nothing cut or padded;
+    and whether `backend` is so already.
 
     Control tokens are those `needed`; without any (a chat template's tokenizer), all that were added and can
     be seen: added tokens are looked for inside texts, and one that people may type must not be found there.
@@ -39,6 +42,7 @@ def strict_spec(backend: tokenizers.Tokenizer, needed: Sequence[str], where: str
         backend = tokenizers.Tokenizer.from_str(backend.to_str())
         backend.add_special_tokens(list(needed))  # those that are plain vocabulary so far
     spec: dict[str, Any] = json.loads(backend.to_str())
+    strict = not needed and spec["truncation"] is None and spec["padding"] is None
     spec["truncation"] = spec["padding"] = None
     model = spec["model"]
     if model["type"] != "BPE":
@@ -50,11 +54,14 @@ def strict_spec(backend: tokenizers.Tokenizer, needed: Sequence[str], where: str
         typed = text in merged or whole
         if text in needed and (typed or text == model["unk_token"]):
             raise CheckpointError(f"{where}: typed text can become {text}; train another tokenizer")
+        special = token["special"]
         if text in needed:
-            token["special"] = True
+            special = True
         elif not needed and text != model["unk_token"]:
-            token["special"] = not typed and bool(text.strip(f" \t\r\n{_SPACE}"))
-    return spec
+            special = not typed and bool(text.strip(f" \t\r\n{_SPACE}"))
+        strict = strict and special == token["special"]
+        token["special"] = special
+    return spec, strict
 
 
 def unknown_id(spec: dict[str, Any], vocab: Mapping[str, int]) -> int | None:
@@ -92,9 +99,10 @@ def _decoder_step(spec: dict[str, Any], kind: str) -> dict[str, Any] | None:
 
 def _bytes(token: str) -> bytes:
     table = byte_of_char()
-    if all(char in table for char in token):
-        return bytes(table[char] for char in token)
-    return token.encode()  # added as text, not as bytes in disguise
+    try:
+        return bytes(map(table.__getitem__, token))
+    except KeyError:
+        return token.encode()  # added as text, not as bytes in disguise
 
 
 def _fallback_bytes(token: str) -> bytes:

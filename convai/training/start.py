@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ignite.distributed as idist
 
@@ -40,9 +40,21 @@ class Start:
     teacher: str | None = None
 
 
-def build(
-    files: Files, start: Start, config: TrainConfig
-) -> tuple[DoubleHeadsModel, Tokenizer, dict[str, Any]]:
+class Built(NamedTuple):
+    """What a new run begins with; `base`: what its adapters will be saved as belonging to, where they are
+    saved without it.
+
+    The rotary families' bases are large and stay where they are; OpenAI's GPTs are small, and a tuned one is
+    saved whole, with the adapter beside it.
+    """
+
+    model: DoubleHeadsModel
+    tokenizer: Tokenizer
+    settings: dict[str, Any]
+    base: BaseReference | None = None
+
+
+def build(files: Files, start: Start, config: TrainConfig) -> Built:
     """Model, tokenizer and shipped settings that a new run begins with."""
     if start.shape is not None:
         if start.model is not None:
@@ -61,7 +73,7 @@ def build(
             tokenizer = Tokenizer.from_json(from_first(made))
         fresh = DoubleHeadsModel(shape.replace(vocab_size=tokenizer.vocab_size))
         fresh.init_weights(positions="sinusoid")
-        return prepared_for_training(fresh, config), tokenizer, {}
+        return Built(prepared_for_training(fresh, config), tokenizer, {})
     folder = local_folder(start.model)
     adapted = is_adapter(folder)
     if adapted and not config.lora_rank:
@@ -70,6 +82,9 @@ def build(
             "(convai models merge)"
         )
     model = load_base(folder) if adapted else load_model(folder)
+    base = None
+    if config.lora_rank and model.config.rotary:
+        base = BaseReference.read(folder) if adapted else BaseReference.of(model, folder)
     tokenizer, added = Tokenizer.load_pretrained(folder, config.frame)
     if added and config.frame == "auto":
         note(
@@ -96,7 +111,7 @@ def build(
         lora.load_adapter(model, folder, config)
     elif config.lora_rank:
         lora.adapt(model, config, fresh=range(tokenizer.vocab_size - added, tokenizer.vocab_size))
-    return model, tokenizer, settings
+    return Built(model, tokenizer, settings, base)
 
 
 def describe_base(folder: Path) -> dict[str, str]:
@@ -110,18 +125,6 @@ def describe_base(folder: Path) -> dict[str, str]:
         "sha256": file_digest(weights) if weights else "",
         "licence": (licence[1] or licence[2]).strip() if licence else "",
     }
-
-
-def reference_of(start: Start, config: TrainConfig, model: DoubleHeadsModel) -> BaseReference | None:
-    """What the run's adapters will be saved as belonging to; None where whole models are saved.
-
-    The rotary families' bases are large and stay where they are; OpenAI's GPTs are small, and a tuned one is
-    saved whole, with the adapter beside it.
-    """
-    if not config.lora_rank or not model.config.rotary:
-        return None
-    folder = local_folder(start.model)
-    return BaseReference.read(folder) if is_adapter(folder) else BaseReference.of(load_model(folder), folder)
 
 
 def local_folder(model: str | None) -> Path:

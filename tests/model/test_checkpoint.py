@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -408,3 +410,14 @@ def test_json_keeps_its_characters(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", values)
     assert read_json(tmp_path / "a.json") == values
     assert "Zoë 🙂" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text", "gpt2"])
+def test_loading_imports_no_compiler(family: Family, tmp_path: Path) -> None:
+    """torch's draws and ranges on the meta device would: a second of every start."""
+    save_model(tiny_model(family), tmp_path)
+    loads = "import sys; from pathlib import Path; from convai.model.checkpoint import load_model"
+    heavy = "sorted({'sympy', 'torch._dynamo', 'torch._inductor'} & sys.modules.keys())"
+    code = f"{loads}; load_model(Path({str(tmp_path)!r})); print({heavy})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

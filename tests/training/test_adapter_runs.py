@@ -15,13 +15,13 @@ from convai.conversation.agent import load_agent
 from convai.core.errors import SettingsError, TrainingError
 from convai.core.settings import TrainConfig
 from convai.model import adapters
-from convai.model.checkpoint import save_model
+from convai.model.checkpoint import load_model, save_model
 from convai.model.double_heads import DoubleHeadsModel
-from convai.model.folder import is_adapter, shape_of
+from convai.model.folder import BaseReference, is_adapter, shape_of
 from convai.model.shape import Shape
 from convai.train import new_run, resume_run
 from convai.training.prepare import Files
-from convai.training.start import Start
+from convai.training.start import Start, build
 from tests.chat_templates import chat_bytes
 from tests.tiny import close, inputs, randomize
 from tests.training.runs import whole_and_resumed
@@ -116,3 +116,16 @@ def test_an_adapter_gets_a_match_head_and_keeps_or_loses_it(corpus: Path, base: 
     assert other is not None
     assert other.projection.weight.shape == (4, 32)
     assert run(wide, "without", 0).match_head is None
+
+
+def test_the_base_is_read_once(corpus: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counting(folder: Path) -> DoubleHeadsModel:
+        read.append(folder)
+        return load_model(folder)
+
+    monkeypatch.setattr("convai.training.start.load_model", counting)
+    built = build(Files((corpus,)), Start(model=str(base)), RUN)
+    assert read == [base]
+    assert built.base == BaseReference.of(load_model(base), base)

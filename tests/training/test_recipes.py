@@ -149,7 +149,7 @@ def test_adapters_learn_the_control_tokens_of_a_stock_model(corpus: Path, tmp_pa
     source, out = stock("gpt2", tmp_path / "stock"), tmp_path / "out"
     new_run(Files((corpus,)), Start(model=str(source)), dataclasses.replace(RUN, lora_rank=2), out)
     torch.manual_seed(RUN.seed)
-    first, tokenizer, _ = build(Files((corpus,)), Start(model=str(source)), RUN)
+    first, tokenizer, *_ = build(Files((corpus,)), Start(model=str(source)), RUN)
     rows = (first.transformer.wte.weight != load_model(out).transformer.wte.weight).any(1)
     special = {tokenizer.bos_id, tokenizer.eos_id, *tokenizer.frame.segments}
     assert special <= set(rows.nonzero().flatten().tolist()) <= special | {tokenizer.pad_id}

@@ -75,7 +75,7 @@ def test_a_stock_checkpoint_is_tuned_talks_and_goes_back(
 
 def test_a_padded_vocabulary_takes_the_special_tokens_without_growing(tmp_path: Path) -> None:
     source = stock("gpt2", tmp_path / "stock", extra=9)
-    model, tokenizer, _ = build(SAMPLES, Start(model=str(source)), QUICK)
+    model, tokenizer, *_ = build(SAMPLES, Start(model=str(source)), QUICK)
     words = json.loads((source / "config.json").read_text())["vocab_size"]
     assert model.config.vocab_size == words
     assert tokenizer.vocab_size == words - 4
@@ -129,5 +129,5 @@ def test_a_tokenizer_can_be_brought_to_a_fresh_model(tmp_path: Path) -> None:
     shape = tmp_path / "shape.json"
     shape.write_text(json.dumps({"model_type": "gpt2", "vocab_size": 300, **SIZES}))
     new_run(SAMPLES, Start(shape=shape), dataclasses.replace(QUICK, steps=1), first)
-    _, tokenizer, _ = build(SAMPLES, Start(shape=shape, tokenizer=first), QUICK)
+    _, tokenizer, *_ = build(SAMPLES, Start(shape=shape, tokenizer=first), QUICK)
     assert tokenizer.fingerprint == load_agent(first).tokenizer.fingerprint

@@ -36,7 +36,7 @@ class NativeBackend:
         library = native.library()
         assert library is not None
         self._threads = threads
-        self._packed = PackedModel(model)
+        self._packed = PackedModel(model, library)
         self._width, self._vocabulary = model.config.n_embd, model.config.vocab_size
         self._model = ctypes.byref(self._packed.struct)
         self._workspace = torch.empty(0, dtype=torch.uint8)

@@ -70,36 +70,36 @@ def fits(config: Shape) -> bool:
     return aligned and config.head % (32 if config.rotary else 16) == 0
 
 
-def packed(numbers: Tensor) -> Tensor:
-    """int8 `[out, in]` as uint8 `[out / 32, in / 4, 32, 4]`: plus 128, sizes padded to 64 with zeros."""
-    rows, columns = numbers.shape
-    stored = F.pad(numbers.view(torch.uint8) ^ 128, (0, -columns % 64, 0, -rows % 64), value=128)
-    return stored.view(stored.shape[0] // 32, 32, -1, 4).transpose(1, 2).contiguous()
+def interleaved(outputs: Tensor) -> Tensor:
+    """Of a gated MLP, gates and then what they gate, `[2 inner]`: 16 of each in turn (STORE_GATED)."""
+    return outputs.view(2, -1, 16).transpose(0, 1).reshape(-1)
 
 
-def interleaved(matrix: parts.Matrix) -> parts.Matrix:
-    """The outputs of a gated MLP, gates and then what they gate, as 16 of each in turn (STORE_GATED)."""
-
-    def mixed(tensor: Tensor) -> Tensor:
-        return tensor.reshape(2, -1, 16, *tensor.shape[1:]).transpose(0, 1).reshape(tensor.shape)
-
-    return parts.Matrix(mixed(matrix.weight), None if matrix.bias is None else mixed(matrix.bias))
+def _rows(weight: Tensor) -> Tensor:
+    """The addresses `[out]` of the rows of a matrix `[out, in]`."""
+    return weight.data_ptr() + weight.element_size() * weight.shape[1] * torch.arange(len(weight))
 
 
 def _bytes(config: Shape) -> int:
-    """Of all matrices as `packed` makes them."""
+    """Of all matrices as convai_pack makes them."""
     d, inner, heads = config.n_embd, config.inner_size, config.n_head * config.head
     shapes = [(heads + 2 * config.kv_heads * config.head, d), (d, heads), (d, inner)]
     shapes += [(2 * inner if config.rotary else inner, d)]
     shapes = shapes * config.n_layer + [(config.vocab_size, d)]
-    return sum((rows + -rows % 64) * (columns + -columns % 64) for rows, columns in shapes)
+    return sum(_up(rows) * _up(columns) for rows, columns in shapes)
+
+
+def _up(size: int) -> int:
+    """What the kernels pad sizes to."""
+    return size + -size % 64
 
 
 class PackedModel:
     """A model's weights in the kernels' layout; `struct` points into tensors that this object keeps."""
 
-    def __init__(self, model: DoubleHeadsModel) -> None:
+    def __init__(self, model: DoubleHeadsModel, library: ctypes.CDLL) -> None:
         config = model.config
+        self._pack = library.convai_pack
         self._kept: list[Tensor] = []
         self._weights, self._used = native.zeros(_bytes(config)), 0
         outside, turns = parts.outside(model), parts.turns(model)
@@ -109,7 +109,7 @@ class PackedModel:
             layer.first, layer.second = self._norm(part.first), self._norm(part.second)
             layer.query, layer.key = self._norm(part.query), self._norm(part.key)
             layer.qkv, layer.projection = self._linear(part.qkv), self._linear(part.projection)
-            layer.expand = self._linear(interleaved(part.expand) if config.rotary else part.expand)
+            layer.expand = self._linear(part.expand, gated=config.rotary)
             layer.contract = self._linear(part.contract)
         self.struct = ModelStruct(
             layers=config.n_layer,
@@ -129,7 +129,7 @@ class PackedModel:
             turns=None if turns is None else self._keep(turns),
             last=self._norm(outside.last),
             layer=layers,
-            output=self._linear(parts.Matrix(outside.output, None)),
+            output=self._linear(parts.Matrix((outside.output,), None)),
         )
 
     def _keep(self, tensor: Tensor) -> int:
@@ -141,20 +141,28 @@ class PackedModel:
             return _Norm()
         return _Norm(self._keep(norm.gain), None if norm.bias is None else self._keep(norm.bias))
 
-    def _linear(self, matrix: parts.Matrix) -> _Linear:
-        weight = matrix.weight.detach().to("cpu", torch.float32)
-        outputs, inputs = weight.shape
+    def _linear(self, matrix: parts.Matrix, *, gated: bool = False) -> _Linear:
+        weights = [w.detach().to("cpu", torch.float32).contiguous() for w in matrix.weights]
+        rows = torch.cat([_rows(w) for w in weights])  # the matrices are read where they are
+        outputs, inputs = len(rows), weights[0].shape[1]
         bias = torch.zeros(outputs) if matrix.bias is None else matrix.bias
-        numbers, scale = native.quantise(weight)
-        stored = packed(numbers).view(-1)
-        place = self._weights[self._used : self._used + stored.numel()].copy_(stored)
-        self._used += stored.numel()
+        if gated:
+            rows, bias = interleaved(rows), interleaved(bias)
+        padded, stored = _up(inputs), _up(outputs)
+        place = self._weights[self._used : self._used + stored * padded]
+        self._used += stored * padded
+        self._kept.append(scale := torch.empty(stored))
+        self._pack(
+            *(ctypes.c_void_p(rows.data_ptr()), outputs, inputs),
+            *(ctypes.c_void_p(t.data_ptr()) for t in (place, scale)),
+            torch.get_num_threads(),
+        )
         return _Linear(
             place.data_ptr(),
-            self._keep(F.pad(scale[:, 0], (0, -outputs % 64))),
-            self._keep(F.pad(bias, (0, -outputs % 64))),
+            scale.data_ptr(),
+            self._keep(F.pad(bias, (0, stored - outputs))),
             inputs,
-            padded := inputs + -inputs % 64,
+            padded,
             outputs,
             self._group or padded,
         )

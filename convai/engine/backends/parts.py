@@ -27,10 +27,15 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A linear layer; `weight` is `[out, in]`."""
+    """A linear layer, or several of one input: their `weights` are `[out, in]` each, `bias` is of all."""
 
-    weight: Tensor
+    weights: tuple[Tensor, ...]
     bias: Tensor | None
+
+    @property
+    def weight(self) -> Tensor:
+        """`[out, in]`, the layers' outputs one after another; a copy where there are several."""
+        return self.weights[0] if len(self.weights) == 1 else torch.cat(self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +152,11 @@ def _norm(module: nn.Module) -> Norm:
 
 
 def _transposed(module: gpt.Conv1D) -> Matrix:
-    return Matrix(module.weight.detach().t(), module.bias.detach())
+    return Matrix((module.weight.detach().t(),), module.bias.detach())
 
 
 def _stacked(*modules: nn.Linear) -> Matrix:
     """The layers' outputs one after another."""
-    weights = [module.weight.detach() for module in modules]
     biases = [bias.detach() for module in modules if (bias := cast(Tensor | None, module.bias)) is not None]
-    if len(modules) == 1:
-        return Matrix(weights[0], biases[0] if biases else None)
-    return Matrix(torch.cat(weights), torch.cat(biases) if biases else None)
+    weights = tuple(module.weight.detach() for module in modules)
+    return Matrix(weights, torch.cat(biases) if biases else None)

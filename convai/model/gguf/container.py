@@ -3,7 +3,7 @@
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The header is read here rather than with
 `gguf.GGUFReader`, which makes two numpy arrays of every string of the vocabulary (2.7 s for 49,152 tokens and
 their merges; this takes 0.1 s) and reports a file that was cut short as a reshape error. What the blocks of
-a quantised tensor mean is the package's: `gguf.quants`.
+a quantised tensor mean: `blocks`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
-from gguf.quants import dequantize
 from numpy.typing import NDArray
 
 from convai.core.errors import CheckpointError
+from convai.model.gguf.blocks import to_floats
 
 _Kind = TypeVar("_Kind", GGUFValueType, GGMLQuantizationType)
 
@@ -89,15 +89,14 @@ class GGUF:
         raw = np.frombuffer(self._buffer, np.uint8, info.size, info.start)
         if info.kind == GGMLQuantizationType.F32:
             return raw.view("<f4").reshape(info.shape).astype(np.float32)
-        rows = raw.reshape(*info.shape[:-1], -1)
         try:
-            values: NDArray[np.float32] = dequantize(rows, info.kind)
+            values = to_floats(raw, info.kind)
         except NotImplementedError:
             raise CheckpointError(
                 f"{self.path}: {name} is of type {info.kind.name}, which cannot be read; "
                 "take a file in F16, Q8_0 or Q4_1"
             ) from None
-        return values.reshape(info.shape).astype(np.float32, copy=False)
+        return values.reshape(info.shape)
 
 
 def open_gguf(path: Path) -> GGUF:

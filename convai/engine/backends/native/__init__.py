@@ -12,4 +12,4 @@ from convai.model import native
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None."""
-    return native.library(Path(__file__).with_name("kernels"), "convai_supported")
+    return native.library(Path(__file__).with_name("kernels"), "convai_supported", ("convai_pack",))

@@ -27,6 +27,7 @@ int convai_supported(void) {
 
 #include "attention.h"
 #include "draw.h"
+#include "pack.h"
 #include "product.h"
 
 typedef struct {
@@ -285,6 +286,11 @@ void convai_logits(const Model *m, const float *hidden, int rows, char *memory, 
         quantise(hidden, rows, &m->output, w.narrow);
         product(&m->output, w.narrow, rows, logits, m->vocabulary, STORE, NULL, this_team());
     }
+}
+
+/* See pack. */
+void convai_pack(const float *const *row, int outputs, int inputs, uint8_t *to, float *scale, int threads) {
+    pack(row, outputs, inputs, to, scale, threads);
 }
 
 /* Memory of a thread that draws from a vocabulary of n with up to `masked` ids masked. */
