@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from convai.conversation import saved_before, saved_tree
 from convai.conversation.conversation import Conversation
+from convai.conversation.foreign import is_foreign, read_foreign
 from convai.core.dialog import Persona, Turn
 from convai.core.errors import DataError
 from convai.core.files import atomic_text
@@ -90,10 +91,14 @@ def dumps(conversation: Conversation, settings: ChatSettings, where: str = "conv
 def loads(text: str, where: str) -> tuple[Conversation, ChatSettings | None]:
     """The conversation that `text` is, and its settings: None for a dialogue that was not saved by a chat.
 
+    SillyTavern's chats and ChatGPT's export are read, too (`foreign`).
+
     Raises DataError, beginning with `where` and the place, for anything else, or a later version.
     """
     if len(text) > MAX_FILE:
         raise DataError(f"{where}: over {MAX_FILE:,} characters; is this a conversation?")
+    if (other := read_foreign(text, where)) is not None:
+        return other, None
     entry = as_object(decode_line(text.removeprefix("\ufeff"), where), where, _EXAMPLE)
     if "format" in entry:
         conversation, decoding = saved_before.read_export(entry, where)
@@ -136,7 +141,8 @@ def load_conversation(path: Path) -> tuple[Conversation, ChatSettings | None]:
     number, text = next(filled, (0, ""))
     if not number:
         raise DataError(f"{path}: the file is empty; name a saved conversation")
-    if text.strip() == "{":  # an indented file of the page's
+    # an indented file of the page's, or one of another program with a message a line
+    if text.strip() in ("{", "[") or is_foreign(text):
         size = len(text)
         parts = [text]
         for _, line in filled:

@@ -21,6 +21,7 @@ from convai.server.protocol import client as c
 from convai.server.protocol.answers import (
     Accepted,
     Conversations,
+    Facts,
     Inspected,
     Overloaded,
     Pong,
@@ -38,7 +39,7 @@ from convai.server.protocol.changes import (
     TitleSet,
     TokenDrawn,
 )
-from convai.server.protocol.values import Account, Added, Message, Suggestion
+from convai.server.protocol.values import Account, Added, MemoryFact, Message, Suggestion
 from tests.web.world import (
     SAMPLE,
     Conversation,
@@ -181,9 +182,41 @@ class Door:
                 if gone.buffer is not None:
                     gone.tell(Deleted())
                 return
+        if isinstance(event, c.MemoryRequest):
+            return self._remember(event)
         if there is None:
             raise ProtocolError("order", "no conversation is open")
         self._inside(event, there)
+
+    def _remember(self, event: Any) -> None:
+        match event:
+            case c.ListFacts():
+                found = [fact for fact in self.world.facts if event.history or fact.instead is None]
+                items = tuple(reversed(found))[: event.limit]
+                self._say(Facts(request=event.request, items=items, enabled=self.world.remembers))
+            case c.Remember():
+                fact = MemoryFact(id=self.world.new_id("f"), text=event.text, time=1_767_225_600_000)
+                self.world.facts.append(fact)
+                self._ok(event.request)
+            case c.EditFact():
+                self.world.facts = [
+                    replace(fact, text=event.text) if fact.id == event.fact else fact
+                    for fact in self.world.facts
+                ]
+                self._ok(event.request)
+            case c.Forget():
+                kept = [fact for fact in self.world.facts if event.fact not in (None, fact.id)]
+                self.world.facts = kept
+                self._ok(event.request)
+            case c.RestoreFact():
+                self.world.facts = [
+                    replace(fact, instead=None) if fact.id == event.fact else fact
+                    for fact in self.world.facts
+                ]
+                self._ok(event.request)
+            case c.SetMemory():
+                self.world.remembers = event.enabled
+                self._ok(event.request)
 
     def _conversation(self, id: str) -> Conversation:
         if id not in self.world.conversations:

@@ -23,6 +23,7 @@ from convai.server.protocol.changes import (
     Failed,
     FinishedReply,
     Marks,
+    MemoryChanged,
     Path,
     PersonaSet,
     Started,
@@ -111,6 +112,7 @@ class Inventor:
             PersonaSet(persona=self.persona()),
             DecodingSet(settings=self.settings()),
             TitleSet(title=pick(["new", ""])),
+            MemoryChanged(forgotten=pick([(), ("f1",)]), enabled=pick([None, True])),
             TokenDrawn(message=pick(IDS), text="x"),
         ]
         return Deleted() if self.random.random() < 0.02 else pick(changes)

@@ -15,6 +15,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from convai.server.protocol.values import MemoryFact
 from convai.text.cards import card_png, parse_card
 from tests.web.axe import issues
 from tests.web.browser import PHONE, Page
@@ -333,6 +334,37 @@ def test_lines_go_on_with_what_was_typed(page: Page) -> None:
     assert page.find("#message").get_attribute("value") == ""
 
 
+def test_what_is_remembered_is_shown_corrected_and_forgotten(page: Page, world: World) -> None:
+    world.facts = [
+        MemoryFact(id="lima", text="i live in lima.", said="i live in lima.", time=1, instead="oslo"),
+        MemoryFact(id="oslo", text="i moved to oslo.", said="no, i moved to oslo.", time=2),
+    ]
+
+    def facts() -> list[str]:
+        return [fact.text for fact in page.all("#facts .fact")]
+
+    page.click('[data-panel="you"]')
+    page.until(lambda: facts() == ["i moved to oslo."])
+    page.click("#memory-history")
+    page.until(lambda: facts() == ["i moved to oslo.", "i live in lima."])
+    page.find("#new-fact").send_keys("i <b>row</b>." + Keys.ENTER)
+    page.until(lambda: facts()[:1] == ["i <b>row</b>."])
+    assert page.find("#new-fact").get_attribute("value") == ""
+    page.click('[aria-label="Correct: i <b>row</b>."]')
+    page.find('#facts [aria-label="The fact"]').send_keys(Keys.CONTROL + "a" + Keys.NULL)
+    page.find('#facts [aria-label="The fact"]').send_keys("i row." + Keys.ENTER)
+    page.until(lambda: facts()[:1] == ["i row."])
+    page.click('[aria-label="Bring back: i live in lima."]')
+    page.until(lambda: not page.all("#facts .past"))
+    page.click('[aria-label="Forget: i moved to oslo."]')
+    page.until(lambda: facts() == ["i row.", "i live in lima."])
+    page.click("#memory-on")
+    page.until(lambda: not world.remembers)
+    page.click("#forget-all")
+    page.click("#confirm-ok")
+    page.until(lambda: facts() == [] and page.shown("#no-facts"))
+
+
 def test_moods_are_marked_quietly_and_told_in_full(page: Page, world: World) -> None:
     world.reads = True
     page.say("i love my garden")
@@ -462,6 +494,41 @@ def test_a_conversation_goes_out_and_comes_in(page: Page, world: World, tmp_path
     page.find("#import-file").send_keys(str(tmp_path / "hi.json"))
     page.until(lambda: len(world.conversations) == 2)
     page.until(lambda: page.texts() == ["hi", reply("hi")] and len(page.all("#conversations li")) == 2)
+
+
+DROP = """
+const [name, text] = arguments;
+const data = new DataTransfer();
+data.items.add(new File([text], name));
+const event = (type) => new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true });
+const tell = (type) => document.body.dispatchEvent(event(type));
+tell("dragenter");
+const covered = !document.getElementById("drop").hidden;
+tell("drop");
+return covered && document.getElementById("drop").hidden;
+"""
+
+
+def test_a_file_can_be_dropped_on_the_page(page: Page, world: World) -> None:
+    card = json.dumps({"name": "Ann", "description": "Ann bakes bread."})
+    assert page.js(DROP, "ann.json", card)
+    page.until(
+        lambda: page.find("#persona-name").get_attribute("value") == "Ann" and page.shown("#card-about")
+    )
+    page.js(DROP, "chat.json", json.dumps({"format": "convai.conversation", "messages": ["hi", "hello"]}))
+    page.until(lambda: page.texts() == ["hi", "hello"])
+    page.js(DROP, "song.mp3", "la")
+    page.until(lambda: "song.mp3: drop a character card" in page.find("#toasts").text)
+    assert len(world.conversations) == 1
+
+
+def test_all_conversations_of_an_export_come_in(page: Page, world: World, tmp_path: Path) -> None:
+    listed = [{"mapping": {}, "update_time": i, "messages": [f"hi {i}", "hello"]} for i in range(3)]
+    (tmp_path / "conversations.json").write_text(json.dumps(listed))
+    page.find("#import-file").send_keys(str(tmp_path / "conversations.json"))
+    page.until(lambda: page.texts() == ["hi 2", "hello"])
+    assert len(world.conversations) == 3
+    assert "3 conversations were imported." in page.find("#toasts").text
 
 
 def test_a_server_that_dies_and_comes_back(page: Page, world: World, server: FakeServer) -> None:
@@ -620,14 +687,14 @@ def test_everything_by_the_keyboard(page: Page, world: World) -> None:
     page.until(lambda: page.texts()[2:] == ["Tell me more!", reply("Tell me more!")])
     page.keys(Keys.ALT, "z")
     page.until(lambda: page.texts() == ["hi!", reply("hi!")])
-    for key, pane in (("p", "persona"), ("s", "settings"), ("i", "inspect")):
+    for key, pane in (("p", "persona"), ("y", "you"), ("s", "settings"), ("i", "inspect")):
         page.keys(Keys.ALT, key)
         page.until(lambda pane=pane: page.focused() == f"tab-{pane}")  # type: ignore[misc]  # bound now
         page.keys(Keys.ALT, key)
         page.until(lambda: not page.shown("#panel") and page.focused() == "message")
     page.keys(Keys.ALT, "p")
     page.keys(Keys.ARROW_RIGHT)
-    assert page.focused() == "tab-settings"
+    assert page.focused() == "tab-you"
     page.keys(Keys.ESCAPE)
     page.until(lambda: not page.shown("#panel"))
     page.js("document.getElementById('open-menu').focus()")

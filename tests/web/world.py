@@ -19,7 +19,15 @@ from msgspec.structs import replace
 from convai.core.settings import DecodingConfig
 from convai.server.protocol import Limits, ReplayBuffer
 from convai.server.protocol.changes import Change, Path, State
-from convai.server.protocol.values import Candidate, InputRow, Message, PersonaCard, Siblings, Summary
+from convai.server.protocol.values import (
+    Candidate,
+    InputRow,
+    MemoryFact,
+    Message,
+    PersonaCard,
+    Siblings,
+    Summary,
+)
 
 SAMPLE = PersonaCard(name="Ann", sentences=("i am a nurse.", "i have two dogs."))
 
@@ -131,6 +139,8 @@ class World:
         self.sends: list[str] = []
         """Every `send` frame's request, repeated ones too."""
         self.tokens_computed = 0
+        self.facts: list[MemoryFact] = []
+        self.remembers = True
         self.reads = False
         """Whether moods and links between words are told behind a reply."""
         self._ids = itertools.count(1)

@@ -5,8 +5,10 @@ import { setUpBanner, setUpComposer } from "./composer.js";
 import { setUpConversations } from "./conversations.js";
 import { ask } from "./dialogs.js";
 import { byId, el, icon, setText } from "./dom.js";
+import { setUpDrop } from "./drop.js";
 import { setUpInspect } from "./inspect.js";
 import { notify, setUpMenu, setUpPanel, setUpSidebar } from "./layout.js";
+import { setUpMemory } from "./memory.js";
 import { setUpMessages } from "./messages.js";
 import { setUpPersona } from "./persona.js";
 import { setUpSettings } from "./settings.js";
@@ -30,14 +32,26 @@ const chat = new Chat({
 
 setUpTheme();
 const sidebar = setUpSidebar();
-const panel = setUpPanel((name) => name === "inspect" && inspect.refresh());
+const panel = setUpPanel((name) => {
+  if (name === "inspect") inspect.refresh();
+  if (name === "you") memory.refresh();
+});
 const inspect = setUpInspect({ store, chat, panel });
+const memory = setUpMemory({ store, chat, panel, notify });
 const reader = canSpeak() ? new Reader() : null;
 const messages = setUpMessages({ store, chat, inspect: (id) => inspect.show(id), reader });
 const composer = setUpComposer({ store, chat, editLast });
 const settings = setUpSettings({ store, chat });
 const persona = setUpPersona({ store, chat, notify });
 const conversations = setUpConversations({ store, chat, notify, startNew, opened });
+setUpDrop({
+  notify,
+  conversation: conversations.bring,
+  card: (file) => {
+    panel.show("persona");
+    persona.take(file);
+  },
+});
 setUpBanner({ store, chat });
 setUpDictation({ notify });
 setUpMenu({
@@ -126,6 +140,7 @@ const ACTIONS = {
   previous: () => branch("previous"),
   next: () => branch("next"),
   persona: () => panel.toggle("persona"),
+  you: () => panel.toggle("you"),
   settings: () => panel.toggle("settings"),
   inspect: () => panel.toggle("inspect"),
   shortcuts: () => byId("shortcuts").showModal(),

@@ -18,6 +18,7 @@ export const INITIAL = Object.freeze({
   list: { items: [], more: false, search: "", loaded: false },
   opening: null, // the conversation that was asked for
   suggesting: false,
+  learnt: null, // the last change of what is remembered of the person
   marks: { emotion: true, coref: true }, // kinds that are shown
 });
 
@@ -95,6 +96,9 @@ export class Chat {
         break;
       case "suggestions":
         this.store.set({ suggesting: false });
+        break;
+      case "memory":
+        this.store.set({ learnt: frame });
         break;
       case "deleted":
         this.startNew();

@@ -2,7 +2,7 @@
 
 import { ask, confirm } from "./dialogs.js";
 import { byId, el, iconButton, setChildren, setText } from "./dom.js";
-import { exportConversation, fileName, importConversation, save } from "./http.js";
+import { conversationsIn, exportConversation, fileName, importConversation, save } from "./http.js";
 import { onKey } from "./keys.js";
 
 export function setUpConversations({ store, chat, notify, startNew, opened }) {
@@ -21,15 +21,32 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
   file.addEventListener("change", async () => {
     const [chosen] = file.files;
     file.value = "";
-    if (!chosen) return;
-    try {
-      await chat.open(await importConversation(chosen));
-      chat.relist();
-      notify("Imported.", "done");
-    } catch (error) {
-      notify(error.message, "error");
-    }
+    if (chosen) bring(chosen);
   });
+
+  /** All conversations of a file, the latest one is shown. */
+  async function bring(chosen) {
+    let latest = null;
+    let done = 0;
+    let failure = null;
+    const parts = await conversationsIn(chosen);
+    for (const part of parts) {
+      try {
+        const id = await importConversation(part);
+        latest ??= id;
+        done += 1;
+      } catch (error) {
+        failure ??= error;
+        if (!done && parts.length > 1) break; // the first of many: the others would fail alike
+      }
+    }
+    chat.relist();
+    if (latest) await chat.open(latest);
+    if (failure && parts.length > 1) notify(`${done} of ${parts.length} conversations were imported. ${failure.message}`, "error");
+    else if (failure) notify(failure.message, "error");
+    else notify(done > 1 ? `${done} conversations were imported.` : "Imported.", "done");
+  }
+
   onKey(list, (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
@@ -79,6 +96,7 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
 
   /** What the menu of the open conversation does. */
   return {
+    bring,
     rename: async () => {
       const { conversation, title } = chat.view;
       if (conversation === null) return;

@@ -42,12 +42,29 @@ export async function exportConversation(id, format) {
   return (await ask(path)).blob();
 }
 
-/** A new conversation from a file that was exported; its id. */
+/** A new conversation from a file that was exported, here or by SillyTavern or ChatGPT; its id. */
 export async function importConversation(file) {
   const format = file.name.toLowerCase().endsWith(".txt") ? "text" : "json";
   const headers = { "content-type": format === "json" ? "application/json" : "text/plain" };
   const answer = await ask(`api/conversations/import?format=${format}`, { method: "POST", headers, body: file });
   return (await answer.json()).conversation;
+}
+
+/**
+ * The conversations in a file, each as a file of its own: ChatGPT exports all of them as one list, oldest last. `most`
+ * of them are taken, the latest.
+ */
+export async function conversationsIn(file, most = 100) {
+  if (!/\.json$/i.test(file.name)) return [file];
+  let found;
+  try {
+    found = JSON.parse(await file.text());
+  } catch {
+    return [file]; // the server says what is wrong with it
+  }
+  if (!Array.isArray(found) || !found.every((one) => one?.mapping)) return [file];
+  const latest = [...found].sort((one, other) => (other.update_time ?? 0) - (one.update_time ?? 0)).slice(0, most);
+  return latest.map((one) => new File([JSON.stringify(one)], "conversation.json", { type: "application/json" }));
 }
 
 /** Save a blob under a name, as a click on a link would. */

@@ -4,7 +4,7 @@ import { byId, el } from "./dom.js";
 import { onKey } from "./keys.js";
 
 const NOTICE = 6000; // ms
-const PANES = ["persona", "settings", "inspect"];
+const PANES = ["persona", "you", "settings", "inspect"];
 const phone = matchMedia("(max-width: 760px)");
 
 export function setUpSidebar() {

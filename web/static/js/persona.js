@@ -96,7 +96,11 @@ export function setUpPersona({ store, chat, notify }) {
   file.addEventListener("change", async () => {
     const [chosen] = file.files;
     file.value = "";
-    if (!chosen) return;
+    if (chosen) take(chosen);
+  });
+
+  /** A card's file: its persona into the form. */
+  async function take(chosen) {
     try {
       const read = await readCard(chosen);
       const png = chosen.type === "image/png" || chosen.name.toLowerCase().endsWith(".png");
@@ -107,7 +111,7 @@ export function setUpPersona({ store, chat, notify }) {
     } catch (error) {
       notify(error.message, "error");
     }
-  });
+  }
   for (const format of ["json", "png"])
     byId(`card-${format}`).addEventListener("click", async () => {
       const persona = typed();
@@ -156,7 +160,7 @@ export function setUpPersona({ store, chat, notify }) {
     else changed();
   });
 
-  return { draw };
+  return { draw, take };
 }
 
 function showAbout(read) {

@@ -17,6 +17,7 @@ const ALT = {
   Comma: ["previous", "Previous version of the last reply"],
   Period: ["next", "Next version of the last reply"],
   KeyP: ["persona", "Persona"],
+  KeyY: ["you", "You, and what is remembered of you"],
   KeyS: ["settings", "Settings"],
   KeyI: ["inspect", "Inspect the last reply"],
 };

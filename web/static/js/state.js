@@ -18,7 +18,7 @@ export const EMPTY = Object.freeze({
 });
 
 const ANSWERS = new Set(
-  "ready accepted error overloaded pong conversations earlier inspected going_away".split(" "),
+  "ready accepted error overloaded pong conversations earlier inspected facts going_away".split(" "),
 );
 
 /** The view after a frame; the same object for an answer, and for a change that was seen before. */
@@ -86,6 +86,7 @@ const CHANGES = {
       [frame.message]: { ...view.marks[frame.message], [frame.kind]: frame.data },
     },
   }),
+  memory: () => ({}), // the person's, not the conversation's
   persona: (view, frame) => ({ persona: persona(frame.persona) }),
   decoding: (view, frame) => ({ settings: frame.settings }),
   title: (view, frame) => ({ title: frame.title }),

@@ -1,0 +1,177 @@
+"""Conversations that other programs saved, as trees: SillyTavern's chats with their swipes, ChatGPT's export.
+
+SillyTavern writes a header, then a message a line (`name`, `is_user`, `mes`, `swipes`). ChatGPT's export
+(`conversations.json`) is a list of conversations, each a `mapping` of nodes with a `current_node`. Branches
+are kept, and who was spoken with; what a system or a tool said is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from convai.conversation.conversation import Conversation, Message
+from convai.core.dialog import AGENT, MAX_UTTERANCE_CHARS, USER, Persona
+from convai.core.errors import DataError
+from convai.core.safe_text import one_line
+
+MAX_MESSAGES: Final = 20_000
+_ROLES: Final = {"user": USER, "assistant": AGENT}
+_MARKS: Final = ('"character_name"', '"chat_metadata"', '"is_user"', '"mapping"')
+"""One of them stands near the begin of every such file."""
+_NEAR: Final = 20_000
+
+
+def is_foreign(begin: str) -> bool:
+    """Whether a file that begins so may be another program's."""
+    return any(mark in begin[:_NEAR] for mark in _MARKS)
+
+
+def read_foreign(text: str, where: str) -> Conversation | None:
+    """The conversation in a file of another program; None where the file is none of theirs.
+
+    Raises DataError, beginning with `where`, where it holds none, or several.
+    """
+    if not is_foreign(text):
+        return None
+    first, _, rest = text.lstrip("\ufeff \r\n").partition("\n")
+    header = _object(first)
+    if header is not None and ({"chat_metadata", "character_name"} & header.keys() or _is_message(header)):
+        return _sillytavern([header, *_lines(rest)], where)
+    try:
+        found = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+    listed = found if isinstance(found, list) else [found]
+    several = [one for one in listed if isinstance(one, dict) and isinstance(one.get("mapping"), dict)]
+    if not several:
+        return None
+    if len(several) > 1:
+        raise DataError(
+            f"{where}: {len(several):,} conversations; import it on the page, which takes them all"
+        )
+    return _chatgpt(several[0], where)
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _lines(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.split("\n"):
+        if (found := _object(line)) is not None:
+            yield found
+
+
+def _is_message(entry: Mapping[str, Any]) -> bool:
+    return "mes" in entry and "is_user" in entry
+
+
+def _sillytavern(entries: list[dict[str, Any]], where: str) -> Conversation:
+    header = {} if _is_message(entries[0]) else entries[0]
+    said = [entry for entry in entries if _is_message(entry) and not entry.get("is_system")]
+    speaker = next((entry.get("name") for entry in said if not entry.get("is_user")), "")
+    talk = Conversation(_called(header.get("character_name") or speaker), _called(header.get("user_name")))
+    _check_count(len(said), where)
+    for number, entry in enumerate(said):
+        who = USER if entry.get("is_user") else AGENT
+        shown = _line(entry.get("mes"))
+        swipes = [_line(one) for one in entry.get("swipes") or () if isinstance(one, str)]
+        texts = list(dict.fromkeys(text for text in (*swipes, shown) if text))
+        if not shown:
+            continue
+        parent = talk.leaf
+        for attempt, text in enumerate(texts):
+            _keep(talk, f"{number}.{attempt}", parent, who, text, attempt if who == AGENT else 0)
+        talk.leaf = f"{number}.{texts.index(shown)}"
+    return _checked(talk, where)
+
+
+def _chatgpt(entry: Mapping[str, Any], where: str) -> Conversation:
+    mapping: dict[str, Any] = entry["mapping"]
+    talk = Conversation(_called(""))
+    title = entry.get("title")
+    talk.title = one_line(title)[:200] if isinstance(title, str) else ""
+    kept: dict[str | None, str | None] = {None: None}  # node → the message that it is, or follows
+    drawn: dict[str | None, int] = {}
+    _check_count(len(mapping), where)
+    for id in _in_order(mapping):
+        node = mapping[id]
+        parent = kept.get(node.get("parent"))
+        message = node.get("message") if isinstance(node.get("message"), dict) else {}
+        role = message.get("author", {}).get("role") if isinstance(message.get("author"), dict) else None
+        text = _parts(message.get("content"))
+        if role not in _ROLES or not text:
+            kept[id] = parent
+            continue
+        attempt = 0
+        if _ROLES[role] == AGENT:
+            attempt = drawn.get(parent, 0)
+            drawn[parent] = attempt + 1
+        _keep(talk, id, parent, _ROLES[role], text, attempt, _milliseconds(message.get("create_time")))
+        kept[id] = id
+    current = entry.get("current_node")
+    if isinstance(current, str) and current in kept:
+        talk.leaf = kept[current]
+    return _checked(talk, where)
+
+
+def _in_order(mapping: Mapping[str, Any]) -> Iterator[str]:
+    """Parents before their children; nodes that hang on nothing, or on each other, are left out."""
+    below: dict[str | None, list[str]] = {}
+    for id, node in mapping.items():
+        if isinstance(node, dict):
+            parent = node.get("parent")
+            below.setdefault(parent if isinstance(parent, str) and parent in mapping else None, []).append(id)
+    waiting = below.get(None, [])[::-1]
+    while waiting:
+        id = waiting.pop()
+        yield id
+        waiting += below.get(id, [])[::-1]
+
+
+def _parts(content: object) -> str:
+    parts = content.get("parts") if isinstance(content, dict) else None
+    if not isinstance(parts, list):
+        return ""
+    return _line(" ".join(part for part in parts if isinstance(part, str)))
+
+
+def _line(text: object) -> str:
+    return one_line(text)[:MAX_UTTERANCE_CHARS].strip() if isinstance(text, str) else ""
+
+
+def _called(name: object) -> Persona:
+    return Persona((), one_line(name)[:100] if isinstance(name, str) else "")
+
+
+def _milliseconds(seconds: object) -> int:
+    if isinstance(seconds, int | float) and math.isfinite(seconds) and 0 < seconds < 1e11:
+        return int(1000 * seconds)
+    return 0
+
+
+def _keep(
+    talk: Conversation, id: str, parent: str | None, speaker: int, text: str, attempt: int, created: int = 0
+) -> None:
+    talk.keep(
+        Message(id=id, parent=parent, speaker=speaker, text=text, attempt=attempt, persona=1, created=created)
+    )
+    talk.leaf = id
+
+
+def _check_count(count: int, where: str) -> None:
+    if count > MAX_MESSAGES:
+        raise DataError(f"{where}: {count:,} messages; at most {MAX_MESSAGES:,}")
+
+
+def _checked(talk: Conversation, where: str) -> Conversation:
+    if not talk.messages:
+        raise DataError(f"{where}: nobody says anything in it; export a conversation that has messages")
+    return talk

@@ -1,0 +1,50 @@
+// Files that are dropped on the page: a character card goes to the persona panel, a conversation into the list.
+
+import { byId } from "./dom.js";
+
+const CARDS = /\.(png|charx|ya?ml)$/i;
+const CHATS = /\.(jsonl|txt)$/i;
+const NEAR = 20_000; // characters that tell what a JSON file is
+
+export function setUpDrop({ card, conversation, notify }) {
+  const cover = byId("drop");
+  let depth = 0; // dragenter and dragleave come for every element on the way
+
+  const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+
+  function show(on) {
+    depth = on ? depth : 0;
+    cover.hidden = !on;
+  }
+
+  addEventListener("dragenter", (event) => {
+    if (!hasFiles(event) || document.querySelector("dialog[open]")) return;
+    depth += 1;
+    show(true);
+  });
+  addEventListener("dragleave", () => {
+    depth -= 1;
+    if (depth <= 0) show(false);
+  });
+  addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  addEventListener("drop", async (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    show(false);
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    const kind = await kindOf(file);
+    if (kind === "card") card(file);
+    else if (kind === "conversation") conversation(file);
+    else notify(`${file.name}: drop a character card (PNG, JSON, CHARX, YAML) or a conversation (JSON, JSONL, text).`, "error");
+  });
+}
+
+/** What a file is by its name, and a JSON file by how it begins: "card", "conversation" or null. */
+export async function kindOf(file) {
+  if (CARDS.test(file.name)) return "card";
+  if (CHATS.test(file.name)) return "conversation";
+  if (!/\.json$/i.test(file.name)) return null;
+  const begin = await file.slice(0, NEAR).text();
+  return /"(turns|mapping|is_user|messages)"\s*:/.test(begin) ? "conversation" : "card";
+}
