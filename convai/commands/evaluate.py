@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="instead of --data: how well the check of self-chats does on labelled pairs (no FILE: our own)",
     )
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="how well the memory finds and recalls, on our own set; with --data, dialogues in sessions: "
+        "questions about the first and, with --dialogs N, the replies of N later ones by the model",
+    )
     parser.add_argument("--json", action="store_true", help="print the last line alone, one JSON object")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="processor threads (default: torch's choice)"
@@ -94,7 +100,9 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     from convai.evaluation.report import json_line
 
-    if args.contradictions is not None:
+    if args.memory:
+        record = _memory(args, config)
+    elif args.contradictions is not None:
         record = check_rules(args)
     elif args.probes is not None:
         record = probe(args, config)
@@ -112,6 +120,7 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
         "--self-chat": args.self_chat,
         "--probes": args.probes,
         "--contradictions": args.contradictions,
+        "--memory": args.memory or None,
     }
     named = [name for name, value in instead.items() if value is not None]
     if len(named) > 1:
@@ -130,9 +139,9 @@ def _check_combination(args: argparse.Namespace, config: EvaluateConfig) -> None
         unused = [
             name
             for name in ("metrics", "candidates", "dialogs", "batch_tokens", "resolved")
-            if hasattr(args, name)
+            if hasattr(args, name) and not (args.memory and args.data and name == "dialogs")
         ]
-        if args.data or args.baselines or args.train or unused:
+        if (args.data and not args.memory) or args.baselines or args.train or unused:
             raise SettingsError(
                 f"{what} needs no dialogues and no metrics; leave out "
                 "--data, --baselines, --train and the options for measuring"
@@ -228,6 +237,20 @@ def _counts(dialogs: Sequence[Dialog]) -> dict[str, int]:
         "words": sum(len(text.split()) for text in replies),
         "bytes": sum(len(text.encode()) for text in replies),
     }
+
+
+def _memory(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
+    """The memory's figures; of dialogues of several sessions where a file of them is named."""
+    from convai.commands.evaluate_memory import measure_memory
+
+    if args.data is None:
+        return measure_memory(args, config, None)
+    from convai.text import corpora
+
+    taken = corpora.take(args.data, reading_from(args), "valid")
+    tell(taken)
+    with about(args.data):
+        return {**measure_memory(args, config, taken.dialogs), "data": str(args.data)}
 
 
 # -- self-chat ---------------------------------------------------------------------------------------

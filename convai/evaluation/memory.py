@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from convai.conversation.memory.facts import OpenShelf
+from convai.conversation.memory.facts import OpenShelf, new_fact
 from convai.conversation.memory.finding import Resolve, found_in
 from convai.conversation.memory.memory import Memory
+from convai.conversation.memory.recalling import Known
 from convai.conversation.memory.recalling import lines as lines_of
 from convai.conversation.memory.vectors import Embed
 from convai.core import resources
@@ -32,7 +33,7 @@ from convai.core.dialog import AGENT, USER, Turn, check_text
 from convai.core.errors import DataError
 from convai.core.text_files import lines
 from convai.text.claims.words import normal
-from convai.text.compose.dialogues import read_talk
+from convai.text.compose.dialogues import Composer, read_talk
 from convai.text.corpora.building import as_object, sentences
 from convai.text.corpora.json_text import decode_line
 
@@ -198,6 +199,22 @@ def tell_and_ask(
         "learn_ms": 1000 * learning / count,
         "recall_ms": 1000 * asking / len(asked),
     }
+
+
+def search_time(embed: Embed, facts: int = 10_000, messages: int = 50) -> float:
+    """Processor time in milliseconds of recalling what a message calls for among so many facts."""
+    rng = random.Random(0)
+    composer = Composer(resources.data_dir() / "compose")
+    texts: list[str] = []
+    while len(texts) < facts:
+        dialog = composer.dialog(rng, "")
+        texts += [*dialog.personas[USER].sentences, *(t.text for t in dialog.turns if t.speaker == USER)]
+    known = Known([new_fact(text) for text in texts[:facts]], embed)
+    said = [Turn(USER, turn.text) for turn in composer.dialog(rng, "").turns] * messages
+    begun = time.process_time()
+    for number, turn in enumerate(said[:messages]):
+        known.recalled([Turn(USER, f"{turn.text} {number}")], 1, "")  # no message twice: all is computed
+    return 1000 * (time.process_time() - begun) / messages
 
 
 def _sessions(told: Sequence[ToldFact], rng: random.Random) -> list[list[str]]:

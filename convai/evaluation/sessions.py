@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from convai.conversation.agent import Agent
 from convai.conversation.conversation import Place
+from convai.conversation.drawing import draw_together
 from convai.conversation.memory.attributes import attributes
 from convai.conversation.memory.facts import OpenShelf
 from convai.conversation.memory.finding import Resolve
@@ -25,8 +26,11 @@ from convai.conversation.memory.listening import KIND, Recollection
 from convai.conversation.memory.memory import Memory
 from convai.conversation.memory.recalling import lines
 from convai.conversation.memory.vectors import Embed
+from convai.conversation.reply import Reply
+from convai.conversation.scene import Scene
 from convai.core.dialog import AGENT, USER, Dialog, Turn
 from convai.core.errors import DataError
+from convai.evaluation.evaluate import numbered_seed
 from convai.text.claims.words import content, normal
 from convai.text.insertions import Additions, Insertion
 from convai.text.layout import Layout, lay_out
@@ -34,6 +38,10 @@ from convai.text.prompt import encode_additions, encode_persona, encode_turns
 
 WAYS: Final = ("without", "memory", "labelled", "whole")
 """What is shown of the first session: nothing, what is recalled, the partner's labelled persona, all."""
+ASKED: Final = ("without", "memory", "whole")
+"""What the model that is asked about the first session is shown of it."""
+_AT_ONCE: Final = 8
+"""Questions that are asked side by side, in each of the ways."""
 POSITIONS: Final = 4096
 """Room for two whole sessions: nothing is cut."""
 _SESSION: Final = re.compile(r"(.+)-session(\d+)$")
@@ -228,3 +236,59 @@ def answerable(
         text = " ".join(lines(memory.recall(_WHO, [Turn(USER, question.ask)], conversation="later")))
         held += bool(question.words & content(normal(text)))
     return {"questions": len(questions), "in_prompt": held / max(len(questions), 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, what the model said with each of the ways, and whether it has the words of the answer."""
+
+    question: Question
+    answers: dict[str, str]
+    right: dict[str, bool]
+
+
+def ask_questions(
+    agent: Agent,
+    questions: Sequence[Question],
+    *,
+    seed: int = 0,
+    resolve: Resolve | None = None,
+    embed: Callable[[], Embed] | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, of: None,
+) -> list[Asked]:
+    """Ask each question in a new conversation, without the first session, with its memory, and behind all
+    of it.
+
+    The labelled persona is not shown: it is what the answers are held against.
+    """
+    found = []
+    with agent.engine() as engine:
+        for start in range(0, len(questions), _AT_ONCE):
+            some = questions[start : start + _AT_ONCE]
+            replies = []
+            for number, question in enumerate(some, start):
+                memory = told(question.pair, resolve, embed)
+                greeting = [Turn(USER, "hello again!"), Turn(AGENT, "Hi! Good to see you.")]
+                before = [Turn(turn.speaker, turn.text) for turn in question.pair.first.turns]
+                for way in ASKED:
+                    turns = [*(before if way == "whole" else ()), *greeting, Turn(USER, question.ask)]
+                    sources = (Recollection(memory, _WHO, "later"),) if way == "memory" else ()
+                    replies.append(
+                        Reply(
+                            agent,
+                            question.pair.first.persona,
+                            Place.after(turns),
+                            agent.decoding,
+                            seed=numbered_seed(seed, number),
+                            max_history=None,
+                            scene=Scene(sources),
+                        )
+                    )
+            draw_together(replies, engine.stream)
+            texts = iter(reply.final.text for reply in replies)
+            for question in some:
+                answers = {way: next(texts) for way in ASKED}
+                right = {way: bool(question.words & content(normal(text))) for way, text in answers.items()}
+                found.append(Asked(question, answers, right))
+            progress("questions", min(start + _AT_ONCE, len(questions)), len(questions))
+    return found

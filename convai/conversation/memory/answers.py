@@ -185,7 +185,9 @@ def _polar(verb: str, about: str, first: str, plain: str, said: str) -> str:
         return ""
     yes, no = _YES.match(plain), _NO.match(plain)
     if not (yes or no):
-        return ""
+        owned = verb == "do" and re.match(r"(?:have|own)\b", about)
+        some = re.match(rf"(?:just |only )?((?:an?|\d+|{'|'.join(NUMBERS)}) [a-z]+(?: [a-z]+)?)$", plain)
+        return f"i have {some[1]}" if owned and some else ""
     begun = (_YES if yes else _NO).match(first.lower())
     rest = first[begun.end() if begun else len(first) :].strip(" ,.!")
     thing = re.sub(r"\bany\b", "", about).replace("  ", " ").strip()

@@ -109,7 +109,7 @@ class Attribute:
     claim: Claim
 
 
-@lru_cache(8192)
+@lru_cache(16384)
 def attributes(text: str) -> tuple[Attribute, ...]:
     """The attributes that a fact is about; none where the rules read none."""
     plain = _TAIL.sub("", normal(text).rstrip(" .!"))

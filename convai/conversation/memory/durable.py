@@ -7,6 +7,7 @@ a memory of moods and lunches helps nobody. How often the rules are right is mea
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from convai.conversation.memory.lasting_words import (
     ABSTRACT,
@@ -26,10 +27,22 @@ from convai.conversation.memory.lasting_words import (
     PLACES,
     RELATED,
     STATES,
+    STATES_OF_USA,
     TODAY,
     WANTS,
 )
+from convai.core import resources
 from convai.text.claims.words import content, job_words, lemma
+
+
+@cache
+def places() -> frozenset[str]:
+    """Words of which each names a place: cities and countries, and the states of the USA."""
+    path = resources.data_dir() / "compose" / "lists" / "places.txt"
+    named = path.read_text(encoding="utf-8").lower().replace("|", "\n").splitlines()
+    return frozenset(STATES_OF_USA) | {
+        name.strip() for name in named if " " not in name.strip() and name.strip()
+    }
 
 
 def lasts(plain: str) -> bool:
@@ -158,6 +171,8 @@ def _being(words: list[str]) -> bool:
             and not EMPTY_OBJECT.match(rest)
             and words[1] not in ("that", "i", "not", "so", "we")
         )
+    if first == "in" and places() & set(words[1:4]):
+        return True
     if first in ("in", "on", "at", "with"):
         return bool(
             re.match(

@@ -32,12 +32,14 @@ _PRONOUN: Final = re.compile(
 @dataclass(frozen=True, slots=True)
 class Found:
     """A fact as it was told. `text`: to be read by itself; `said`: the turn's own words; `corrects`: it was
-    put as a correction ("no, ...", "actually ...").
+    put as a correction ("no, ...", "actually ..."). `implied`: what it is about, where it only follows from
+    what was said ("i walked my dog": there is a dog).
     """
 
     text: str
     said: str
     corrects: bool = False
+    implied: str = ""
 
 
 def found_in(turns: Sequence[Turn], resolve: Resolve | None = None, speaker: int = USER) -> list[Found]:
@@ -59,17 +61,49 @@ def found_in(turns: Sequence[Turn], resolve: Resolve | None = None, speaker: int
     kept: dict[str, Found] = {}
     for fact in facts:
         kept.setdefault(fact.plain, Found(_sentence(fact.text), last, fact.corrects))
-    return list(kept.values())[:MOST_FACTS]
+    return [*kept.values(), *_implied(last, set(kept))][:MOST_FACTS]
 
 
-_TRAIL: Final = re.compile(
-    r",? (?:by the way|btw|actually|though|tho|lol|haha+|you know|of course|as well|too|myself)$", re.I
+_COUNT: Final = "two|three|four|five|six|seven|eight|[2-8]"
+_OWNED: Final = re.compile(
+    rf"\bmy ((?:(?:{_COUNT}|own|older|younger|big|little|twin|new|old|sweet|oldest|youngest|elder) ){{0,2}})"
+    r"(dogs?|cats?|puppy|kitten|parrot|horses?|rabbits?|hamster|kids|children|sons?|daughters?|wife|husband|"
+    r"girlfriend|boyfriend|fianc[eé]e?|brothers?|sisters?|siblings|twins|grandkids|grandchildren|grandson|"
+    r"granddaughter|nieces?|nephews?)\b(?!')(?: (?:is |was )?(?:named|called) ([a-z]+))?",
+    re.IGNORECASE,
+)
+_PLURAL: Final = re.compile(
+    r"(?:dogs|cats|horses|rabbits|kids|children|sons|daughters|brothers|sisters|siblings|twins|"
+    r"grandkids|grandchildren|nieces|nephews)$",
+    re.IGNORECASE,
 )
 
 
+def _implied(text: str, stated: set[str]) -> list[Found]:
+    """Whom the speaker has, where they are only mentioned."""
+    found = {}
+    for sentence in re.split(r"(?<=[.!?])\s+", text):
+        if sentence.endswith("?") or re.search(
+            r"\b(?:if|wish|ex|late|used to|your|would)\b|[\"“”]", sentence.lower()
+        ):
+            continue
+        for before, noun, name in _OWNED.findall(sentence):
+            noun, before = (
+                noun.lower(),
+                " ".join(w for w in before.lower().split() if w not in ("own", "new", "old", "sweet")),
+            )
+            if any(re.search(rf"\b{noun}\b", one) for one in stated) or noun in found:
+                continue
+            plural = _PLURAL.match(noun) is not None
+            count = re.match(rf"(?:{_COUNT})\b", before)
+            article = "" if plural or count else ("an " if (before or noun)[0] in "aeiou" else "a ")
+            called = f" named {name}" if name else ""
+            found[noun] = Found(
+                f"i have {article}{before + ' ' if before else ''}{noun}{called}.", text, implied=noun
+            )
+    return list(found.values())
+
+
 def _sentence(text: str) -> str:
-    """A statement with a full stop, without what only leads on."""
-    text = text.strip(" ,.!?")
-    while trail := _TRAIL.search(text):
-        text = text[: trail.start()].rstrip(" ,")
-    return re.sub(r"^My\b", "my", text) + "."
+    """A statement with a full stop."""
+    return re.sub(r"^My\b", "my", text.strip(" ,.!?")) + "."

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convai.conversation.memory.facts import MOST_FACTS
 from convai.conversation.memory.topics import topics_of
 from convai.conversation.memory.vectors import Embed, Floats, words_of
 from convai.text.claims.words import lemma
@@ -99,6 +101,8 @@ class Index:
         return total
 
 
-def terms_of(text: str) -> list[str]:
+@lru_cache(2 * MOST_FACTS)
+def terms_of(text: str) -> tuple[str, ...]:
     """The words of a text in their plain form, and its topics."""
-    return [_IRREGULAR.get(word) or lemma(word) for word in words_of(text)] + topics_of(text)
+    words = [_IRREGULAR.get(word) or lemma(word) for word in words_of(text)]
+    return (*words, *topics_of(text))

@@ -114,8 +114,8 @@ PAST: Final = _words(
     """
 )
 LIFE: Final = re.compile(
-    r"(?:moved|relocated|married|graduated|was born|grew up|was raised|adopted|retired|divorced|separated|"
-    r"emigrated|immigrated|"
+    r"(?:moved|relocated|married|graduated|was born|grew up|turned \d|was raised|adopted|retired|divorced|"
+    r"separated|emigrated|immigrated|"
     r"started (?!to|talking|watching|reading)|quit|lost my (?!train|mind|keys?\b|voice|temper|appetite|way|"
     r"phone|wallet|patience)|broke my|broke up|became|joined|was named|was adopted|founded|"
     r"(?:studied|majored|trained|served|lived|worked|volunteered|competed) (?:\w+ )?(?:as|in|at|for|with|"
@@ -174,4 +174,12 @@ DOES: Final = re.compile(
 PLACES: Final = _words(
     "house flat apartment home school office shop farm cabin garden family church store room studio "
     "birthday parents"
+)
+STATES_OF_USA: Final = _words(
+    """alabama alaska arizona arkansas california colorado connecticut delaware florida georgia hawaii idaho
+    illinois indiana iowa kansas kentucky louisiana maine maryland massachusetts michigan minnesota
+    mississippi missouri montana nebraska nevada ohio oklahoma oregon pennsylvania tennessee texas utah
+    vermont virginia wisconsin wyoming usa uk england scotland wales chicago boston seattle houston dallas
+    miami denver
+    """
 )

@@ -20,11 +20,12 @@ from convai.conversation.memory.facts import (
     new_fact,
     no_such,
 )
-from convai.conversation.memory.finding import Resolve, found_in
+from convai.conversation.memory.finding import Found, Resolve, found_in
 from convai.conversation.memory.recalling import Known, Recalled
 from convai.conversation.memory.vectors import Embed, embedded_vectors
 from convai.core.dialog import Turn
 from convai.core.errors import ConvaiError
+from convai.text.claims.words import content, lemma, normal
 
 PEOPLE: Final = 64
 """People whose facts are kept ready to be searched."""
@@ -39,6 +40,13 @@ class Learnt:
 
     def __bool__(self) -> bool:
         return bool(self.kept)
+
+
+def _known(found: Found, fact: Fact) -> bool:
+    """Whether a fact says what was found; what only follows from the words is said by any that names it."""
+    if found.implied:
+        return lemma(found.implied) in content(normal(fact.text))
+    return same(found.text, fact.text)
 
 
 class Memory:
@@ -91,7 +99,7 @@ class Memory:
             there = list(self._shelf.facts(owner))
             for one in found:
                 now = [fact for fact in there if fact.current]
-                if any(same(one.text, fact.text) for fact in now) or len(there) >= MOST_FACTS:
+                if len(there) >= MOST_FACTS or any(_known(one, fact) for fact in now):
                     continue
                 fact = new_fact(
                     one.text, said=one.said[:2_000], conversation=conversation, message=message, turn=number

@@ -26,11 +26,11 @@ _SENTENCE: Final = re.compile(
 _OWN: Final = r"(?:i(?:'m|'ve|'d|'ll|m|ve)?|my|we(?:'re|'ve)?|our)"
 _CLAUSE: Final = re.compile(
     r"\s+[-–—]+\s+|\s*[;:()]\s*|\.\.+\s*|…\s*|,?\s+(?:but|because|although|though|whereas|plus)\s+"
-    rf"|,?\s+(?:and|so|then)\s+(?={_OWN}\b)|,\s+(?={_OWN}\b)"
+    rf"|,?\s+(?:and|so|then)\s+(?={_OWN}\b)|,\s+(?:since |while )?(?={_OWN}\b)"
     r"|,\s*(?=(?:so|this|that|it|nice|thanks|thank|which|who|lol|haha|though|too|please|you|what|how|do|"
     r"are|right|as|glad|pleased|sorry|"
     r"no|yes|maybe|hope|if|when|since|where|there|let|well|good|great|not sure)\b)"
-    r"|,\s+(?=(?:he|she|it|they)(?:'s|'re)?\s)|\s+and\s+(?=(?:he|she|they)\s)",
+    r"|,\s+(?=(?:he|she|it|they)(?:'s|'re)?\s)|\s+and\s+(?=(?:he|she|they|you|yourself)\b)",
     re.IGNORECASE,
 )
 _LEAD: Final = re.compile(
@@ -52,22 +52,32 @@ _CORRECTS: Final = re.compile(
     r"|\b(?:not .* any ?more|no longer|instead|i meant|correction)\b|\bnow\W*$",
     re.IGNORECASE,
 )
-_ASKS: Final = re.compile(
-    r"(?:what|where|when|why|who|whom|whose|which|how|do|does|did|are|is|am i|was|were|can|could|will|would|"
-    r"should|shall|may|have you|has|had|isn't|aren't|don't|doesn't|didn't|won't|can't|any)\b(?! called)",
-    re.IGNORECASE,
-)
 _SUBJECT: Final = re.compile(rf"(?:(?:both|all|one|some|two|three) (?:of )?)?{_OWN}\b|me and my\b", re.I)
 _HALF_SUBJECT: Final = re.compile(r"(?:me|(?:[Mm]y|[Oo]ur) (?!name)(?:\w+ )?\w+)")
 _ELIDED: Final = re.compile(
     r"(?:just |also |always |never |really |still |recently |currently |absolutely |only )*"
     r"(?:love|like|hate|enjoy|adore|prefer|live|work|moved|play|teach|study|collect|grew up|born|"
-    r"used to|got (?:a|an|two|three|married|engaged|divorced)|have (?:a|an|two|three|four|no)|own|am|"
+    r"turned \d|used to|got (?:a|an|two|three|married|engaged|divorced)|have (?:a|an|two|three|four|no)|"
+    r"own|am|"
     r"working as|"
     r"living in|studying|allergic to|married|retired|do not|don't|can't stand|cannot stand|from)\b(?! "
     r"(?:me|us|you)\b)",
     re.IGNORECASE,
 )
+_TRAIL: Final = re.compile(
+    r",? (?:by the way|btw|actually|though|tho|lol|haha+|you know|of course|as well|too|myself)$",
+    re.IGNORECASE,
+)
+_BEST: Final = re.compile(
+    r"([\w' -]{2,60}?) (?:is|are) (?:still |also )?my fav(?:ou?rite)? (\w[\w ]*)$", re.IGNORECASE
+)
+_NOT_NAMES: Final = frozenset(
+    "same right over out down back new live cold hot raining nothing good fine great not all just still "
+    "everyone everything "
+    "welcome stay come nobody snowing sunny warm late early morning that it this they what which".split()
+)
+_GLUED: Final = re.compile(r"(?<=[a-z])([?!.])(?=[a-zA-Z][a-zA-Z' ])")
+"""A sentence's end without a blank behind it; within small letters, so not in "u.s." or "3.5"."""
 _NAMED: Final = re.compile(
     r"\b[Mm]y ((?:[a-z-]+ ){0,2}?[a-z-]+),? (?:is |was )?(?:(?:named|called) |name is |'s name is )?"
     r"([A-Z][a-z]{2,})\b"
@@ -91,7 +101,7 @@ def statements(text: str, names: Mapping[str, str] | None = None) -> list[Statem
     `names`: who is meant by a name ("Tom": "my boyfriend Tom"), see `named`.
     """
     found = []
-    text = " ".join(text[:MOST_READ].replace("’", "'").split())
+    text = " ".join(_GLUED.sub(r"\1 ", text[:MOST_READ].replace("’", "'")).split())
     corrects = bool(_CORRECTS.search(text))
     for sentence in _SENTENCE.split(text):
         if _QUOTED.search(sentence):
@@ -122,6 +132,8 @@ def _clauses(sentence: str) -> Iterator[str]:
             if not lead[0]:
                 break
             clause = clause[lead.end() :]
+        while trail := _TRAIL.search(clause):
+            clause = clause[: trail.start()].rstrip(" ,")
         if clause:
             yield clause.strip(" ,.!?")
 
@@ -151,6 +163,8 @@ def _stated(clause: str, names: Mapping[str, str]) -> str:
     if _ELIDED.match(clause):  # "love dogs!"
         copula = r"(?:working as|living in|studying|allergic to|married|retired|from|born)\b"
         return ("i am " if re.match(copula, clause, re.I) else "i ") + clause[:1].lower() + clause[1:]
-    if _ASKS.match(clause):
-        return ""
+    if (best := _BEST.match(clause)) and best[1].lower() not in _NOT_NAMES:
+        return f"my favorite {best[2]} is {best[1]}"
+    if here := re.fullmatch(r"([A-Za-z][a-z]{2,}) here", clause):  # "ann here!"
+        return f"my name is {here[1]}" if here[1].lower() not in _NOT_NAMES else ""
     return ""

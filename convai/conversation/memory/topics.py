@@ -44,6 +44,9 @@ _NAMES: Final = {
     "song": "music",
     "band": "music",
     "singer": "music",
+    "musician": "music",
+    "performer": "music",
+    "artist": "music",
     "genre": "music",
     "pet": "pet",
     "animal": "pet",
@@ -72,7 +75,8 @@ _PATTERNS: Final = tuple(
             "job",
             r"for a living|my (?:job|work|profession|occupation|career)|do i work|i (?:work|am working) "
             r"(?:as|at|for|in)|where do i work|own a|"
-            r"i run a|my living|do i do for work|my boss|promoted|job interview|earn my money",
+            r"i run a|i (?:sell|teach|drive a truck|fix|repair|am an? \w+er)|my living|do i do for work|"
+            r"my boss|promoted|job interview|earn my money",
         ),
         ("name", r"my name|who am i|i am called|call me"),
         (
@@ -123,7 +127,8 @@ _PATTERNS: Final = tuple(
         ("collect", r"collect(?:s|ing|ion)?"),
         (
             "hobby",
-            r"hobb(?:y|ies)|for fun|free time|spare time|like to do|enjoy doing|weekends?|like (?:to "
+            r"favou?rite activity|pastime|hobb(?:y|ies)|for fun|free time|spare time|like to do|enjoy "
+            r"doing|weekends?|like (?:to "
             r")?\w+ing|love (?:to )?\w+ing|enjoy \w+ing",
         ),
         (
@@ -138,6 +143,11 @@ _PATTERNS: Final = tuple(
         ("religion", r"religio(?:n|us)|church|god|christian|muslim|jewish|catholic|atheist|hindu|buddhist"),
         ("military", r"army|navy|air force|military|marines?|soldier|veteran"),
         ("hate", r"hate|can not (?:i )?stand|dislike|do not like|despise"),
+        (
+            "favorite",
+            r"favou?rite|i (?:really |also |just )*(?:love|like|enjoy|prefer)|do i (?:like|"
+            r"love|enjoy)(?: best)?",
+        ),
         ("hand", r"left handed|left-handed|right-handed|right handed|lefty"),
         ("swim", r"swim(?:ming|mer)?"),
         ("garden", r"garden(?:ing)?|grow|balcony|plants?|tomatoes"),

@@ -58,6 +58,14 @@ def test_a_correction_takes_the_place_and_can_be_undone() -> None:
         kept.bring_back(ANN, old.id)
 
 
+def test_what_only_follows_is_kept_where_nothing_is_known() -> None:
+    kept = memory()
+    assert texts(list(tell(kept, "i walked my dog yesterday").kept)) == ["i have a dog."]
+    assert not tell(kept, "my dog barked")
+    tell(kept, "i have a cat named tom.")
+    assert not tell(kept, "my cat is asleep")
+
+
 def test_a_person_edits_and_forgets() -> None:
     kept = memory()
     tell(kept, "i live in lima.")
