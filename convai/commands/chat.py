@@ -149,12 +149,15 @@ def _threads(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk. Raises ConvaiError for options, files and messages that are wrong."""
+    from convai.core.character import Character
     from convai.text.cards import load_book
-    from convai.text.personas import PersonaDeck, characters_of, partner_of
+    from convai.text.personas import PersonaDeck, characters_of, partner_of, trained_persona
 
     if sys.stdin is None:
         raise ConvaiError("standard input is closed; give a terminal, a pipe or a file")
     given = characters_of(args.persona, "--persona") if args.persona is not None else []
+    if args.persona is None and args.persona_seed is None and not args.load:
+        given = [Character.of_persona(own)] if (own := trained_persona(args.model)) is not None else []
     many = [one.persona for one in given] if len(given) > 1 else []
     deck = PersonaDeck(many, args.persona_seed)
     drawn = None if args.load and not given else deck.draw() if len(given) != 1 else None

@@ -196,6 +196,7 @@ def run(args: argparse.Namespace) -> int:
     from convai.server.run import Server, address, allow_connections, listen, prefer_latency
     from convai.server.service import Service
     from convai.store import Store
+    from convai.text.personas import trained_persona
 
     log_to_stderr()
     allow_connections(config.connections)
@@ -217,6 +218,8 @@ def run(args: argparse.Namespace) -> int:
             hooks=hooks,
             memory=_memory(args, store),
         )
+        if (own := trained_persona(args.model)) is not None:
+            service.deck.take([own])
         app = App(service)
         print(
             f"convai serves {agent.name} on {address(listening)} (Ctrl-C ends it); conversations: {where}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -88,6 +89,20 @@ def partner_of(text: str, where: str) -> Persona:
     if len(text.split()) <= _WORDS and not text.rstrip().endswith((".", "!", "?")):
         return Persona((), one_line(text))
     return persona_from_text(text, where)
+
+
+def trained_persona(model: str | Path | None) -> Persona | None:
+    """The persona of all dialogues that the run in the folder `model` learnt from; None where it had several.
+
+    A model that was tuned as one person is to talk as that one, unless somebody says otherwise.
+    """
+    try:
+        found = json.loads((Path(model) / "run.json").read_text("utf-8")).get("personas") if model else None
+    except (OSError, ValueError, AttributeError):  # no run, or one of another program
+        return None
+    if not isinstance(found, list) or len(found) != 1 or not found[0]:
+        return None
+    return persona_from_text("\n".join(map(str, found[0])), f"{model}: run.json")
 
 
 def _of_card(path: Path) -> Persona:

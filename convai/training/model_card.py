@@ -19,12 +19,14 @@ def write_card(
     atomic_write(folder / CARD, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _base(base: dict[str, str] | None) -> str:
-    """The base's licence and the digest of its weights, as far as they are known."""
+def _base(base: dict[str, Any] | None) -> str:
+    """The base's licences and the digest of its weights, as far as they are known; its own base's, too."""
     if not base:
         return ""
     digest = f"SHA-256 `{base['sha256'][:16]}…`" if base["sha256"] else "weights of unknown digest"
-    return f" ({digest}, licence: {base['licence'] or 'not said in its card; look it up before you publish'})"
+    licence = base["licence"] or "not said in its card; look it up before you publish"
+    below = f" on `{base['base']['name']}`{_base(base['base'])}" if base.get("base") else ""
+    return f" ({digest}; licences: {licence}){below}"
 
 
 def card(name: str, description: dict[str, Any], shape: Shape, records: list[dict[str, Any]]) -> str:

@@ -13,6 +13,7 @@ from convai.core.errors import CheckpointError, SettingsError, TrainingError
 from convai.core.files import read_json
 from convai.core.settings import TrainConfig
 from convai.model import adapters as lora
+from convai.model.bases import ABOUT
 from convai.model.checkpoint import load_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.folder import SETTINGS, BaseReference, is_adapter, load_base, model_folder
@@ -25,7 +26,7 @@ from convai.training.prepare import Files, texts
 from convai.training.processes import first_here, from_first, is_first
 from convai.training.reporting import note
 
-WEIGHTS = ("model.safetensors", "adapter_model.safetensors")
+WEIGHTS = ("model.safetensors", "model.gguf", "adapter_model.safetensors")
 _LICENCE = re.compile(r"^licen[cs]e\s*:\s*(.+)$|^#+ *licen[cs]es?\s*\n+(.+)$", re.IGNORECASE | re.MULTILINE)
 HUB_NAMES = ("gpt2", "openai-gpt", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
 
@@ -114,17 +115,39 @@ def build(files: Files, start: Start, config: TrainConfig) -> Built:
     return Built(model, tokenizer, settings, base)
 
 
-def describe_base(folder: Path) -> dict[str, str]:
-    """The model that a run begins with: its name, the digest of its weights, the licence its card names."""
+def describe_base(folder: Path) -> dict[str, Any]:
+    """The model that a run begins with: its name, the digest of its weights, the licences its card names.
+
+    An adapter has a `base` of its own, described alike.
+    """
     weights = next((p for name in WEIGHTS if (p := folder / name).exists()), None)
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""
-    licence = _LICENCE.search(text)
-    return {
+    described: dict[str, Any] = {
         "name": folder.name,
         "sha256": file_digest(weights) if weights else "",
-        "licence": (licence[1] or licence[2]).strip() if licence else "",
+        "licence": str(read_json(folder / ABOUT).get("licence", "")) if (folder / ABOUT).exists() else "",
     }
+    if not described["licence"] and (card := folder / "README.md").exists():
+        described["licence"] = licences_of(card.read_text(encoding="utf-8", errors="replace"))
+    if is_adapter(folder):
+        described["base"] = describe_base(BaseReference.read(folder).folder())
+    return described
+
+
+def licences_of(card: str) -> str:
+    """The licences that a model card names: in a line of its own, under a heading, or in a table."""
+    found = _LICENCE.search(card)
+    if found:
+        return (found[1] or found[2]).strip()
+    names: dict[str, None] = {}
+    column: int | None = None
+    for line in card.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if "|" in line else []
+        titled = [i for i, cell in enumerate(cells) if cell.lower().startswith(("licence", "license"))]
+        if titled or not cells:
+            column = titled[0] if titled else None
+        elif column is not None and column < len(cells) and cells[column].strip("-: "):
+            names[cells[column]] = None
+    return "; ".join(names)
 
 
 def local_folder(model: str | None) -> Path:

@@ -232,6 +232,16 @@ def test_closed_streams(model: Path, name: str, monkeypatch: pytest.MonkeyPatch,
     )
 
 
+def test_a_model_of_one_person_talks_as_that_one(tmp_path: Path, door: Door) -> None:
+    tiny_agent().save(tmp_path)
+    run_json = tmp_path / "run.json"
+    run_json.write_text(json.dumps({"personas": [list(NURSE.sentences)]}), encoding="utf-8")
+    assert run(tmp_path) == 0
+    assert door.session.persona.sentences == NURSE.sentences
+    assert run(tmp_path, "--persona", "i row.") == 0
+    assert door.session.persona == Persona(("i row.",))
+
+
 # -- the whole, in a process of its own ------------------------------------------------------------
 
 

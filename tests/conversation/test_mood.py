@@ -87,7 +87,7 @@ def test_reading_is_done_elsewhere_and_once() -> None:
     go, threads = threading.Event(), []
 
     def load() -> EmotionClassifier:
-        go.wait(10)
+        go.wait(120)
         threads.append(threading.current_thread())
         return CLASSIFIER
 

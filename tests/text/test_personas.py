@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from convai.core import resources
 from convai.core.dialog import Persona
 from convai.core.errors import DataError
 from convai.text.corpora import read_personas
-from convai.text.personas import PersonaDeck, personas_of
+from convai.text.personas import PersonaDeck, personas_of, trained_persona
 
 SMITH, BAKER = Persona(("i am a smith.",)), Persona(("i bake.", "i sing."))
 
@@ -71,3 +72,20 @@ def test_the_only_persona_there_is_may_come_again() -> None:
     assert deck.draw(but=SMITH) == SMITH
     deck.take([SMITH, BAKER])
     assert deck.draw(but=SMITH) == BAKER
+
+
+def test_a_run_of_one_person_has_that_persona(tmp_path: Path) -> None:
+    run = tmp_path / "run.json"
+    for personas, own in (
+        ([["i bake bread.", "i am griotte."]], Persona(("i bake bread.", "i am griotte."))),
+        ([["i bake."], ["i row."]], None),
+        ([[]], None),
+        ([], None),
+        (None, None),
+    ):
+        run.write_text(json.dumps({"personas": personas}), encoding="utf-8")
+        assert trained_persona(tmp_path) == own
+    for text in ("", "[]", "{}"):
+        run.write_text(text, encoding="utf-8")
+        assert trained_persona(str(tmp_path)) is None
+    assert trained_persona(None) is trained_persona("persona-mini") is None

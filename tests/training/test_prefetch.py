@@ -32,7 +32,7 @@ def test_the_next_items_are_made_while_one_is_in_use() -> None:
 
     items = prefetched(source(), depth=2)
     assert next(items) == 0
-    assert third.wait(10), "two wait in the queue, and the one after them is being made"
+    assert third.wait(120), "two wait in the queue, and the one after them is being made"
     assert made == [0, 1, 2, 3]
     items.close()
     assert "prefetch" not in names()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import sys
@@ -23,13 +24,17 @@ from transformers import (
 
 from convai.__main__ import main
 from convai.conversation.agent import load_agent
+from convai.core.dialog import Persona
 from convai.core.errors import CheckpointError, TrainingError
-from convai.core.resources import data_dir
+from convai.core.resources import data_dir, model_path
 from convai.core.settings import TrainConfig
+from convai.model.shape import Shape
+from convai.text.personas import trained_persona
 from convai.text.tokenizer import SPECIAL_TOKENS
 from convai.train import new_run
+from convai.training.model_card import card
 from convai.training.prepare import Files
-from convai.training.start import Start, build, local_folder
+from convai.training.start import Start, build, describe_base, licences_of, local_folder
 from tests.tokenizer_kinds import publish
 
 SAMPLES = Files((data_dir() / "sample_dialogues.jsonl",))
@@ -115,6 +120,57 @@ def test_well_known_names_come_from_the_hub_and_its_absence_is_one_line(
         CheckpointError, match=r"gpt2: cannot be fetched from the hub \(cannot reach the hub\)"
     ):
         local_folder("gpt2")
+
+
+def test_what_a_run_began_with_is_said_with_digest_and_licences(tmp_path: Path) -> None:
+    folder = model_path("persona-mini")
+    base = describe_base(folder)
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert (base["name"], base["sha256"]) == ("persona-mini", digest)
+    assert "CC BY 4.0" in base["licence"]
+    assert "steps" not in base["licence"], "the table of sources alone"
+    described = {
+        "config": {"layout": "dialogue", "optimizer": "adamw", "seed": 0},
+        "files": {"dialogs": [], "text": [], "valid": None},
+        "convai": "0",
+        "started_from": "mine",
+        "base": {"name": "mine", "sha256": "ab" * 32, "licence": "MIT", "base": base},
+    }
+    text = card("run", described, Shape(vocab_size=300, n_positions=32, n_embd=8, n_layer=1, n_head=1), [])
+    assert f"starting from `mine` (SHA-256 `{'ab' * 8}…`; licences: MIT) on `persona-mini`" in text
+    assert f"(SHA-256 `{digest[:16]}…`; licences: {base['licence']})" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "licences"),
+    [
+        ("# x\n\nlicence: MIT\n", "MIT"),
+        ("# x\n\n## Licence\n\nApache-2.0\n", "Apache-2.0"),
+        (
+            "| a | License |\n|---|---|\n| x | CC0 |\n| y | MIT |\n| z | CC0 |\n\n| a | n |\n| b | 2 |\n",
+            "CC0; MIT",
+        ),
+        ("# nothing said", ""),
+    ],
+)
+def test_licences_of_a_card(text: str, licences: str) -> None:
+    assert licences_of(text) == licences
+
+
+def test_a_run_on_one_persona_says_who_to_talk_as(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = tmp_path / "one.jsonl"
+    who = [[], ["i am griotte.", "i bake bread."]]
+    turns = [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text": "hello!"}]
+    one.write_text("\n".join([json.dumps({"personas": who, "turns": turns})] * 3), encoding="utf-8")
+    source, out = stock("gpt2", tmp_path / "stock"), tmp_path / "out"
+    command = ["train", str(one), "--model", str(source), "--out", str(out), "--steps", "1"]
+    assert main([*command, "--precision", "float32", "--eval-dialogs", "1"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(f"convai chat --model {out} --persona 'i am griotte. i bake bread.'")
+    described = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert described["started_from"] == str(source)
+    assert described["base"]["sha256"]
+    assert trained_persona(out) == Persona(("i am griotte.", "i bake bread."))
 
 
 def test_a_fresh_model_is_not_tuned_from_another(tmp_path: Path) -> None:

@@ -448,6 +448,6 @@ class FakeServer:
         assert self._server is not None
         assert self._thread is not None
         self._server.force_exit = self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(120)
         assert not self._thread.is_alive(), "the server did not stop"
         self.world.restart()

@@ -155,9 +155,11 @@ class _Inspector:
         elif not self.first_without_persona:
             self.first_without_persona = where
         if placeholder := first_placeholder(d):
+            thought = "think" in placeholder.lower()
+            what = "begins reasoning that nobody says" if thought else "stands for a word that is missing"
+            mend = "take it out" if thought else "write the word, or leave such dialogues out"
             self.notes.warn(
-                f"{where}: {placeholder!r} stands for a word that is missing, and would be learnt; write the "
-                "word, or leave such dialogues out (convai data convert --clean)"
+                f"{where}: {placeholder!r} {what}, and would be learnt; {mend} (convai data convert --clean)"
             )
         self._candidates(d, where)
 

@@ -21,13 +21,17 @@ from convai.text.corpora.messages import is_exchange
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
 from convai.text.corpora.splits import split_named
+from convai.text.corpora.unwrapped import rows_of_columns, unwrapped
 
 _PEEK: Final = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One dialogue's JSON: `line` where it begins, `where` to begin an error with, its part of the file."""
+    """One dialogue's JSON: `line` where it begins, `where` to begin an error with, its part of the file.
+
+    What other programs wrap it in is left out.
+    """
 
     line: int
     where: str
@@ -57,7 +61,7 @@ def entries(path: Path, notes: Notes) -> Iterator[Entry]:
             yield Entry(line, where, "", value)
         else:
             for split, entry in _unpacked(value, ""):
-                yield Entry(line, where, split or _own_split(entry), entry)
+                yield Entry(line, where, split or _own_split(entry), unwrapped(entry))
 
 
 def dialogs(path: Path, notes: Notes, make: Callable[[Any, str], Dialog]) -> Iterator[tuple[int, Dialog]]:
@@ -68,6 +72,8 @@ def dialogs(path: Path, notes: Notes, make: Callable[[Any, str], Dialog]) -> Ite
         except DataError as error:
             notes.error(error)
             continue
+        if isinstance(entry.value, dict) and entry.value.get("label") is False:  # what KTO is to unlearn
+            found = replace(found, turns=(*found.turns[:-1], replace(found.turns[-1], target=False)))
         if entry.split and not found.labels.get("split"):
             found = replace(found, labels={**found.labels, "split": entry.split})
         yield entry.line, found
@@ -108,6 +114,9 @@ def _unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict) and not shape_of(value) and (inside := _sections(value)):
         for key, items in inside:
             yield from _unpacked(items, split_named(key) or split)
+    elif (rows := rows_of_columns(value)) is not None:
+        for row in rows:
+            yield split, row
     else:
         yield split, value
 
@@ -131,7 +140,7 @@ def first_entry(path: Path) -> Any:
     except (ValueError, RecursionError):
         value = _closed(text)
     for _, entry in _unpacked(value, ""):
-        return entry
+        return unwrapped(entry)
     return value
 
 
@@ -259,4 +268,5 @@ class _Entries:
         value = walker.value()
         found = [("", value)] if index else _unpacked(value, "")
         for split, entry in found:
-            yield Entry(line, where, split or split_named(section) or _own_split(entry), entry)
+            part = split or split_named(section) or _own_split(entry)
+            yield Entry(line, where, part, unwrapped(entry))

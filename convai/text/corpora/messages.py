@@ -18,7 +18,7 @@ from convai.text.corpora.roles import PERSONA_ROLES, sides
 
 SPEAKER_KEYS: Final = ("role", "from", "speaker", "sender", "author", "user", "name")
 TEXT_KEYS: Final = ("content", "value", "text", "message", "utterance", "mes", "body")
-_TARGET_KEYS: Final = ("weight", "train", "training")
+_TARGET_KEYS: Final = ("weight", "train", "training", "loss")
 _EXAMPLE: Final = '{"role": "user", "content": "hi"}'
 _PAIR_KEYS: Final = (
     ("human", "assistant"),
@@ -104,6 +104,8 @@ def _sides(names: Sequence[str], places: Sequence[str]) -> list[int]:
 
 
 def _name(value: object, key: str, where: str) -> str:
+    if isinstance(value, dict):  # an author of a chat program's
+        value = next((value[k] for k in ("role", "name", "nickname") if value.get(k)), value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str) and value.strip():
@@ -129,7 +131,7 @@ def _exchanges(items: Sequence[Any], where: str, word: str) -> Said:
 
 
 def is_target(message: dict[str, Any], where: str) -> bool:
-    """Whether a message is to be learnt: OpenAI's `weight`, axolotl's `train` and `training`."""
+    """Whether a message is to be learnt: OpenAI's `weight`, axolotl's `train` and `training`, or `loss`."""
     for key in _TARGET_KEYS:
         value = message.get(key)
         if value is not None and value not in (0, 1):

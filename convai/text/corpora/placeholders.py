@@ -1,4 +1,4 @@
-"""Placeholders that a data set's makers left in dialogues: "(user 1)", "[user 2's name]", "I'm User 1"."""
+"""What a data set's makers left in dialogues: "(user 1)", "[user 2's name]", a model's "<think> ..."."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _ASIDE: Final = re.compile(rf"\s*[(\[]{_ROLE}[)\]]", re.IGNORECASE)
 _LEFT: Final = re.compile(
     rf"[(\[{{<]{{1,2}}\s*(?:insert )?(?:(?:your|the|my|his|her|first|last|{_ROLE}(?:'s)?)[ _]?)*"
     rf"(?:name|city|town|country|age|job|hobby|company|school|user|char|character)\s*[)\]}}>]{{1,2}}"
-    rf"|\b{_ROLE}\b",
+    rf"|\b{_ROLE}\b|</?think(?:ing)?>",
     re.IGNORECASE,
 )
+_THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
 
 
 def placeholder(text: str) -> str:
@@ -41,7 +42,8 @@ def first_placeholder(dialog: Dialog) -> str:
 def cleaned(dialog: Dialog) -> Dialog | None:
     """The dialogue without what only names a speaker; None where a placeholder stands for a word.
 
-    "User 1: hi" and "I like (user 1) tea" lose the role; of "I'm (user 1's name)" nothing can be made.
+    "User 1: hi" and "I like (user 1) tea" lose the role, a reply its reasoning; of "I'm (user 1's name)"
+    nothing can be made.
     """
     turns = tuple(replace(turn, text=_without_roles(turn.text)) for turn in dialog.turns)
     personas = tuple(
@@ -55,4 +57,4 @@ def cleaned(dialog: Dialog) -> Dialog | None:
 
 
 def _without_roles(text: str) -> str:
-    return " ".join(_ASIDE.sub("", _LABEL.sub("", text)).split())
+    return " ".join(_ASIDE.sub("", _LABEL.sub("", _THOUGHT.sub(" ", text))).split())

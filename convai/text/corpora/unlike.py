@@ -77,8 +77,6 @@ def _known_json(value: object) -> Found | None:
         return "OpenAssistant's trees", "export a thread a line as {'messages': [...]}"
     if "model_type" in keys or "architectures" in keys:
         return "a model's configuration", "name a file of dialogues"
-    if {"mapping", "current_node"} <= keys:
-        return "ChatGPT's own export", "flatten each conversation to {'messages': [...]} first"
     return None
 
 
@@ -127,7 +125,7 @@ def _irc(lines: Sequence[str]) -> Found | None:
 
 
 def _log(lines: Sequence[str]) -> Found | None:
-    if len(lines) > 2 and _share(lines, _TIMED.match) > 0.6:
+    if len(lines) > 1 and _share(lines, _TIMED.match) > 0.6:
         return "a log", "name a file of dialogues"
     return None
 

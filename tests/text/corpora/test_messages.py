@@ -135,7 +135,6 @@ def test_names_of_people_go_by_the_order_of_speaking(tmp_path: Path) -> None:
         ),
         ({"entries": {"0": {"key": ["cat"], "content": "x"}}}, "looks like a lorebook"),
         ({"cells": [], "nbformat": 4}, "looks like a notebook"),
-        ([{"mapping": {}, "current_node": "x"}], "ChatGPT's own export"),
         ({"some": 1, "keys": 2}, "JSON objects with the keys 'some', 'keys'"),
     ],
 )

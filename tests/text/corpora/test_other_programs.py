@@ -1,0 +1,114 @@
+"""What other programs write around dialogues, and beside them: exports, tables, labels, reasoning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convai.core.dialog import Dialog
+from convai.core.errors import DataError
+from convai.text.corpora import check, read
+from convai.text.corpora.placeholders import cleaned
+from tests.text.corpora.helpers import talk
+
+HI = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+WHO = [{"from": "human", "value": "who?"}, {"from": "gpt", "value": "a baker."}]
+
+
+def loaded(tmp_path: Path, *values: Any, name: str = "a.json") -> list[Dialog]:
+    path = tmp_path / name
+    path.write_text("\n".join(map(json.dumps, values)), encoding="utf-8")
+    return read(path)
+
+
+def node(id: str, parent: str | None, children: list[str], role: str = "", *parts: Any) -> dict[str, Any]:
+    content = {"content_type": "text", "parts": list(parts)}
+    message = {"author": {"role": role}, "content": content} if role else None
+    return {"id": id, "parent": parent, "children": children, "message": message}
+
+
+TREE = {
+    "a": node("a", None, ["s"]),
+    "s": node("s", "a", ["b"], "system", ""),
+    "b": node("b", "s", ["x", "c"], "user", "hi"),
+    "x": node("x", "b", [], "assistant", "an older reply"),
+    "c": node("c", "b", ["t"], "assistant", "hello"),
+    "t": node("t", "c", ["d"], "tool", "searching"),
+    "d": node("d", "t", ["e"], "user", {"asset": "a picture"}, "and now?"),
+    "e": node("e", "d", [], "assistant", "good night"),
+}
+
+
+def test_chatgpts_export_is_the_branch_that_was_shown(tmp_path: Path) -> None:
+    whole = talk("hi", "hello", "and now?", "good night", id="t")
+    shown = talk("hi", "an older reply", id="t")
+    assert loaded(tmp_path, [{"title": "t", "mapping": TREE}]) == [whole]
+    assert loaded(tmp_path, [{"title": "t", "mapping": TREE, "current_node": "e"}]) == [whole]
+    assert loaded(tmp_path, {"title": "t", "mapping": TREE, "current_node": "x"}) == [shown]
+    circle = {**TREE, "a": node("a", "e", ["s"])}
+    with pytest.raises(DataError):
+        loaded(tmp_path, [{"title": "t", "mapping": {"a": node("a", "a", ["a"])}}])
+    with pytest.raises(DataError, match="entry 1: a dialogue with no turns"):
+        loaded(tmp_path, [{"title": "t", "mapping": circle, "current_node": "zz"}, {"messages": HI}])
+
+
+def test_rows_and_columns_of_tables(tmp_path: Path) -> None:
+    rows = {"features": [], "rows": [{"row_idx": 0, "row": {"messages": HI}, "truncated_cells": []}]}
+    assert loaded(tmp_path, rows) == [talk("hi", "hello")]
+    columns = {"conversations": {"0": WHO, "1": WHO}, "id": {"0": "p", "1": "q"}}
+    assert [(d.id, d.turns) for d in loaded(tmp_path, columns)] == [
+        (name, talk("who?", "a baker.").turns) for name in ("p", "q")
+    ]
+
+
+def test_an_author_may_be_an_object(tmp_path: Path) -> None:
+    said = [
+        {"id": "1", "author": {"id": "7", "name": "ann", "nickname": "a"}, "content": "hi"},
+        {"id": "2", "author": {"name": "bob"}, "content": "hello"},
+    ]
+    assert loaded(tmp_path, {"guild": {}, "channel": {"name": "x"}, "messages": said}) == [
+        talk("hi", "hello")
+    ]
+
+
+def test_a_chat_whose_header_names_nobody(tmp_path: Path) -> None:
+    header = {"user_name": "unused", "character_name": "unused", "chat_metadata": {}}
+    lines = [("Bob", True, "hi"), ("Ann", False, "hello"), ("Carl", False, "me too"), ("Ann", False, "oh")]
+    messages = [{"name": name, "is_user": user, "mes": text} for name, user, text in lines]
+    [dialog] = loaded(tmp_path, header, *messages, name="a.jsonl")
+    assert [turn.speaker for turn in dialog.turns] == [0, 1, 0, 1]
+    assert dialog.personas[1].name == "Ann"
+    [other] = loaded(tmp_path, {**header, "character_name": "Carl"}, *messages, name="a.jsonl")
+    assert [turn.speaker for turn in other.turns] == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "targets"),
+    [
+        ({"messages": [*HI, HI[0], {**HI[1], "weight": 0}]}, [True, False]),
+        ({"messages": [HI[0], {**HI[1], "training": False}, *HI]}, [False, True]),
+        (
+            {"conversations": [WHO[0], {**WHO[1], "loss": False}, WHO[0], {**WHO[1], "loss": True}]},
+            [False, True],
+        ),
+        ({"conversations": [{**WHO[0], "loss": None}, WHO[1]]}, [True]),
+        ({"messages": HI, "label": False}, [False]),
+        ({"messages": HI, "label": True}, [True]),
+        ({"prompt": "hi", "completion": "go away", "label": False}, [False]),
+    ],
+)
+def test_what_is_marked_as_no_target_is_none(tmp_path: Path, entry: Any, targets: list[bool]) -> None:
+    [dialog] = loaded(tmp_path, entry, name="a.jsonl")
+    assert [turn.target for turn in dialog.turns if turn.speaker == 1] == targets
+
+
+def test_reasoning_is_warned_of_and_taken_out(tmp_path: Path) -> None:
+    reply = {"role": "assistant", "content": "<think>they greet\nme</think>\n\nhello"}
+    [dialog] = loaded(tmp_path, {"messages": [HI[0], reply]}, name="a.jsonl")
+    assert any("reasoning that nobody says" in line for line in check(tmp_path / "a.jsonl").warnings)
+    assert cleaned(dialog) == talk("hi", "hello")
+    [broken] = loaded(tmp_path, {"messages": [HI[0], {**reply, "content": "<think>cut"}]}, name="a.jsonl")
+    assert cleaned(broken) is None
