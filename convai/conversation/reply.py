@@ -19,7 +19,7 @@ from convai.conversation.scene import EMPTY, Scene, Summarise
 from convai.core.dialog import AGENT, Persona, Turn, history_window
 from convai.core.safe_text import OneLine, one_line
 from convai.core.settings import DecodingConfig
-from convai.engine import Event, Finished, Request, Token
+from convai.engine import Begun, Event, Finished, Request, Token
 from convai.text.history import fit_history
 from convai.text.insertions import NOTHING, Additions, Insertion
 from convai.text.layout import Layout, lay_out
@@ -177,6 +177,19 @@ class Reply:
         self.chosen: int | None = None
         self.shown = prefill
         self._lines: dict[int, BegunLine] = {}
+        self._begun: tuple[int, Begun] | None = None
+
+    def resume(self, drawn: Sequence[tuple[int, float]], seed: int) -> None:
+        """Go on from tokens (ids, log-probabilities) that somebody else has drawn with `seed` and shown.
+
+        A reply that is not live, of which nothing was shown, begins anew.
+        """
+        if not drawn or not self.live or seed not in [self.place.seed(self.seed, i) for i in range(TRIES)]:
+            return
+        decoder = self._agent.tokenizer.stream()
+        for id, logprob in drawn:
+            self.take(Token(0, id, decoder.push(id), logprob))
+        self._begun = seed, Begun(0, tuple(id for id, _ in drawn), sum(logprob for _, logprob in drawn))
 
     @property
     def live(self) -> bool:
@@ -194,8 +207,15 @@ class Reply:
         sampled = config.temperature > 0 and config.num_beams == 1
         for retry in range(TRIES if sampled and not self.place.prefill else 1):
             drawn_with = replace(config, seed=self.place.seed(self.seed, retry))
-            self.request = replace(self.request, config=drawn_with)
-            self.tokens, self.finished, self._lines = TokenLog(), [], {}
+            self.request = replace(self.request, config=drawn_with, begun=())
+            if self._begun is not None:
+                seed, begun = self._begun
+                if drawn_with.seed != seed:
+                    continue  # this one came to nothing, elsewhere
+                self._begun = None
+                self.request = replace(self.request, begun=(begun,))
+            else:
+                self.tokens, self.finished, self._lines = TokenLog(), [], {}
             yield self.request
             with_text = [i for i, end in enumerate(self.finished) if end.text]
             if with_text:

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from a2wsgi import WSGIMiddleware
 
+from convai.server import operations
 from convai.server.access import address_of
 from convai.server.asgi import (
     CLOSE,
@@ -54,6 +55,7 @@ class App:
         """Serve a connection, a request, or the server's beginning and end."""
         self._loop = asyncio.get_running_loop()
         if scope["type"] == "lifespan":
+            self.rooms.start(operations.take_up)
             await _lifespan(receive, send)
         elif scope["type"] == "websocket":
             await self._socket(scope, receive, send)
@@ -88,6 +90,8 @@ class App:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING):
                 await asyncio.gather(*(connection.closed() for connection in connections))
+        if service.doors is not None:
+            await service.doors.close()
 
     def hurry(self) -> None:
         """Wait for running replies no longer. From any thread, and from a signal's handler."""

@@ -93,7 +93,7 @@ async def _admitted(service: Service, scope: Scope, receive: Receive) -> bytes:
     if service.access.owner_of_header(header(scope, "authorization")) is None:
         raise ApiError(401, "the bearer token is missing or wrong", code="invalid_api_key")
     service.check_open()
-    service.limiter.request(address_of(scope.get("client")))
+    await service.admit(address_of(scope.get("client")))
     try:
         return await read_body(receive, service.config.body_bytes)
     except TimeoutError:

@@ -33,6 +33,7 @@ from convai.server.protocol import (
     error_event,
 )
 from convai.server.protocol.answers import Accepted, Error, GoingAway, Overloaded, Pong, Ready
+from convai.server.protocol.values import Resume
 from convai.server.room import Room, Rooms
 from convai.server.service import COME_BACK, Service
 from convai.store import Asked, Conflict, NotFound
@@ -246,7 +247,7 @@ class Connection:
             return
         try:
             if not isinstance(event, client.Ping | client.Stop):
-                self._service.limiter.request(self._address)
+                await self._service.admit(self._address)
             self.answer(await self._do(event))
         except Busy as busy:
             self._refused(busy, event.request)
@@ -267,7 +268,7 @@ class Connection:
         self._owner, self.alternatives = owner, hello.alternatives
         resume = hello.resume
         self._came_back_to = resume.conversation if resume else None
-        room = self._rooms.known(owner, resume.conversation) if resume else None
+        room = await self._left(owner, resume) if resume else None
         resumed = room is not None and resume is not None and not room.deleted and room.missed(resume)
         self.answer(
             Ready(
@@ -289,12 +290,34 @@ class Connection:
                 return
         await self._enter(resume.conversation, resume.last if resumed else None)
 
+    async def _left(self, owner: str, resume: Resume) -> Room | None:
+        """The room that a client comes back to, if it is to go on from the number that it has read.
+
+        At another door than before that is so in the middle of a reply. Otherwise the whole is sent: a door
+        that died may have done something, and told of it too late.
+        """
+        doors = self._service.doors
+        if doors is None:
+            return self._rooms.known(owner, resume.conversation)
+        try:
+            await self._service.in_store(self._service.store.load, owner, resume.conversation)
+        except ConvaiError:
+            return None  # said below
+        known = self._rooms.known(owner, resume.conversation)
+        room = self._rooms.open(owner, resume.conversation)
+        if known is room and room.abroad.followed:
+            return room
+        await doors.follow(room)
+        return room if room.abroad.writing is not None or room.writing is not None else None
+
     async def _enter(self, conversation: str, last: int | None = None) -> None:
         """Open a conversation in place of the one that is open; `last`: the number that was read."""
         old, room = self._room, self._rooms.open(self._owner, conversation)
         if old is not None and old is not room:
             self._room = None
             await old.leave(self)
+        if self._service.doors is not None:
+            await self._service.doors.follow(room)
         self._room, self._sent = room, last
         room.join(self)
         self._news.set()
@@ -408,6 +431,11 @@ class Connection:
     async def _delete(self, event: client.Delete) -> Accepted:
         service, store = self._service, self._service.store
         room = self._rooms.known(self._owner, event.conversation)
+        if service.doors is not None:
+            await service.in_store(store.load, self._owner, event.conversation)
+            room = self._rooms.open(self._owner, event.conversation)
+            await service.doors.follow(room)
+            await service.doors.stop(room, None)
         if room is not None and room.writing is not None:
             await room.writing.stop("client")
         receipt = await service.in_store(store.delete, self._owner, event.conversation, request=event.request)

@@ -20,17 +20,18 @@ from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.core.token_texts import check_bias
-from convai.server.convert import decoding_of, persona_of, title_of, turns_of
+from convai.server.convert import decoding_of, message_of, persona_of, title_of, turns_of
 from convai.server.limiter import Busy
 from convai.server.protocol import client
 from convai.server.protocol.answers import Accepted
-from convai.server.protocol.changes import DecodingSet, PersonaSet, TitleSet
+from convai.server.protocol.changes import DecodingSet, Path, PersonaSet, TitleSet
 from convai.server.protocol.kinds import SettingValue
 from convai.server.room import Room
 from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Branch, Conversation, Receipt, Said
 from convai.store import Message as Kept
+from convai.store.shared import Claimed
 
 
 class Refused(ConvaiError):
@@ -132,10 +133,51 @@ async def go_on(room: Room, event: client.Continue, address: str) -> Accepted:
 
 async def stop(room: Room, event: client.Stop) -> Accepted:
     """The reply that is being written ends here. One that has just ended is no mistake."""
-    writing = room.writing
+    writing, doors = room.writing, room.service.doors
     if writing is not None and event.message in (None, writing.id):
         await writing.stop("client")
+    elif doors is not None:
+        await doors.stop(room, event.message)
     return Accepted(request=event.request)
+
+
+async def take_up(room: Room, claimed: Claimed) -> None:
+    """Go on with a reply of a door that died, which is ours now, from the tokens that were shown.
+
+    Raises Busy, SettingsError, NotFound.
+    """
+    service, draft, live = room.service, claimed.draft, claimed.live
+    store = service.store
+    async with room.lock:
+        above = Branch([]) if draft.parent is None else await room.branch(draft.parent)
+        drawn = await service.in_thread(store.replies, room.owner, room.id, draft.parent, before=draft)
+        conversation = await service.in_thread(store.load, room.owner, room.id)
+        personas = await service.in_thread(store.personas, room.owner, room.id)
+        conversation = replace(conversation, persona=personas.get(draft.persona, conversation.persona))
+        place, prefill = _after(above), draft.text if live is None else str(live["prefill"])
+        place = (
+            place.onward(prefill, drawn.attempts) if prefill else place.beside(drawn.texts, drawn.attempts)
+        )
+        if live is not None:
+            conversation = replace(conversation, settings={**live["decoding"], "seed": live["seed"]})
+
+        def begun(reply: Reply) -> None:
+            if claimed.tokens:
+                tokens = [(token.id, logprob) for token, logprob in claimed.tokens]
+                reply.resume(tokens, claimed.tokens[-1][0].seed)
+
+        drawing = await service.planned(_asked, room, place, conversation, begun)
+        request = draft.request if live is None else live["request"]
+        room.goes_on(above)
+        room.writing = Writing(room, drawing, draft, request or "taken-up", lambda: None)
+        if live is not None:
+            room.writing.go_on()
+            return
+        # its door died before anybody was told of it
+        if above.messages:
+            keep = above.messages[-2].id if len(above.messages) > 1 else None
+            room.emit(Path(keep=keep, messages=(message_of(above.messages[-1]),)))
+        room.writing.start()
 
 
 async def undo(room: Room, event: client.Undo) -> Accepted:
@@ -332,10 +374,15 @@ def _draft(room: Room, begin: Callable[[str, str], Receipt]) -> Kept:
     return room.service.store.message(room.owner, room.id, receipt.message)
 
 
-def _asked(room: Room, place: Place, conversation: Conversation | None = None) -> Drawing[Reply]:
+def _asked(
+    room: Room,
+    place: Place,
+    conversation: Conversation | None = None,
+    prepare: Callable[[Reply], None] | None = None,
+) -> Drawing[Reply]:
     """The reply at `place`, asked of the engine already. Raises Busy, SettingsError.
 
-    Waits for the disk, where `conversation` is not given.
+    `prepare` is shown it before. Waits for the disk, where `conversation` is not given.
     """
     service = room.service
     now = conversation or service.store.load(room.owner, room.id)
@@ -351,6 +398,8 @@ def _asked(room: Room, place: Place, conversation: Conversation | None = None) -
         hooks=service.hooks,
         scene=service.scene(room.owner, now),
     )
+    if prepare is not None:
+        prepare(reply)
     drawing = Drawing(reply, room.ask)
     try:
         drawing.start()

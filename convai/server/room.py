@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final, Literal, Protocol
 from weakref import WeakValueDictionary
@@ -16,7 +17,9 @@ from convai.conversation.conversation import LOOK_BACK
 from convai.core.dialog import Turn
 from convai.engine import Request, Stream
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
+from convai.server.doors import Abroad, message_in
 from convai.server.drafts import Drafts
+from convai.server.logs import log_failure
 from convai.server.protocol import Change, Frame, ReplayBuffer, newest_that_fit
 from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
 from convai.server.protocol.values import Message, Resume
@@ -24,6 +27,7 @@ from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Branch, Conversation, NotFound
 from convai.store import Message as Kept
+from convai.store.shared import Claimed, Drawn, Orphan, Snapshot
 
 IN_VIEW: Final = 50
 """Messages from the end of a branch that every reader has; changes farther back are told by a `state`."""
@@ -67,6 +71,7 @@ class Room:
         self._links: tuple[str, dict[str, Any]] | None = None
         self._path: Branch | None = None
         self._readers: set[Reader] = set()
+        self.abroad = Abroad()
 
     def ask(self, request: Request) -> Stream:
         """The engine's stream for this conversation. Raises Busy."""
@@ -110,18 +115,27 @@ class Room:
 
     async def _give_up(self) -> None:
         """Nobody has come back: the reply that is being written ends here."""
-        if self.empty and self.writing is not None:
-            await self.writing.stop("left")
+        doors = self.service.doors
+        writing = self.writing
+        if not self.empty or writing is None:
+            return
+        if doors is not None and await doors.read_elsewhere(self):
+            if self._giving_up is None:
+                self._giving_up = self.service.later(max(self.service.config.grace, 1.0), self._given_up)
+        elif self.empty:
+            await writing.stop("left")
 
     def has_others(self, reader: Reader) -> bool:
         """Whether somebody else reads."""
         return bool(self._readers - {reader})
 
-    def emit(self, change: Change) -> None:
-        """Number a change and tell everybody."""
-        self.buffer.append(change)
-        for reader in self._readers:
-            reader.wake()
+    def emit(self, change: Change, drawn: Drawn | None = None) -> None:
+        """Number a change and tell everybody; `drawn` is what a token is to who goes on with the reply."""
+        if self.service.doors is None:
+            self.buffer.append(change)
+            self.wake()
+        else:
+            self.service.doors.emit(self, change, drawn)
         if isinstance(change, Path):
             self.service.marker.seen(self, change.messages)
         elif isinstance(change, FinishedReply | Stopped | Failed) and change.message is not None:
@@ -159,6 +173,29 @@ class Room:
         if self.suggesting is not None:
             self.suggesting.cancel()
             self.suggesting = None
+
+    # -- other doors ---------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There is something new in the buffer."""
+        for reader in self._readers:
+            reader.wake()
+
+    def record(self) -> dict[str, Any]:
+        """What another door needs to go on with the reply that begins."""
+        assert self.writing is not None
+        return self.writing.record()
+
+    async def lost(self) -> None:
+        """The reply that is written here belongs to another door: what was told last, nobody was told."""
+        if self.writing is not None:
+            await self.writing.abandon()
+        self.restate()
+
+    async def stop(self, message: str) -> None:
+        """Stop a reply that is written here, if it is that one."""
+        if self.writing is not None and self.writing.id == message:
+            await self.writing.stop("client")
 
     # -- the state ---------------------------------------------------------------------------------
 
@@ -205,6 +242,8 @@ class Room:
 
     async def state(self) -> State:
         """The whole conversation as it is now. Raises NotFound where it was deleted."""
+        if self.service.doors is not None:
+            return self._stated(await self.service.doors.snapshot(self))
         async with self.lock:
             store = self.service.store
             conversation = await self.service.in_store(store.load, self.owner, self.id)
@@ -214,23 +253,37 @@ class Room:
             if self.writing is None or before is not None:
                 path, earlier = await self.branch(before)
             # from here on nothing waits: number and text belong together
-            messages = [self._with_links(message_of(kept)) for kept in path]
-            if self.writing is not None:
-                messages.append(self.writing.message())
-            fit = newest_that_fit(messages, self.service.limits)
-            self.service.marker.seen(self, messages)
-            if self._links is None:
-                self.service.marker.changed(self)
-            return State(
-                n=self.buffer.last,
-                stream=self.buffer.stream,
-                conversation=self.id,
-                title=title_of(conversation),
-                persona=persona_card(conversation.persona),
-                settings=self.service.settings(decoding_of(conversation, self.service.agent.decoding)),
-                messages=tuple(messages[len(messages) - fit :]),
-                earlier=earlier + len(messages) - fit,
+            writing = None if self.writing is None else self.writing.message()
+            return self._state(
+                conversation, Branch(path, earlier), writing, self.buffer.stream, self.buffer.last
             )
+
+    def _stated(self, found: Snapshot) -> State:
+        """The conversation as it was at one moment for all doors."""
+        live, stream = found.followed.live, found.followed
+        writing = None if live is None else message_in(live, found.shown)
+        return self._state(found.conversation, found.branch, writing, stream.stream, stream.last)
+
+    def _state(
+        self, conversation: Conversation, path: Branch, writing: Message | None, stream: str, n: int
+    ) -> State:
+        messages = [self._with_links(message_of(kept)) for kept in path.messages]
+        if writing is not None:
+            messages.append(writing)
+        fit = newest_that_fit(messages, self.service.limits)
+        self.service.marker.seen(self, messages)
+        if self._links is None:
+            self.service.marker.changed(self)
+        return State(
+            n=n,
+            stream=stream,
+            conversation=self.id,
+            title=title_of(conversation),
+            persona=persona_card(conversation.persona),
+            settings=self.service.settings(decoding_of(conversation, self.service.agent.decoding)),
+            messages=tuple(messages[len(messages) - fit :]),
+            earlier=path.earlier + len(messages) - fit,
+        )
 
     def _with_links(self, message: Message) -> Message:
         if self._links is None or self._links[0] != message.id:
@@ -272,6 +325,10 @@ class Room:
         self.emit(Deleted())
 
 
+TakeUp = Callable[[Room, Claimed], Awaitable[None]]
+"""Goes on with a reply that another door has begun."""
+
+
 class Rooms:
     """The open conversations of a server, and the latest of those that were left."""
 
@@ -281,6 +338,26 @@ class Rooms:
         self._rooms: OrderedDict[tuple[str, str], Room] = OrderedDict()
         self._naming: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._sweeping: asyncio.TimerHandle | None = None
+
+    def start(self, take_up: TakeUp) -> None:
+        """Begin to hear of other doors, where there may be some; `take_up` goes on with their replies."""
+        doors = self._service.doors
+        if doors is None:
+            return
+
+        async def go_on(orphan: Orphan, claimed: Claimed) -> None:
+            room = self.open(orphan.owner, orphan.conversation)
+            try:
+                await doors.follow(room)
+                await take_up(room, claimed)
+            except Exception as error:
+                log_failure("a reply could not be taken up", error)
+                drop = self._service.store.drop_reply
+                await self._service.in_store(drop, room.owner, room.id, orphan.message)
+                room.emit(Failed(id=orphan.message, code="internal", error="the model could not go on"))
+                room.restate()
+
+        doors.start(self.open, go_on)
 
     def known(self, owner: str, id: str) -> Room | None:
         """A conversation's room, if it is open or was a while ago."""
@@ -325,4 +402,9 @@ class Rooms:
     async def stop_writing(self) -> None:
         """Stop all replies, for the end of the server."""
         writing = [room.writing for room in self._rooms.values() if room.writing is not None]
-        await asyncio.gather(*(one.stop("shutdown") for one in writing))
+        if self._service.doors is None:
+            await asyncio.gather(*(one.stop("shutdown") for one in writing))
+            return
+        # another door goes on with them, from what all readers have been told
+        await asyncio.gather(*(one.abandon() for one in writing))
+        await self._service.doors.flushed()

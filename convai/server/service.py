@@ -20,6 +20,7 @@ from convai.core.settings import DecodingConfig, ServerConfig
 from convai.engine import EngineLost, Overloaded, Port, Stream
 from convai.engine import Request as EngineRequest
 from convai.server.access import Access
+from convai.server.doors import Doors
 from convai.server.group_commit import GroupCommit
 from convai.server.health import Checker
 from convai.server.limiter import RETRY, Busy, Limiter
@@ -80,6 +81,10 @@ class Service:
         self.draining = False
         self._threads = ThreadPoolExecutor(THREADS, "convai-work")
         self._commits = GroupCommit(store)
+        self.doors = (
+            None if store.shared is None else Doors(store.shared, self.in_thread, lambda: self.draining)
+        )
+        """What this door has in common with others; None where the store is one process' own."""
         self._running = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -127,6 +132,16 @@ class Service:
             raise Busy("queue", error.retry_after) from None
         except EngineLost:
             raise Busy("queue", RETRY, "the model cannot be reached") from None
+
+    async def admit(self, address: str) -> None:
+        """One more request from an address, at all doors together. Raises Busy."""
+        if self.store.shared is None:
+            self.limiter.request(address)
+            return
+        # in PostgreSQL, which doors have in common anyway: another server for it would be one more to run
+        wait = await self.in_thread(self.store.shared.spend, address, self.config.rate)
+        if wait > 0:
+            raise Busy("rate", wait)
 
     def check_open(self) -> None:
         """Raise Busy when the server is about to stop: nothing new is begun."""

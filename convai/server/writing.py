@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Final, Literal, Protocol
+from contextlib import ExitStack, suppress
+from dataclasses import replace as replace_settings
+from typing import Any, Final, Literal, Protocol
 
 from msgspec.structs import replace
 
@@ -22,9 +23,11 @@ from convai.server.metrics import Outcome, Pace
 from convai.server.protocol import Change
 from convai.server.protocol.changes import Failed, FinishedReply, Started, Stopped, TokenDrawn
 from convai.server.protocol.values import Message
+from convai.server.protocol.wire import encode
 from convai.server.service import Service
 from convai.store import Draft
 from convai.store import Message as Kept
+from convai.store.shared import Drawn
 
 By = Literal["client", "left", "shutdown"]
 _OUTCOMES: Final[dict[By | None, Outcome]] = {
@@ -44,8 +47,8 @@ class Listener(Protocol):
     id: str
     lock: asyncio.Lock
 
-    def emit(self, change: Change) -> None:
-        """Number a change and tell everybody."""
+    def emit(self, change: Change, drawn: Drawn | None = None) -> None:
+        """Number a change and tell everybody; `drawn` is what a token is to who goes on with the reply."""
 
     def written(self, reply: Kept | None) -> None:
         """Nothing is being written any more; `reply` is in the store."""
@@ -63,6 +66,8 @@ class Writing:
         """`drawing` has been started; `release` is called at its end."""
         self.room = room
         self._drawing, self._draft, self._request, self._release = drawing, draft, request, release
+        self.abandoned = False
+        """Whether another door goes on with it."""
         self.settled = False
         """Whether it has come to its end, and belongs into the store as it is then."""
         self._by: By | None = None
@@ -95,6 +100,28 @@ class Writing:
         self.room.emit(Started(message=self.message()))
         self._task = asyncio.create_task(self._run(), name="convai-reply")
 
+    def go_on(self) -> None:
+        """Go on, in a task, with what another door has begun and told."""
+        self._task = asyncio.create_task(self._run(), name="convai-reply")
+
+    def record(self) -> dict[str, Any]:
+        """What another door needs to go on with it, should this one die."""
+        work = self._drawing.work
+        return {
+            "id": self.id,
+            "parent": self.parent,
+            "request": self._request,
+            "prefill": work.place.prefill,
+            "seed": work.seed,
+            "decoding": self.room.service.settings(replace_settings(work.request.config, seed=None)),
+            "started": encode(Started(message=self.message()), 1),
+        }
+
+    async def abandon(self) -> None:
+        """Stop here, and leave it as it is to another door."""
+        self.abandoned = True
+        await self.stop("shutdown")
+
     async def stop(self, by: By) -> None:
         """Stop the computation now; returns when what was shown is in the store. May be called twice."""
         if self._by is None:
@@ -121,6 +148,9 @@ class Writing:
                     log_failure("a reply broke off", error)
             else:
                 failure = None
+            if self.abandoned:
+                await self._leave()
+                return
             try:
                 async with self.room.lock:
                     outcome = await self._settle(failure, outcome)
@@ -131,6 +161,13 @@ class Writing:
                 outcome = "failed"
         metrics.replies.labels("socket", outcome).inc()
 
+    async def _leave(self) -> None:
+        """What was shown is in the store; nothing is told, since the reply goes on elsewhere."""
+        self.settled = True
+        with suppress(ConvaiError):
+            await self.room.service.in_store(self.room.service.store.save_drafts, [self.draft()])
+        self.room.written(None)
+
     async def _draw(self) -> None:
         pace = Pace(self.room.service.metrics, "socket", self._clock())
         drafts, live = self.room.drafts, self._drawing.work.live
@@ -138,7 +175,9 @@ class Writing:
             if isinstance(event, Token):
                 pace.token(self._clock())
                 if live:
-                    self.room.emit(self._token(event))
+                    seed = self._drawing.work.request.config.seed
+                    drawn = Drawn(event.id, seed) if seed is not None else None
+                    self.room.emit(self._token(event), drawn)
                     drafts.changed(self)
 
     def _token(self, token: Token) -> TokenDrawn:

@@ -25,6 +25,9 @@ class Migration:
     statements: tuple[str, ...]
 
 
+_UNLOGGED: Final = "/* UNLOGGED */"
+"""In a statement: PostgreSQL writes no log for this table, and empties it after a crash."""
+
 MIGRATIONS: Final = (
     Migration(
         1,
@@ -117,6 +120,42 @@ MIGRATIONS: Final = (
             "CREATE INDEX messages_being_written ON messages (conversation) WHERE status = 'streaming'",
         ),
     ),
+    Migration(
+        5,
+        "several doors on one database",
+        (
+            # not logged: what is in them matters while somebody reads, and readers begin anew after a crash
+            """CREATE /* UNLOGGED */ TABLE streams (
+                conversation TEXT NOT NULL PRIMARY KEY,
+                stream TEXT NOT NULL,
+                last BIGINT NOT NULL,
+                mark TEXT,
+                writer TEXT,
+                begun BIGINT,
+                live TEXT
+            )""",
+            """CREATE /* UNLOGGED */ TABLE changes (
+                conversation TEXT NOT NULL,
+                n BIGINT NOT NULL,
+                frame TEXT NOT NULL,
+                token INTEGER,
+                draw BIGINT,
+                created BIGINT NOT NULL,
+                PRIMARY KEY (conversation, n)
+            )""",
+            """CREATE /* UNLOGGED */ TABLE writers (
+                id TEXT NOT NULL PRIMARY KEY,
+                seen BIGINT NOT NULL
+            )""",
+            """CREATE /* UNLOGGED */ TABLE rates (
+                address TEXT NOT NULL PRIMARY KEY,
+                spent BIGINT NOT NULL,
+                wait BIGINT NOT NULL,
+                seen BIGINT NOT NULL
+            )""",
+            "CREATE INDEX changes_by_age ON changes (created)",
+        ),
+    ),
 )
 
 
@@ -157,11 +196,12 @@ def pending(done: Sequence[int] | None, known: Sequence[Migration] = MIGRATIONS)
 def migrate(connection: Connection, known: Sequence[Migration] = MIGRATIONS) -> None:
     """Take the pending steps, inside the transaction that `connection` is in."""
     done = applied(connection)
+    unlogged = connection.dialect.name == "postgresql"
     for step in pending(done, known):
         if step.number == known[0].number:
             tables.migrations.create(connection)
         for statement in step.statements:
-            connection.execute(text(statement))
+            connection.execute(text(statement.replace(_UNLOGGED, "UNLOGGED") if unlogged else statement))
         connection.execute(
             insert(tables.migrations).values(
                 number=step.number, name=step.name, applied=time.time_ns() // 1_000_000

@@ -20,6 +20,7 @@ from convai.store.database import Database
 from convai.store.memories import Memories
 from convai.store.reading import Reading
 from convai.store.replies import Replies
+from convai.store.shared import Shared
 from convai.store.turns import Turns
 from convai.store.writer import Writer
 
@@ -31,6 +32,8 @@ class Store:
         """Open a file or URL; see `convai.store.database.Database`. Raises StoreError."""
         self.database = Database(where)
         writer = Writer(self.database)
+        self.shared = None if self.database.sqlite else Shared(writer)
+        """What several doors on one PostgreSQL have in common; None on SQLite, which has one."""
         reading, whole = Reading(writer), Conversations(writer)
         turns, replies = Turns(writer), Replies(writer)
         self.find, self.load, self.personas = reading.find, reading.load, reading.personas

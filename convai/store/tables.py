@@ -49,6 +49,7 @@ personas: Final = Table(
     PrimaryKeyConstraint("conversation", "version"),
 )
 
+
 messages: Final = Table(
     "messages",
     METADATA,
@@ -116,6 +117,52 @@ memories: Final = Table(
     Column("enabled", Integer, nullable=False),
     # another number after every change
     Column("revision", BigInteger, nullable=False),
+)
+
+# How doors tell each other of changes (convai.store.shared); on SQLite, which has one process, empty.
+streams: Final = Table(
+    "streams",
+    METADATA,
+    Column("conversation", Text, primary_key=True),
+    # its name, the number of the newest change, and what those that came with it are known by
+    Column("stream", Text, nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("mark", Text),
+    # the reply that is being written: by whom, the change it began with, and what it takes to go on with it
+    Column("writer", Text),
+    Column("begun", BigInteger),
+    Column("live", Text),
+)
+
+changes: Final = Table(
+    "changes",
+    METADATA,
+    Column("conversation", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("frame", Text, nullable=False),
+    # of a token: its id, and the seed that it was drawn with
+    Column("token", Integer),
+    Column("draw", BigInteger),
+    Column("created", BigInteger, nullable=False),
+    PrimaryKeyConstraint("conversation", "n"),
+    Index("changes_by_age", "created"),
+)
+
+writers: Final = Table(
+    "writers",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("seen", BigInteger, nullable=False),
+)
+
+rates: Final = Table(
+    "rates",
+    METADATA,
+    Column("address", Text, primary_key=True),
+    # milliseconds since 1970 up to which it has asked, and those that it has to wait
+    Column("spent", BigInteger, nullable=False),
+    Column("wait", BigInteger, nullable=False),
+    Column("seen", BigInteger, nullable=False),
 )
 
 migrations: Final = Table(

@@ -6,7 +6,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -19,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -59,6 +60,13 @@ def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[i
     return case((before >= at, before + 1), else_=at)
 
 
+LEASE_MS: Final = 4000
+"""Milliseconds after which a process that says nothing has lost its replies to others."""
+CLOCK: Final = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)"
+"""Milliseconds since 1970 UTC in PostgreSQL, whose clock is the same for all."""
+ALIVE: Final = text(
+    f"SELECT id FROM writers WHERE id = ANY(CAST(:ids AS TEXT[])) AND seen > {CLOCK} - :lease LIMIT 1"
+)
 CHANGE_MESSAGE: Final = Prepared(update(messages).where(messages.c.id == bindparam("of_message")))
 _DRAFTS: Final = Prepared(
     select(messages.c.id, messages.c.writer, messages.c.text).where(
@@ -228,11 +236,18 @@ class Writer:
         if not row.drafting:
             return row
         drafts = _DRAFTS.all(connection, {"conversation": row.id})
-        if any(draft.writer == self.id for draft in drafts):
+        if any(draft.writer == self.id for draft in drafts) or self.alive(connection, drafts):
             raise Conflict("a reply is being written; stop it first")
         for draft in drafts:
             self.give_up(connection, draft)
         return row
+
+    def alive(self, connection: Connection, drafts: Iterable[Any]) -> bool:
+        """Whether another process is writing one of these; on SQLite there is none."""
+        if self.database.sqlite:
+            return False
+        others = [draft.writer for draft in drafts]
+        return connection.execute(ALIVE, {"ids": others, "lease": LEASE_MS}).first() is not None
 
     @staticmethod
     def give_up(connection: Connection, draft: Any) -> None:

@@ -47,6 +47,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "greedy": {"temperature": 0.0},
     "nucleus": {"top_p": 0.8, "repetition_penalty": 1.2},
     "bans": {"no_repeat_ngram": 2, "temperature": 0.2},
+    "dry": {"dry_multiplier": 0.8, "dry_allowed_length": 1, "temperature": 0.3},
+    "xtc": {"xtc_probability": 0.5, "xtc_threshold": 0.01},
     "beams": {"num_beams": 3},
 }
 

@@ -74,12 +74,13 @@ def serving(
     read_coref: ReadCoref | None = None,
     hooks: Hooks = NO_HOOKS,
     memory: bool = False,
+    where: str | None = None,
     **config: Any,
 ) -> Iterator[Running]:
-    """A server whose conversations are in `folder`."""
+    """A server whose conversations are in `folder`, or at the URL `where`."""
     agent = agent or tiny_agent()
     settings = ServerConfig(port=0, **{"drain": 0.0, "grace": 0.0, **config})
-    store = Store(folder / "conversations.db")
+    store = Store(where or folder / "conversations.db")
     if engine is None or isinstance(engine, EngineConfig):
         engine = agent.engine(engine or EngineConfig(prefix_mib=8)).start()
     with listen(settings) as listening, engine as running:

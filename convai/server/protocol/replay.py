@@ -49,11 +49,27 @@ class ReplayBuffer:
         """Number a change and keep it; the oldest make room."""
         self.last += 1
         text = encode(change, self.last)
+        self._keep(text)
+        return Frame(self.last, text, _size(text))
+
+    def _keep(self, text: str) -> None:
         self._kept.append(text)
         self._room -= _size(text)
         while self._kept and (self._room < 0 or len(self._kept) > self._frames):
             self._room += _size(self._kept.popleft())
-        return Frame(self.last, text, _size(text))
+
+    def put(self, n: int, text: str) -> None:
+        """Keep a change that was numbered elsewhere, `last + 1`. Raises ValueError for another number."""
+        if n != self.last + 1:
+            raise ValueError(f"change {n} behind {self.last}")
+        self.last = n
+        self._keep(text)
+
+    def begin(self, stream: str, last: int) -> None:
+        """Follow a stream from number `last` on; what was kept is of no use any more."""
+        self.stream, self.last = stream, last
+        self._room += sum(map(_size, self._kept))
+        self._kept.clear()
 
     @property
     def first(self) -> int:

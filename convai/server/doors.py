@@ -1,0 +1,356 @@
+"""One door of several on one PostgreSQL: changes out and in, who reads elsewhere, replies of doors that died.
+
+What a room tells is numbered in the database, some hundredths of a second of it in one transaction, and then
+told here; a notification says that there is something of another door's, which is read and told as well. So
+every reader at every door gets the same changes by the same numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Protocol
+from weakref import WeakValueDictionary
+
+from msgspec.structs import replace
+
+from convai.server.convert import message_of
+from convai.server.logs import log_failure
+from convai.server.protocol import Change
+from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Started, Stopped
+from convai.server.protocol.replay import ReplayBuffer
+from convai.server.protocol.values import Message
+from convai.server.protocol.wire import encode, parse_server
+from convai.store.shared import Claimed, Drawn, Followed, Numbered, Orphan, Posted, Shared, Snapshot
+
+logger: Final = logging.getLogger("convai.server")
+FLUSH: Final = 0.01
+"""Seconds for which changes are gathered."""
+BEAT: Final = 1.0
+"""Seconds between two signs of life."""
+STEADY: Final = 5
+"""Signs of life before replies of others are taken up: they may only have been late, too."""
+_SWEEP: Final = 60
+"""Signs of life between two times that what is old is forgotten."""
+_PATIENCE: Final = 5.0
+"""Seconds for which another door has time to stop a reply."""
+_ASK: Final = 0.5
+"""Seconds for which doors have time to say that somebody reads there."""
+InThread = Callable[..., Awaitable[Any]]
+
+
+class Shown(Protocol):
+    """A conversation that somebody has open here; `convai.server.room.Room` is one."""
+
+    owner: str
+    id: str
+    buffer: ReplayBuffer
+    deleted: bool
+    abroad: Abroad
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody reads it here."""
+
+    def wake(self) -> None:
+        """There is something new in the buffer."""
+
+    def restate(self) -> None:
+        """Everybody is to get the whole anew."""
+
+    def record(self) -> dict[str, Any]:
+        """What another door needs to go on with the reply that begins."""
+
+    async def lost(self) -> None:
+        """The reply that is written here belongs to another door."""
+
+    async def stop(self, message: str) -> None:
+        """Stop a reply that is written here, if it is that one."""
+
+
+class Abroad:
+    """What is known here of a conversation's life at other doors."""
+
+    def __init__(self) -> None:
+        self.followed = False
+        self.told = 0
+        """The newest number that somebody has told of."""
+        self.writing: str | None = None
+        """The reply that another door is writing."""
+        self.settled = asyncio.Event()
+        self.catching: asyncio.Lock = asyncio.Lock()
+        self.read = asyncio.Event()
+        """Somebody reads it elsewhere."""
+
+
+class Doors:
+    """This door's side. Everything but `_hear` runs in the event loop."""
+
+    def __init__(self, shared: Shared, in_thread: InThread, draining: Callable[[], bool]) -> None:
+        self.shared, self._in_thread, self._draining = shared, in_thread, draining
+        self._known: WeakValueDictionary[str, Shown] = WeakValueDictionary()
+        self._posts: dict[str, tuple[Shown, Posted]] = {}
+        self._flushing: asyncio.Task[None] | None = None
+        self._flown: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = threading.Event()
+        self._hearing: threading.Thread | None = None
+        self._take_up: Callable[[Orphan, Claimed], Awaitable[None]] | None = None
+        self._open: Callable[[str, str], Shown] | None = None
+        self._beats = 0
+
+    def start(
+        self,
+        open: Callable[[str, str], Shown],
+        take_up: Callable[[Orphan, Claimed], Awaitable[None]],
+    ) -> None:
+        """Begin: `open` gives an owner's room, `take_up` goes on with a reply that is ours now."""
+        self._open, self._take_up = open, take_up
+        loop = asyncio.get_running_loop()
+        self._hearing = threading.Thread(target=self._hear, args=(loop,), name="convai-doors", daemon=True)
+        self._hearing.start()
+        self._start(self._live())
+
+    async def close(self) -> None:
+        """Tell what is still to be told, and leave the replies to others."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing], timeout=_PATIENCE)
+            break
+        for task in list(self._tasks):
+            task.cancel()
+        self._ended.set()
+        with suppress(Exception):
+            await self._in_thread(self.shared.leave)
+        if self._hearing is not None:
+            await asyncio.to_thread(self._hearing.join)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="convai-door")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- out ---------------------------------------------------------------------------------------
+
+    def emit(self, room: Shown, change: Change, drawn: Drawn | None = None) -> None:
+        """Number a change and tell everybody, soon."""
+        if room.id not in self._posts:
+            self._posts[room.id] = room, Posted(room.id)
+        _, post = self._posts[room.id]
+        if isinstance(change, Started):
+            post.begins, post.ends = len(post.makes), False
+            post.live = json.dumps(room.record())
+        elif isinstance(change, FinishedReply | Stopped | Failed):
+            post.ends = True
+        post.last |= isinstance(change, Deleted)
+        post.makes.append(functools.partial(encode, change))
+        post.drawn.append(drawn)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="convai-changes")
+
+    async def flushed(self) -> None:
+        """Wait until all that was told so far is numbered."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+
+    async def _flush(self) -> None:
+        try:
+            while self._posts:
+                posts, self._posts = self._posts, {}
+                rooms = [room for room, _ in posts.values()]
+                self._flown = set(posts)
+                for room, numbered in zip(rooms, await self._append(posts), strict=True):
+                    if numbered is None:
+                        self._start(room.lost())
+                    else:
+                        self._arrived(room, numbered)
+                self._flown = set()
+                await asyncio.sleep(FLUSH)
+        finally:
+            self._flushing = None
+
+    async def _append(self, posts: dict[str, tuple[Shown, Posted]]) -> list[Numbered | None]:
+        """Until it is done: a database that is away for a while costs time and nothing else."""
+        pause = 0.05
+        while True:
+            try:
+                return list(await self._in_thread(self.shared.append, [post for _, post in posts.values()]))
+            except Exception as error:
+                log_failure("changes could not be told; once more", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 1.0)
+
+    def _arrived(self, room: Shown, numbered: Numbered) -> None:
+        buffer, abroad = room.buffer, room.abroad
+        last = numbered.first + len(numbered.frames) - 1
+        if not abroad.followed:
+            return
+        if numbered.stream == buffer.stream and numbered.first == buffer.last + 1:
+            for n, frame in enumerate(numbered.frames, numbered.first):
+                buffer.put(n, frame)
+            room.wake()
+        abroad.told = max(abroad.told, last)
+        if abroad.told > buffer.last or numbered.stream != buffer.stream:
+            self._start(self._catch_up(room))
+
+    # -- in ----------------------------------------------------------------------------------------
+
+    async def follow(self, room: Shown) -> Followed | None:
+        """Have the changes of a room's conversation come here; what there is, where that begins now."""
+        if room.abroad.followed:
+            return None
+        self._known[room.id] = room
+        found: Followed = await self._in_thread(self.shared.follow, room.id)
+        if not room.abroad.followed:
+            first = found.frames[0][0] if found.frames else found.last + 1
+            room.buffer.begin(found.stream, first - 1)
+            for n, frame in found.frames:
+                room.buffer.put(n, frame)
+            room.abroad.followed = True
+            self._elsewhere(room, found)
+            if room.abroad.told > room.buffer.last:
+                await self._catch_up(room)
+        return found
+
+    async def snapshot(self, room: Shown) -> Snapshot:
+        """The whole conversation at one moment; the changes behind it come next. Raises NotFound."""
+        await self.follow(room)
+        snapshot: Snapshot = await self._in_thread(self.shared.snapshot, room.owner, room.id)
+        followed = snapshot.followed
+        if followed.stream != room.buffer.stream or followed.last > room.buffer.last:
+            room.abroad.told = max(room.abroad.told, followed.last)
+            await self._catch_up(room)
+        return snapshot
+
+    async def _catch_up(self, room: Shown) -> None:
+        """Read what other doors have told."""
+        async with room.abroad.catching:
+            found: Followed = await self._in_thread(self.shared.after, room.id, room.buffer.last)
+            buffer = room.buffer
+            if found.stream != buffer.stream:
+                buffer.begin(found.stream, found.last)
+                room.abroad.told = found.last
+                room.restate()
+            for n, frame in found.frames:
+                if n == buffer.last + 1:
+                    buffer.put(n, frame)
+                    room.deleted |= '"type":"deleted"' in frame
+            if found.last > buffer.last:  # some of them are gone already
+                buffer.begin(found.stream, found.last)
+                room.restate()
+            self._elsewhere(room, found)
+            room.wake()
+
+    def _elsewhere(self, room: Shown, found: Followed) -> None:
+        there = found.live is not None and found.writer != self.shared.id
+        room.abroad.writing = found.live["id"] if there and found.live is not None else None
+        if room.abroad.writing is None:
+            room.abroad.settled.set()
+        else:
+            room.abroad.settled.clear()
+
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The thread that listens."""
+
+        def pass_on(call: Callable[..., None], *args: str) -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(call, *args)
+
+        self.shared.listen(
+            functools.partial(pass_on, self._heard), functools.partial(pass_on, self._missed), self._ended
+        )
+
+    def _heard(self, said: str) -> None:
+        match said.split():
+            case ["stop", conversation, message]:
+                if (room := self._known.get(conversation)) is not None:
+                    self._start(room.stop(message))
+            case ["who", conversation]:
+                if (room := self._known.get(conversation)) is not None and not room.empty:
+                    self._start(self._tell(f"here {conversation} {self.shared.id}"))
+            case ["here", conversation, who]:
+                if (room := self._known.get(conversation)) is not None and who != self.shared.id:
+                    room.abroad.read.set()
+            case [conversation, number]:
+                room = self._known.get(conversation)
+                if room is None:
+                    return
+                room.abroad.told = max(room.abroad.told, int(number))
+                if conversation not in self._flown and room.abroad.followed:
+                    if room.abroad.told > room.buffer.last:
+                        self._start(self._catch_up(room))
+
+    def _missed(self) -> None:
+        """Something may have been told while nobody listened."""
+        for room in list(self._known.values()):
+            if room.abroad.followed:
+                self._start(self._catch_up(room))
+
+    async def _tell(self, said: str) -> None:
+        with suppress(Exception):
+            await self._in_thread(self.shared.tell, said)
+
+    # -- asking other doors ------------------------------------------------------------------------
+
+    async def stop(self, room: Shown, message: str | None) -> None:
+        """Have the door that writes a reply stop it; returns when it has, or does not answer."""
+        writing = room.abroad.writing
+        if writing is None or message not in (None, writing):
+            return
+        await self._tell(f"stop {room.id} {writing}")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await room.abroad.settled.wait()
+
+    async def read_elsewhere(self, room: Shown) -> bool:
+        """Whether somebody reads this conversation at another door."""
+        room.abroad.read.clear()
+        await self._tell(f"who {room.id}")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ASK):
+                await room.abroad.read.wait()
+        return room.abroad.read.is_set()
+
+    # -- who is there ------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                await self._in_thread(self.shared.beat)
+                self._beats += 1
+                if self._beats > STEADY and not self._draining():
+                    await self._look_after()
+                if self._beats % _SWEEP == 0:
+                    await self._in_thread(self.shared.sweep)
+            except Exception as error:
+                self._beats = 0
+                log_failure("the database is not there; once more", error)
+            await asyncio.sleep(BEAT)
+
+    async def _look_after(self) -> None:
+        """Take up what doors that died have left."""
+        for orphan in await self._in_thread(self.shared.orphans):
+            claimed = await self._in_thread(self.shared.claim, orphan)
+            if claimed is not None and self._take_up is not None:
+                logger.warning("reply %s is gone on with here: its door is gone", orphan.message)
+                await self._take_up(orphan, claimed)
+        for orphan, kept in await self._in_thread(self.shared.unsaid):
+            assert self._open is not None
+            room = self._open(orphan.owner, orphan.conversation)
+            await self.follow(room)
+            message = message_of(kept, request=kept.request)
+            if kept.status == "complete":
+                self.emit(room, FinishedReply(message=message, reason="stop"))
+            else:
+                self.emit(room, Stopped(id=kept.id, by="shutdown", message=message))
+
+
+def message_in(live: dict[str, Any], text: str) -> Message:
+    """The reply that is being written, as far as it was shown."""
+    started = parse_server(live["started"])
+    assert isinstance(started, Started)
+    return replace(started.message, text=text, status="streaming")
