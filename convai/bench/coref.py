@@ -101,7 +101,7 @@ class Plain:
         return found
 
     def resolve(self, document: Document, kept: bool = False) -> list[Cluster]:
-        """The clusters; finding the mentions and the last step, from scores to clusters, are ours."""
+        """The clusters; finding the mentions, the rules and the step from scores to clusters are ours."""
         table, makers = self.read(document)
         scores, alone = self.score(table, makers, kept)
         pairs = Pairs(
@@ -111,7 +111,8 @@ class Plain:
         )
         clusters = Clusters()
         flat = np.array([score for own in scores for _, score in own], np.float32)
-        clusters.add(table, 0, pairs, flat, np.array(alone, np.float32))
+        corrected = self.resolver.rules.corrected(table, 0, pairs, flat, np.array(alone, np.float32))
+        clusters.add(table, 0, pairs, *corrected)
         return sorted(sorted(cluster) for cluster in clusters.found)
 
 

@@ -1,10 +1,12 @@
-"""`convai coref score | check`: chains against a key, GAP and WinoBias; column files in order or not."""
+"""`convai coref score | check`: chains against a key, GAP, WinoBias, kinds; column files in order or not."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -29,7 +31,7 @@ def add_actions(actions: Actions) -> None:
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="CoNLL-2012 columns, or CoNLL-U")
     score = actions.add_parser(
         "score",
-        help="MUC, B-cubed, CEAF-e, their mean and LEA of two column files; GAP; WinoBias",
+        help="MUC, B-cubed, CEAF-e, their mean and LEA of two column files; GAP; WinoBias; kinds of texts",
         allow_abbrev=False,
     )
     score.add_argument(
@@ -47,9 +49,18 @@ def add_actions(actions: Actions) -> None:
         "--winobias", type=Path, metavar="DIR", help="the model with and against stereotypes (WinoBias)"
     )
     score.add_argument(
+        "--kinds",
+        nargs="?",
+        const="",
+        metavar="FILE.jsonl",
+        help="the model on texts of several kinds, as animals or singular they (default: convai's own texts)",
+    )
+    score.add_argument("--part", metavar="NAME", help="of --kinds only the texts of this part")
+    score.add_argument("--wrong", action="store_true", help="print what is wrong in the texts of --kinds")
+    score.add_argument(
         "--model",
         metavar="DIR",
-        help="a coreference model (default: the embedded one); for --gap, --winobias",
+        help="a coreference model (default: the embedded one); for --gap, --winobias, --kinds",
     )
     score.add_argument(
         "--parser", metavar="DIR|NAME", help="the spaCy pipeline under it (default: the embedded parser)"
@@ -71,14 +82,19 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    if (args.gap or args.winobias) and args.files:
-        raise SettingsError("--gap and --winobias score a model, not two files; ask for one thing at a time")
-    if args.gap and args.winobias:
-        raise SettingsError("--gap and --winobias: ask for one thing at a time")
+    asked = [name for name in ("gap", "winobias", "kinds") if getattr(args, name) is not None]
+    if asked and args.files:
+        raise SettingsError(f"--{asked[0]} scores a model, not two files; ask for one thing at a time")
+    if len(asked) > 1:
+        raise SettingsError(f"--{asked[0]} and --{asked[1]}: ask for one thing at a time")
+    if (args.part is not None or args.wrong) and asked != ["kinds"]:
+        raise SettingsError("--part and --wrong are options of --kinds")
     if args.gap:
         return _score_gap(args)
     if args.winobias:
         return _score_winobias(args)
+    if args.kinds is not None:
+        return _score_kinds(args)
     return _score_files(args)
 
 
@@ -148,6 +164,47 @@ def _score_winobias(args: argparse.Namespace) -> int:
     print(f"{'':<12}{'CoNLL F1':>10}{'accuracy':>10}")
     for name, sides in sorted(result.items()):
         print(f"{name:<12}{100 * sides['f1']:>10.2f}{100 * sides['accuracy']:>10.2f}")
+    return 0
+
+
+def _score_kinds(args: argparse.Namespace) -> int:
+    from convai.core.resources import coref_kinds_path
+    from convai.coref.checkpoint import load_resolver
+    from convai.coref.parsing.load import load_parser
+    from convai.coref.parsing.parse import document_of_turns
+    from convai.coref.scorer.kinds import answers, read_kinds, shares
+
+    path = Path(args.kinds) if args.kinds else coref_kinds_path()
+    items = read_kinds(path)
+    parts = list(dict.fromkeys(item.part for item in items))
+    if args.part is not None:
+        items = [item for item in items if item.part == args.part]
+        if not items:
+            raise SettingsError(f"--part {args.part}: {path} has the parts {', '.join(parts)}")
+        parts = [args.part]
+    nlp, resolver = load_parser(args.parser), load_resolver(args.model)
+    answered = list(answers(_shown(items), partial(document_of_turns, nlp), resolver))
+    result = shares(answered)
+    by_part = {part: shares([a for a in answered if a.item.part == part]) for part in parts}
+    if args.json:
+        print(json.dumps({"kinds": result, "parts": by_part}))
+        return 0
+    if args.wrong:
+        for answer in answered:
+            if answer.wrong:
+                print(f"{answer.item.kind}: {' / '.join(text for _, text in answer.item.turns)}")
+                print("".join(f"    {wrong}\n" for wrong in answer.wrong))
+    width = max(map(len, result))
+    titles = "".join(f"{part:>{len(part) + 3}}" for part in parts if len(parts) > 1)
+    print(f"{'':<{width}}   right   95 % interval    texts{titles}")
+    for kind, of in result.items():
+        of_parts = "".join(
+            f"{by_part[part][kind]['share'] if kind in by_part[part] else math.nan:>{len(part) + 3}.3f}"
+            for part in parts
+            if len(parts) > 1
+        )
+        interval = f"{of['low']:.3f} to {of['high']:.3f}"
+        print(f"{kind:<{width}}   {of['share']:.3f}   {interval}   {of['texts']:>6,}{of_parts}")
     return 0
 
 

@@ -81,6 +81,11 @@ def contradictions_path() -> Path:
     return data_dir() / "evaluation" / "contradictions.jsonl"
 
 
+def coref_kinds_path() -> Path:
+    """Texts with marked mentions, by kinds of things to get right."""
+    return data_dir() / "evaluation" / "coref_kinds.jsonl"
+
+
 def memory_turns_path() -> Path:
     """Turns labelled with the facts that somebody tells of themselves in them."""
     return data_dir() / "evaluation" / "memory_turns.jsonl"

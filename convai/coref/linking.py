@@ -21,6 +21,8 @@ from convai.coref.pairs import Floats, Pairs
 
 _TRIES: Final = 8
 """Antecedents of one mention that are tried when the better ones contradict it."""
+UNLIKE: Final = 2.0
+"""By how much a noun may score below having no antecedent, to be linked through a pronoun all the same."""
 NOBODY: Final = 0
 
 
@@ -103,11 +105,20 @@ class Clusters:
     ) -> int:
         says = _says(table, row)
         order = np.argsort(-scores, kind="stable")[:_TRIES]
+        of = np.array(self._of)[earlier + offset]
+        noun = table.kind[row] > Kind.OTHER_PRONOUN
+        nouns = table.kind[earlier] > Kind.OTHER_PRONOUN
+        excluded = set(of[np.isneginf(scores) & nouns].tolist()) if noun else set()
         for k in order.tolist():
             if scores[k] <= alone:
                 break
             candidate = int(earlier[k])
             cluster = self._of[candidate + offset]
+            if cluster >= 0 and noun:
+                if cluster in excluded:
+                    continue
+                if not nouns[k] and not _fits(scores[(of == cluster) & nouns], alone):
+                    continue
             profile = self._profiles[cluster] if cluster >= 0 else _profile(table, candidate)
             if not profile.allows(*says) or not _may_be_speaker(table, row, candidate):
                 continue
@@ -143,6 +154,14 @@ class Clusters:
         self.found[cluster].append(now)
         self._profiles[cluster].add(*_says(table, row))
         return Link(now, before)
+
+
+def _fits(scores: Floats, alone: float) -> bool:
+    """Whether a noun that is linked to a pronoun may be one of the nouns that the pronoun stands for.
+
+    `scores` with those that are near. "Admin", found to be "he", is not the doctor that "he" is.
+    """
+    return not len(scores) or float(scores.max()) > alone - UNLIKE
 
 
 def _span(table: MentionTable, row: int) -> Span:

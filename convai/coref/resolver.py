@@ -24,6 +24,7 @@ from convai.coref.linking import Clusters, Link
 from convai.coref.model import CorefModel, tensors
 from convai.coref.pairs import Floats, Pairs, Window, describe, make_pairs, summary
 from convai.coref.reading import FeatureReader
+from convai.coref.rules import Rules
 from convai.coref.words import SPECIAL, WordIds, normal
 
 _STRETCH: Final = 600
@@ -98,6 +99,7 @@ class CorefResolver:
         vectors = self.model.vectors.numpy()
         self.unit: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
         self.window = self.settings.window(self.model.config.window)
+        self.rules = Rules(self.words)
 
     def resolve(self, document: Document) -> list[Cluster]:
         """Clusters of two or more mentions, spans and clusters in the order of the text.
@@ -155,6 +157,7 @@ class Growing:
             self._earlier = torch.cat((self._earlier, resolver.model.as_earlier(mentions)))
             pairs = make_pairs(table, first, resolver.window)
             scores, alone = self._score(table, first, pairs, mentions)
+        scores, alone = resolver.rules.corrected(table, first, pairs, scores, alone)
         alone += resolver.settings.bias
         if resolver.settings.blacklist:
             scores, alone = _without_speakers(table, first, pairs, scores, alone)

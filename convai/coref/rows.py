@@ -214,7 +214,7 @@ class SentenceRows:
             before = nouns.get(lower[start - 1]) or Says()
             says = before if before.life == Life.PERSON else says
         gender, life = says
-        if not gender and end - start == 1 and known.genders[start]:
+        if end - start == 1 and known.genders[start]:  # the last name of somebody known by more
             gender, life = Gender(known.genders[start]), Life.PERSON
         if not life and entity:
             life = (Life.UNKNOWN, Life.PERSON, Life.THING, Life.GROUP, Life.THING, Life.UNKNOWN)[entity]

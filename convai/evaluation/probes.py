@@ -15,7 +15,6 @@ expressions, searched in the answer's small letters, with straight apostrophes. 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from convai.conversation.drawing import draw_together
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn, check_text
 from convai.core.errors import DataError
+from convai.core.intervals import wilson
 from convai.core.text_files import lines
 from convai.engine import Engine
 from convai.engine.backends.precision import Requested
@@ -37,8 +37,6 @@ from convai.text.corpora.json_text import decode_line
 
 AT_ONCE: Final = 32
 """Settings that are gone through side by side."""
-Z95: Final = 1.959964
-"""The normal distribution's 97.5 % point."""
 
 _KEYS: Final = {"id", "persona", "turns", "live", "probes"}
 _PROBE_KEYS: Final = {"kind", "ask", "must", "must_not"}
@@ -219,23 +217,6 @@ def _answer(engine: Engine, messages: Sequence[tuple[_Table, str]]) -> None:
     draw_together(replies, engine.stream)
     for (table, said), reply in zip(messages, replies, strict=True):
         table.turns += [Turn(USER, said), Turn(AGENT, reply.final.text)]
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share over `count` independent trials.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-
-    >>> low, high = wilson(0.5, 10)
-    >>> round(low, 3), round(high, 3)
-    (0.237, 0.763)
-    """
-    if count < 1:
-        raise ValueError("an interval needs one trial at least")
-    middle = share + Z95**2 / (2 * count)
-    spread = Z95 * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))
-    scale = 1 + Z95**2 / count
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def shares(answers: Sequence[Answer]) -> dict[str, dict[str, float]]:

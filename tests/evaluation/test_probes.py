@@ -13,8 +13,9 @@ from convai.conversation.agent import Agent
 from convai.core import resources
 from convai.core.dialog import AGENT, USER, Turn
 from convai.core.errors import DataError
+from convai.core.intervals import wilson
 from convai.core.settings import DecodingConfig
-from convai.evaluation.probes import Answer, Setting, ask_probes, read_probes, shares, wilson
+from convai.evaluation.probes import Answer, Setting, ask_probes, read_probes, shares
 from convai.evaluation.report import answer_lines, share_table
 from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
@@ -114,19 +115,6 @@ def test_every_question_is_asked_after_what_was_said(agent: Agent, tmp_path: Pat
     assert all(a.right == a.probe.right(a.text) for a in answers)
     again = list(ask_probes(agent, [one, two], draws=2, seed=1, max_history=None))
     assert [a.text for a in again] == [a.text for a in answers]
-
-
-@pytest.mark.parametrize(("share", "count"), [(0.0, 10), (1.0, 10), (0.3, 30), (0.5, 400)])
-def test_the_interval_covers_the_share(share: float, count: int) -> None:
-    """Against its definition: the shares whose normal 95 % band just reaches the one that was seen."""
-    low, high = wilson(share, count)
-    assert 0 <= low <= share + 1e-12
-    assert share - 1e-12 <= high <= 1
-    for end in (low, high):
-        if 1e-9 < end < 1 - 1e-9:
-            assert abs(end - share) == pytest.approx(1.959964 * (end * (1 - end) / count) ** 0.5)
-    with pytest.raises(ValueError, match="one trial"):
-        wilson(0.5, 0)
 
 
 def test_shares_count_a_probe_once_for_the_interval(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from convai.core.errors import DataError
 from convai.coref.document import Document, Sentence
+from convai.coref.parsing.repair import repair
 from convai.coref.parsing.universal import is_clear, to_universal
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _fill(sentence: Sentence, span: Span, start: int) -> None:
     tags = [token.tag_ for token in span]
     if is_clear(deps):
         heads, deps = to_universal([token.text for token in span], tags, heads, deps)
+    repair([token.text for token in span], tags, heads, deps)
     sentence.tags += tags
     sentence.heads += [start + head for head in heads]
     sentence.deps += deps

@@ -1,0 +1,96 @@
+"""Trees that no sentence has, mended: what small parsers get wrong again and again, and grammar shows.
+
+Words of one name that all depend on the verb ("Nina Simone was born"), coordinated subjects that do, an
+apposition taken for a coordination without "and", a sentence without a verb whose third person was taken for
+a plural ("The designer draws icons.").
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_ARGUMENTS: Final = frozenset(("nsubj", "nsubj:pass", "obj", "iobj", "obl"))
+_NAMES: Final = frozenset(("NNP", "NNPS"))
+_DETERMINERS: Final = frozenset("a an the my your his her its our their".split())
+
+
+def repair(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """Mend the tree of one sentence in place. A root's head is its own index."""
+    _find_verb(words, tags, heads, deps)
+    _join_siblings(words, tags, heads, deps)
+    _find_appositions(words, tags, heads, deps)
+
+
+def _find_verb(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    if any(tag[0] == "V" or tag == "MD" for tag in tags) or len(words) < 4 or words[-1] not in ".!":
+        return
+    if words[0].lower() not in _DETERMINERS and tags[0] not in _NAMES:
+        return
+    for p in range(1, len(words) - 1):
+        if not _may_be_verb(words[p], tags[p]) or tags[p - 1] not in ("NN", "NNP"):
+            continue
+        goes_on = deps[p] == "compound" and tags[p + 1][:2] == "NN"
+        if not goes_on and not (tags[p - 1] == "NNP" and p == len(words) - 2):
+            continue
+        before = next((i for i in range(p) if heads[i] == i), p - 1)
+        behind = next((i for i in range(p + 1, len(words)) if heads[i] == i), -1)
+        tags[p] = "VBZ"
+        for i, head in enumerate(heads):
+            if i < p and head >= p:
+                heads[i], deps[i] = before, "appos" if tags[i] == "NNP" and i > before else deps[i]
+            elif i > p and (head < p or i == len(words) - 1):
+                heads[i] = p
+        heads[before], deps[before] = p, "nsubj"
+        if behind >= 0:
+            heads[behind], deps[behind] = p, "obj"
+        heads[p], deps[p] = p, "root"
+        return
+
+
+def _may_be_verb(word: str, tag: str) -> bool:
+    return (
+        tag in ("NN", "NNS")
+        and word.islower()
+        and word.endswith("s")
+        and not word.endswith(("ss", "us", "is"))
+    )
+
+
+def _join_siblings(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """Two nouns in one place: parts of a name, a noun and its name, or coordinated."""
+    places = list(zip(heads, deps, strict=True))
+    name = -1
+    for i in range(1, len(words)):
+        if deps[i] not in _ARGUMENTS or tags[i][:2] != "NN" or heads[i] == i:
+            continue
+        if places[i - 1] == places[i] and tags[i] in _NAMES and tags[i - 1][:2] == "NN":
+            if tags[i - 1] in _NAMES:
+                name = name if name >= 0 and deps[i - 1] == "flat" else i - 1
+                heads[i], deps[i] = name, "flat"
+            else:
+                heads[i], deps[i] = i - 1, "appos"
+            continue
+        conjunctions = [c for c in range(1, i) if deps[c] == "cc" and heads[c] == i]
+        if not conjunctions:
+            continue
+        c = conjunctions[0]
+        one = next((k for k in range(c - 1, -1, -1) if places[k] == places[i] and tags[k][:2] == "NN"), -1)
+        if one >= 0 and not any(tag[0] == "V" or tag == "MD" for tag in tags[one:i]):
+            heads[i], deps[i] = one, "conj"
+
+
+def _find_appositions(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "my neighbour, an old man": a conjunct behind a comma where nothing coordinates."""
+    if "cc" in deps or "conj" not in deps:
+        return
+    for i, dep in enumerate(deps):
+        if dep != "conj" or tags[i][:2] != "NN" or heads[i] > i:
+            continue
+        start = min((c for c, h in enumerate(heads) if h == i and c < i and deps[c] != "punct"), default=i)
+        if words[start].lower() not in _DETERMINERS or start < 2 or words[start - 1] != ",":
+            continue
+        if tags[heads[i]][0] == "V" and tags[start - 2][:2] == "NN":
+            heads[i] = start - 2
+        rivals = sum(d == "conj" and heads[k] == heads[i] for k, d in enumerate(deps))
+        if rivals == 1 and tags[heads[i]][:2] == "NN":
+            deps[i] = "appos"

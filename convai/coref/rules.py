@@ -1,0 +1,253 @@
+"""What is certain or likely without a trained model: corrections of the scores of pairs.
+
+The network learns from long texts of a few genres. What these have seldom (animals that are "he", one person
+who is "they", several people of one profession, a name beside what it names) is told here, from grammar and
+the lexicon's lists, in numbers on the network's scale (logits). A pair that cannot be is scored -inf, which
+keeps a mention out of the cluster (`linking`). The amounts were chosen on the development files of OntoGUM,
+LIGHT and Persuasion and on half of the texts of `convai coref score --kinds`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convai.coref.features import DEP_ID, SUBJECTS, MentionTable
+from convai.coref.lexicon import Gender, Kind, Life, Number, nouns, titles
+from convai.coref.pairs import Bools, Floats, Pairs
+from convai.coref.words import SPECIAL, WordIds, key, singular
+
+HAS_ANTECEDENT: Final = {Kind.HE: 0.75, Kind.SHE: 0.75, Kind.IT: 0.4, Kind.THEY: 0.5}
+"""Pronouns of the third person seldom begin a chain (not "it" as a subject, which may be nobody)."""
+CREATURE: Final = 3.5
+"""For "he" and "she" of an animal, where nobody near is of that gender."""
+IT_CREATURE: Final = 1.0
+"""For "it" of an animal."""
+IT_PERSON: Final = 1.5
+"""Against "it" of a person."""
+ONE_PERSON: Final = 3.5
+"""For "they" of one person of whom nothing says whether he or she, where nothing near is more than one."""
+TOGETHER: Final = 1.5
+"""For "they" of two that are joined by "and"."""
+INDEFINITE: Final = 2.0
+"""Against "a doctor" as one who was there before."""
+OTHER_ROLE: Final = 1.5
+"""Against "the singer" as "the drummer"."""
+SUBJECT: Final = 1.5
+"""For "he" as the subject of the sentence before, a noun."""
+CATAPHORA: Final = 2.0
+"""For the subject of a sentence as the pronoun in a clause before it that has no antecedent."""
+DIALOGUE: Final = 2.0
+"""For "you" as the "I" of who is spoken to."""
+NEAR: Final = 2
+"""Sentences that count as near."""
+_OTHER: Final = ("other", "another", "different", "second", "third", "next", "new")
+_BE: Final = "be is are was were am been being 's 're 'm become became becomes remains not".split()
+_NAMING: Final = ("called", "named", "nicknamed")
+
+
+class Rules:
+    """The rules, for one vocabulary."""
+
+    def __init__(self, words: WordIds) -> None:
+        self._another = words.row("another")
+        roles = {words.row(word) for word in (*titles(), *nouns())}
+        self._role = np.zeros(len(words), np.bool_)
+        self._role[sorted(row for row in roles if row >= SPECIAL)] = True
+        self._others = np.array([key(singular(word)) & 0x7FFFFFFF for word in _OTHER], np.int64)
+        self._be = np.array([words.row(word) for word in _BE if word in words], np.int64)
+        self._naming = np.array([key(word) for word in _NAMING], np.int64)
+
+    def corrected(
+        self, table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats
+    ) -> tuple[Floats, Floats]:
+        """New scores `[pairs]` and `alone` `[new mentions]`, of the mentions from row `first` on."""
+        scores, alone = scores.copy(), alone.copy()
+        kind = table.kind[first:]
+        subject = _subject(table, slice(first, None))
+        for pronoun, amount in HAS_ANTECEDENT.items():
+            alone[(kind == pronoun) & ~(subject & (kind == Kind.IT))] -= amount
+        if not len(scores):
+            return scores, alone
+        i, j = pairs.later, pairs.earlier
+        _animals(table, pairs, scores)
+        _they(table, pairs, scores)
+        _subject_before(table, i, j, scores)
+        _speakers(table, i, j, scores)
+        self._nouns(table, i, j, scores)
+        self._to_outer(table, pairs, scores)
+        _forward(table, first, pairs, scores, alone)
+        return scores, alone
+
+    def _nouns(self, table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+        """Two noun phrases that say that they are not the same."""
+        kind_i, kind_j = table.kind[i], table.kind[j]
+        at = np.flatnonzero((kind_i > Kind.OTHER_PRONOUN) & (kind_j > Kind.OTHER_PRONOUN))
+        at = at[(kind_i[at] != Kind.JOINED) & (kind_j[at] != Kind.JOINED)]
+        if not len(at):
+            return
+        i, j = i[at], j[at]
+        more_i, more_j = _not_within(table, i, j), _not_within(table, j, i)
+        names = (table.kind[i] == Kind.NAME) & (table.kind[j] == Kind.NAME)
+        same = (table.lemma_key[i] == table.lemma_key[j]) & ~names
+        cannot = same & more_i & more_j
+        others = np.isin(table.content[i], self._others).any(axis=1)
+        others |= table.words[i, 1] == self._another
+        cannot |= same & others & more_i
+        first_i, first_j = table.words[i, 1], table.words[j, 1]
+        last = (
+            (table.words[i, 2] == table.words[j, 2]) & (table.content[i, 1] != 0) & (table.content[j, 1] != 0)
+        )
+        roles = self._role[np.minimum(first_i, len(self._role) - 1)]
+        roles |= self._role[np.minimum(first_j, len(self._role) - 1)]
+        cannot |= names & last & more_i & more_j & ~roles
+        scores[at[cannot]] = -np.inf
+        scores[at[same & (table.kind[i] == Kind.INDEFINITE)]] -= INDEFINITE
+        people = (table.life[i] == Life.PERSON) & (table.life[j] == Life.PERSON)
+        scores[at[people & ~names & more_i & more_j & (table.lemma_key[i] != table.lemma_key[j])]] -= (
+            OTHER_ROLE
+        )
+
+    def _to_outer(self, table: MentionTable, pairs: Pairs, scores: Floats) -> None:
+        """What is said of an apposition, a name in "a dog called Rex" or a predicate is said of the whole."""
+        outer = self._outer(table, int(pairs.earlier.min()))
+        at = np.flatnonzero(outer[pairs.earlier] >= 0)
+        begins = np.repeat(pairs.offsets[:-1], np.diff(pairs.offsets))
+        for p in at.tolist():
+            row = int(pairs.later[p])
+            target = int(outer[pairs.earlier[p]])
+            q = int(begins[p]) + row - target - 1  # pairs of a mention: the nearest first
+            if target < row and q < len(scores) and (pairs.later[q], pairs.earlier[q]) == (row, target):
+                if scores[q] > -np.inf:
+                    scores[q] = max(scores[q], scores[p])
+                scores[p] = -np.inf
+
+    def _outer(self, table: MentionTable, first: int) -> NDArray[np.int64]:
+        """Of each row from `first` on the one of the noun phrase that names the same, -1 for none."""
+        found = np.full(len(table), -1, np.int64)
+        noun = table.kind > Kind.OTHER_PRONOUN
+        apposition = noun & (table.relation == DEP_ID["appos"])
+        named = (table.kind == Kind.NAME) & np.isin(table.governor_key, self._naming)
+        predicate = noun & (table.relation == DEP_ID["root"]) & np.isin(table.words[:, 3], self._be)
+        for row in (first + np.flatnonzero((apposition | named | predicate)[first:])).tolist():
+            governor = table.governor[row]
+            if predicate[row]:
+                subjects = (table.governor == table.head[row]) & _subject(table, slice(None)) & noun
+                around = subjects & (table.sentence == table.sentence[row])
+                around &= ~_differ(table.number, table.number[row]) & ~_differ(table.life, table.life[row])
+                around &= ~_differ(table.gender, table.gender[row])
+                rows = np.flatnonzero(around[:row])[:1]
+            else:
+                around = noun & (table.start <= table.start[row]) & (table.end >= table.end[row])
+                around &= (table.head == governor) if apposition[row] else (table.head < governor)
+                rows = np.flatnonzero(around[:row])
+            if len(rows):
+                found[row] = rows[-1]
+        return found
+
+
+def _animals(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
+    """Let "he", "she" and "it" be a dog."""
+    i, j = pairs.later, pairs.earlier
+    kind = table.kind[i]
+    pronoun = (kind == Kind.HE) | (kind == Kind.SHE)
+    noun = (table.kind[j] > Kind.OTHER_PRONOUN) & (table.number[j] != Number.MANY)
+    noun &= table.kind[j] != Kind.JOINED
+    scores[noun & (kind == Kind.IT) & (table.life[j] == Life.PERSON)] -= IT_PERSON
+    animal = noun & (table.life[j] == Life.CREATURE)
+    if not animal.any():
+        return
+    near = table.sentence[i] - table.sentence[j] <= NEAR
+    same = (table.gender[i] == table.gender[j]) & (table.life[j] == Life.PERSON)
+    free = _none_of(near & noun & same, pairs)
+    scores[pronoun & animal & free] += CREATURE
+    scores[(kind == Kind.IT) & animal] += IT_CREATURE
+
+
+def _they(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
+    """Let "they" be one person, or two joined by "and"."""
+    i, j = pairs.later, pairs.earlier
+    they = table.kind[i] == Kind.THEY
+    if not they.any():
+        return
+    noun = table.kind[j] > Kind.OTHER_PRONOUN
+    near = table.sentence[i] - table.sentence[j] <= NEAR
+    many = near & noun & (table.number[j] == Number.MANY) & (table.life[j] != Life.THING)
+    one = noun & (table.number[j] == Number.ONE) & (table.life[j] == Life.PERSON) & near
+    one &= (table.gender[j] == Gender.UNKNOWN) & (table.kind[j] != Kind.JOINED)
+    scores[they & one & _none_of(many, pairs)] += ONE_PERSON
+    scores[they & near & (table.kind[j] == Kind.JOINED)] += TOGETHER
+
+
+def _subject_before(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "he" rather be the subject of the sentence before than who was spoken of before that."""
+    pronoun = (table.kind[i] == Kind.HE) | (table.kind[i] == Kind.SHE)
+    before = (table.sentence[i] - table.sentence[j] == 1) & _subject(table, j) & _subject(table, i)
+    person = (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.OTHER_PRONOUN)
+    person &= (table.number[j] != Number.MANY) & (table.turn[i] == table.turn[j])
+    scores[pronoun & before & person & ~_differ(table.gender[i], table.gender[j])] += SUBJECT
+
+
+def _speakers(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "you" be who is spoken to, not whoever that one calls "you"."""
+    to_i = (table.partner[i] == table.speaker[j]) & (table.speaker[j] > 0)
+    to_j = (table.partner[j] == table.speaker[i]) | (
+        (table.partner[j] == 0) & (table.turn[i] - table.turn[j] == 1)
+    )
+    to_j &= (table.speaker[i] > 0) & (table.speaker[j] > 0) & (table.speaker[i] != table.speaker[j])
+    you_i, you_j = table.kind[i] == Kind.YOU, table.kind[j] == Kind.YOU
+    scores[you_i & you_j & to_i] = -np.inf
+    scores[you_i & (table.kind[j] == Kind.I) & to_i] += DIALOGUE
+    scores[you_j & (table.kind[i] == Kind.I) & to_j] += DIALOGUE
+
+
+def _forward(table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats) -> None:
+    """Let a subject be the pronoun before it in the sentence that is nobody yet ("Before she left, Anna")."""
+    i, j = pairs.later, pairs.earlier
+    kind = table.kind[j]
+    at = np.flatnonzero(
+        (table.sentence[i] == table.sentence[j]) & _subject(table, i) & (table.kind[i] > Kind.OTHER_PRONOUN)
+        & (kind >= Kind.HE) & (kind <= Kind.THEY) & (table.start[j] < table.start[i]) & (j >= first)
+        & (table.clause[i] != table.clause[j])
+    )  # fmt: skip
+    if not len(at):
+        return
+    best = _best(pairs, scores)
+    i, j = i[at], j[at]
+    fits = ~_differ(table.gender[i], table.gender[j]) & ~_differ(table.number[i], table.number[j])
+    scores[at[fits & (best[j - first] <= alone[j - first])]] += CATAPHORA
+
+
+def _best(pairs: Pairs, scores: Floats) -> Floats:
+    """Of each later mention the best score, -inf where it has no pair."""
+    counts = np.diff(pairs.offsets)
+    best = np.full(len(counts), -np.inf, np.float32)
+    best[counts > 0] = np.maximum.reduceat(scores, pairs.offsets[:-1][counts > 0])
+    return best
+
+
+def _none_of(some: Bools, pairs: Pairs) -> Bools:
+    """`[pairs]`: whether no pair of the same later mention is one of `some`."""
+    counts = np.diff(pairs.offsets)
+    any_of = np.zeros(len(counts), np.bool_)
+    any_of[counts > 0] = np.logical_or.reduceat(some, pairs.offsets[:-1][counts > 0])
+    return np.asarray(~np.repeat(any_of, counts))
+
+
+def _subject(table: MentionTable, rows: NDArray[np.int64] | slice) -> Bools:
+    relation = table.relation[rows]
+    return np.asarray((relation == SUBJECTS[0]) | (relation == SUBJECTS[1]))
+
+
+def _differ(a: NDArray[np.int32], b: NDArray[np.int32]) -> Bools:
+    """Whether both are known and not the same."""
+    return np.asarray((a > 0) & (b > 0) & (a != b))
+
+
+def _not_within(table: MentionTable, one: NDArray[np.int64], other: NDArray[np.int64]) -> Bools:
+    """Whether a content word of one is none of the other's."""
+    a, b = table.content[one], table.content[other]
+    found = (a[:, :, None] == b[:, None, :]).any(axis=2)
+    return np.asarray((~found & (a != 0)).any(axis=1))

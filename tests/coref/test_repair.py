@@ -1,0 +1,75 @@
+"""Trees that are mended, and those that are left as they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from convai.coref.parsing.repair import repair
+
+
+def tree(text: str) -> tuple[list[str], list[str], list[int], list[str]]:
+    """`word/tag/relation>head` with blanks between."""
+    words, tags, heads, deps = [], [], [], []
+    for token in text.split():
+        word, tag, rest = token.split("/")
+        dep, head = rest.split(">")
+        words.append(word)
+        tags.append(tag)
+        deps.append(dep)
+        heads.append(int(head))
+    return words, tags, heads, deps
+
+
+def written(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> str:
+    return " ".join(f"{w}/{t}/{d}>{h}" for w, t, h, d in zip(words, tags, heads, deps, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (  # parts of a name, and what it names
+            "The/DT/det>1 poet/NN/nsubj>4 Eva/NNP/nsubj>4 Lund/NNP/nsubj>4 slept/VBD/root>4 ././punct>4",
+            "The/DT/det>1 poet/NN/nsubj>4 Eva/NNP/appos>1 Lund/NNP/flat>2 slept/VBD/root>4 ././punct>4",
+        ),
+        (
+            "Tom/NNP/nsubj>4 and/CC/cc>3 his/PRP$/nmod:poss>3 son/NN/nsubj>4 slept/VBD/root>4",
+            "Tom/NNP/nsubj>4 and/CC/cc>3 his/PRP$/nmod:poss>3 son/NN/conj>0 slept/VBD/root>4",
+        ),
+        (
+            "I/PRP/nsubj>1 saw/VBD/root>1 Tom/NNP/obj>1 ,/,/punct>5 a/DT/det>5 cook/NN/conj>2 ././punct>1",
+            "I/PRP/nsubj>1 saw/VBD/root>1 Tom/NNP/obj>1 ,/,/punct>5 a/DT/det>5 cook/NN/appos>2 ././punct>1",
+        ),
+        (  # the same, where the parser hung it on the verb
+            "I/PRP/nsubj>1 saw/VBD/root>1 Tom/NNP/obj>1 ,/,/punct>5 a/DT/det>5 cook/NN/conj>1 ././punct>1",
+            "I/PRP/nsubj>1 saw/VBD/root>1 Tom/NNP/obj>1 ,/,/punct>5 a/DT/det>5 cook/NN/appos>2 ././punct>1",
+        ),
+        (
+            "The/DT/det>3 cook/NN/compound>3 peels/NNS/compound>3 eggs/NNS/root>3 ././punct>3",
+            "The/DT/det>1 cook/NN/nsubj>2 peels/VBZ/root>2 eggs/NNS/obj>2 ././punct>2",
+        ),
+        (
+            "My/PRP$/nmod:poss>1 son/NN/root>1 Leo/NNP/compound>3 paints/NNS/appos>1 ././punct>1",
+            "My/PRP$/nmod:poss>1 son/NN/nsubj>3 Leo/NNP/appos>1 paints/VBZ/root>3 ././punct>3",
+        ),
+    ],
+)
+def test_what_is_mended(before: str, after: str) -> None:
+    sentence = tree(before)
+    repair(*sentence)
+    assert written(*sentence) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tom/NNP/nsubj>4 and/CC/cc>2 Eva/NNP/conj>0 often/RB/advmod>4 slept/VBD/root>4 ././punct>4",
+        "I/PRP/nsubj>1 saw/VBD/root>1 eggs/NNS/obj>1 ,/,/punct>4 milk/NN/conj>2 and/CC/cc>6 tea/NN/conj>2",
+        "The/DT/det>2 dog/NN/compound>2 owners/NNS/root>2 ././punct>2",
+        "He/PRP/nsubj>1 gave/VBD/root>1 Tom/NNP/iobj>1 eggs/NNS/obj>1 ././punct>1",
+        "Yes/UH/root>0 ././punct>0",
+    ],
+)
+def test_what_is_left(text: str) -> None:
+    sentence = tree(text)
+    repair(*sentence)
+    assert written(*sentence) == text

@@ -1,0 +1,89 @@
+"""What is told beside the network, with the embedded model, on texts that the rules are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convai.coref.checkpoint import load_resolver
+from convai.coref.parsing.load import load_parser
+from convai.coref.parsing.parse import document_of_turns
+from convai.coref.resolver import CorefResolver
+
+pytest.importorskip("spacy")
+
+
+@pytest.fixture(scope="module")
+def resolver() -> CorefResolver:
+    return load_resolver()
+
+
+@pytest.fixture(scope="module")
+def nlp():
+    return load_parser()
+
+
+def chains(nlp, resolver: CorefResolver, *turns: str | tuple[str, str]) -> list[list[str]]:
+    given = [(None, turn) if isinstance(turn, str) else turn for turn in turns]
+    document, _ = document_of_turns(nlp, given)
+    words = document.words()
+    return [[" ".join(words[start:end]) for start, end in c] for c in resolver.resolve(document)]
+
+
+@pytest.mark.parametrize(
+    ("text", "linked", "apart"),
+    [
+        ("My sister has a dog. She loves him.", ("a dog", "him"), ("My sister", "him")),
+        ("We have a cat called Tilly. She sleeps all day.", ("a cat called Tilly", "She"), ("We", "She")),
+        ("My aunt saw our dog. She patted him.", ("My aunt", "She"), ("our dog", "She")),
+        ("I met my new boss. They come from Peru.", ("my new boss", "They"), ("I", "They")),
+        ("My boss met the boys. They smiled.", ("the boys", "They"), ("My boss", "They")),
+        ("Peter and Paul are brothers. They talk.", ("Peter and Paul", "They"), ("brothers", "They")),
+        ("A tall man left. A short man came. He sat.", ("A short man", "He"), ("A tall man", "He")),
+        ("Before she left, Anna locked the door.", ("she", "Anna"), ("the door", "she")),
+        ("Doctor helped patients. He runs. Admin writes a report.", ("Doctor", "He"), ("Doctor", "Admin")),
+        ("Kate Wilson flies. Wilson is a pilot.", ("Kate Wilson", "Wilson"), ("a pilot", "Wilson")),
+        ("Kate Wilson met Tom Wilson. She smiled.", ("Kate Wilson", "She"), ("Tom Wilson", "Kate Wilson")),
+    ],
+)
+def test_texts_of_each_kind(
+    nlp, resolver: CorefResolver, text: str, linked: tuple[str, str], apart: tuple[str, str]
+) -> None:
+    found = chains(nlp, resolver, text)
+    assert any(set(linked) <= set(chain) for chain in found), found
+    assert not any(set(apart) <= set(chain) for chain in found), found
+
+
+def test_you_is_who_is_spoken_to(nlp, resolver: CorefResolver) -> None:
+    found = chains(nlp, resolver, ("sam", "Can you help me?"), ("pat", "Yes, what do you need?"))
+    assert ["me", "you"] in found
+    assert ["you", "you"] not in found
+
+
+def test_what_cannot_be_keeps_out_of_the_whole_chain(nlp, resolver: CorefResolver) -> None:
+    found = chains(nlp, resolver, "A tall man left. He was old. A short man came. The short man sat down.")
+    assert not any({"A tall man", "The short man"} <= set(chain) for chain in found)
+
+
+def test_scores_without_pairs_and_what_is_given_stay_as_they_are(nlp, resolver: CorefResolver) -> None:
+    document, _ = document_of_turns(nlp, [(None, "Anna has a dog. She loves him. It barks, they say.")])
+    seen = []
+    rules = resolver.rules
+
+    class Watched:
+        def corrected(self, table, first, pairs, scores, alone):
+            before = scores.copy(), alone.copy()
+            out = rules.corrected(table, first, pairs, scores, alone)
+            assert np.array_equal(scores, before[0])
+            assert np.array_equal(alone, before[1])
+            seen.append(out)
+            return out
+
+    resolver.rules = Watched()  # type: ignore[assignment]
+    try:
+        resolver.resolve(document)
+    finally:
+        resolver.rules = rules
+    [(scores, alone)] = seen
+    assert not np.isnan(scores).any()
+    assert np.isfinite(alone).all()
