@@ -8,7 +8,7 @@ and of the other texts their sentences, likewise.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,3 +144,11 @@ def greeting_used(character: Character, macros: Macros, first: Turn | None) -> i
         return None
     said = [one_line(macros.replaced(text)) for text in character.greetings]
     return said.index(first.text) if first.text in said else None
+
+
+def another_greeting(found: Sequence[str], now: str, shown: Sequence[str]) -> str | None:
+    """The greeting that takes the place of `now`, where it is one of several; `shown` stand there already."""
+    if len(found) < 2 or now not in found:
+        return None
+    fresh = [text for text in found if text not in shown]
+    return fresh[0] if fresh else found[(found.index(now) + 1) % len(found)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import EllipsisType
 
 from convai.conversation.agent import Talker
-from convai.conversation.cast import Note
+from convai.conversation.cast import Note, another_greeting
 from convai.conversation.conversation import NOBODY, Conversation, Place, ReplyTurn, reply_seed
 from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
@@ -188,8 +188,11 @@ class Session:
         """
         self.stop()
         parent, place = self._conversation.again()
-        if parent is None and len(self.greetings) > 1:
-            return self._greeted()
+        last = self._conversation.message()
+        if parent is None and last is not None:
+            shown = [one.text for one in self._conversation.replies(None)]
+            if another := another_greeting(self.greetings, last.text, shown):
+                return self._greeted(another, len(shown))
         return self._start(None, parent, place)
 
     def greet(self, number: int = 0) -> str:
@@ -208,17 +211,9 @@ class Session:
         notify(self.on_turn, self._conversation.turns[-1])
         return found[number]
 
-    def _greeted(self) -> Generator[Event, None, None]:
-        """The next greeting, beside those that were shown."""
-        talk, found = self._conversation, self.greetings
-        shown = [message.text for message in talk.replies(None)]
-        fresh = [text for text in found if text not in shown]
-        text = (
-            fresh[0]
-            if fresh
-            else found[(found.index(shown[-1]) + 1) % len(found) if shown[-1] in found else 0]
-        )
-        talk.add(AGENT, text, parent=None, attempt=len(shown))
+    def _greeted(self, text: str, attempt: int) -> Generator[Event, None, None]:
+        """Another greeting, beside those that were shown."""
+        self._conversation.add(AGENT, text, parent=None, attempt=attempt)
         self._last = None
         yield Finished(0, (), text, 0.0, 0.0, "stop")
 

@@ -91,6 +91,12 @@ class Limits:
     """Tokens: most for the setting `max_length`."""
     rows: int = 8_192
     """Tokens in `inspected`."""
+    note_chars: int = 4_000
+    """Characters of an author's note."""
+    greetings: int = 100
+    """Greetings of a character."""
+    books: int = 20
+    """Lorebooks in a conversation."""
     data_bytes: int = 16_384
     """Bytes of a free JSON object, such as the marks on a message."""
 

@@ -82,7 +82,7 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
             if -len(turns) <= number < 0:
                 turns[number] = replace(turns[number], text=text)
         place = Place.after(turns, earlier=above.earlier).onward(drawn.prefill if drawn else "")
-        scene = service.scene(room.owner, conversation)
+        scene = service.scene(room.owner, conversation, target.persona)
         called = called_of(target.details) or (() if drawn else None)
         source = prompt_input(
             agent,

@@ -14,7 +14,7 @@ import convai
 from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
 from convai.conversation.reply import check_persona
 from convai.core.errors import ConvaiError, DataError, SettingsError
-from convai.server import asking, operations
+from convai.server import asking, operations, staging
 from convai.server.access import address_of
 from convai.server.asgi import Receive, Scope, Send, header
 from convai.server.convert import persona_of
@@ -386,6 +386,10 @@ class Connection:
                 return await operations.switch(room, event)
             case client.SetPersona():
                 return await operations.set_persona(room, event)
+            case client.SetScene():
+                return await staging.set_scene(room, event)
+            case client.Greet():
+                return await staging.greet(room, event)
             case client.SetDecoding():
                 return await operations.set_decoding(room, event)
             case client.SetTitle():
@@ -407,7 +411,14 @@ class Connection:
     async def _new(self, event: client.New, named: Asked) -> Accepted:
         service = self._service
         service.check_open()
-        persona = service.deck.draw() if event.persona is None else persona_of(event.persona)
+        character = None
+        if event.character is not None:
+            character = await service.in_thread(
+                staging.library_character, service, self._owner, event.character
+            )
+            persona = character.persona
+        else:
+            persona = service.deck.draw() if event.persona is None else persona_of(event.persona)
         await service.in_thread(check_persona, service.agent, persona, service.agent.decoding.max_length)
         config = operations.checked_decoding(service, service.agent.decoding, event.settings or {})
 
@@ -425,6 +436,10 @@ class Connection:
                 request=named,
                 taken=None if named.repeated else taken,
             )
+            if not receipt.again:
+                await service.in_thread(
+                    staging.begin, service, self._owner, receipt.conversation, event, character
+                )
             await self._enter(receipt.conversation)
         return Accepted(request=event.request, conversation=receipt.conversation, again=receipt.again)
 

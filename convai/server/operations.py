@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from convai.conversation.cast import another_greeting
 from convai.conversation.conversation import Place, answered_by_another, check_goes_on
 from convai.conversation.drawing import Drawing
 from convai.conversation.memory.finding import LOOK_BACK
@@ -106,6 +107,13 @@ async def regenerate(room: Room, event: client.Regenerate, address: str) -> Acce
         parent = answered_by_another(target)
         above = until if parent == target.id else until.above()
         drawn = await room.service.in_thread(store.replies, room.owner, room.id, parent)
+        if not event.begun and (text := await room.service.in_thread(_greeting, room, target, drawn.texts)):
+            said = await room.service.in_store(
+                store.edit, room.owner, room.id, target.id, text, request=event.request
+            )
+            if not said.again:
+                await _emit_branch(room, before)
+            return Accepted(request=event.request, message=said.message, again=said.again)
         place = replace(_after(above).beside(drawn.texts, drawn.attempts), prefill=event.begun)
         receipt = await _begin(room, event.request, address, before, above, place, commit)
         return Accepted(request=event.request, again=receipt.again)
@@ -250,6 +258,14 @@ async def set_title(room: Room, event: client.SetTitle) -> Accepted:
 
 
 # -- inside -------------------------------------------------------------------------------------------
+
+
+def _greeting(room: Room, target: Kept, shown: list[str]) -> str | None:
+    """The greeting that takes the place of one, which is not drawn. Waits for the disk."""
+    if target.parent is not None or target.speaker == USER:
+        return None
+    found = room.service.scene(room.owner, room.service.store.load(room.owner, room.id)).greetings()
+    return another_greeting(found, target.text, shown)
 
 
 async def _move(room: Room, request: str, do: Callable[[], Receipt]) -> Accepted:

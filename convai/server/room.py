@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from convai.conversation.conversation import LOOK_BACK
+from convai.conversation.staging import NOTHING_STAGED, Staging
 from convai.core.dialog import Turn
 from convai.engine import Request, Stream
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
@@ -23,6 +24,7 @@ from convai.server.logs import log_failure
 from convai.server.protocol import Change, Frame, ReplayBuffer, newest_that_fit
 from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
 from convai.server.protocol.values import Message, Resume
+from convai.server.scene_cards import scene_card
 from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Branch, Conversation, NotFound
@@ -243,10 +245,12 @@ class Room:
     async def state(self) -> State:
         """The whole conversation as it is now. Raises NotFound where it was deleted."""
         if self.service.doors is not None:
-            return self._stated(await self.service.doors.snapshot(self))
+            found = await self.service.doors.snapshot(self)
+            return self._stated(found, await self.service.in_thread(self.service.store.scenes.known, self.id))
         async with self.lock:
             store = self.service.store
             conversation = await self.service.in_store(store.load, self.owner, self.id)
+            staging = await self.service.in_store(store.scenes.known, self.id)
             before = self.writing.parent if self.writing is not None else None
             path: list[Kept] = []
             earlier = 0
@@ -254,19 +258,25 @@ class Room:
                 path, earlier = await self.branch(before)
             # from here on nothing waits: number and text belong together
             writing = None if self.writing is None else self.writing.message()
-            return self._state(
-                conversation, Branch(path, earlier), writing, self.buffer.stream, self.buffer.last
-            )
+            shown = Branch(path, earlier)
+            return self._state(conversation, staging, shown, writing, self.buffer.stream, self.buffer.last)
 
-    def _stated(self, found: Snapshot) -> State:
+    def _stated(self, found: Snapshot, staging: Staging) -> State:
         """The conversation as it was at one moment for all doors."""
         live, stream = found.followed.live, found.followed
         writing = None if live is None else message_in(live, found.shown)
-        return self._state(found.conversation, found.branch, writing, stream.stream, stream.last)
+        return self._state(found.conversation, staging, found.branch, writing, stream.stream, stream.last)
 
     def _state(
-        self, conversation: Conversation, path: Branch, writing: Message | None, stream: str, n: int
+        self,
+        conversation: Conversation,
+        staging: Staging,
+        path: Branch,
+        writing: Message | None,
+        stream: str,
+        n: int,
     ) -> State:
+        character = staging.characters.get(conversation.persona_version)
         messages = [self._with_links(message_of(kept)) for kept in path.messages]
         if writing is not None:
             messages.append(writing)
@@ -283,6 +293,7 @@ class Room:
             settings=self.service.settings(decoding_of(conversation, self.service.agent.decoding)),
             messages=tuple(messages[len(messages) - fit :]),
             earlier=path.earlier + len(messages) - fit,
+            scene=None if staging == NOTHING_STAGED else scene_card(staging, character),
         )
 
     def _with_links(self, message: Message) -> Message:

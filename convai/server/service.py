@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +40,14 @@ COME_BACK: Final = 5.0
 SourceOf = Callable[[str, Conversation], Source | None]
 """What a feature adds to the prompts of an owner's conversation; None: nothing."""
 T = TypeVar("T")
+
+
+def seed_of(conversation: Conversation) -> int:
+    """The seed of what macros and lorebooks draw: the conversation's, or one of its own."""
+    seed = conversation.settings.get("seed")
+    if isinstance(seed, int):
+        return seed
+    return int.from_bytes(hashlib.blake2b(conversation.id.encode(), digest_size=4).digest(), "big")
 
 
 class Service:
@@ -89,11 +98,23 @@ class Service:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    def scene(self, owner: str, conversation: Conversation) -> Scene:
-        """What is added to the prompts of a conversation. Waits for the disk."""
+    def scene(self, owner: str, conversation: Conversation, version: int | None = None) -> Scene:
+        """What is added to the prompts of a conversation, or was with another `version` of its persona.
+
+        Waits for the disk.
+        """
         found = (source(owner, conversation) for source in self.sources)
         summary = summary_of if self.remembering.keeps else None
-        return Scene(tuple(source for source in found if source is not None), summary=summary)
+        staging = self.store.scenes.known(conversation.id)
+        return Scene(
+            tuple(source for source in found if source is not None),
+            summary=summary,
+            character=staging.characters.get(conversation.persona_version if version is None else version),
+            partner=staging.partner,
+            note=staging.note,
+            books=staging.books,
+            seed=seed_of(conversation),
+        )
 
     def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Handle:
         """Call something after a while, unless what is returned is cancelled."""

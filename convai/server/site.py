@@ -14,6 +14,7 @@ from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
 from convai.core import resources
 from convai.core.errors import ConvaiError, DataError
 from convai.server.access import address_of
+from convai.server.characters_site import add_characters
 from convai.server.completion_request import ApiError
 from convai.server.health import Health
 from convai.server.limiter import Busy
@@ -110,6 +111,7 @@ def create_site(service: Service, ask: Ask) -> Flask:
         return jsonify(conversation=receipt.conversation, again=receipt.again), 201
 
     add_memory(site, service)
+    add_characters(site, service)
     site.register_blueprint(resources.web_package().create_blueprint())
 
     @site.after_request

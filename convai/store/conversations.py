@@ -9,10 +9,12 @@ from sqlalchemy import BigInteger, Connection, delete, func, insert, literal, se
 
 from convai.conversation.conversation import Conversation as Talk
 from convai.conversation.saved import ChatSettings, dumps, loads
+from convai.conversation.staging import NOTHING_STAGED
 from convai.core.dialog import USER, Persona, check_text
 from convai.core.safe_text import one_line
 from convai.store import queries, transfer
 from convai.store.records import Receipt
+from convai.store.scenes import put_scene, scene_of
 from convai.store.tables import conversations, messages, personas
 from convai.store.turns import OPENING
 from convai.store.writer import Writer, as_json, latest, new_id, now
@@ -130,7 +132,9 @@ class Conversations:
             row = queries.conversation(connection, owner, conversation)
             versions = queries.personas_of(connection, row.id)
             tree = queries.tree(connection, row.id, self._writer.id)
-        return dumps(transfer.to_talk(row, versions, tree), ChatSettings(decoding=row.settings))
+            staging = scene_of(connection, row.id)
+        talk = transfer.to_talk(row, versions, tree, staging)
+        return dumps(talk, ChatSettings(decoding=row.settings))
 
     def export_text(self, owner: str, conversation: str) -> str:
         """The current branch as plain text. Raises NotFound."""
@@ -153,7 +157,7 @@ class Conversations:
 
     def _import(self, owner: str, given: Talk, settings: Mapping[str, Any], request: str | None) -> Receipt:
         kept = as_json(dict(settings), "settings")
-        said = given.messages
+        said, staging = given.messages, transfer.staging_of(given)
         first = next((message.text for message in said if message.speaker == USER), "")
         for message in said:
             as_json(dict(message.details), "details")
@@ -176,6 +180,8 @@ class Conversations:
             )
             for version, persona in given.personas.items():
                 self._writer.insert_persona(connection, id, version, persona, time)
+            if staging != NOTHING_STAGED:
+                put_scene(connection, id, staging.as_json())
             if said:
                 connection.execute(insert(messages), list(transfer.rows(id, ids, said, time)))
             return Receipt(conversation=id)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_lite
 
 from convai.conversation.memory.facts import Fact, check_room, no_such
 from convai.store.database import Database
-from convai.store.tables import conversations, facts, memories, requests
+from convai.store.tables import conversations, facts, imported, memories, requests
 from convai.store.writer import Writer
 
 _ALL: Final = select(facts).where(facts.c.owner == bindparam("owner")).order_by(facts.c.created, facts.c.id)
@@ -92,9 +92,9 @@ class Memories:
             self._changed(connection, owner, enabled=int(on))
 
     def drop_person(self, owner: str) -> None:
-        """Delete a person: conversations, memory, switch, and what is known of their requests."""
+        """Delete a person: conversations, memory, switch, what they imported and asked for."""
         with self._database.write() as connection:
-            for table in (conversations, facts, memories, requests):
+            for table in (conversations, facts, memories, requests, imported):
                 connection.execute(delete(table).where(table.c.owner == owner))
 
     def _changed(self, connection: Connection, owner: str, **values: Any) -> None:

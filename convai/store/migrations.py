@@ -156,6 +156,25 @@ MIGRATIONS: Final = (
             "CREATE INDEX changes_by_age ON changes (created)",
         ),
     ),
+    Migration(
+        6,
+        "characters, lorebooks, and what is in a conversation",
+        (
+            """CREATE TABLE imported (
+                id TEXT NOT NULL PRIMARY KEY,
+                owner TEXT NOT NULL,
+                kind TEXT NOT NULL,
+                name TEXT NOT NULL,
+                content TEXT NOT NULL,
+                created BIGINT NOT NULL
+            )""",
+            "CREATE INDEX imported_by_owner ON imported (owner, kind, created)",
+            """CREATE TABLE scenes (
+                conversation TEXT NOT NULL PRIMARY KEY REFERENCES conversations (id) ON DELETE CASCADE,
+                scene TEXT NOT NULL
+            )""",
+        ),
+    ),
 )
 
 

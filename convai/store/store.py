@@ -20,6 +20,7 @@ from convai.store.database import Database
 from convai.store.memories import Memories
 from convai.store.reading import Reading
 from convai.store.replies import Replies
+from convai.store.scenes import Scenes
 from convai.store.shared import Shared
 from convai.store.turns import Turns
 from convai.store.writer import Writer
@@ -51,6 +52,7 @@ class Store:
         self.save_draft, self.save_drafts = replies.save_draft, replies.save_drafts
         self.memories = Memories(self.database)
         self.delete_person = self.memories.drop_person
+        self.scenes = Scenes(writer)
         self.finish_reply, self.drop_reply = replies.finish_reply, replies.drop_reply
 
     def close(self) -> None:

@@ -165,6 +165,27 @@ rates: Final = Table(
     Column("seen", BigInteger, nullable=False),
 )
 
+imported: Final = Table(
+    "imported",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    # a character or a book, and its JSON
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index("imported_by_owner", "owner", "kind", "created"),
+)
+
+scenes: Final = Table(
+    "scenes",
+    METADATA,
+    Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
+    # characters by version of the persona, the user, note and lorebooks, as JSON
+    Column("scene", Text, nullable=False),
+)
+
 migrations: Final = Table(
     "migrations",
     METADATA,

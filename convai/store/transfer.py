@@ -14,15 +14,23 @@ from typing import Any
 from convai.conversation.conversation import Conversation as Talk
 from convai.conversation.conversation import Message as Said
 from convai.conversation.saved import MAX_FILE, ChatSettings
+from convai.conversation.staging import NOTHING_STAGED, Staging
 from convai.core.dialog import AGENT, Persona
 from convai.core.errors import DataError
 from convai.store.records import COMPLETE, INTERRUPTED, Conversation, Message
 from convai.text.corpora.plain_text import parse_text
 
 
-def to_talk(conversation: Conversation, personas: Mapping[int, Persona], tree: Iterable[Message]) -> Talk:
+def to_talk(
+    conversation: Conversation,
+    personas: Mapping[int, Persona],
+    tree: Iterable[Message],
+    staging: Staging = NOTHING_STAGED,
+) -> Talk:
     """The whole conversation, every branch. A reply that is being written counts as interrupted."""
-    talk = Talk(conversation.persona)
+    talk = Talk(conversation.persona, staging.partner)
+    talk.characters = dict(staging.characters)
+    talk.note, talk.books = staging.note, staging.books
     talk.personas, talk.version = dict(personas), conversation.persona_version
     talk.title, talk.created, talk.updated = conversation.title, conversation.created, conversation.updated
     drawn: Counter[str | None] = Counter()
@@ -48,6 +56,11 @@ def to_talk(conversation: Conversation, personas: Mapping[int, Persona], tree: I
         )
     talk.leaf = conversation.leaf if conversation.leaf in kept else None
     return talk
+
+
+def staging_of(talk: Talk) -> Staging:
+    """What is kept of a conversation beside persona and turns."""
+    return Staging(talk.characters, talk.partner, talk.note, talk.books)
 
 
 def settings_of(settings: ChatSettings | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from convai.server.protocol.values import (
     Message,
     Page,
     PersonaCard,
+    Scene,
     SettingsGiven,
     Suggestion,
     Text,
@@ -45,6 +46,8 @@ class State(Event, tag="state", frozen=True, kw_only=True):
     settings: SettingsGiven
     messages: Page
     earlier: Count = sent(0)
+    scene: Scene | None = None
+    """Null: persona and messages are all that there is."""
 
 
 class Change(Event, frozen=True, kw_only=True):
@@ -132,6 +135,12 @@ class PersonaSet(Change, tag="persona", frozen=True, kw_only=True):
     """Who the agent is from now on."""
 
     persona: PersonaCard
+
+
+class SceneSet(Change, tag="scene", frozen=True, kw_only=True):
+    """What is in the conversation from now on, all of it."""
+
+    scene: Scene
 
 
 class DecodingSet(Change, tag="decoding", frozen=True, kw_only=True):

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Final, get_args
 
+from msgspec import Meta
+
 from convai.server.protocol.kinds import LIMITS, line, raw, whole
 from convai.server.protocol.schema import Event, sent, type_of
-from convai.server.protocol.values import Id, PersonaCard, RequestId, Resume, SettingsGiven, Title
+from convai.server.protocol.values import (
+    Count,
+    Id,
+    NoteCard,
+    PersonaCard,
+    RequestId,
+    Resume,
+    SettingsGiven,
+    Title,
+)
 
 
 class Hello(Event, tag="hello", frozen=True, kw_only=True):
@@ -38,6 +49,13 @@ class New(Asked, tag="new", frozen=True, kw_only=True):
     settings: SettingsGiven | None = None
     """Laid over the model's own."""
     title: Title = sent("")
+    character: Id | None = None
+    """One that was imported, in place of a persona; it greets where it has a greeting."""
+    greeting: Count | None = sent(0)
+    """Which of its greetings, counted from 0; null: none."""
+    user: PersonaCard | None = None
+    """Who the user is."""
+    note: NoteCard | None = None
 
 
 class Open(Asked, tag="open", frozen=True, kw_only=True):
@@ -132,6 +150,24 @@ class SetPersona(Asked, tag="set_persona", frozen=True, kw_only=True):
     persona: PersonaCard
 
 
+class SetScene(Asked, tag="set_scene", frozen=True, kw_only=True):
+    """Change what is in the conversation, from the next reply on. What is not given stays."""
+
+    character: Id | None = None
+    """One that was imported: the agent is it from now on. `set_persona` makes it somebody else again."""
+    user: PersonaCard | None = None
+    """Without name and sentences: nobody in particular."""
+    note: NoteCard | None = None
+    books: Annotated[tuple[Id, ...], Meta(max_length=LIMITS.books)] | None = None
+    """Lorebooks that were imported, all of them."""
+
+
+class Greet(Asked, tag="greet", frozen=True, kw_only=True):
+    """The character says one of its greetings, in a conversation in which nothing else was said."""
+
+    greeting: Count = sent(0)
+
+
 class SetDecoding(Asked, tag="set_decoding", frozen=True, kw_only=True):
     """Change some of the decoding settings, from the next reply on."""
 
@@ -215,6 +251,8 @@ Request = (
     | Continue
     | Suggest
     | SetPersona
+    | SetScene
+    | Greet
     | SetDecoding
     | SetTitle
     | Inspect

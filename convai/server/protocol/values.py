@@ -146,6 +146,41 @@ class Account(Part, frozen=True, kw_only=True):
     examples_left_out: Count = sent(0)
 
 
+class NoteCard(Part, frozen=True, kw_only=True):
+    """The author's note: a text that stands about `depth` turns before the end; blank: there is none."""
+
+    text: Annotated[str, raw(LIMITS.note_chars)] = sent("")
+    depth: Annotated[int, whole(0, 1000)] = sent(4)
+
+
+class CharacterCard(Part, frozen=True, kw_only=True):
+    """A character that somebody imported: what it says first, and notes for the one who talks with it."""
+
+    id: Id | None = None
+    name: Name = sent("")
+    greetings: Annotated[tuple[Text, ...], Meta(max_length=LIMITS.greetings)] = sent(())
+    notes: Text = sent("")
+    entries: Count = sent(0)
+    """Of its lorebook."""
+
+
+class BookCard(Part, frozen=True, kw_only=True):
+    """A lorebook, and how many entries it has."""
+
+    id: Id | None = None
+    name: Name = sent("")
+    entries: Count = sent(0)
+
+
+class Scene(Part, frozen=True, kw_only=True):
+    """What is in a conversation beside persona and messages. `user`: who the user is, as they say."""
+
+    character: CharacterCard | None = None
+    user: PersonaCard | None = None
+    note: NoteCard | None = None
+    books: Annotated[tuple[BookCard, ...], Meta(max_length=LIMITS.books)] = sent(())
+
+
 class Summary(Part, frozen=True, kw_only=True):
     """One conversation in a list."""
 

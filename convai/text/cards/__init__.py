@@ -13,6 +13,7 @@ from convai.text.cards.files import (
     is_card_file,
     load_book,
     load_card,
+    read_book_file,
     read_card,
     save_card,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "load_card",
     "parse_card",
     "persona_card",
+    "read_book_file",
     "read_card",
     "save_card",
 ]

@@ -69,16 +69,22 @@ def read_card(data: bytes, where: str) -> Card:
 
 def load_book(path: Path) -> Lorebook:
     """The lorebook in a file of its own, or in a card. Raises DataError."""
-    data = _bytes_of(path)
+    return read_book_file(_bytes_of(path), str(path))
+
+
+def read_book_file(data: bytes, where: str) -> Lorebook:
+    """The lorebook in the bytes of a file, or of a card. Raises DataError beginning with `where`."""
+    if len(data) > MAX_FILE:
+        raise DataError(f"{where}: over {MAX_FILE // 2**20} MiB; is this a lorebook?")
     if png.is_png(data) or data.startswith(b"PK"):
-        found = read_card(data, str(path)).data.get("character_book")
+        found = read_card(data, where).data.get("character_book")
+    elif len(data) > MAX_JSON:
+        raise DataError(f"{where}: over {MAX_JSON // 2**20} MiB of text; is this a lorebook?")
     else:
-        if len(data) > MAX_FILE:
-            raise DataError(f"{path}: over {MAX_FILE // 2**20} MiB; is this a lorebook?")
-        found = decoded(data, str(path))
+        found = decoded(data, where)
         if isinstance(found, dict) and isinstance(found.get("data"), dict) and "entries" not in found["data"]:
             found = found["data"].get("character_book")
-    return read_book(found, str(path))
+    return read_book(found, where)
 
 
 def _from_zip(data: bytes, where: str) -> Card:

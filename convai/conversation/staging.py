@@ -1,0 +1,99 @@
+"""Who is in a conversation and what is written into it, as it is kept: characters, user, notes, lorebooks."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from convai.conversation.cast import NO_NOTE, Note
+from convai.conversation.conversation import NOBODY
+from convai.core.character import Character, Lorebook
+from convai.core.dialog import Persona, check_text
+from convai.core.errors import ConvaiError, DataError
+from convai.core.safe_text import one_line
+from convai.text.cards import Card, card_of, character_of
+from convai.text.cards.books import book_json, book_of
+
+MAX_CARD: Final = 2 * 2**20
+"""Characters of a card that is kept in a database, its pictures left out."""
+MAX_PARTNER: Final = 64
+"""Sentences of what a user says of themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """What is kept of a conversation beside persona and turns. `characters` by the version of the persona."""
+
+    characters: Mapping[int, Character] = field(default_factory=dict)
+    partner: Persona = NOBODY
+    note: Note = NO_NOTE
+    books: tuple[Lorebook, ...] = ()
+
+    def as_json(self) -> str:
+        """The staging as text."""
+        return json.dumps(
+            {
+                "cards": {
+                    str(version): dict(card_of(one).document) for version, one in self.characters.items()
+                },
+                "partner": {"name": self.partner.name, "sentences": list(self.partner.sentences)},
+                "note": {"text": self.note.text, "depth": self.note.depth},
+                "books": [book_json(book) for book in self.books],
+            },
+            separators=(",", ":"),
+        )
+
+
+NOTHING_STAGED: Final = Staging()
+
+
+@functools.lru_cache(maxsize=512)
+def staging_of(text: str) -> Staging:
+    """The staging from its text, as `as_json` wrote it: the same objects for the same text."""
+    value = json.loads(text)
+    cards = {int(version): character_of(Card(document)) for version, document in value["cards"].items()}
+    partner, note = value["partner"], value["note"]
+    return Staging(
+        cards,
+        Persona(tuple(partner["sentences"]), partner["name"]),
+        Note(note["text"], note["depth"]),
+        tuple(map(book_of, value["books"])),
+    )
+
+
+def without_pictures(card: Card, where: str) -> Card:
+    """The card as it is kept: without what stands in it as data. Raises DataError where it is too long."""
+    data = {**card.data}
+    for name in ("assets", "avatar", "thumbnail", "portrait"):
+        data.pop(name, None)
+    document: dict[str, Any] = {**card.document, "data": data} if card.data is not card.document else data
+    size = len(json.dumps(document))
+    if size > MAX_CARD:
+        raise DataError(
+            f"{where}: {size:,} characters without its pictures; at most {MAX_CARD:,} are kept of a card"
+        )
+    return Card(document, card.notes)
+
+
+def checked_partner(partner: Persona) -> Persona:
+    """What a user says of themselves, each sentence on a clean line. Raises DataError."""
+    if len(partner.sentences) > MAX_PARTNER:
+        raise DataError(f"user: {len(partner.sentences)} sentences; at most {MAX_PARTNER}")
+    told = tuple(check_text(text, f"user sentence {i}") for i, text in enumerate(partner.sentences, 1))
+    return Persona(told, one_line(partner.name)[:100].rstrip())
+
+
+def character_in(text: str) -> Character:
+    """The character in a card's JSON that was kept. Raises ConvaiError where it is damaged."""
+    try:
+        return _character(text)
+    except (ValueError, KeyError, TypeError):
+        raise ConvaiError("the card that was kept is damaged; import it again") from None
+
+
+@functools.lru_cache(maxsize=128)
+def _character(text: str) -> Character:
+    return character_of(Card(json.loads(text)))
