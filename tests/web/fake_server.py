@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import uvicorn
 from a2wsgi import WSGIMiddleware
 from flask import Flask, Response, jsonify, request
@@ -33,13 +34,24 @@ from convai.server.protocol.changes import (
     FinishedReply,
     Marks,
     PersonaSet,
+    SceneSet,
     Started,
     Stopped,
     Suggestions,
     TitleSet,
     TokenDrawn,
 )
-from convai.server.protocol.values import Account, Added, MemoryFact, Message, Suggestion
+from convai.server.protocol.values import (
+    Account,
+    Added,
+    BookCard,
+    CharacterCard,
+    MemoryFact,
+    Message,
+    PersonaCard,
+    Scene,
+    Suggestion,
+)
 from tests.web.world import (
     SAMPLE,
     Conversation,
@@ -164,6 +176,10 @@ class Door:
                 settings = {**world.settings(), **(event.settings or {})}
                 made = Conversation(world.new_id("c"), event.persona or SAMPLE, settings, event.title)
                 world.conversations[made.id] = made
+                made.scene = Scene(user=event.user, note=event.note)
+                if event.character is not None:
+                    self._become(made, event.character)
+                    self._greet(made, event.greeting or 0)
                 self._ok(event.request, conversation=made.id)
                 return self._enter(made)
             case c.Open():
@@ -267,6 +283,20 @@ class Door:
                 there.persona = event.persona
                 self._ok(event.request)
                 there.tell(PersonaSet(persona=event.persona))
+            case c.SetScene():
+                given = {"user": event.user, "note": event.note}
+                there.scene = replace(there.scene, **{k: v for k, v in given.items() if v is not None})
+                if event.character is not None:
+                    self._become(there, event.character)
+                if event.books is not None:
+                    books = tuple(replace(world.books[id], id=None) for id in event.books)
+                    there.scene = replace(there.scene, books=books)
+                self._ok(event.request)
+                there.tell(SceneSet(scene=there.scene))
+            case c.Greet():
+                self._ok(event.request)
+                self._greet(there, event.greeting)
+                there.tell(there.path_to(there.leaf, None))
             case c.SetDecoding():
                 there.settings.update(event.settings)
                 self._ok(event.request)
@@ -299,6 +329,18 @@ class Door:
                         ),
                     )
                 )
+
+    def _become(self, there: Conversation, id: str) -> None:
+        character = self.world.characters[id]
+        there.persona = PersonaCard(name=character.name, sentences=("i bake.",))
+        there.scene = replace(there.scene, character=replace(character, id=None))
+
+    def _greet(self, there: Conversation, number: int) -> None:
+        assert there.scene.character is not None
+        text = there.scene.character.greetings[number]
+        said = Message(id=self.world.new_id("m"), role="agent", text=text, time=1)
+        there.tree[said.id] = said
+        there.leaf = said.id
 
     def _say_and_reply(self, event: Any, there: Conversation, parent: str | None) -> None:
         said = Message(
@@ -395,6 +437,34 @@ def flask_app(server: FakeServer) -> Flask:
             made.leaf = parent = said.id
         world.conversations[made.id] = made
         return jsonify(conversation=made.id), 201
+
+    @app.get("/api/<kind>")
+    def kept(kind: str) -> Response:
+        found = server.world.characters if kind == "characters" else server.world.books
+        return jsonify({kind: [msgspec.to_builtins(one) for one in reversed(found.values())]})
+
+    @app.post("/api/characters")
+    def take_character() -> tuple[Response, int]:
+        card = json.loads(request.get_data())
+        id = server.world.new_id("k")
+        greetings = (card["first_mes"], *card.get("alternate_greetings", ()))
+        made = CharacterCard(id=id, name=card["name"], greetings=greetings, entries=2)
+        server.world.characters[id] = made
+        told = {**msgspec.to_builtins(made), "unused": ["tags"], "notes": []}
+        return jsonify({**told, "creator_notes": card["creator_notes"]}), 201
+
+    @app.post("/api/books")
+    def take_book() -> tuple[Response, int]:
+        book = json.loads(request.get_data())
+        made = BookCard(id=server.world.new_id("b"), name=book["name"], entries=len(book["entries"]))
+        server.world.books[made.id or ""] = made
+        return jsonify(msgspec.to_builtins(made)), 201
+
+    @app.delete("/api/<kind>/<id>")
+    def drop(kind: str, id: str) -> Response:
+        found: Any = server.world.characters if kind == "characters" else server.world.books
+        del found[id]
+        return jsonify(deleted=id)
 
     return app
 

@@ -26,6 +26,7 @@ from convai.server.protocol.changes import (
     MemoryChanged,
     Path,
     PersonaSet,
+    SceneSet,
     Started,
     State,
     Stopped,
@@ -34,7 +35,16 @@ from convai.server.protocol.changes import (
     TokenDrawn,
 )
 from convai.server.protocol.schema import build
-from convai.server.protocol.values import Candidate, Message, PersonaCard, Siblings, Suggestion
+from convai.server.protocol.values import (
+    Candidate,
+    CharacterCard,
+    Message,
+    NoteCard,
+    PersonaCard,
+    Scene,
+    Siblings,
+    Suggestion,
+)
 from tests.server.protocol.view import View
 from tests.web.conftest import JS_TESTS, RunNode
 
@@ -82,6 +92,7 @@ class Inventor:
             persona=self.persona(),
             settings=self.settings(),
             messages=tuple(self.message(id) for id in ids),
+            scene=self.random.choice([None, self.scene()]),
             earlier=self.random.randint(0, 3),
         )
 
@@ -112,6 +123,7 @@ class Inventor:
             PersonaSet(persona=self.persona()),
             DecodingSet(settings=self.settings()),
             TitleSet(title=pick(["new", ""])),
+            SceneSet(scene=self.scene()),
             MemoryChanged(forgotten=pick([(), ("f1",)]), enabled=pick([None, True])),
             TokenDrawn(message=pick(IDS), text="x"),
         ]
@@ -140,6 +152,14 @@ class Inventor:
             [PersonaCard(), PersonaCard(name="Ann", sentences=("i bake.", "i am <b>."))]
         )
 
+    def scene(self) -> Scene:
+        pick = self.random.choice
+        return Scene(
+            character=pick([None, CharacterCard(name="Ann", greetings=("hi.", "oh."), entries=3)]),
+            user=pick([None, self.persona()]),
+            note=pick([None, NoteCard(text="It rains.", depth=2)]),
+        )
+
     def settings(self) -> dict[str, int | float | None]:
         return self.random.choice([{}, {"top_p": 0.5, "seed": None}, {"temperature": 1.25, "top_k": 3}])
 
@@ -153,6 +173,7 @@ def as_python(shown: dict[str, Any]) -> View:
         title=shown["title"],
         persona=build(PersonaCard, shown["persona"], "persona"),
         settings=shown["settings"],
+        scene=None if shown["scene"] is None else build(Scene, shown["scene"], "scene"),
         messages=[build(Message, message, "message") for message in shown["messages"]],
         earlier=shown["earlier"],
         suggestions=tuple(build(Suggestion, line, "line") for line in shown["suggestions"]),

@@ -15,7 +15,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from convai.server.protocol.values import MemoryFact
+from convai.server.protocol.values import MemoryFact, NoteCard, PersonaCard
 from convai.text.cards import card_png, parse_card
 from tests.web.axe import issues
 from tests.web.browser import PHONE, Page
@@ -365,6 +365,76 @@ def test_what_is_remembered_is_shown_corrected_and_forgotten(page: Page, world: 
     page.until(lambda: facts() == [] and page.shown("#no-facts"))
 
 
+CARD = {
+    "name": "Ann",
+    "first_mes": "Morning!",
+    "alternate_greetings": ["Closed."],
+    "creator_notes": "Be kind.",
+}
+
+
+def test_a_character_greets_and_has_other_greetings(page: Page, world: World, tmp_path: Path) -> None:
+    page.click('[data-panel="persona"]')
+    (tmp_path / "ann.json").write_text(json.dumps(CARD))
+    page.find("#character-file").send_keys(str(tmp_path / "ann.json"))
+    page.until(lambda: page.texts() == ["Morning!"])
+    page.until(lambda: "Be kind." in page.find("#card-about").text)
+    assert "tags" in page.find("#card-about").text
+    assert page.find("#title").text == "Morning!"
+    options = [option.text for option in page.all("#greeting option")]
+    assert options == ["1. Morning!", "2. Closed."]
+    page.all("#greeting option")[1].click()
+    page.until(lambda: page.texts() == ["Closed."])
+    page.click("#close-panel")
+    page.say("hi")
+    page.click('[data-panel="persona"]')
+    assert not page.shown("#greeting-box"), "something was said"
+    page.until(lambda: page.all("#characters .open"))
+    page.all("#characters .open")[0].click()
+    page.until(lambda: page.texts() == ["Morning!"])
+    assert len(world.conversations) == 2
+    page.click('[aria-label="Delete Ann"]')
+    page.until(lambda: not page.all("#characters li"))
+
+
+def test_the_user_note_and_lorebooks(page: Page, world: World, tmp_path: Path) -> None:
+    page.click('[data-panel="you"]')
+    page.find("#user-name").send_keys("Bob")
+    page.find("#user-sentences").send_keys("i am a smith.\n i <b>row</b>. ")
+    page.click("#user-save")
+    page.click('[data-tab="persona"]')
+    page.find("#note-text").send_keys("It rains." + Keys.TAB)
+    page.find("#note-depth").send_keys(Keys.CONTROL + "a" + Keys.NULL)
+    page.find("#note-depth").send_keys("2" + Keys.TAB)
+    (tmp_path / "grain.json").write_text(json.dumps({"name": "grain", "entries": {"0": {}}}))
+    page.find("#book-file").send_keys(str(tmp_path / "grain.json"))
+    page.until(lambda: page.all("#books input:checked"))
+    page.click("#close-panel")
+    page.say("hi")
+    (conversation,) = world.conversations.values()
+    scene = conversation.scene
+    assert scene.user == PersonaCard(name="Bob", sentences=("i am a smith.", "i <b>row</b>."))
+    assert scene.note == NoteCard(text="It rains.", depth=2)
+    assert [(book.name, book.entries) for book in scene.books] == [("grain", 1)]
+    page.click('[data-panel="persona"]')
+    page.until(lambda: page.all("#books input:checked"))
+    page.find("#books input").click()
+    page.until(lambda: conversation.scene.books == ())
+    page.click('[data-tab="you"]')
+    page.click("#user-nobody")
+    page.until(lambda: conversation.scene.user == PersonaCard())
+    page.all("#users .open")[0].click()
+    page.until(
+        lambda: (
+            conversation.scene.user.name == "Bob" and page.find("#user-name").get_attribute("value") == "Bob"
+        )
+    )
+    page.click("#close-panel")
+    page.keys(Keys.ALT, "n")
+    page.say("hello")
+    assert list(world.conversations.values())[-1].scene.user.name == "Bob", "new chats begin with it"
+
+
 def test_moods_are_marked_quietly_and_told_in_full(page: Page, world: World) -> None:
     world.reads = True
     page.say("i love my garden")
@@ -510,16 +580,15 @@ return covered && document.getElementById("drop").hidden;
 
 
 def test_a_file_can_be_dropped_on_the_page(page: Page, world: World) -> None:
-    card = json.dumps({"name": "Ann", "description": "Ann bakes bread."})
-    assert page.js(DROP, "ann.json", card)
-    page.until(
-        lambda: page.find("#persona-name").get_attribute("value") == "Ann" and page.shown("#card-about")
-    )
+    assert page.js(DROP, "ann.json", json.dumps(CARD))
+    page.until(lambda: page.texts() == ["Morning!"] and page.shown("#card-about"))
+    page.js(DROP, "grain.json", json.dumps({"name": "grain", "entries": {"0": {}}}))
+    page.until(lambda: page.all("#books input:checked"))
     page.js(DROP, "chat.json", json.dumps({"format": "convai.conversation", "messages": ["hi", "hello"]}))
     page.until(lambda: page.texts() == ["hi", "hello"])
     page.js(DROP, "song.mp3", "la")
     page.until(lambda: "song.mp3: drop a character card" in page.find("#toasts").text)
-    assert len(world.conversations) == 1
+    assert len(world.conversations) == 2
 
 
 def test_all_conversations_of_an_export_come_in(page: Page, world: World, tmp_path: Path) -> None:

@@ -20,11 +20,14 @@ from convai.core.settings import DecodingConfig
 from convai.server.protocol import Limits, ReplayBuffer
 from convai.server.protocol.changes import Change, Path, State
 from convai.server.protocol.values import (
+    BookCard,
     Candidate,
+    CharacterCard,
     InputRow,
     MemoryFact,
     Message,
     PersonaCard,
+    Scene,
     Siblings,
     Summary,
 )
@@ -58,6 +61,7 @@ class Conversation:
     persona: PersonaCard
     settings: dict[str, Any]
     title: str = ""
+    scene: Scene = field(default_factory=Scene)
     tree: dict[str, Message] = field(default_factory=dict)
     leaf: str | None = None
     buffer: ReplayBuffer | None = None
@@ -110,6 +114,7 @@ class Conversation:
             persona=self.persona,
             settings=self.settings,
             messages=self.branch(self.leaf),
+            scene=self.scene,
         )
 
     def summary(self) -> Summary:
@@ -140,6 +145,8 @@ class World:
         """Every `send` frame's request, repeated ones too."""
         self.tokens_computed = 0
         self.facts: list[MemoryFact] = []
+        self.characters: dict[str, CharacterCard] = {}
+        self.books: dict[str, BookCard] = {}
         self.remembers = True
         self.reads = False
         """Whether moods and links between words are told behind a reply."""

@@ -20,6 +20,7 @@ from convai.server.protocol.changes import (
     Marks,
     Path,
     PersonaSet,
+    SceneSet,
     Started,
     State,
     Stopped,
@@ -27,8 +28,9 @@ from convai.server.protocol.changes import (
     TitleSet,
     TokenDrawn,
 )
+from convai.server.protocol.kinds import SettingValue
 from convai.server.protocol.server import ServerEvent
-from convai.server.protocol.values import Message, PersonaCard, Resume, Suggestion
+from convai.server.protocol.values import Message, PersonaCard, Resume, Scene, Suggestion
 
 
 @dataclass(slots=True)
@@ -40,7 +42,8 @@ class View:
     last: int = 0
     title: str = ""
     persona: PersonaCard = field(default_factory=PersonaCard)
-    settings: dict[str, int | float | None] = field(default_factory=dict)
+    settings: dict[str, SettingValue] = field(default_factory=dict)
+    scene: Scene | None = None
     messages: list[Message] = field(default_factory=list)
     earlier: int = 0
     suggestions: tuple[Suggestion, ...] = ()
@@ -83,6 +86,7 @@ class View:
     def _state(self, state: State) -> None:
         self.conversation, self.stream, self.last = state.conversation, state.stream, state.n
         self.title, self.persona, self.settings = state.title, state.persona, dict(state.settings)
+        self.scene = state.scene
         self.messages, self.earlier = list(state.messages), state.earlier
         self.suggestions = ()
         self.marks = {message.id: dict(message.marks) for message in state.messages if message.marks}
@@ -109,6 +113,8 @@ class View:
                 self.suggestions = change.lines
             case Marks():
                 self.marks.setdefault(change.message, {})[change.kind] = change.data
+            case SceneSet():
+                self.scene = change.scene
             case PersonaSet():
                 self.persona = change.persona
             case DecodingSet():

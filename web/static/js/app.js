@@ -11,11 +11,13 @@ import { notify, setUpMenu, setUpPanel, setUpSidebar } from "./layout.js";
 import { setUpMemory } from "./memory.js";
 import { setUpMessages } from "./messages.js";
 import { setUpPersona } from "./persona.js";
+import { setUpScene } from "./scene.js";
 import { setUpSettings } from "./settings.js";
 import { setUpShortcuts } from "./shortcuts.js";
 import { Reader, canSpeak, setUpDictation } from "./speech.js";
 import { createStore } from "./store.js";
 import { setUpTheme } from "./theme.js";
+import { setUpUser, usualUser } from "./user.js";
 
 const socketUrl = new URL("chat", location.href);
 socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -28,6 +30,7 @@ const chat = new Chat({
   url: socketUrl.href,
   askToken: () => ask("token", "token-text"),
   autoSuggest: () => settings.autoSuggest(),
+  usualUser,
 });
 
 setUpTheme();
@@ -35,9 +38,12 @@ const sidebar = setUpSidebar();
 const panel = setUpPanel((name) => {
   if (name === "inspect") inspect.refresh();
   if (name === "you") memory.refresh();
+  if (name === "persona") scene.refresh();
 });
 const inspect = setUpInspect({ store, chat, panel });
 const memory = setUpMemory({ store, chat, panel, notify });
+const scene = setUpScene({ store, chat, panel, notify });
+setUpUser({ store, chat, notify });
 const reader = canSpeak() ? new Reader() : null;
 const messages = setUpMessages({ store, chat, inspect: (id) => inspect.show(id), reader });
 const composer = setUpComposer({ store, chat, editLast });
@@ -47,10 +53,8 @@ const conversations = setUpConversations({ store, chat, notify, startNew, opened
 setUpDrop({
   notify,
   conversation: conversations.bring,
-  card: (file) => {
-    panel.show("persona");
-    persona.take(file);
-  },
+  card: scene.take,
+  book: scene.takeBook,
 });
 setUpBanner({ store, chat });
 setUpDictation({ notify });

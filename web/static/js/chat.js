@@ -11,7 +11,7 @@ export const INITIAL = Object.freeze({
   view: EMPTY,
   link: { is: "connecting", tries: 0 },
   server: null, // the `ready` frame
-  draft: { persona: null, settings: {} }, // of a chat that has not begun; no persona: the server draws one
+  draft: { persona: null, settings: {}, scene: {} }, // of a chat that has not begun; no persona: the server draws one
   outbox: [], // what was typed and is not yet in the conversation: { request, text }
   live: { message: null, tokens: [] }, // tokens of the reply that is being written, or was last
   cut: new Set(), // replies that ended at their greatest length
@@ -22,6 +22,7 @@ export const INITIAL = Object.freeze({
   marks: { emotion: true, coref: true }, // kinds that are shown
 });
 
+const NOTHING = Object.freeze({});
 export class Chat {
   #mine = new Set(); // requests of this window that bring replies
   #listTimer = null;
@@ -29,8 +30,8 @@ export class Chat {
   #onState = []; // who waits for the next `state`
 
   /** `notify(text, kind)` tells the person something; `askToken()` asks for the server's token. */
-  constructor({ store, notify, askToken, autoSuggest, url, open = (at) => new WebSocket(at) }) {
-    Object.assign(this, { store, notify, askToken, autoSuggest });
+  constructor({ store, notify, askToken, autoSuggest, url, usualUser = () => null, open = (at) => new WebSocket(at) }) {
+    Object.assign(this, { store, notify, askToken, autoSuggest, usualUser });
     this.connection = new Connection({
       url,
       open,
@@ -147,12 +148,22 @@ export class Chat {
   }
 
   /** Begin the conversation that the draft describes, unless one is open. */
-  async begun() {
+  async begun(character = null) {
     if (this.view.conversation !== null) return;
-    const { persona, settings } = this.store.get().draft;
+    const { persona, settings, scene } = this.store.get().draft;
+    const { books = [], user = this.usualUser(), note } = scene;
     const shown = new Promise((resolve) => this.#onState.push(resolve));
-    await this.connection.request("new", { ...(persona && { persona }), settings });
+    const who = character ?? (persona && { persona });
+    await this.connection.request("new", { ...who, settings, ...(user && { user }), ...(note?.text && { note }) });
     await shown; // it follows the answer
+    if (books.length) await this.connection.request("set_scene", { books });
+    this.store.set({ draft: { ...this.store.get().draft, scene: {} } });
+  }
+
+  /** A new conversation with a character, which greets. */
+  begin(character) {
+    this.startNew();
+    return this.begun(character);
   }
 
   async list({ search = this.store.get().list.search, more = false } = {}) {
@@ -248,15 +259,17 @@ export class Chat {
     else await this.connection.request("set_decoding", { settings });
   }
 
-  /** Into the clipboard; false, and told, where this browser does not let the page do that. */
-  async copy(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      this.notify("This browser does not let the page copy: mark the text and copy it yourself.", "error");
-      return false;
-    }
+  /** The user, the author's note, lorebooks from the next reply on. Rejects with the server's line. */
+  async setScene(given) {
+    const { draft } = this.store.get();
+    if (this.view.conversation === null) this.store.set({ draft: { ...draft, scene: { ...draft.scene, ...given } } });
+    else await this.connection.request("set_scene", given);
+  }
+
+  /** What is in the conversation, or is to be in it. */
+  get scene() {
+    const { view, draft } = this.store.get();
+    return view.conversation === null ? { user: this.usualUser(), ...draft.scene } : (view.scene ?? NOTHING);
   }
 
   /** The exact input of a reply. Rejects with the server's line. */

@@ -1,4 +1,4 @@
-// Files that are dropped on the page: a character card goes to the persona panel, a conversation into the list.
+// Files that are dropped on the page: a character, who greets; a lorebook; a conversation into the list.
 
 import { byId } from "./dom.js";
 
@@ -6,7 +6,7 @@ const CARDS = /\.(png|charx|ya?ml)$/i;
 const CHATS = /\.(jsonl|txt)$/i;
 const NEAR = 20_000; // characters that tell what a JSON file is
 
-export function setUpDrop({ card, conversation, notify }) {
+export function setUpDrop({ card, book, conversation, notify }) {
   const cover = byId("drop");
   let depth = 0; // dragenter and dragleave come for every element on the way
 
@@ -36,15 +36,18 @@ export function setUpDrop({ card, conversation, notify }) {
     const kind = await kindOf(file);
     if (kind === "card") card(file);
     else if (kind === "conversation") conversation(file);
-    else notify(`${file.name}: drop a character card (PNG, JSON, CHARX, YAML) or a conversation (JSON, JSONL, text).`, "error");
+    else if (kind === "book") book(file);
+    else notify(`${file.name}: drop a character card (PNG, JSON, CHARX, YAML), a lorebook or a conversation (JSON, JSONL, text).`, "error");
   });
 }
 
-/** What a file is by its name, and a JSON file by how it begins: "card", "conversation" or null. */
+/** What a file is by its name, and a JSON file by how it begins: "card", "conversation", "book" or null. */
 export async function kindOf(file) {
   if (CARDS.test(file.name)) return "card";
   if (CHATS.test(file.name)) return "conversation";
   if (!/\.json$/i.test(file.name)) return null;
   const begin = await file.slice(0, NEAR).text();
-  return /"(turns|mapping|is_user|messages)"\s*:/.test(begin) ? "conversation" : "card";
+  if (/"(turns|mapping|is_user|messages)"\s*:/.test(begin)) return "conversation";
+  const world = /^\s*\{\s*"(entries|name|spec|kind)"/.test(begin) && /"entries"\s*:/.test(begin);
+  return world && !/"(first_mes|mes_example|personality|chara_card)/.test(begin) ? "book" : "card";
 }

@@ -36,6 +36,23 @@ export async function writeCard({ persona, format, card = null, image = null }) 
   return (await ask("api/cards/write", { method: "POST", body })).blob();
 }
 
+/** Characters or lorebooks (`kind`: "characters", "books") that were imported, the latest first. */
+export async function imported(kind) {
+  return (await (await ask(`api/${kind}`)).json())[kind];
+}
+
+const bytes = { "content-type": "application/octet-stream" };
+const take = (kind) => async (file) => (await ask(`api/${kind}`, { method: "POST", headers: bytes, body: file })).json();
+export const importCharacter = take("characters");
+export const importBook = take("books");
+
+export const dropImported = (kind, id) => ask(`api/${kind}/${encodeURIComponent(id)}`, { method: "DELETE" });
+
+/** A character as a card's PNG. */
+export async function exportCharacter(id) {
+  return (await ask(`api/characters/${encodeURIComponent(id)}/export?format=png`)).blob();
+}
+
 /** A whole conversation as JSON, or the branch that is shown as text. */
 export async function exportConversation(id, format) {
   const path = `api/conversations/${encodeURIComponent(id)}/export?format=${format}`;

@@ -132,7 +132,7 @@ export class Row {
 
   /** Into the clipboard, which pages have only over HTTPS or from this machine; the tick says that it is there. */
   async #copy() {
-    const done = await this.chat.copy(this.#message.text);
+    const done = await copied(this.#message.text, this.chat.notify);
     const button = this.actions.querySelector('[data-act="copy"]');
     if (!done || !button) return;
     button.replaceChildren(icon("check"));
@@ -188,6 +188,17 @@ export class Row {
     this.text.after(form);
     field.focus();
     field.setSelectionRange(field.value.length, field.value.length);
+  }
+}
+
+/** Into the clipboard; false, and told, where this browser does not let the page do that. */
+async function copied(text, notify) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    notify("This browser does not let the page copy: mark the text and copy it yourself.", "error");
+    return false;
   }
 }
 

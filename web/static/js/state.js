@@ -11,6 +11,7 @@ export const EMPTY = Object.freeze({
   title: "",
   persona: { name: "", sentences: [] },
   settings: {},
+  scene: null, // character, user, note and books, as the server tells them
   messages: [],
   earlier: 0,
   suggestions: [],
@@ -88,6 +89,7 @@ const CHANGES = {
   }),
   memory: () => ({}), // the person's, not the conversation's
   persona: (view, frame) => ({ persona: persona(frame.persona) }),
+  scene: (view, frame) => ({ scene: frame.scene }),
   decoding: (view, frame) => ({ settings: frame.settings }),
   title: (view, frame) => ({ title: frame.title }),
   deleted: () => ({ conversation: null, messages: [], earlier: 0 }),
@@ -102,6 +104,7 @@ function fromState(frame) {
     title: frame.title,
     persona: persona(frame.persona),
     settings: frame.settings,
+    scene: frame.scene ?? null,
     messages,
     earlier: frame.earlier ?? 0,
     suggestions: [],
