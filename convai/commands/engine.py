@@ -41,6 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="seconds that running replies have to finish after SIGTERM (default: %(default)s)",
     )
+    parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="as replicas of a Ray Serve deployment; --listen is Ray Serve's HTTP address (pip install "
+        "'convai[ray]')",
+    )
+    parser.add_argument(
+        "--replicas", type=int, default=1, metavar="N", help="replicas on Ray (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ray-address", metavar="ADDRESS", help="a Ray that runs already, such as auto (default: start one)"
+    )
     add_config_arguments(parser, EngineConfig, title="engine")
 
 
@@ -65,15 +77,28 @@ def run(args: argparse.Namespace) -> int:
     from convai.server.logs import log_to_stderr
 
     log_to_stderr()
+    ending = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ending.set())
+    if args.ray:
+        from convai.server import on_ray
+
+        if args.replicas < 1:
+            raise SettingsError(f"--replicas={args.replicas}: use 1 or more")
+        options = {name: getattr(args, name) for name in ("model", "context", "threads", "replicas", "drain")}
+        options |= {"config": config, "token": token}
+
+        def ready() -> None:
+            print(f"convai computes on Ray for doors at ray://{args.listen} (Ctrl-C ends it)", flush=True)
+
+        on_ray.run(options, host=host, port=port, address=args.ray_address, ended=ending, ready=ready)
+        return 0
     torch.set_num_threads(args.threads)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise SettingsError(f"--listen {args.listen}: {error.strerror or error}; choose another") from None
-    ending = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: ending.set())
     with listening:
         agent = load_agent(args.model, context=args.context)
         with agent.engine(config).start() as engine:

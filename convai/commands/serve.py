@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from convai.commands.options import (
     config_from_args,
 )
 from convai.core.errors import ConvaiError
+from convai.core.only_one import only_one
 from convai.core.settings import EngineConfig, ServerConfig
 
 if TYPE_CHECKING:
@@ -87,6 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="on",
         help="remember what people tell of themselves, each person's apart; everybody can switch it off for "
         "themselves (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="say what is there and what is missing, and serve nothing"
     )
     add_config_arguments(parser, ServerConfig, title="server")
     add_config_arguments(parser, EngineConfig, title="engine")
@@ -180,6 +185,20 @@ def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Cal
     return voice, lambda: engine
 
 
+@contextmanager
+def _alone(where: str | Path) -> Iterator[None]:
+    """A SQLite file has one door at a time; a database server many. Raises ConvaiError."""
+    if "://" in str(where):
+        yield
+        return
+    said = (
+        f"{where}: another `convai serve` has these open; name another --store, or keep them on "
+        "PostgreSQL to have several doors (docs/scale.md)"
+    )
+    with only_one(Path(f"{where}.lock"), said):
+        yield
+
+
 def run(args: argparse.Namespace) -> int:
     """Load the model and serve until a signal comes. Raises ConvaiError for settings that will not do."""
     config = config_from_args(ServerConfig, args)
@@ -188,7 +207,18 @@ def run(args: argparse.Namespace) -> int:
     from convai.server.access import Access
 
     Access(config)  # what is wrong with it is told at once, before torch is loaded
+    where = config.store or default_store()
+    if args.check:
+        from convai.commands.serve_check import check
 
+        return check(args, config, where)
+    with _alone(where):
+        return _serve(args, config, engine_config, where)
+
+
+def _serve(
+    args: argparse.Namespace, config: ServerConfig, engine_config: EngineConfig, where: str | Path
+) -> int:
     import torch
 
     from convai.server.app import App
@@ -205,7 +235,6 @@ def run(args: argparse.Namespace) -> int:
     mood = _mood(args.emotion_model)
     hooks = _hooks(args, mood)
     read_coref = _coref(args.coref_model, args.coref_parser)
-    where = config.store or default_store()
     with listen(config) as listening, Store(where) as store, start() as engine:
         read_mood = None if mood is None else mood.of
         service = Service(
@@ -221,8 +250,9 @@ def run(args: argparse.Namespace) -> int:
         if (own := trained_persona(args.model)) is not None:
             service.deck.take([own])
         app = App(service)
+        at, kept = address(listening), store.database.name
         print(
-            f"convai serves {agent.name} on {address(listening)} (Ctrl-C ends it); conversations: {where}",
+            f"convai serves {agent.name} on {at} (Ctrl-C ends it); conversations: {kept}",
             flush=True,
         )
         prefer_latency()

@@ -1,8 +1,13 @@
-"""From an address to a port: the engines that a door was told of, behind one port."""
+"""From an address to a port: the engines that a door was told of, or finds on Ray Serve, behind one port."""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from convai.core.errors import SettingsError
@@ -10,9 +15,14 @@ from convai.engine.errors import EngineLost
 from convai.engine.handshake import Kin, host_port
 from convai.engine.remote import RemoteEngine, dial
 from convai.engine.replicas import Replicas
-from convai.engine.wire import Identity
+from convai.engine.wire import SILENCE, Identity
 
 TCP: Final = "tcp://"
+RAY: Final = "ray://"
+_ASK: Final = 1.0
+"""Seconds between two looks at which replicas Ray has."""
+_AWAY: Final = 30.0
+"""Seconds after which a replica that Ray has no more is forgotten: by then its replies have ended."""
 _LOOK: Final = 0.02
 """Seconds between two looks for the first engine."""
 
@@ -20,8 +30,58 @@ _LOOK: Final = 0.02
 def addresses(url: str) -> list[tuple[str, int]]:
     """Hosts and ports of `tcp://HOST:PORT,HOST:PORT`. Raises SettingsError."""
     if not url.startswith(TCP):
-        raise SettingsError(f"--engine {url}: use tcp://HOST:PORT, or several as tcp://HOST:PORT,HOST:PORT")
+        raise SettingsError(f"--engine {url}: use tcp://HOST:PORT[,HOST:PORT], or ray://HOST:PORT")
     return [host_port(part.strip()) for part in url.removeprefix(TCP).split(",") if part.strip()]
+
+
+def on_ray(url: str) -> list[str]:
+    """Where the replicas of `ray://HOST:PORT` are, by Ray Serve's HTTP proxy there. Raises EngineLost."""
+    host, port = host_port(url.removeprefix(RAY).rstrip("/"))
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        with urllib.request.urlopen(f"http://{shown}:{port}/engines", timeout=SILENCE) as answer:
+            found = json.load(answer)["engines"]
+            return [str(address) for address in found]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EngineLost(f"Ray Serve at {host}:{port} does not say where its engines are: {error}") from None
+
+
+def _follow(
+    replicas: Replicas, url: str, make: Callable[[str], RemoteEngine], ended: threading.Event
+) -> None:
+    """The thread: replicas come and go."""
+    away: dict[str, float] = {}
+    while not ended.wait(_ASK):
+        with suppress(EngineLost):
+            there = set(on_ray(url))
+            for address in there - set(replicas.engines):
+                replicas.add(address, make(address))
+            for address in set(replicas.engines) - there:
+                away.setdefault(address, time.monotonic())
+            for address, since in list(away.items()):
+                if address in there:
+                    del away[address]
+                elif time.monotonic() - since > _AWAY:
+                    del away[address]
+                    replicas.remove(address)
+
+
+class OnRay(Replicas):
+    """The replicas of a Ray Serve deployment, those that come later too."""
+
+    def __init__(self, url: str, make: Callable[[str], RemoteEngine]) -> None:
+        super().__init__({address: make(address) for address in on_ray(url)})
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=_follow, args=(self, url, make, self._ended), name="convai-on-ray", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Break off all requests, and take no more."""
+        self._ended.set()
+        self._thread.join()
+        super().close()
 
 
 def reach(url: str, token: str, expected: Identity, *, wait: float = 10.0) -> Replicas:
@@ -31,19 +91,39 @@ def reach(url: str, token: str, expected: Identity, *, wait: float = 10.0) -> Re
     model, EngineLost where none can be reached.
     """
     kin = Kin(expected)
+
+    def make(name: str) -> RemoteEngine:
+        return RemoteEngine(dial(*host_port(name)), token, name, kin=kin, wait=0.0, required=False)
+
+    until = time.monotonic() + wait
+    if url.startswith(RAY):
+        while True:
+            try:
+                replicas: Replicas = OnRay(url, make)
+                break
+            except EngineLost:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_ASK)
+    else:
+        names = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses(url)]
+        if not names:
+            raise SettingsError(f"--engine {url}: there is no address in it; use tcp://HOST:PORT")
+        replicas = _all_of(names, make)
+    while replicas.health().status == "lost" or not replicas.engines:
+        if time.monotonic() >= until:
+            why = replicas.health().detail or "there is no engine yet"
+            replicas.close()
+            raise EngineLost(why)
+        time.sleep(_LOOK)
+    return replicas
+
+
+def _all_of(names: Sequence[str], make: Callable[[str], RemoteEngine]) -> Replicas:
     engines: dict[str, RemoteEngine] = {}
-    found = addresses(url)
-    if not found:
-        raise SettingsError(f"--engine {url}: there is no address in it; use tcp://HOST:PORT")
     try:
-        for host, port in found:
-            name = f"{host}:{port}"
-            engines[name] = RemoteEngine(dial(host, port), token, name, kin=kin, wait=0.0, required=False)
-        until = time.monotonic() + wait
-        while not any(engine.ready for engine in engines.values()):
-            if time.monotonic() >= until:
-                raise EngineLost(next(iter(engines.values())).health().detail)
-            time.sleep(_LOOK)
+        for name in names:
+            engines[name] = make(name)
     except BaseException:
         for engine in engines.values():
             engine.close()

@@ -85,9 +85,10 @@ class Replicas:
         """The stream, and whose it is. Raises as `stream`; where all are overloaded, the shortest wait."""
         refused: list[Overloaded] = []
         lost: ConvaiError | None = None
+        engines = self.engines
         for name in self.ranked(request):
             try:
-                return name, self.engines[name].stream(request)
+                return name, engines[name].stream(request)
             except Overloaded as error:
                 refused.append(error)
             except _GONE as error:
@@ -103,6 +104,16 @@ class Replicas:
         key = _key(request)
         well = [name for name, engine in self.engines.items() if engine.health().status == "ok"]
         return sorted(well, key=lambda name: _weight(key, name), reverse=True)
+
+    def add(self, name: str, engine: Port) -> None:
+        """One more."""
+        self.engines = {**self.engines, name: engine}
+
+    def remove(self, name: str) -> None:
+        """One less; what it was writing goes on at another one."""
+        engine = self.engines[name]
+        self.engines = {other: one for other, one in self.engines.items() if other != name}
+        engine.close()
 
     def stats(self) -> Stats:
         """All of them together."""

@@ -21,9 +21,15 @@ _BETWEEN: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6,
 class Metrics:
     """The measurements of one server. Each has a registry of its own: two in a process do not add up."""
 
-    def __init__(self, stats: Callable[[], Stats], connections: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        stats: Callable[[], Stats],
+        connections: Callable[[], int],
+        moved: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`moved`: replies that have gone on at another engine."""
         self.registry = CollectorRegistry()
-        self.registry.register(_Now(stats, connections))
+        self.registry.register(_Now(stats, connections, moved))
         self.first_token = Histogram(
             "convai_time_to_first_token_seconds",
             "From a request to the first token of its reply.",
@@ -73,11 +79,14 @@ class Pace:
 class _Now(Collector):
     """What is read at the moment of asking."""
 
-    def __init__(self, stats: Callable[[], Stats], connections: Callable[[], int]) -> None:
-        self._stats, self._connections = stats, connections
+    def __init__(
+        self, stats: Callable[[], Stats], connections: Callable[[], int], moved: Callable[[], int]
+    ) -> None:
+        self._stats, self._connections, self._moved = stats, connections, moved
 
     def collect(self) -> Iterable[Metric]:
         stats = self._stats()
+        moved = self._moved()
         gauges = {
             "convai_connections": ("Sockets that are connected.", self._connections()),
             "convai_queue": ("Requests that wait for a slot.", stats.waiting),
@@ -92,6 +101,7 @@ class _Now(Collector):
             "convai_engine_cancelled": ("Requests whose reader left or stopped them.", stats.cancelled),
             "convai_engine_failed": ("Requests that broke off.", stats.failed),
             "convai_engine_refused": ("Requests that found the queue full.", stats.refused),
+            "convai_engine_moved": ("Replies that have gone on at another engine.", moved),
             "convai_tokens_drawn": ("Tokens of replies.", stats.tokens_drawn),
             "convai_tokens_computed": ("Tokens that went through the model.", stats.tokens_computed),
             "convai_tokens_reused": ("Tokens of prompts that were in the cache.", stats.tokens_reused),

@@ -80,7 +80,9 @@ class Service:
         self.access = Access(config)
         self.limits = Limits()
         self.limiter = Limiter(config)
-        self.metrics = Metrics(engine.stats, lambda: self.limiter.sockets)
+        self.metrics = Metrics(
+            engine.stats, lambda: self.limiter.sockets, lambda: getattr(engine, "moved", 0)
+        )
         self.marker = Marker(self.metrics, read_mood, read_coref)
         self.remembering = Remembering(memory, self.metrics)
         if memory is not None:

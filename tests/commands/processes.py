@@ -38,7 +38,7 @@ class Process:
             line = self._process.stdout.readline()
             assert line, f"it ended: {self.said}"
             self.said += line
-            if found := re.search(r"(tcp|http)://[0-9.]+:\d+", line):
+            if found := re.search(r"(tcp|http|ray)://[0-9.]+:\d+", line):
                 self._url = found[0]
         return self._url
 

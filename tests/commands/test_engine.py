@@ -11,6 +11,7 @@ import pytest
 from convai import __main__ as cli
 from convai.bench.server.stub import StubEngine
 from convai.conversation.agent import load_agent, load_voice
+from convai.core.only_one import only_one
 from convai.engine.handshake import identity
 from convai.engine.reaching import addresses, reach
 from convai.server.protocol.changes import TokenDrawn
@@ -64,6 +65,34 @@ def test_what_is_wrong_is_one_line(model: Path, capsys: pytest.CaptureFixture[st
         where = f"tcp://{host}:{port}"
         said = wrong(*at, "--engine", where, "--engine-token-file", str(token), capsys=capsys)
         assert f"the engine has the model 'other', whose tokens are not those of {voice.name!r}" in said
+
+
+def test_a_file_has_one_door(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with only_one(tmp_path / "chats.db.lock", ""):
+        said = wrong(
+            "serve",
+            "--model",
+            str(model),
+            "--port",
+            "0",
+            "--store",
+            str(tmp_path / "chats.db"),
+            capsys=capsys,
+        )
+    assert "another `convai serve` has these open" in said
+
+
+def test_what_is_missing_is_said(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    at = ["serve", "--check", "--model", str(model), "--port", "0", "--store", str(tmp_path / "chats.db")]
+    assert cli.main(at) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:7].strip() for line in lines[:-1]] == ["ok"] * 5
+    assert lines[-1] == "nothing is missing"
+    with listening(StubEngine(0.0)) as (_, (host, port)):
+        assert cli.main([*at, "--engine", f"tcp://{host}:{port}"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].startswith("MISSING engine: ")
+    assert "another token" in lines[3]
 
 
 def test_engines_may_come_later() -> None:

@@ -1,0 +1,77 @@
+"""`convai serve --check`: what a door needs, what of it is there, and what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from convai.core.errors import ConvaiError
+from convai.core.settings import ServerConfig
+
+
+def check(args: argparse.Namespace, config: ServerConfig, where: str | Path) -> int:
+    """Try one thing after another and print a line for each; returns 0 where nothing is missing, else 2."""
+    from convai.server.run import address, listen
+
+    def port() -> str:
+        with listen(config) as listening:
+            return f"can listen on {address(listening)}"
+
+    missing = 0
+    for name, look in (
+        ("port", port),
+        ("model", lambda: _model(args)),
+        ("store", lambda: _store(where)),
+        ("engine", lambda: _engine(args)),
+        ("people", lambda: _people(config)),
+    ):
+        missing += not _line(name, look)
+    print("nothing is missing" if not missing else f"{missing} of these must be put right", flush=True)
+    return 2 if missing else 0
+
+
+def _line(name: str, look: Callable[[], str]) -> bool:
+    try:
+        said, good = look(), True
+    except (ConvaiError, OSError) as error:
+        said, good = str(error), False
+    print(f"{'ok     ' if good else 'MISSING'} {name}: {said}", flush=True)
+    return good
+
+
+def _model(args: argparse.Namespace) -> str:
+    from convai.conversation.agent import load_voice
+
+    voice = load_voice(args.model, context=args.context)
+    return f"{voice.name}, {voice.positions} positions"
+
+
+def _store(where: str | Path) -> str:
+    from convai.store import Store
+
+    with Store(where) as store:
+        doors = "one door" if store.shared is None else "as many doors as you like"
+        return f"{store.database.name}, {doors}"
+
+
+def _engine(args: argparse.Namespace) -> str:
+    if args.engine is None:
+        return "computes here; for more of them see `convai engine` and docs/scale.md"
+    from convai.conversation.agent import load_voice
+    from convai.engine.handshake import identity, read_token
+    from convai.engine.reaching import reach
+
+    token = read_token(args.engine_token_file, "localhost")
+    voice = load_voice(args.model, context=args.context)
+    with reach(args.engine, token, identity(voice.name, voice.tokenizer), wait=2.0) as engines:
+        detail = engines.health().detail
+        if detail:
+            raise ConvaiError(detail)
+        return f"{len(engines.engines)} at {args.engine}, of the same version and model"
+
+
+def _people(config: ServerConfig) -> str:
+    if config.tokens is not None:
+        return f"tokens in {config.tokens}"
+    return "nobody is asked for a token (--tokens FILE); all share one list of conversations"
