@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "--top", type=_top, default=5, metavar="N", help="emoji to show (default: 5); 0 shows all"
     )
+    predict.add_argument(
+        "--negation",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='read what is denied ("not happy"); without, what the network says is shown (default: on)',
+    )
     encode = actions.add_parser("encode", help="feature vectors of every line", allow_abbrev=False)
     _add_input(encode)
     encode.add_argument(
@@ -164,7 +170,7 @@ def _classifier(args: argparse.Namespace) -> EmotionClassifier:
         raise ConvaiError("standard input is closed; give texts, a pipe or a file")
     from convai.emotion.classifier import EmotionClassifier
 
-    return EmotionClassifier.load(args.model, args.precision)
+    return EmotionClassifier.load(args.model, args.precision, negation=getattr(args, "negation", True))
 
 
 def _inputs(texts: list[str]) -> Iterator[list[str]]:

@@ -86,7 +86,14 @@ def add_actions(actions: Actions) -> None:
     add_config_arguments(tune, FinetuneSettings, title="tuning")
 
     score = actions.add_parser("evaluate", help="a model's scores on label sets", allow_abbrev=False)
-    score.add_argument("data", nargs="+", type=Path, metavar="DATA", help="label sets, files or folders")
+    score.add_argument("data", nargs="*", type=Path, metavar="DATA", help="label sets, files or folders")
+    score.add_argument(
+        "--negations",
+        nargs="?",
+        const="",
+        metavar="FILE.jsonl",
+        help="instead: whether emotions of texts with negations are right (default: convai's own texts)",
+    )
     score.add_argument("--model", metavar="DIR", help="a model folder (default: the embedded model)")
     score.add_argument(
         "--split", choices=("train", "valid", "test"), default="valid", help="(default: valid)"
@@ -259,7 +266,34 @@ def _spread(name: str, values: list[float]) -> None:
     print(f"{name}: {statistics.mean(values):.3f}{more}")
 
 
+def _evaluate_negations(args: argparse.Namespace) -> int:
+    from convai.core.resources import emotion_negation_path
+    from convai.emotion.classifier import EmotionClassifier
+    from convai.emotion.evaluate import read_denied, score_denied
+
+    if args.data:
+        raise SettingsError("--negations has texts of its own; leave the label sets out")
+    texts = read_denied(Path(args.negations) if args.negations else emotion_negation_path())
+    found = {
+        name: score_denied(EmotionClassifier.load(args.model, negation=negation), texts)
+        for name, negation in (("read", True), ("network alone", False))
+    }
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    print(f"{'':<16}{'part':<10}{'texts':>7}{'right':>8}   95 % interval")
+    for name, parts in found.items():
+        for part, of in parts.items():
+            interval = f"{of['low']:.3f} to {of['high']:.3f}"
+            print(f"{name:<16}{part:<10}{of['texts']:>7}{of['share']:>8.3f}   {interval}")
+    return 0
+
+
 def _evaluate(args: argparse.Namespace) -> int:
+    if args.negations is not None:
+        return _evaluate_negations(args)
+    if not args.data:
+        raise SettingsError("name label sets, files or folders, or ask for --negations")
     from convai.emotion.readers import read_labelled
 
     sets = [read_labelled(path) for path in args.data]

@@ -86,6 +86,11 @@ def coref_kinds_path() -> Path:
     return data_dir() / "evaluation" / "coref_kinds.jsonl"
 
 
+def emotion_negation_path() -> Path:
+    """Texts with negations, and the emotions that are right for each."""
+    return data_dir() / "evaluation" / "emotion_negation.jsonl"
+
+
 def memory_turns_path() -> Path:
     """Turns labelled with the facts that somebody tells of themselves in them."""
     return data_dir() / "evaluation" / "memory_turns.jsonl"

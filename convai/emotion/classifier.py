@@ -14,8 +14,11 @@ from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.config import Head
 from convai.emotion.encoder import Encoder, Precision
 from convai.emotion.model import EmotionModel, Encoded, probabilities
+from convai.emotion.negation import readings, turned
 from convai.emotion.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
 
+Chances = dict[str, list[float]]
+"""Head → the probability of each of its labels."""
 BATCH: Final = 64
 """Texts encoded together: the gates of more fall out of the processor's cache."""
 
@@ -58,16 +61,27 @@ class Prediction:
 class EmotionClassifier:
     """A loaded model, ready to predict. Results of a text do not depend on the texts beside it."""
 
-    def __init__(self, model: EmotionModel, vocabulary: Vocabulary, precision: Precision = "float32") -> None:
+    def __init__(
+        self,
+        model: EmotionModel,
+        vocabulary: Vocabulary,
+        precision: Precision = "float32",
+        *,
+        negation: bool = True,
+    ) -> None:
+        """`negation`: read what is denied (`emotion.negation`); otherwise what the network says is given."""
+        self.negation = negation
         self.model = model.eval()
         self.vocabulary = vocabulary
         self.config = model.config
         self._encoder = Encoder(model, precision)
 
     @classmethod
-    def load(cls, folder: Path | str | None = None, precision: Precision = "float32") -> EmotionClassifier:
+    def load(
+        cls, folder: Path | str | None = None, precision: Precision = "float32", *, negation: bool = True
+    ) -> EmotionClassifier:
         """Load a model folder, the embedded model if None. Raises CheckpointError, SettingsError."""
-        return cls(*load_emotion_model(folder), precision)
+        return cls(*load_emotion_model(folder), precision, negation=negation)
 
     def predict(self, texts: Sequence[str], top: int | None = 5) -> list[Prediction]:
         """A prediction a text, in order; `top` emoji each (None: all).
@@ -77,18 +91,40 @@ class EmotionClassifier:
         count.
         """
         split = [self.vocabulary.split(line, self.config.max_words) for line in texts]
-        predictions: list[Prediction | None] = [None] * len(split)
+        chances, attention = self._chances(split)
+        if self.negation:
+            self._read_negations(split, chances)
+        return [
+            self._prediction(tuple(words), weights[: len(words)], mine, top)
+            for words, weights, mine in zip(split, attention, chances, strict=True)
+        ]
+
+    def _chances(self, split: Sequence[Sequence[str]]) -> tuple[list[Chances], list[list[float]]]:
+        """Of each text the probabilities by head, and the attention of its words."""
+        chances: list[Chances] = [{} for _ in split]
+        attention: list[list[float]] = [[] for _ in split]
         for rows, encoded in self._encoded(split):
-            chances = {
-                head.name: probabilities(self.model.logits(encoded.features, head), head).tolist()
-                for head in self.config.heads
-            }
-            attention = encoded.attention.tolist()
-            for i, row in enumerate(rows):
-                words = tuple(split[row])
-                mine = {name: values[i] for name, values in chances.items()}
-                predictions[row] = self._prediction(words, attention[i][: len(words)], mine, top)
-        return [prediction for prediction in predictions if prediction is not None]
+            for head in self.config.heads:
+                found = probabilities(self.model.logits(encoded.features, head), head).tolist()
+                for row, values in zip(rows, found, strict=True):
+                    chances[row][head.name] = values
+            for row, weights in zip(rows, encoded.attention.tolist(), strict=True):
+                attention[row] = weights
+        return chances, attention
+
+    def _read_negations(self, split: Sequence[Sequence[str]], chances: list[Chances]) -> None:
+        """Change the probabilities of texts whose negations the network has not read."""
+        head = self.config.head("emotions")
+        denied = {row: both for row, words in enumerate(split) if (both := readings(words))}
+        if head is None or not denied:
+            return
+        others, _ = self._chances([text for both in denied.values() for text in both])
+        for number, row in enumerate(denied):
+            affirmed, bare = others[2 * number : 2 * number + 2]
+            found = turned(*(_named(head, one) for one in (chances[row], affirmed, bare)))
+            if found is not None:
+                total = 1.0 if head.multi else sum(found.values())
+                chances[row] = bare | {head.name: [p / total for p in found.values()]}
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """The feature vectors, `[texts, config.feature_size]`, float32."""
@@ -112,7 +148,7 @@ class EmotionClassifier:
         self,
         words: tuple[str, ...],
         attention: Sequence[float],
-        chances: dict[str, list[float]],
+        chances: Chances,
         top: int | None,
     ) -> Prediction:
         emoji, emotions = self.config.head("emoji"), self.config.head("emotions")
@@ -130,7 +166,7 @@ class EmotionClassifier:
         )
 
 
-def _named(head: Head, chances: dict[str, list[float]]) -> dict[str, float]:
+def _named(head: Head, chances: Chances) -> dict[str, float]:
     return dict(zip(head.labels, chances[head.name], strict=True))
 
 

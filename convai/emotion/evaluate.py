@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 from convai.core.errors import DataError
+from convai.core.intervals import wilson
+from convai.core.text_files import lines
 from convai.emotion.batches import Task
+from convai.emotion.classifier import EmotionClassifier
 from convai.emotion.config import Head
 from convai.emotion.fitting import judged, score
 from convai.emotion.labelled import LabelSet, Target, Texts
 from convai.emotion.model import EmotionModel
 from convai.emotion.vocabulary import Vocabulary
+from convai.text.corpora.building import as_object
+from convai.text.corpora.json_text import decode_line
+
+_EXAMPLE: Final = '{"part": "seen", "text": "i am not happy", "right": ["sadness", "disappointment"]}'
 
 
 def evaluate(model: EmotionModel, vocabulary: Vocabulary, data: LabelSet, split: str) -> dict[str, Any]:
@@ -38,3 +47,44 @@ def head_for(heads: Sequence[Head], data: LabelSet) -> Head:
             return head
     there = ", ".join(head.name for head in heads) or "none"
     raise DataError(f"{data.source}: no head of the model has its labels (heads: {there})")
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A text with a negation."""
+
+    text: str
+    right: frozenset[str]
+    """Emotions of which any is a right answer."""
+    part: str
+    """A part of the file, as "seen" by whoever wrote rules; "all" where none is named."""
+
+
+def read_denied(path: Path) -> list[Denied]:
+    """The texts of a file, one a line as JSON. Raises DataError, naming file and line."""
+    found = []
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        match as_object(decode_line(line, where), where, _EXAMPLE):
+            case {"text": str(text), "right": [str(), *_] as right, **rest}:
+                found.append(Denied(text, frozenset(map(str, right)), str(rest.get("part", "all"))))
+            case _:
+                raise DataError(f"{where}: a text and the emotions that are right; a line is like {_EXAMPLE}")
+    if not found:
+        raise DataError(f"{path}: no texts; a line is like {_EXAMPLE}")
+    return found
+
+
+def score_denied(classifier: EmotionClassifier, texts: Sequence[Denied]) -> dict[str, dict[str, float]]:
+    """For every part, and for all: the `share` whose strongest emotion is right, its interval, `texts`."""
+    best = [prediction.best_emotion() for prediction in classifier.predict([one.text for one in texts])]
+    right = [emotion in one.right for emotion, one in zip(best, texts, strict=True)]
+    found = {}
+    for part in [*dict.fromkeys(one.part for one in texts), "all"]:
+        mine = [good for good, one in zip(right, texts, strict=True) if part in ("all", one.part)]
+        share = sum(mine) / len(mine)
+        low, high = wilson(share, len(mine))
+        found[part] = {"share": share, "low": low, "high": high, "texts": len(mine)}
+    return found
