@@ -10,7 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
+from convai.commands.options import (
+    add_config_arguments,
+    add_context_argument,
+    add_resolving_arguments,
+    config_from_args,
+)
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig, EngineConfig
 
@@ -99,16 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="what finds who is meant, for /coref (default: the embedded coreference model)",
     )
-    parser.add_argument(
-        "--coref-parser",
-        metavar="DIR|NAME",
-        help="the spaCy pipeline under it, such as en_core_web_sm (default: the embedded parser)",
-    )
-    parser.add_argument(
-        "--resolved",
-        action="store_true",
-        help="let the model read earlier turns with their pronouns replaced by what they stand for",
-    )
+    add_resolving_arguments(parser)
     parser.add_argument(
         "--memory",
         choices=("auto", "on", "off"),

@@ -159,3 +159,17 @@ _PARSERS: dict[type, tuple[Callable[[str], Any], str]] = {
     str: (str, "TEXT"),
     Path: (Path, "PATH"),
 }
+
+
+def add_resolving_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of a chat whose pronouns are resolved, behind --coref-model."""
+    parser.add_argument(
+        "--coref-parser",
+        metavar="DIR|NAME",
+        help="the spaCy pipeline under it, such as en_core_web_sm (default: the embedded parser)",
+    )
+    parser.add_argument(
+        "--resolved",
+        action="store_true",
+        help="let the model read earlier turns with their pronouns replaced by what they stand for",
+    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from convai.commands.options import (
     add_config_arguments,
     add_context_argument,
+    add_resolving_arguments,
     add_threads_argument,
     config_from_args,
 )
@@ -61,16 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|embedded",
         help="a coreference model that finds who is meant, for the page to draw (default: none)",
     )
-    parser.add_argument(
-        "--coref-parser",
-        metavar="DIR|NAME",
-        help="the spaCy pipeline under it, such as en_core_web_sm (default: the embedded parser)",
-    )
-    parser.add_argument(
-        "--resolved",
-        action="store_true",
-        help="let the model read earlier turns with their pronouns replaced by what they stand for",
-    )
+    add_resolving_arguments(parser)
     parser.add_argument(
         "--prefer-mood",
         metavar="NAME",

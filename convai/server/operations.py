@@ -6,31 +6,27 @@ then tells the room.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from convai.conversation.cast import another_greeting
-from convai.conversation.conversation import Place, answered_by_another, check_goes_on
-from convai.conversation.drawing import Drawing
-from convai.conversation.memory.finding import LOOK_BACK
+from convai.conversation.conversation import answered_by_another, check_goes_on
 from convai.conversation.reply import Reply, check_persona
-from convai.core.dialog import USER, Turn
+from convai.core.dialog import USER
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.core.token_texts import check_bias
-from convai.server.convert import decoding_of, message_of, persona_of, title_of, turns_of
-from convai.server.limiter import Busy
+from convai.server.convert import decoding_of, message_of, persona_of, title_of
 from convai.server.protocol import client
 from convai.server.protocol.answers import Accepted
 from convai.server.protocol.changes import DecodingSet, Path, PersonaSet, TitleSet
 from convai.server.protocol.kinds import SettingValue
+from convai.server.replying import Seen, after_last, answering, asked, begin, say
 from convai.server.room import Room
 from convai.server.service import Service
 from convai.server.writing import Writing
-from convai.store import Branch, Conversation, Receipt, Said
+from convai.store import Branch, Receipt, Said
 from convai.store import Message as Kept
 from convai.store.shared import Claimed
 
@@ -39,29 +35,20 @@ class Refused(ConvaiError):
     """What was asked for does not fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What was there before somebody spoke: the branch that is shown, and where the reply to them stands."""
-
-    conversation: Conversation
-    shown: Branch
-    place: Place
-
-
 async def send(room: Room, event: client.Send, address: str) -> Accepted:
     """The user says something; a reply follows. Raises Busy, Conflict, SettingsError."""
     store, owner = room.service.store, room.owner
 
-    def look() -> _Seen:
+    def look() -> Seen:
         conversation, shown = room.latest()
-        return _Seen(conversation, shown, _answering(shown, event.text))
+        return Seen(conversation, shown, answering(shown, event.text))
 
-    def commit(seen: _Seen) -> Said:
+    def commit(seen: Seen) -> Said:
         after = event.after if event.after is not None else seen.shown.leaf
         return store.say(owner, room.id, event.text, after=after, request=event.request)
 
     async with room.lock:
-        return await _say(room, event.request, address, look, commit)
+        return await say(room, event.request, address, look, commit)
 
 
 async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
@@ -77,12 +64,12 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
             return store.edit(owner, room.id, event.message, event.text, request=event.request)
 
         if old.speaker == USER:
-            place = _answering(until.above(), event.text)
-            return await _say(
+            place = answering(until.above(), event.text)
+            return await say(
                 room,
                 event.request,
                 address,
-                lambda: _Seen(store.load(owner, room.id), before, place),
+                lambda: Seen(store.load(owner, room.id), before, place),
                 lambda _: Said(receipt=commit()),
                 retells=event.message,
             )
@@ -114,8 +101,8 @@ async def regenerate(room: Room, event: client.Regenerate, address: str) -> Acce
             if not said.again:
                 await _emit_branch(room, before)
             return Accepted(request=event.request, message=said.message, again=said.again)
-        place = replace(_after(above).beside(drawn.texts, drawn.attempts), prefill=event.begun)
-        receipt = await _begin(room, event.request, address, before, above, place, commit)
+        place = replace(after_last(above).beside(drawn.texts, drawn.attempts), prefill=event.begun)
+        receipt = await begin(room, event.request, address, before, above, place, commit)
         return Accepted(request=event.request, again=receipt.again)
 
 
@@ -134,8 +121,8 @@ async def go_on(room: Room, event: client.Continue, address: str) -> Accepted:
 
         drawn = await room.service.in_thread(store.replies, room.owner, room.id, target.parent, before=target)
         above = until.above()
-        place = _after(above).onward(target.text, drawn.attempts)
-        receipt = await _begin(room, event.request, address, before, above, place, commit)
+        place = after_last(above).onward(target.text, drawn.attempts)
+        receipt = await begin(room, event.request, address, before, above, place, commit)
         return Accepted(request=event.request, again=receipt.again)
 
 
@@ -162,7 +149,7 @@ async def take_up(room: Room, claimed: Claimed) -> None:
         conversation = await service.in_thread(store.load, room.owner, room.id)
         personas = await service.in_thread(store.personas, room.owner, room.id)
         conversation = replace(conversation, persona=personas.get(draft.persona, conversation.persona))
-        place, prefill = _after(above), draft.text if live is None else str(live["prefill"])
+        place, prefill = after_last(above), draft.text if live is None else str(live["prefill"])
         place = (
             place.onward(prefill, drawn.attempts) if prefill else place.beside(drawn.texts, drawn.attempts)
         )
@@ -174,7 +161,7 @@ async def take_up(room: Room, claimed: Claimed) -> None:
                 tokens = [(token.id, logprob) for token, logprob in claimed.tokens]
                 reply.resume(tokens, claimed.tokens[-1][0].seed)
 
-        drawing = await service.planned(_asked, room, place, conversation, begun)
+        drawing = await service.planned(asked, room, place, conversation, begun)
         request = draft.request if live is None else live["request"]
         room.goes_on(above)
         room.writing = Writing(room, drawing, draft, request or "taken-up", lambda: None)
@@ -281,145 +268,3 @@ async def _move(room: Room, request: str, do: Callable[[], Receipt]) -> Accepted
 async def _emit_branch(room: Room, before: Branch) -> None:
     after = await room.branch()
     room.emit_path(before.messages, after.messages)
-
-
-def _after(above: Branch) -> Place:
-    """Where the reply to what was said last stands."""
-    return Place.after(turns_of(above.messages), earlier=above.earlier)
-
-
-def _answering(above: Branch, text: str) -> Place:
-    """Where the reply to `text` stands, which the user says now."""
-    return Place.after([*turns_of(above.messages), Turn(USER, text)], earlier=above.earlier)
-
-
-async def _say(
-    room: Room,
-    request: str,
-    address: str,
-    look: Callable[[], _Seen],
-    commit: Callable[[_Seen], Said],
-    retells: str | None = None,
-) -> Accepted:
-    """Commit what the user says, and begin the reply to it; all that waits for the disk in one go.
-
-    `retells`: the message in whose place it is said.
-    """
-    service = room.service
-
-    def begin() -> tuple[_Seen, Drawing[Reply], Said]:
-        seen = look()
-        drawing = _asked(room, seen.place, seen.conversation)
-        try:
-            return seen, drawing, commit(seen)
-        except BaseException:
-            drawing.close()
-            raise
-
-    if room.writing is not None:  # a request that was done is answered again; another one is a conflict
-        receipt = (await service.in_store(lambda: commit(look()))).receipt
-        return Accepted(request=request, message=receipt.message, again=receipt.again)
-    with ExitStack() as undo_all:
-        service.check_open()
-        release = service.limiter.begin_reply(address)
-        undo_all.callback(release)
-        seen, drawing, said = await service.planned(begin)
-        undo_all.callback(drawing.close)
-        receipt, draft = said.receipt, said.draft
-        after = seen.shown.then(said.message) if said.message is not None else await room.branch()
-        if receipt.again:
-            drawing.close()
-            if after.leaf != receipt.message:
-                return Accepted(request=request, message=receipt.message, again=True)
-            # it was done, but the server ended, or everybody left, before there was a reply
-            drawing = await service.planned(_asked, room, _after(after))
-            undo_all.callback(drawing.close)
-        if draft is None:
-            draft = await service.in_store(_draft, room, service.store.begin_reply)
-        undo_all.pop_all()
-        _start(room, Writing(room, drawing, draft, request, release), seen.shown, after)
-    if receipt.message is not None:
-        last = turns_of(after.messages[-LOOK_BACK - 1 :])
-        number = after.earlier + len(after.messages) - 1
-        service.remembering.told(room, receipt.message, last, number, retells=retells)
-    return Accepted(request=request, message=receipt.message, again=receipt.again)
-
-
-async def _begin(
-    room: Room,
-    request: str,
-    address: str,
-    before: Branch,
-    above: Branch,
-    place: Place,
-    commit: Callable[[], Receipt],
-) -> Receipt:
-    """Begin a reply at `place`, which is behind `above`; `commit` makes its draft."""
-    service = room.service
-    if room.writing is not None:
-        return await service.in_store(commit)
-    with ExitStack() as undo_all:
-        service.check_open()
-        release = service.limiter.begin_reply(address)
-        undo_all.callback(release)
-        drawing = await service.planned(_asked, room, place)
-        undo_all.callback(drawing.close)
-        receipt = await service.in_store(commit)
-        if receipt.again:
-            return receipt
-        draft = await service.in_store(service.store.message, room.owner, room.id, receipt.message)
-        undo_all.pop_all()
-        # the reply may be on another branch than the one that is shown
-        elsewhere = above.leaf is not None and above.leaf not in {kept.id for kept in before.messages}
-        _start(room, Writing(room, drawing, draft, request, release), before, above if elsewhere else before)
-    return receipt
-
-
-def _start(room: Room, writing: Writing, before: Branch, after: Branch) -> None:
-    """Tell of the branch and of the reply, in one go: the answer to the request is sent before them."""
-    room.stop_suggesting()
-    room.goes_on(after)
-    room.emit_path(before.messages, after.messages)
-    room.writing = writing
-    writing.start()
-
-
-def _draft(room: Room, begin: Callable[[str, str], Receipt]) -> Kept:
-    receipt = begin(room.owner, room.id)
-    assert receipt.message is not None
-    return room.service.store.message(room.owner, room.id, receipt.message)
-
-
-def _asked(
-    room: Room,
-    place: Place,
-    conversation: Conversation | None = None,
-    prepare: Callable[[Reply], None] | None = None,
-) -> Drawing[Reply]:
-    """The reply at `place`, asked of the engine already. Raises Busy, SettingsError.
-
-    `prepare` is shown it before. Waits for the disk, where `conversation` is not given.
-    """
-    service = room.service
-    now = conversation or service.store.load(room.owner, room.id)
-    decoding = decoding_of(now, service.agent.decoding)
-    reply = Reply(
-        service.agent,
-        now.persona,
-        place,
-        decoding,
-        seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
-        max_history=service.agent.max_history,
-        alternatives=room.alternatives,
-        hooks=service.hooks,
-        scene=service.scene(room.owner, now),
-    )
-    if prepare is not None:
-        prepare(reply)
-    drawing = Drawing(reply, room.ask)
-    try:
-        drawing.start()
-    except Busy as error:
-        service.metrics.rejected.labels(error.reason).inc()
-        raise
-    return drawing
