@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from convai.commands import (
+    bench_cluster,
     bench_coref,
     bench_emotion,
     bench_inference,
@@ -16,7 +17,7 @@ HELP = "measure speed against baselines in the same run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions train, emotion, coref and server, and those of the engine."""
+    """The actions train, emotion, coref, server and cluster, and those of the engine."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     train = actions.add_parser("train", help="training against the blog post's layout", allow_abbrev=False)
     train.add_argument(
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_emotion.add_action(actions)
     bench_coref.add_action(actions)
     bench_server.add_action(actions)
+    bench_cluster.add_action(actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         return bench_emotion.run(args)
     if args.action == "coref":
         return bench_coref.run(args)
+    if args.action == "cluster":
+        return bench_cluster.run(args)
     if args.action == "server":
         return bench_server.run(args)
     from convai.bench.report import json_line

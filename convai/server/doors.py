@@ -31,11 +31,11 @@ from convai.store.shared import Claimed, Drawn, Followed, Numbered, Orphan, Post
 logger: Final = logging.getLogger("convai.server")
 FLUSH: Final = 0.01
 """Seconds for which changes are gathered."""
-BEAT: Final = 1.0
+BEAT: Final = 0.5
 """Seconds between two signs of life."""
-STEADY: Final = 5
+STEADY: Final = 6
 """Signs of life before replies of others are taken up: they may only have been late, too."""
-_SWEEP: Final = 60
+_SWEEP: Final = 120
 """Signs of life between two times that what is old is forgotten."""
 _PATIENCE: Final = 5.0
 """Seconds for which another door has time to stop a reply."""

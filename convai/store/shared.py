@@ -2,7 +2,7 @@
 
 The changes of a conversation are numbered by its row in `streams`, which whoever adds some holds meanwhile,
 and told by NOTIFY: the payload is the conversation and its newest number, the change is in the table. A door
-says every second that it is there; replies of one that is silent for LEASE_MS belong to whoever claims them.
+says twice a second that it is there; what one writes that is silent for LEASE_MS is whoever's claims it.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[i
     return case((before >= at, before + 1), else_=at)
 
 
-LEASE_MS: Final = 4000
+LEASE_MS: Final = 2500
 """Milliseconds after which a process that says nothing has lost its replies to others."""
 CLOCK: Final = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)"
 """Milliseconds since 1970 UTC in PostgreSQL, whose clock is the same for all."""
