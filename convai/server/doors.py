@@ -118,9 +118,9 @@ class Doors:
 
     async def close(self) -> None:
         """Tell what is still to be told, and leave the replies to others."""
-        while self._flushing is not None:
-            await asyncio.wait([self._flushing], timeout=_PATIENCE)
-            break
+        await self.flushed()
+        if self._flushing is not None:  # the database is away: who comes back gets the whole anew
+            self._flushing.cancel()
         for task in list(self._tasks):
             task.cancel()
         self._ended.set()
@@ -153,9 +153,11 @@ class Doors:
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="convai-changes")
 
     async def flushed(self) -> None:
-        """Wait until all that was told so far is numbered."""
-        while self._flushing is not None:
-            await asyncio.wait([self._flushing])
+        """Wait until all that was told so far is numbered, or the database does not answer for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while self._flushing is not None:
+                    await asyncio.wait([self._flushing])
 
     async def _flush(self) -> None:
         try:
