@@ -6,10 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from convai.core.errors import DataError
 from convai.core.safe_text import visible
+
+if TYPE_CHECKING:
+    from convai.text.cards import Card
 
 HELP: Final = "read and write character cards (V1 to V3, JSON or PNG)"
 
@@ -20,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     import_ = actions.add_parser(
         "import", help="the persona of a card, a sentence a line", allow_abbrev=False
     )
-    import_.add_argument("card", metavar="CARD", type=Path, help=".json or .png")
+    import_.add_argument("card", metavar="CARD", type=Path, help=".json, .png, .charx or .yaml")
     import_.add_argument("--out", metavar="FILE", type=Path, help="write it there (default: standard output)")
     _add_bounds(import_)
 
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
     show = actions.add_parser("show", help="what a card says, and what of it is used", allow_abbrev=False)
-    show.add_argument("card", metavar="CARD", type=Path, help=".json or .png")
+    show.add_argument("card", metavar="CARD", type=Path, help=".json, .png, .charx or .yaml")
     show.add_argument("--json", action="store_true", help="print the card's JSON as it is")
     _add_bounds(show)
 
@@ -70,16 +73,17 @@ def run(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from convai.core.files import atomic_text
     from convai.text.cards import card_persona, load_card
+    from convai.text.cards.first_person import first_person
     from convai.text.cards.persona import CHARS, SENTENCES
 
-    found = card_persona(
-        load_card(args.card), user=args.user, most=args.sentences or SENTENCES, chars=args.chars or CHARS
-    )
+    card = load_card(args.card)
+    found = card_persona(card, user=args.user, most=args.sentences or SENTENCES, chars=args.chars or CHARS)
     if not found.persona:
         raise DataError(f"{args.card}: the card says nothing of who somebody is (description, personality)")
-    for note in found.notes:
+    for note in (*found.notes, *_not_in_a_persona(card)):
         print(f"convai: note: {visible(note)}", file=sys.stderr)
-    text = "".join(f"{sentence}\n" for sentence in found.persona.sentences)
+    told = first_person(list(found.persona.sentences), card.called)
+    text = "".join(f"{sentence}\n" for sentence in told)
     if args.out is None:
         print(text, end="")
         return 0
@@ -87,6 +91,19 @@ def _import(args: argparse.Namespace) -> int:
         out.write(text)
     print(f"{args.out}: {len(found.persona.sentences)} sentences")
     return 0
+
+
+def _not_in_a_persona(card: Card) -> list[str]:
+    """What a card says beside who somebody is, in one line; `convai chat --persona CARD` uses all of that."""
+    from convai.text.cards.character import unused, used
+
+    others = [name for name in used(card) if name not in ("name", "nickname", "description", "personality")]
+    told = []
+    if others:
+        told.append(f"not in the persona, but in a chat with the card itself: {', '.join(others)}")
+    if kept := unused(card):
+        told.append(f"not used: {', '.join(kept)}")
+    return told
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -106,6 +123,8 @@ def _export(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from convai.text.cards import card_persona, load_card
+    from convai.text.cards.character import character_of, unused, used
+    from convai.text.cards.first_person import first_person
     from convai.text.cards.persona import CHARS, SENTENCES
 
     card = load_card(args.card)
@@ -123,12 +142,23 @@ def _show(args: argparse.Namespace) -> int:
         if text.strip():
             print(f"{title:<9} {visible(' '.join(text.split()))}")
     print("persona")
-    for sentence in found.persona.sentences:
+    for sentence in first_person(list(found.persona.sentences), card.called):
         print(f"  {sentence}")
     if found.left_out:
         print("left out")
         for sentence in found.left_out:
             print(f"  {sentence}")
+    character = character_of(card)
+    for title, count in (
+        ("greetings", len(character.greetings)),
+        ("examples", len(character.examples)),
+        ("lorebook", 0 if character.book is None else len(character.book.entries)),
+    ):
+        if count:
+            print(f"{title:<9} {count}")
+    for title, names in (("used", used(card)), ("not used", unused(card))):
+        if names:
+            print(f"{title:<9} {', '.join(map(visible, names))}")
     for note in found.notes:
         print(f"note      {visible(note)}")
     return 0

@@ -31,8 +31,12 @@ def card(tmp_path: Path) -> Path:
 def test_import_prints_a_persona_and_notes_go_to_stderr(card: Path, capsys: Capture) -> None:
     assert main(["persona", "import", str(card), "--sentences", "2", "--user", "Bo"]) == 0
     out, err = capsys.readouterr()
-    assert out == "my name is Ann.\nAnn is a nurse.\n"
-    assert err == "convai: note: 2 of 4 sentences were left out; they do not fit\n"
+    assert out == "my name is Ann.\ni am a nurse.\n"
+    assert err.splitlines() == [
+        "convai: note: 2 of 4 sentences were left out; they do not fit",
+        "convai: note: not in the persona, but in a chat with the card itself: creator_notes, first_mes",
+        "convai: note: not used: extensions.x",
+    ]
 
 
 def test_import_writes_a_file_that_is_a_persona(card: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -40,7 +44,7 @@ def test_import_writes_a_file_that_is_a_persona(card: Path, tmp_path: Path, caps
     assert main(["persona", "import", str(card), "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}: 4 sentences\n"
     assert main(["persona", "export", str(out), str(tmp_path / "b.png"), "--name", "Ann"]) == 0
-    assert load_card(tmp_path / "b.png").text("description") == "Ann is a nurse.\nShe has two dogs.\nkind."
+    assert load_card(tmp_path / "b.png").text("description") == "i am a nurse.\ni have two dogs.\nkind."
 
 
 def test_export_keeps_what_the_base_has(card: Path, tmp_path: Path) -> None:
@@ -62,10 +66,13 @@ def test_show_tells_what_is_used_and_steers_no_terminal(card: Path, capsys: Capt
         "greeting  hello you",
         "persona",
         "  my name is Ann.",
-        "  Ann is a nurse.",
+        "  i am a nurse.",
         "left out",
         "  She has two dogs.",
         "  kind.",
+        "greetings 1",
+        "used      creator_notes, description, first_mes, name, personality",
+        "not used  extensions.x",
         "note      2 of 4 sentences were left out; they do not fit",
     ]
     assert main(["persona", "show", str(card), "--json"]) == 0
