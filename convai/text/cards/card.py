@@ -30,6 +30,9 @@ _V2_TEXTS: Final = (
     "creator",
     "character_version",
 )
+_KNOWN: Final = {*_TEXTS, *_V2_TEXTS, "spec", "spec_version", "data", "tags", "extensions", "character_book"}
+_STRANGE: Final = 2
+"""Fields of no card that something with a name alone may have; a theme or a manifest has more."""
 _PACKAGE: Final = {"version", "dependencies", "devDependencies", "scripts", "main"}
 """What a package's description has beside a name."""
 _CARD_ONLY: Final = {"spec", "data", "personality", "scenario", "first_mes", "mes_example"}
@@ -134,7 +137,9 @@ def parse_card(text: str | bytes, where: str) -> Card:
     card = Card(value)
     if _PACKAGE & value.keys() and not _CARD_ONLY & value.keys():
         raise DataError(f"{where}: no character card but a package's description; name a card")
-    if not any(card.text(field).strip() for field in (*_TEXTS, "system_prompt")):
+    said = [field for field in (*_TEXTS, "system_prompt") if card.text(field).strip()]
+    strange = value.keys() - _KNOWN
+    if not said or (said == ["name"] and "spec" not in value and len(strange) > _STRANGE):
         raise DataError(f"{where}: no character card; it has none of {', '.join(_TEXTS)}")
     if card.version > 1 and not isinstance(inner, dict):
         notes.append("it has no data, only fields of version 1")

@@ -72,6 +72,8 @@ def _about(sentences: list[str], name: str) -> bool:
 def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
     if _OWN.search(sentence):
         return sentence
+    if name and (listed := re.match(rf"{re.escape(name)}\s*[=:]\s*", sentence, re.I)):
+        return f"i am {sentence[listed.end() :]}"
     names = {part.lower() for part in ([name, name.split()[0]] if name.strip() else [])}
     out: list[str] = []
     place, verb_next = 0, False

@@ -160,6 +160,7 @@ def test_examples_know_names_and_go_on_over_lines() -> None:
         ("i am a nurse.|i have two dogs.", "i am a nurse.|i have two dogs."),
         ("my name is Ann.|Ann bakes.", "my name is Ann.|i bake."),
         ("Traits: kind, brave.", "Traits: kind, brave."),
+        ("Ann = a baker, kind.|Ann's traits: brave.", "i am a baker, kind.|my traits: brave."),
         ("She tries hard and she's kind.|She does not fuss.", "i try hard and i am kind.|i do not fuss."),
     ],
 )
@@ -246,6 +247,7 @@ def test_a_charx() -> None:
         (b"name: Ann\n  x: [", "a.yaml", "malformed YAML"),
         (b"a: " + b"[" * 5_000, "a.yaml", "malformed YAML"),
         (b"name: " + b"x" * (2 * 2**20), "a.yaml", "over 1 MiB of YAML"),
+        (b'{"name": "Dark", "blur": 1, "border_color": "red", "font": 2}', "a.json", "no character card"),
         (b'{"entries": {"0": {"key": ["a"], "content": "b"}}}', "a.json", "a lorebook and no card"),
     ],
 )
