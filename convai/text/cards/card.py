@@ -138,8 +138,8 @@ def parse_card(text: str | bytes, where: str) -> Card:
     if _PACKAGE & value.keys() and not _CARD_ONLY & value.keys():
         raise DataError(f"{where}: no character card but a package's description; name a card")
     said = [field for field in (*_TEXTS, "system_prompt") if card.text(field).strip()]
-    strange = value.keys() - _KNOWN
-    if not said or (said == ["name"] and "spec" not in value and len(strange) > _STRANGE):
+    strange = () if _CARD_ONLY & value.keys() else value.keys() - _KNOWN
+    if not said or (said == ["name"] and len(strange) > _STRANGE):
         raise DataError(f"{where}: no character card; it has none of {', '.join(_TEXTS)}")
     if card.version > 1 and not isinstance(inner, dict):
         notes.append("it has no data, only fields of version 1")
