@@ -72,8 +72,12 @@ def _about(sentences: list[str], name: str) -> bool:
 def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
     if _OWN.search(sentence):
         return sentence
-    if name and (listed := re.match(rf"{re.escape(name)}\s*[=:]\s*", sentence, re.I)):
+    if name and (listed := re.match(rf"{re.escape(name)}(?:['’]s)?\s*[=:]\s*", sentence, re.I)):
         return f"i am {sentence[listed.end() :]}"
+    if name and (label := re.match(rf"{re.escape(name)}['’]s\s+([A-Za-z ]{{1,30}})[=:]\s*", sentence, re.I)):
+        told = _sentence(sentence[label.end() :], name, pronouns)
+        kind = label[1].strip().lower()
+        return told if kind in ("persona", "description", "character") else f"my {kind}: {told}"
     names = {part.lower() for part in ([name, name.split()[0]] if name.strip() else [])}
     out: list[str] = []
     place, verb_next = 0, False

@@ -160,7 +160,8 @@ def test_examples_know_names_and_go_on_over_lines() -> None:
         ("i am a nurse.|i have two dogs.", "i am a nurse.|i have two dogs."),
         ("my name is Ann.|Ann bakes.", "my name is Ann.|i bake."),
         ("Traits: kind, brave.", "Traits: kind, brave."),
-        ("Ann = a baker, kind.|Ann's traits: brave.", "i am a baker, kind.|my traits: brave."),
+        ("Ann = a baker, kind.|Ann's Traits: brave.", "i am a baker, kind.|my traits: brave."),
+        ("Ann's Persona: Ann is a baker.", "i am a baker."),
         ("She tries hard and she's kind.|She does not fuss.", "i try hard and i am kind.|i do not fuss."),
     ],
 )
