@@ -91,7 +91,11 @@ def add_actions(actions: Actions) -> None:
 
 
 def _add_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--parser", metavar="DIR|NAME", help="a spaCy pipeline (default: the embedded one)")
+    parser.add_argument(
+        "--parser",
+        metavar="DIR|NAME",
+        help="a spaCy pipeline, or 'installed' for one of spaCy's own (default: the embedded one)",
+    )
 
 
 def _add_use(parser: argparse.ArgumentParser) -> None:

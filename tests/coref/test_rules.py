@@ -43,6 +43,12 @@ def chains(nlp, resolver: CorefResolver, *turns: str | tuple[str, str]) -> list[
         ("Before she left, Anna locked the door.", ("she", "Anna"), ("the door", "she")),
         ("Doctor helped patients. He runs. Admin writes a report.", ("Doctor", "He"), ("Doctor", "Admin")),
         ("Kate Wilson flies. Wilson is a pilot.", ("Kate Wilson", "Wilson"), ("a pilot", "Wilson")),
+        (
+            "The lawyer fell. He cried. The baker called. He smiled.",
+            ("The baker", "He"),
+            ("The lawyer", "The baker"),
+        ),
+        ("While he was driving, my uncle heard a noise.", ("he", "my uncle"), ("he", "my")),
         ("Kate Wilson met Tom Wilson. She smiled.", ("Kate Wilson", "She"), ("Tom Wilson", "Kate Wilson")),
     ],
 )
