@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def add_actions(actions: Actions) -> None:
         nargs="+",
         default=[],
         metavar="FILE[@K]",
-        help="more to read: text files, dialogues (.jsonl), label sets; @K takes every K-th line",
+        help="more to read: text files (.txt), dialogues, label sets; @K takes every K-th line or dialogue",
     )
+    add_reading_arguments(words, "train, where a file has it")
     words.add_argument("--beside", type=Path, metavar="FILE.npz", help="vectors to put before these")
     words.add_argument("--size", type=int, default=128, metavar="N", help="numbers a word (default: 128)")
     words.add_argument(
@@ -174,7 +176,8 @@ def _vectors(args: argparse.Namespace) -> int:
         (text for texts in sets for text in texts), size=args.vocab_size, min_count=TrainSettings().min_count
     )
     sources = [*map(str, args.data), *args.texts]
-    vectors = beside(vocabulary, learn_vectors(vocabulary, sources, args.size), others)
+    own = learn_vectors(vocabulary, sources, args.size, reading_from(args), report=report_taken)
+    vectors = beside(vocabulary, own, others)
     write_vectors(args.out, vocabulary.words, vectors)
     print(f"{args.out}: {len(vectors):,} words, {vectors.shape[1]} numbers each")
     return 0

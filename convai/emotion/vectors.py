@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +16,23 @@ from convai.emotion import text
 from convai.emotion.labelled import TRAIN
 from convai.emotion.readers import read_labelled
 from convai.emotion.vocabulary import UNKNOWN_ID, Vocabulary
+from convai.text.corpora.reading import Reading, Taken, take
 from convai.text.word_vectors import NO_WORD, WINDOW, Floats, Neighbours, read_vectors, singular_vectors
 
+_DIALOGUES: Final = {".jsonl", ".json"}
+"""Names of files, packed or not, that are read as dialogues and not by line."""
 _LONGEST: Final = 2000
 """Words that are read of one text."""
 
 
-def texts_in(source: str) -> Iterator[str]:
-    """The texts of `PATH` or `PATH@K` (every K-th line): a label set's training texts, the turns of dialogues
-    as JSON lines, or the lines of a text file. Raises DataError.
+def texts_in(
+    source: str, reading: Reading | None = None, *, report: Callable[[Taken], None] = lambda taken: None
+) -> Iterator[str]:
+    """The texts of `PATH` or `PATH@K` (every K-th line or dialogue): a label set's training texts, the turns
+    of dialogues in JSON, or the lines of a text file.
+
+    `reading` says how dialogues are read (a format in it makes dialogues of other files too); of a file that
+    divides itself the `train` part is. `report` is called with what was taken. Raises DataError.
     """
     name, at, every = source.rpartition("@")
     if not at or not every.isdecimal() or int(every) < 1:
@@ -34,21 +41,16 @@ def texts_in(source: str) -> Iterator[str]:
     if path.is_dir():
         yield from read_labelled(path).split(TRAIN).texts
         return
-    dialogues = ".jsonl" in path.suffixes
-    for number, line in lines(path):
-        if (number - 1) % int(every) or not line.strip():
-            continue
-        if dialogues:
-            yield from _turns(line, f"{path}:{number}")
-        else:
-            yield line
-
-
-def _turns(line: str, where: str) -> list[str]:
-    try:
-        return [str(turn["text"]) for turn in json.loads(line)["turns"]]
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{where}: expected a dialogue, an object with turns that have a text") from None
+    if not _DIALOGUES.intersection(path.suffixes) and (reading is None or reading.format is None):
+        for number, line in lines(path):
+            if not (number - 1) % int(every) and line.strip():
+                yield line
+        return
+    taken = take(path, reading, "train")
+    report(taken)
+    for dialog in taken.dialogs[:: int(every)]:
+        for turn in dialog.turns:
+            yield turn.text
 
 
 def beside(vocabulary: Vocabulary, own: Floats, others: Mapping[str, Floats]) -> Floats:
@@ -71,11 +73,18 @@ def _unit(rows: Floats) -> Floats:
     return scaled
 
 
-def learn_vectors(vocabulary: Vocabulary, sources: Iterable[str], size: int) -> Floats:
+def learn_vectors(
+    vocabulary: Vocabulary,
+    sources: Iterable[str],
+    size: int,
+    reading: Reading | None = None,
+    *,
+    report: Callable[[Taken], None] = lambda taken: None,
+) -> Floats:
     """Vectors `[words, size]` of the vocabulary's words from the texts of all `sources` (see `texts_in`)."""
     near = Neighbours(len(vocabulary))
     for source in sources:
-        for line in texts_in(source):
+        for line in texts_in(source, reading, report=report):
             ids = vocabulary.ids(text.split(line, _LONGEST))
             near.add([id if id > UNKNOWN_ID else NO_WORD for id in ids] + [NO_WORD] * WINDOW)
     return singular_vectors(near.mutual_information(), size)

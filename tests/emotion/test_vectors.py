@@ -14,6 +14,7 @@ from convai.__main__ import main
 from convai.core.errors import DataError
 from convai.emotion.vectors import begin_with, beside, texts_in
 from convai.emotion.vocabulary import Vocabulary
+from convai.text.corpora.reading import Reading, Taken
 from convai.text.word_vectors import read_vectors, write_vectors
 from tests.emotion.models import VOCABULARY, WORDS
 
@@ -36,11 +37,18 @@ def test_texts_of_files_and_every_kth_line(tmp_path: Path) -> None:
     assert list(texts_in(f"{plain}@2")) == ["one", "five"]
     talks = tmp_path / "b.jsonl.xz"
     with lzma.open(talks, "wt") as stream:
-        stream.write(json.dumps({"turns": [{"text": "hi"}, {"text": "you"}]}) + "\n")
-    assert list(texts_in(str(talks))) == ["hi", "you"]
-    talks.write_bytes(lzma.compress(b'{"turns": ["hi"]}\n'))
-    with pytest.raises(DataError, match=r"b\.jsonl\.xz:1: expected a dialogue"):
+        for number, part in enumerate(("train", "valid", "train")):
+            turns = [{"speaker": i, "text": f"{text} {number}"} for i, text in enumerate(("hi", "you"))]
+            stream.write(json.dumps({"turns": turns, "split": part}) + "\n")
+        stream.write('{"turns": ["hi"]}\n')
+    with pytest.raises(DataError, match=r"b\.jsonl\.xz:4, turn 1: "):
         list(texts_in(str(talks)))
+    told: list[Taken] = []
+    skipping = Reading(skip_bad=True)
+    assert list(texts_in(str(talks), skipping, report=told.append)) == ["hi 0", "you 0", "hi 2", "you 2"]
+    assert (told[0].split, told[0].left_out) == ("train", 1)
+    assert list(texts_in(f"{talks}@2", skipping)) == ["hi 0", "you 0"]
+    assert list(texts_in(str(plain), Reading("text"))) == ["one", "two", "four", "five"]
     with pytest.raises(DataError, match=r"c\.txt"):
         list(texts_in(str(tmp_path / "c.txt")))
 

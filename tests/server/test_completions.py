@@ -70,6 +70,7 @@ def test_streamed_is_whole(api: openai.OpenAI, more: dict[str, Any]) -> None:
         assert not any(stop in text for stop in more.get("stop", []))
 
 
+@pytest.mark.computes
 def test_log_probabilities_are_the_models_own(api: openai.OpenAI) -> None:
     completion = ask(api, seed=1, logprobs=True, top_logprobs=4)
     content = completion.choices[0].logprobs.content
