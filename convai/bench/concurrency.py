@@ -1,7 +1,8 @@
 """`convai bench concurrency`: many chats that come at once, ours against the others.
 
 Then ours alone: how long a new chat waits for its first token while as many others run, which is to be
-within 3 times what it waits for alone.
+within 3 times what it waits for alone; and, where it is asked for, the memory of as many chats that fill the
+context.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from convai.bench.worker import Worker
 from convai.core.errors import SettingsError
 
 WITHIN: Final = 3
+MEMORY: Final = 3e9
+"""Bytes that our process may take with 32 chats of 1,024 tokens each."""
 NEW_CHATS: Final = 4
 """New chats a round whose first token is waited for."""
 
 
 def measure(
-    plan: Plan, chats: Sequence[int], show: Callable[[str], None]
+    plan: Plan, chats: Sequence[int], show: Callable[[str], None], *, memory: bool = False
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Ratios `SIZE/CHATS/vs_BASELINE` and `SIZE/CHATS/first_token_within_3x`, and the figures behind them.
+    """Ratios `SIZE/CHATS/vs_BASELINE` and `SIZE/CHATS/first_token_within_3x`, with `memory` also
+    `SIZE/CHATS/memory_within_3gb`, and the figures behind them.
 
     `show` gets the table line by line. Raises SettingsError for a number of chats below 1.
     """
@@ -45,12 +49,17 @@ def measure(
                 show(line)
             raw[size]["missing"] = dict(field.missing)
             alone, loaded = waits(field.workers[OURS], max(chats), NEW_CHATS * plan.rounds)
+            peak, tokens = field.workers[OURS].call("memory", max(chats), 3) if memory else (0, 0)
         flat[f"{size}/{max(chats)}/first_token_within_{WITHIN}x"] = WITHIN * alone / loaded
         raw[size]["first_token"] = {"alone_ms": alone, "loaded_ms": loaded, "others": max(chats)}
         show(
             f"{size:<5} a new chat: first token in {alone:.1f} ms alone, in {loaded:.1f} ms while "
             f"{max(chats)} others run ({loaded / alone:.2f} x)"
         )
+        if memory:
+            flat[f"{size}/{max(chats)}/memory_within_{MEMORY / 1e9:.0f}gb"] = MEMORY / peak
+            raw[size]["memory"] = {"peak_bytes": peak, "chats": max(chats), "tokens_each": tokens}
+            show(f"{size:<5} {max(chats)} chats of {tokens:,} tokens: {peak / 1e9:.2f} GB at the peak")
     return flat, raw
 
 

@@ -24,6 +24,9 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     concurrency.add_argument(
         "--chats", type=int, nargs="+", default=[8, 32], metavar="N", help="chats at once (default: 8 32)"
     )
+    concurrency.add_argument(
+        "--memory", action="store_true", help="also the memory of as many chats that fill the context"
+    )
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +95,7 @@ def run_concurrency(args: argparse.Namespace) -> int:
 
     from convai.bench.concurrency import measure
 
-    return _report(lambda show: measure(plan, tuple(args.chats), show), args.json)
+    return _report(lambda show: measure(plan, tuple(args.chats), show, memory=args.memory), args.json)
 
 
 def _report(

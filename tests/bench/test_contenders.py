@@ -147,6 +147,14 @@ def test_new_chats_are_waited_for_alone_and_among_others(folder: Path) -> None:
     ours.close()
 
 
+def test_memory_is_that_of_chats_that_fill_the_context(folder: Path) -> None:
+    ours = Ours(Setup(folder, GREEDY, 1, 2, "float32"))
+    peak, tokens = ours.memory(2, seed=1)
+    assert peak > 50_000_000, "bytes, of a process that has loaded torch"
+    assert tokens == ours._agent.positions - 1, "and the end of the reply"
+    ours.close()
+
+
 def test_one_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KINDS[OURS].missing() is None
     kind = dataclasses.replace(KINDS["llamacpp"], needs=(("no_such_module", "llama-cpp-python"),))

@@ -77,6 +77,15 @@ def test_concurrency_compares_for_every_number_of_chats(capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("fakes")
+def test_concurrency_tells_the_memory_where_it_is_asked_to(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["--quick", "--size", "S", "--chats", "2", "5", "--baselines", "--memory"]
+    table, result = run(capsys, "concurrency", *args)
+    assert result["ratios"]["S/5/memory_within_3gb"] == pytest.approx(3e9 / 5e8)
+    assert result["raw"]["S"]["memory"] == {"peak_bytes": 5e8, "chats": 5, "tokens_each": 1000}
+    assert any(line.endswith("5 chats of 1,000 tokens: 0.50 GB at the peak") for line in table)
+
+
+@pytest.mark.usefixtures("fakes")
 def test_json_alone_stands_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "decode", "--quick", "--size", "S", "--baselines", "--json"]) == 0
     captured = capsys.readouterr()

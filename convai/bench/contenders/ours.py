@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import resource
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -92,6 +95,19 @@ class Ours:
         asking = [self._new_chats(random.Random(f"chair {seed} {i}")) for i in range(busy + 1)]
         with self._agent.engine(self._config) as engine:
             return asyncio.run(_first_tokens(engine.start(), asking[0], asking[1:], count))
+
+    def memory(self, count: int, seed: int) -> tuple[int, int]:
+        """Bytes of this process at its peak, once `count` chats that fill the context have run at once; and
+        the tokens of each, its reply counted.
+        """
+        work = self._setup.work
+        free = self._agent.positions - work.prompt - work.reply - 1  # the end of a reply takes a place too
+        full = replace(work, history=work.history + max(0, free))
+        asked = chats(full, self._tokenizer.vocab_size, count, seed)
+        self.run(asked, seed)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        tokens = len(asked[0].prompt(self._tokenizer.frame)) + full.reply
+        return peak * (1 if sys.platform == "darwin" else 1024), tokens
 
     def _new_chats(self, rng: random.Random) -> Iterator[Request]:
         while True:
