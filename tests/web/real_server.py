@@ -21,20 +21,21 @@ PATIENCE = 300.0
 class RealServer:
     """A server over one folder, on a port of its own that stays the same after `kill` and `start`."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, model: str = SMALL_MODEL) -> None:
+        """The small model needs nothing that may be missing here."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         self._store = folder / "conversations.db"
-        self._options = options
+        self._options, self._model = options, model
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Returns when it listens. Raises AssertionError, with what it said, where it does not."""
         arguments = [
             "--model",
-            SMALL_MODEL,  # it needs nothing that may be missing here
+            self._model,
             "--port",
             str(self.port),
             "--store",

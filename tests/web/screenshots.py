@@ -1,7 +1,7 @@
 """The pictures in docs/images, taken anew: `python -m tests.web.screenshots [FOLDER]`.
 
-The replies are the embedded model's own, drawn with the seed below on `convai serve`; the font is Inter where
-the machine has it.
+The replies are the default model's own, drawn with the seed below on `convai serve`; the fonts are Inter and
+Noto Color Emoji where the machine has them.
 """
 
 from __future__ import annotations
@@ -10,42 +10,52 @@ import base64
 import io
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from convai.core.resources import DEFAULT_MODEL
 from tests.web.browser import DESKTOP, Page
 from tests.web.chrome import chromium
 from tests.web.conftest import ROOT
 from tests.web.real_server import RealServer
 
-SEED = 1
+SEED = 6
 CANDIDATES = 4
 PHONE, TALL = (390, 780), (1280, 1040)
-SENTENCES = ("i am a nurse.", "i have two dogs.", "i love to cook italian food.")
-SAID = ("hi", "what do you do for a living?", "do you have any pets?")
+NAME = "Odile"
+SENTENCES = (
+    "i restore broken umbrellas in a lighthouse.",
+    "i am afraid of geese.",
+    "i collect other people's shopping lists.",
+    "my brother sells fog horns.",
+)
+SAID = (
+    "hello! what is it that you do?",
+    "what scares you most out there?",
+    "i deliver the post by boat. my parrot admiral comes along.",
+)
+NEXT_DAY = ("what is the name of my parrot?",)
 MOST = 150_000
 """Bytes of a picture."""
 
 
 def main(folder: Path) -> None:
-    """Talk, and take the four pictures."""
+    """Talk, come back on a phone, and take the pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as store, chromium("--hide-scrollbars") as chrome:
-        server = RealServer(Path(store))
+        server = RealServer(Path(store), model=DEFAULT_MODEL)
         server.start()
         try:
             page = Page(chrome, server.url, DESKTOP)
             page.media(prefers_color_scheme="light", prefers_reduced_motion="reduce")
             dress(page)
             become_somebody(page)
-            talk(page)
+            talk(page, SAID)
             take(page, folder / "desktop.png")
-            page.resize(*PHONE)
-            page.js("document.activeElement.blur()")
-            take(page, folder / "phone.png")
             page.resize(*TALL)
             page.click('[data-panel="settings"]')
             set_number(page, "candidates", CANDIDATES)
@@ -56,8 +66,17 @@ def main(folder: Path) -> None:
             take(page, folder / "inspect.png")
             page.resize(*DESKTOP)
             page.media(prefers_color_scheme="dark", prefers_reduced_motion="reduce")
-            page.click('[data-tab="persona"]')
+            page.click('[data-tab="you"]')
+            page.until(lambda: page.all("#facts .fact"))
             take(page, folder / "dark.png")
+            page.click("#close-panel")
+            page.media(prefers_color_scheme="light", prefers_reduced_motion="reduce")
+            page.click("#new-chat")
+            become_somebody(page)
+            talk(page, NEXT_DAY)
+            page.resize(*PHONE)
+            page.js("document.activeElement.blur()")
+            take(page, folder / "phone.png")
         finally:
             server.stop()
 
@@ -71,7 +90,7 @@ def dress(page: Page) -> None:
 def become_somebody(page: Page) -> None:
     """A persona and a seed."""
     page.click('[data-panel="persona"]')
-    for field, text in (("name", "Ann"), ("sentences", "\n".join(SENTENCES))):
+    for field, text in (("name", NAME), ("sentences", "\n".join(SENTENCES))):
         page.find(f"#persona-{field}").send_keys(Keys.CONTROL + "a" + Keys.NULL)
         page.find(f"#persona-{field}").send_keys(text)
     page.click("#persona-save")
@@ -86,12 +105,12 @@ def set_number(page: Page, name: str, value: int) -> None:
     page.find(f"#set-{name}").send_keys(f"{value}{Keys.ENTER}")
 
 
-def talk(page: Page) -> None:
+def talk(page: Page, said: Sequence[str]) -> None:
     """Say everything, wait for the last suggestions."""
-    for text in SAID:
+    for text in said:
         page.say(text)
     page.until(lambda: page.shown("#chips button"))
-    page.until(lambda: len(page.all("#conversations li")) == 1)
+    page.until(lambda: page.find("#title").text == said[0])
 
 
 def take(page: Page, file: Path) -> None:

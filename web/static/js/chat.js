@@ -22,7 +22,6 @@ export const INITIAL = Object.freeze({
   marks: { emotion: true, coref: true }, // kinds that are shown
 });
 
-const NOTHING = Object.freeze({});
 export class Chat {
   #mine = new Set(); // requests of this window that bring replies
   #listTimer = null;
@@ -80,7 +79,7 @@ export class Chat {
     switch (frame.type) {
       case "state":
         this.store.set({ opening: null, live: INITIAL.live, suggesting: false });
-        this.#onState.splice(0).forEach((resolve) => resolve());
+        this.#onState.splice(0).forEach((done) => done());
         break;
       case "started":
         this.store.set({ live: { message: frame.message.id, tokens: [] } });
@@ -156,6 +155,7 @@ export class Chat {
     const who = character ?? (persona && { persona });
     await this.connection.request("new", { ...who, settings, ...(user && { user }), ...(note?.text && { note }) });
     await shown; // it follows the answer
+    this.relist();
     if (books.length) await this.connection.request("set_scene", { books });
     this.store.set({ draft: { ...this.store.get().draft, scene: {} } });
   }
@@ -269,7 +269,7 @@ export class Chat {
   /** What is in the conversation, or is to be in it. */
   get scene() {
     const { view, draft } = this.store.get();
-    return view.conversation === null ? { user: this.usualUser(), ...draft.scene } : (view.scene ?? NOTHING);
+    return view.conversation === null ? { user: this.usualUser(), ...draft.scene } : (view.scene ?? EMPTY);
   }
 
   /** The exact input of a reply. Rejects with the server's line. */

@@ -141,9 +141,9 @@ function tokenList(rows, anew = null) {
     return el("button", {
       type: "button",
       class: i > 0 && /^\S/.test(row.text) ? "token joined" : "token", // a piece of the word before it
-      text: row.text.trim() || "␣",
+      text: shownAs(row.text),
       tabindex: i === 0 ? "0" : "-1",
-      "aria-label": `${row.text.trim() || "blank"}${p === null ? "" : `, ${percent(p)}`}`,
+      "aria-label": `${shownAs(row.text, "blank")}${p === null ? "" : `, ${percent(p)}`}`,
       vars: { "--p": p === null ? "0" : p.toFixed(3) },
       on: { mouseenter: show, focus: show, click: show },
     });
@@ -235,6 +235,9 @@ function settingsList(settings) {
   setText(details.lastChild, entries.join(" · "));
   return details;
 }
+
+/** A token of a reply; its end is a control token. */
+const shownAs = (text, blank = "␣") => (/^<.*>$/.test(text) ? "end" : text.trim() || blank);
 
 /** Blanks are part of a token: show where they are. */
 const visible = (text) => text.replaceAll(" ", "·").replaceAll("\n", "⏎");

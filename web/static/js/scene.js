@@ -60,7 +60,7 @@ export function setUpScene({ store, chat, panel, notify }) {
 
   function showCharacters() {
     const items = characters.map((one) => {
-      const about = [`${one.greetings.length} greetings`, one.entries ? `${one.entries} lore entries` : ""];
+      const about = [several(one.greetings.length, "greeting"), one.entries && several(one.entries, "lore entry")];
       const talk = el(
         "button",
         { type: "button", class: "open", on: { click: () => talkWith(one) } },
@@ -88,14 +88,17 @@ export function setUpScene({ store, chat, panel, notify }) {
   greeting.addEventListener("change", () => attempt(() => chat.connection.request("greet", { greeting: Number(greeting.value) })));
 
   function showGreetings({ character, messages }) {
-    const found = character?.greetings ?? [];
+    // As they are said: with the names in the place of macros.
+    const names = { char: character?.name ?? "", user: chat.scene.user?.name || "you" };
+    const told = (text) => text.replace(/\{\{(char|user)\}\}/gi, (_, who) => names[who.toLowerCase()]).replace(/\s+/gu, " ").trim();
+    const found = (character?.greetings ?? []).map(told);
     // Only at the begin: a greeting is the first thing that is said.
     const begin = messages.every((one) => one.role === "agent") && messages.length < 2;
     byId("greeting-box").hidden = found.length < 2 || !begin;
     if (byId("greeting-box").hidden) return;
     const short = (text) => (text.length > 70 ? `${text.slice(0, 69)}…` : text);
     greeting.replaceChildren(...found.map((text, i) => el("option", { value: String(i), text: `${i + 1}. ${short(text)}` })));
-    const at = found.findIndex((text) => messages[0]?.text === text.replace(/\s+/gu, " ").trim());
+    const at = found.findIndex((text) => messages[0]?.text === text);
     greeting.value = String(Math.max(at, 0));
   }
 
@@ -138,7 +141,7 @@ export function setUpScene({ store, chat, panel, notify }) {
     const used = new Set(inUse().map((one) => one.id));
     const items = books.map((one) => {
       const box = el("input", { type: "checkbox", checked: used.has(one.id), on: { change: change } });
-      const label = el("label", { class: "check" }, box, el("span", { dir: "auto", text: `${one.name || "Lorebook"}, ${one.entries} entries` }));
+      const label = el("label", { class: "check" }, box, el("span", { dir: "auto", text: `${one.name || "Lorebook"}, ${several(one.entries, "entry")}` }));
       function change() {
         if (box.checked) used.add(one.id);
         else used.delete(one.id);
@@ -154,7 +157,7 @@ export function setUpScene({ store, chat, panel, notify }) {
     if (view === before.view && draft === before.draft) return;
     const scene = chat.scene;
     showGreetings({ character: scene.character, messages: view.messages });
-    const now = scene.character ? [`The card of ${scene.character.name || "a character"}`, scene.character.entries ? `${scene.character.entries} lore entries` : ""] : [];
+    const now = scene.character ? [`The card of ${scene.character.name || "a character"}`, scene.character.entries && several(scene.character.entries, "lore entry")] : [];
     setText(byId("character-now"), now.filter(Boolean).join(", "));
     byId("character-now").hidden = !now.length;
     if (scene === shown) return;
@@ -166,3 +169,5 @@ export function setUpScene({ store, chat, panel, notify }) {
 
   return { refresh, take, takeBook };
 }
+
+const several = (count, what) => `${count} ${count === 1 ? what : what.replace(/y$/, "ie")}${count === 1 ? "" : "s"}`;
