@@ -16,10 +16,10 @@ DATA ?= data/sample_dialogues.jsonl
 OUT ?= runs/mine
 
 .DEFAULT_GOAL := help
-.PHONY: help setup base demo chat test train bench lint format
+.PHONY: help setup base demo chat test test-hard train bench lint format
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv and install everything (once; again when the requirements change)
 
@@ -44,6 +44,10 @@ chat: setup base ## talk in the terminal (ARGS="--seed 1" passes options)
 
 test: setup base ## run the tests and print the coverage (ARGS="-k layers" passes options)
 	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term $(ARGS)
+
+# Hours: ARGS="--rounds 2" for fewer orders, ARGS="-- tests/server" for some of the tests.
+test-hard: setup base ## the tests in random orders, under load, with a frozen clock, a fast and a slow model
+	$(BIN)/python -m tests.hard --jobs $(JOBS) $(ARGS)
 
 train: setup ## train: make train DATA=my.jsonl OUT=runs/mine ARGS="--epochs 3" (default: the sample dialogues)
 	@$(BIN)/convai train "$(DATA)" --out "$(OUT)" $(ARGS)

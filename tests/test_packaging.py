@@ -88,7 +88,12 @@ def test_the_wheel_carries_code_data_command_and_licence(wheel: Path) -> None:
     compiled = {name for name in names if name.endswith(".so")}
     assert all(
         name.startswith(
-            ("convai/engine/backends/native/kernels.", "convai/emotion/cell.", "convai/model/frozen_passes.")
+            (
+                "convai/engine/backends/native/kernels.",
+                "convai/emotion/cell.",
+                "convai/model/frozen_passes.",
+                "convai/model/gguf/levels.",
+            )
         )
         for name in compiled
     )

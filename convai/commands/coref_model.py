@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import add_config_arguments, config_from_args
-from convai.commands.reading import add_reading_arguments, reading_from, tell
+from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import ConvaiError, SettingsError
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _vectors(args: argparse.Namespace) -> int:
     from convai.text.word_vectors import check_name, write_vectors
 
     check_name(args.out)  # before the texts are read, which takes minutes
-    texts = read_texts(args.texts, reading_from(args), tell=tell)
+    texts = read_texts(args.texts, reading_from(args), report=report_taken)
     words, vectors = train_vectors(texts, args.words, args.size, progress=sys.stderr.isatty())
     write_vectors(args.out, words, vectors)
     print(f"{args.out}: {len(words):,} words, {vectors.shape[1]} numbers each")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands.reading import add_reading_arguments, reading_from, tell
+from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     taken = take(args.input, reading_from(args))
     dialogs = taken.dialogs
-    tell(taken)
+    report_taken(taken)
     if args.clean:
         dialogs = [clean for dialog in dialogs if (clean := cleaned(dialog)) is not None]
         dropped = counted(len(taken.dialogs) - len(dialogs), "dialogue")
@@ -175,7 +175,7 @@ def _stats(args: argparse.Namespace) -> int:
 
     taken = [take(path, reading_from(args)) for path in args.files]
     for one in taken:
-        tell(one)
+        report_taken(one)
     total = stats(dialog for one in taken for dialog in one.dialogs)
     print(json.dumps(total.as_dict()) if args.json else "\n".join(total.lines()))
     return 0
@@ -184,7 +184,7 @@ def _stats(args: argparse.Namespace) -> int:
 def _overlap(args: argparse.Namespace) -> int:
     from convai.text.corpora.overlap import overlap
 
-    found = overlap(args.train, args.held_out, reading_from(args), tell=tell)
+    found = overlap(args.train, args.held_out, reading_from(args), report=report_taken)
     for one in found:
         print(one)
     print(f"{len(found):,} training dialogues overlap with the held-out files")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import add_config_arguments, config_from_args
-from convai.commands.reading import add_reading_arguments, reading_from, tell
+from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _vectors(args: argparse.Namespace) -> int:
         (text for texts in sets for text in texts), size=args.vocab_size, min_count=TrainSettings().min_count
     )
     sources = [*map(str, args.data), *args.texts]
-    own = learn_vectors(vocabulary, sources, args.size, reading_from(args), tell=tell)
+    own = learn_vectors(vocabulary, sources, args.size, reading_from(args), report=report_taken)
     vectors = beside(vocabulary, own, others)
     write_vectors(args.out, vocabulary.words, vectors)
     print(f"{args.out}: {len(vectors):,} words, {vectors.shape[1]} numbers each")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from convai.commands.evaluate_common import SHARED, about, agent_of, bars, decoding_of
 from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
 from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
-from convai.commands.reading import add_reading_arguments, reading_from, tell
+from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import DataError, SettingsError
 from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
 
@@ -166,11 +166,11 @@ def _measure(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]
 
     taken = corpora.take(args.data, reading_from(args), "valid")
     dialogs = taken.dialogs
-    tell(taken)
+    report_taken(taken)
     beside_it = dataclasses.replace(reading_from(args), split=None)
     learnt = [corpora.take(path, beside_it, "train") for path in args.train]
     for one in learnt:
-        tell(one)
+        report_taken(one)
     train = [dialog for one in learnt for dialog in one.dialogs]
     agent = agent_of(args) if config.chosen else None
     if agent is not None and agent.has_long_context and not hasattr(args, "max_history"):
@@ -248,7 +248,7 @@ def _memory(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
     from convai.text import corpora
 
     taken = corpora.take(args.data, reading_from(args), "valid")
-    tell(taken)
+    report_taken(taken)
     with about(args.data):
         return {**measure_memory(args, config, taken.dialogs), "data": str(args.data)}
 

@@ -37,7 +37,7 @@ def reading_from(args: argparse.Namespace) -> Reading:
     return Reading(**values)
 
 
-def tell(taken: Taken) -> None:
+def report_taken(taken: Taken) -> None:
     """Say on stderr what was taken of a file, where that is not all of it."""
     if taken.left_out or taken.split != "all":
         print(taken.line(), file=sys.stderr)

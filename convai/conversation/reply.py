@@ -229,7 +229,13 @@ class Reply:
     def _best(self, among: Sequence[int]) -> int:
         """The one of `among` that the next-sentence head and the preference together like best."""
         extra = bonuses(self._preference if len(among) > 1 else None, [self.finished[i].text for i in among])
-        return max(zip(among, extra, strict=True), key=lambda pair: self.finished[pair[0]].score + pair[1])[0]
+
+        def liked(pair: tuple[int, float]) -> tuple[float, int]:
+            end = self.finished[pair[0]]
+            # of equals the first candidate, whichever came to its end first
+            return end.score + pair[1], -end.candidate
+
+        return max(zip(among, extra, strict=True), key=liked)[0]
 
     def take(self, event: Event) -> Event:
         """Keep an event of the stream; returns it with its text on one clean line.

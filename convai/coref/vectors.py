@@ -31,12 +31,12 @@ def read_texts(
     paths: Iterable[Path],
     reading: Reading | None = None,
     *,
-    tell: Callable[[Taken], None] = lambda taken: None,
+    report: Callable[[Taken], None] = lambda taken: None,
 ) -> Iterator[str]:
     """The lines of text files, and the turns of dialogues in any readable format.
 
     `reading` says how dialogues are read; a format in it makes dialogues of text files too. Of a file that
-    divides itself the `train` part is read. `tell` is called with what was taken of each.
+    divides itself the `train` part is read. `report` is called with what was taken of each.
     """
     reading = reading or Reading()
     for path in paths:
@@ -45,7 +45,7 @@ def read_texts(
                 yield line
         else:
             taken = take(path, reading, "train")
-            tell(taken)
+            report(taken)
             for dialog in taken.dialogs:
                 for turn in dialog.turns:
                     yield turn.text

@@ -26,13 +26,13 @@ _LONGEST: Final = 2000
 
 
 def texts_in(
-    source: str, reading: Reading | None = None, *, tell: Callable[[Taken], None] = lambda taken: None
+    source: str, reading: Reading | None = None, *, report: Callable[[Taken], None] = lambda taken: None
 ) -> Iterator[str]:
     """The texts of `PATH` or `PATH@K` (every K-th line or dialogue): a label set's training texts, the turns
     of dialogues in JSON, or the lines of a text file.
 
     `reading` says how dialogues are read (a format in it makes dialogues of other files too); of a file that
-    divides itself the `train` part is. `tell` is called with what was taken. Raises DataError.
+    divides itself the `train` part is. `report` is called with what was taken. Raises DataError.
     """
     name, at, every = source.rpartition("@")
     if not at or not every.isdecimal() or int(every) < 1:
@@ -47,7 +47,7 @@ def texts_in(
                 yield line
         return
     taken = take(path, reading, "train")
-    tell(taken)
+    report(taken)
     for dialog in taken.dialogs[:: int(every)]:
         for turn in dialog.turns:
             yield turn.text
@@ -79,12 +79,12 @@ def learn_vectors(
     size: int,
     reading: Reading | None = None,
     *,
-    tell: Callable[[Taken], None] = lambda taken: None,
+    report: Callable[[Taken], None] = lambda taken: None,
 ) -> Floats:
     """Vectors `[words, size]` of the vocabulary's words from the texts of all `sources` (see `texts_in`)."""
     near = Neighbours(len(vocabulary))
     for source in sources:
-        for line in texts_in(source, reading, tell=tell):
+        for line in texts_in(source, reading, report=report):
             ids = vocabulary.ids(text.split(line, _LONGEST))
             near.add([id if id > UNKNOWN_ID else NO_WORD for id in ids] + [NO_WORD] * WINDOW)
     return singular_vectors(near.mutual_information(), size)

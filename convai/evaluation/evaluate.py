@@ -102,14 +102,14 @@ def evaluate(
         dialogs = [_with_wrong(dialog, 0) for dialog in dialogs]
     encoded = list(encode_dialogs(agent.tokenizer, dialogs))
     positions = agent.positions
-    told = None if histories is None else list(encode_dialogs(agent.tokenizer, histories))
+    shown = None if histories is None else list(encode_dialogs(agent.tokenizer, histories))
     windows = list(
         reply_windows(
             agent.tokenizer.frame,
             encoded,
             max_history=config.max_history,
             n_positions=positions,
-            histories=told,
+            histories=shown,
         )
     )
     if not windows:

@@ -109,7 +109,7 @@ def reply_windows(
     replies that do not fit even with the persona and one utterance alone.
     """
     number = -1
-    for place, (dialog, told) in enumerate(zip(dialogs, histories or dialogs, strict=True)):
+    for place, (dialog, shown) in enumerate(zip(dialogs, histories or dialogs, strict=True)):
         for index, turn in enumerate(dialog.turns):
             if turn.speaker != AGENT or not index or not turn.target:
                 continue
@@ -122,7 +122,7 @@ def reply_windows(
             history = _fitting(
                 frame,
                 dialog.persona,
-                told.turns[first:index],
+                shown.turns[first:index],
                 n_positions,
                 reserves=(max(quarter, longest) + around, longest + around),
             )

@@ -16,7 +16,7 @@ _LOWEST = -9999.0
 
 
 @dataclass(slots=True)
-class Told:
+class Choice:
     """One choice as it was told."""
 
     text: str = ""
@@ -37,7 +37,7 @@ class Objects(Protocol):
     def last_chunk(self, usage: dict[str, int]) -> dict[str, Any]:
         """The chunk that tells the usage."""
 
-    def whole(self, choices: Sequence[Told], usage: dict[str, int]) -> dict[str, Any]:
+    def whole(self, choices: Sequence[Choice], usage: dict[str, int]) -> dict[str, Any]:
         """The whole answer."""
 
 
@@ -84,9 +84,9 @@ class ChatObjects(_Framed):
         """A chunk without a choice."""
         return {**self._frame("chat.completion.chunk", []), "usage": usage}
 
-    def whole(self, choices: Sequence[Told], usage: dict[str, int]) -> dict[str, Any]:
+    def whole(self, choices: Sequence[Choice], usage: dict[str, int]) -> dict[str, Any]:
         """`chat.completion`."""
-        told = [
+        objects = [
             {
                 "index": index,
                 "message": {"role": "assistant", "content": choice.text, "refusal": None},
@@ -95,7 +95,7 @@ class ChatObjects(_Framed):
             }
             for index, choice in enumerate(choices)
         ]
-        return {**self._frame("chat.completion", told), "usage": usage}
+        return {**self._frame("chat.completion", objects), "usage": usage}
 
     def _delta(
         self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None, reason: str | None
@@ -130,9 +130,9 @@ class TextObjects(_Framed):
         """A chunk without a choice."""
         return {**self._frame("text_completion", []), "usage": usage}
 
-    def whole(self, choices: Sequence[Told], usage: dict[str, int]) -> dict[str, Any]:
+    def whole(self, choices: Sequence[Choice], usage: dict[str, int]) -> dict[str, Any]:
         """All texts."""
-        told = [
+        objects = [
             {
                 "index": index,
                 "text": self._echo + choice.text,
@@ -141,7 +141,7 @@ class TextObjects(_Framed):
             }
             for index, choice in enumerate(choices)
         ]
-        return {**self._frame("text_completion", told), "usage": usage}
+        return {**self._frame("text_completion", objects), "usage": usage}
 
     def _text(
         self, index: int, text: str, logprobs: dict[str, Any] | None, reason: str | None

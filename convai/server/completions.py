@@ -32,7 +32,7 @@ from convai.server.asgi import (
     header,
     read_body,
 )
-from convai.server.completion_objects import ChatObjects, Objects, TextObjects, Told
+from convai.server.completion_objects import ChatObjects, Choice, Objects, TextObjects
 from convai.server.completion_request import (
     ApiError,
     CompletionRequest,
@@ -227,7 +227,7 @@ class Piece:
 
 
 @dataclass(slots=True)
-class _Choice(Told):
+class _Choice(Choice):
     """One reply as it is told: no stop text in it, nor the beginning of one that may become whole."""
 
     stops: tuple[str, ...] = ()

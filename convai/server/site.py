@@ -122,7 +122,7 @@ def create_site(service: Service, ask: Ask) -> Flask:
         return response
 
     @site.errorhandler(ApiError)
-    def told(error: ApiError) -> Response:
+    def answered(error: ApiError) -> Response:
         response = jsonify(error.body())
         response.status_code = error.status
         response.headers.extend(error.headers())
@@ -133,21 +133,21 @@ def create_site(service: Service, ask: Ask) -> Flask:
         if isinstance(error, Busy):
             service.metrics.rejected.labels(error.reason).inc()
             status = 503 if error.reason == "draining" else 429
-            return told(ApiError(status, str(error), code="overloaded", retry=error.retry))
+            return answered(ApiError(status, str(error), code="overloaded", retry=error.retry))
         if isinstance(error, NotFound | NoSuchFact | NoMemory):
-            return told(ApiError(404, str(error), code="not_found"))
+            return answered(ApiError(404, str(error), code="not_found"))
         if isinstance(error, DataError | MemoryFull | Holds):
-            return told(ApiError(400, str(error)))
+            return answered(ApiError(400, str(error)))
         log_failure("a request failed", error)
-        return told(ApiError(500, "the server failed; its log says where"))
+        return answered(ApiError(500, "the server failed; its log says where"))
 
     @site.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
-        return told(ApiError(error.code or 500, error.description or error.name))
+        return answered(ApiError(error.code or 500, error.description or error.name))
 
     @site.errorhandler(Exception)
     def failed(error: Exception) -> Response:
         log_failure("a request failed", error)
-        return told(ApiError(500, "the server failed; its log says where"))
+        return answered(ApiError(500, "the server failed; its log says where"))
 
     return site

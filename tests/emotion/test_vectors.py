@@ -45,7 +45,7 @@ def test_texts_of_files_and_every_kth_line(tmp_path: Path) -> None:
         list(texts_in(str(talks)))
     told: list[Taken] = []
     skipping = Reading(skip_bad=True)
-    assert list(texts_in(str(talks), skipping, tell=told.append)) == ["hi 0", "you 0", "hi 2", "you 2"]
+    assert list(texts_in(str(talks), skipping, report=told.append)) == ["hi 0", "you 0", "hi 2", "you 2"]
     assert (told[0].split, told[0].left_out) == ("train", 1)
     assert list(texts_in(f"{talks}@2", skipping)) == ["hi 0", "you 0"]
     assert list(texts_in(str(plain), Reading("text"))) == ["one", "two", "four", "five"]

@@ -102,7 +102,7 @@ def test_log_probabilities_are_the_models_own(api: openai.OpenAI) -> None:
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"messages": [*MESSAGES, {"role": "assistant", "content": "i"}], "n": 2}, "n"),
         ({"messages": [{"role": "user", "content": "x" * 900}]}, "messages"),
-        ({"frequency_penalty": 1.0}, "frequency_penalty"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
         ({"extra_body": {"temprature": 1}}, "temprature"),
         ({"extra_body": {"repeat_penalty": -1}}, "repetition_penalty"),
         ({"extra_body": {"mirostat": 2}}, "mirostat"),

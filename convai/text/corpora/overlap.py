@@ -86,24 +86,24 @@ def overlap(
     held_out_paths: Iterable[str | os.PathLike[str]],
     reading: Reading | None = None,
     *,
-    tell: Callable[[Taken], None] = lambda taken: None,
+    report: Callable[[Taken], None] = lambda taken: None,
 ) -> list[Overlap]:
     """Training dialogues that must not be trained on, in the order of the files.
 
     Of a file that divides itself its `train` part is what is trained on (or the part that `reading` names),
-    and the other parts are what is held out. `tell` is called with what was taken of each file. Raises
+    and the other parts are what is held out. `report` is called with what was taken of each file. Raises
     DataError when a file cannot be read.
     """
     reading = reading or Reading()
     held_out = _HeldOut()
     for path in held_out_paths:
         taken = take(path, replace(reading, split=None), *(part for part in SPLITS if part != "train"))
-        tell(taken)
+        report(taken)
         for where, dialog in zip(taken.places, taken.dialogs, strict=True):
             held_out.add(where, dialog)
     found: list[Overlap | None] = []
     for path in train_paths:
         taken = take(path, reading, "train")
-        tell(taken)
+        report(taken)
         found += map(held_out.compare, taken.places, taken.dialogs)
     return [one for one in found if one is not None]
