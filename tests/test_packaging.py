@@ -47,6 +47,8 @@ def test_requirements_pin_everything_that_is_named_and_agree_with_its_ranges() -
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     for text in [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]:
         requirement = Requirement(text)
+        if str(requirement.specifier).startswith("=="):
+            continue  # pinned where it is named: an extra too large to be installed for everybody
         assert requirement.specifier.contains(pinned[requirement.name.lower()]), text
     assert pinned["torch"] == "2.13.0"
 

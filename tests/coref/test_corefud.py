@@ -127,7 +127,7 @@ def test_both_forms_say_the_same(
     assert not is_conllu(back)
     for path in (columns, conllu, back, folder / "d.conllu"):
         [found] = read_documents(path)
-        assert (found.words(), found.speaker_of(0)) == (words, "anna")
+        assert (found.words(), found.sentences[0].speaker) == (words, "anna")
         assert found.clusters == sorted(sayable(document)[0])
     if read.clusters:
         assert score_files(columns, conllu)["mentions"].f1 == 1.0

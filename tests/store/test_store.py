@@ -212,6 +212,9 @@ def test_one_owner_never_reaches_anothers(store: Store) -> None:
     assert (store.export_json(ANN, chat.id), store.find(ANN)) == before
     assert [item.title for item in store.find(BOB).items] == ["bob's own"]
     assert store.find(BOB, search="secret").items == ()
+    store.delete_person(BOB)
+    assert store.find(BOB).items == ()
+    assert (store.export_json(ANN, chat.id), store.find(ANN)) == before
 
 
 def test_every_operation_on_a_conversation_is_among_those_that_were_tried(store: Store) -> None:
