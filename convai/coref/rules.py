@@ -36,7 +36,7 @@ INDEFINITE: Final = 2.0
 OTHER_ROLE: Final = 1.5
 """Against "the singer" as "the drummer"."""
 SUBJECT: Final = 3.0
-"""For "he" as the subject of the sentence before, a noun."""
+"""For "he" as the subject of the sentence before, a noun or a name of unknown gender ("the baker")."""
 CATAPHORA: Final = 2.0
 """For the subject of a sentence as the pronoun in a clause before it that has no antecedent."""
 DIALOGUE: Final = 2.0
@@ -187,6 +187,7 @@ def _subject_before(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int
     pronoun = (table.kind[i] == Kind.HE) | (table.kind[i] == Kind.SHE)
     before = (table.sentence[i] - table.sentence[j] == 1) & _subject(table, j) & _subject(table, i)
     person = (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.OTHER_PRONOUN)
+    person &= (table.kind[j] != Kind.NAME) | (table.gender[j] == Gender.UNKNOWN)
     person &= (table.number[j] != Number.MANY) & (table.turn[i] == table.turn[j])
     scores[pronoun & before & person & ~_differ(table.gender[i], table.gender[j])] += SUBJECT
 
