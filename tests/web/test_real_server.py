@@ -181,7 +181,7 @@ def test_inspect_shows_what_the_model_read_and_might_have_said(page: Page) -> No
     assert len(page.all(".candidates .score")) == 8
     assert page.find(".candidates .chosen .words").text == page.texts()[-1]
     tokens = page.all(".token")
-    assert tokens[-1].text == "<eos>"
+    assert tokens[-1].text == "end"
     tokens[0].click()
     page.keys(Keys.ARROW_RIGHT)
     drawn = page.all(".about-token .drawn")
