@@ -59,6 +59,12 @@ def open_binary(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first `count` unpacked bytes of a file. Raises DataError as `open_binary` does, or for damage."""
+    with open_binary(path) as stream:
+        return _guarded(path, 1, lambda: stream.read(count))
+
+
 def _guarded(path: Path, line: int, read: Callable[[], _T]) -> _T:
     try:
         return read()

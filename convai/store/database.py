@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -160,7 +161,7 @@ class Database:
         if self.sqlite:
             with self.engine.connect() as connection:
                 raw = connection.connection.cursor()
-                raw.execute("PRAGMA journal_mode = WAL")
+                _write_ahead(raw)
                 raw.close()
         with self.write() as connection:
             if self.sqlite:
@@ -168,6 +169,18 @@ class Database:
             else:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             migrate(connection, known)
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Switch to a write-ahead log. SQLite does not wait for others here, who may be opening the file too."""
+    for left in reversed(range(int(BUSY_SECONDS * 20))):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except SqliteError as error:
+            if not left or "locked" not in str(error):
+                raise
+            time.sleep(0.05)
 
 
 class Disk:

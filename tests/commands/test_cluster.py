@@ -42,9 +42,12 @@ def test_a_chat_survives_kill_9_of_its_door(tmp_path: Path) -> None:
                 assert (reply.status, again.shown[0]) == ("complete", "hello")
                 print(f"whole {time.monotonic() - died:.1f} s after its door died")
                 assert stays.reply() == reply
-                tokens = [frame.text for frame in stays.frames if isinstance(frame, TokenDrawn)]
-                assert len(tokens) == 500
-                assert "".join(tokens).strip() == reply.text
+                # a door that fell behind shows the whole again, and goes on from there
+                states = [n for n, frame in enumerate(stays.frames) if isinstance(frame, State)]
+                rest = stays.frames[states[-1] if states else 0 :]
+                tokens = [frame.text for frame in rest if isinstance(frame, TokenDrawn)]
+                assert reply.text.endswith("".join(tokens).strip())
+                assert len(tokens) == 500 or len(states) > 1
                 again.new()
                 assert again.say("hello") == reply.text  # the same persona, turn and seed, undisturbed
             assert "hello" not in first.said + second.said + computes.said

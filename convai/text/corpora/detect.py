@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.errors import DataError
-from convai.core.text_files import bare_name, head, open_binary, require_file
+from convai.core.text_files import bare_name, first_bytes, head, require_file
 from convai.text.corpora.csv_tables import header_of
 from convai.text.corpora.formats import FORMATS
 from convai.text.corpora.json_entries import first_entry
@@ -33,8 +33,7 @@ def detect(path: Path) -> str:
     dialogues, text that is no talk.
     """
     require_file(path)
-    with open_binary(path) as stream:
-        refuse_binary(path, stream.read(16))
+    refuse_binary(path, first_bytes(path, 16))
     start = head(path).lstrip("\r\n\t ")
     if not start:
         raise DataError(f"{path}: the file is empty; see `convai data formats` for what can be in it")
