@@ -114,8 +114,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def whole_text(path: Path) -> str:
     """The whole file as text. Raises DataError as `lines` does, and for over MAX_WHOLE_BYTES."""
-    with open_binary(path) as stream:
-        raw = _guarded(path, 1, lambda: stream.read(MAX_WHOLE_BYTES + 1))
+    raw = first_bytes(path, MAX_WHOLE_BYTES + 1)
     if len(raw) > MAX_WHOLE_BYTES:
         raise DataError(f"{path}: over {MAX_WHOLE_BYTES // 2**20:,} MiB; split it, or use the jsonl format")
     text = decode(raw, lambda offset: f"{path}:{raw.count(10, 0, offset) + 1}")
@@ -124,8 +123,7 @@ def whole_text(path: Path) -> str:
 
 def head(path: Path, size: int = 65536) -> str:
     """The first `size` bytes as text, less a character cut at the end. Raises DataError as `lines` does."""
-    with open_binary(path) as stream:
-        raw = _guarded(path, 1, lambda: stream.read(size))
+    raw = first_bytes(path, size)
     if len(raw) == size:
         while raw and raw[-1] & 0xC0 == 0x80 and len(raw) > size - 4:
             raw = raw[:-1]

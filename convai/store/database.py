@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from convai.store.errors import StoreError
 from convai.store.migrations import MIGRATIONS, Migration, applied, migrate, pending
@@ -48,6 +49,7 @@ class Database:
         self._turn = threading.Lock() if self.sqlite else nullcontext()
         self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
         self._together = threading.local()
+        self._closed = False
         self.engine = self._engine(url)
         try:
             with self._reported():
@@ -58,7 +60,8 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
+        """Close the connections; one that a thread still has is closed when it gives it back."""
+        self._closed = True
         self.engine.dispose()
 
     @contextmanager
@@ -139,10 +142,16 @@ class Database:
                 f"{self.name}: no driver for it ({error}); use sqlite:/// or postgresql://, the latter with "
                 "pip install 'convai[postgresql]'"
             ) from None
+        event.listen(engine, "checkin", self._given_back)
         if self.sqlite:
             event.listen(engine, "connect", _on_connect)
             event.listen(engine, "begin", _on_begin)
         return engine
+
+    def _given_back(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        """Its pool is gone where the store was closed meanwhile: nobody else would close it."""
+        if self._closed:
+            entry.close()
 
     def _check(self, known: Sequence[Migration]) -> None:
         """Refuse what is damaged, foreign or too new, before anything is written."""

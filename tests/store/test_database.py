@@ -245,3 +245,14 @@ def test_those_who_wait_for_the_disk_wait_together(tmp_path: Path, monkeypatch: 
     for thread in threads:
         thread.join(60)
     assert len(waits) <= 3, "the first one's log, its folder, and once for all the others"
+
+
+def test_a_connection_in_use_is_closed_when_it_is_given_back_to_a_closed_store(where: str) -> None:
+    store = Store(where)
+    with store.database.read() as connection:
+        driver = connection.connection.driver_connection
+        store.close()
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    assert driver is not None
+    with pytest.raises(Exception, match="closed"):
+        driver.execute("SELECT 1")
