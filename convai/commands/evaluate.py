@@ -13,7 +13,8 @@ from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
 from convai.commands.options import add_config_arguments, add_context_argument, config_from_args
 from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import DataError, SettingsError
-from convai.core.settings import DecodingConfig, EvaluateConfig, ProbesConfig, SelfChatConfig
+from convai.core.evaluation_settings import EvaluateConfig, ProbesConfig, SelfChatConfig
+from convai.core.settings import DecodingConfig
 
 if TYPE_CHECKING:
     from convai.core.dialog import Dialog

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from convai.commands.evaluate_common import agent_of, bars
-from convai.core.settings import EvaluateConfig
+from convai.core.evaluation_settings import EvaluateConfig
 
 if TYPE_CHECKING:
     from convai.conversation.memory.finding import Resolve

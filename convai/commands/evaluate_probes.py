@@ -9,8 +9,8 @@ from typing import Any, Final
 from convai.commands.evaluate_common import agent_of, bars, decoding_of
 from convai.commands.options import config_from_args
 from convai.core.errors import DataError
+from convai.core.evaluation_settings import EvaluateConfig, ProbesConfig
 from convai.core.files import atomic_write
-from convai.core.settings import EvaluateConfig, ProbesConfig
 
 OWN_SET: Final = Path("-")
 """What --probes and --contradictions without a file stand for."""

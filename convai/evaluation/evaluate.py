@@ -19,7 +19,8 @@ from typing import Any
 from convai.conversation.agent import Agent
 from convai.core.dialog import AGENT, USER, Dialog, Turn
 from convai.core.errors import CheckpointError, DataError
-from convai.core.settings import DecodingConfig, EvaluateConfig
+from convai.core.evaluation_settings import EvaluateConfig
+from convai.core.settings import DecodingConfig
 from convai.engine import Finished, Request
 from convai.engine.backends.precision import Requested
 from convai.evaluation import baselines, metrics

@@ -29,7 +29,7 @@ from convai.server.cors import answer_preflight, is_preflight, readable_by_page
 from convai.server.health import Health
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
-from convai.server.room import Rooms
+from convai.server.rooms import Rooms
 from convai.server.routes import CHAT, COMPLETIONS, TEXT_COMPLETIONS, route_of
 from convai.server.service import Service
 from convai.server.site import MOST_BODY, create_site

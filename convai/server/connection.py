@@ -26,7 +26,8 @@ from convai.server.protocol import (
 from convai.server.protocol.answers import Error, GoingAway, Overloaded, Ready
 from convai.server.protocol.values import Resume
 from convai.server.requests import Requests, error_of
-from convai.server.room import Room, Rooms
+from convai.server.room import Room
+from convai.server.rooms import Rooms
 from convai.server.service import COME_BACK, Service
 from convai.store import NotFound
 

@@ -22,7 +22,8 @@ from convai.server.protocol import (
     error_event,
 )
 from convai.server.protocol.answers import Accepted, Error, Pong
-from convai.server.room import Reader, Room, Rooms
+from convai.server.room import Reader, Room
+from convai.server.rooms import Rooms
 from convai.server.service import Service
 from convai.store import Asked, Conflict, NotFound
 

@@ -13,7 +13,8 @@ import torch
 from convai.conversation.agent import Agent
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.core.errors import CheckpointError, DataError, SettingsError
-from convai.core.settings import DecodingConfig, EvaluateConfig, SelfChatConfig
+from convai.core.evaluation_settings import EvaluateConfig, SelfChatConfig
+from convai.core.settings import DecodingConfig
 from convai.engine import Finished
 from convai.evaluation import evaluate as module
 from convai.evaluation.evaluate import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine.runner import Runner
-from convai.server import room
+from convai.server import rooms
 from convai.server.app import App
 from convai.server.drafts import Drafts
 from convai.server.run import Server, address, listen
@@ -34,7 +34,7 @@ def serve(folder: Path, told: Connection, pause: float = 0.0) -> None:
         return compute(self, *args)
 
     Runner.compute = slowly  # type: ignore[method-assign]
-    room.Drafts = functools.partial(Drafts, every=SAVE_EVERY)  # type: ignore[misc,assignment]
+    rooms.Drafts = functools.partial(Drafts, every=SAVE_EVERY)  # type: ignore[misc,assignment]
     agent = tiny_agent()
     config = ServerConfig(port=0, rate=1_000_000, drain=30.0)
     with listen(config) as listening, agent.engine(EngineConfig(prefix_mib=8)).start() as engine:
