@@ -183,10 +183,10 @@ def run(args: argparse.Namespace) -> int:
     elif drawn is not None:
         session.set_persona(drawn)
     if partner is not None:
-        session.partner = partner
+        session.conversation.partner = partner
     if args.note is not None:
-        session.note = Note(args.note, args.note_depth)
-    session.books += books
+        session.conversation.note = Note(args.note, args.note_depth)
+    session.conversation.books += books
     session.decoding = config_from_args(DecodingConfig, args, base=session.decoding)
     session.max_history = getattr(args, "max_history", session.max_history)
     mood = MoodReader(lambda: EmotionClassifier.load(args.emotion_model, "int8"))

@@ -1,22 +1,22 @@
 """What a conversation is: a tree of messages, which branch is shown, and what may be done to it. No I/O.
 
-Every door stands on this: the terminal and self-chat keep a `Conversation` in memory, the server has its tree
-in the store, which goes by the same rules. Where a reply stands (`Place`) says all that sets it apart from
-other replies of the conversation: its seed, which turns it can depend on, what it is not to say again.
+Every door stands on this: the terminal and self-chat keep a `Conversation` in memory, the server's is in the
+store, which goes by the same rules (`tree`). Where a reply stands (`Place`) says all that sets it apart
+from other replies of the conversation: its seed, which turns it can depend on, what it is not to say again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Self
 
 from convai.conversation.cast import NO_NOTE
+from convai.conversation.tree import Conflict, answered_by_another, check_goes_on, last_said, newest_below
 from convai.core.character import Character, Lorebook
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
-from convai.core.errors import ConvaiError
 
 LOOK_BACK: Final = 400
 """Turns before a reply that it can depend on."""
@@ -24,10 +24,6 @@ MOST_REJECTED: Final = 16
 """Replies in the same place, the latest ones, that a new one is kept from repeating."""
 NOBODY: Final = Persona()
 """Somebody of whom nothing is known."""
-
-
-class Conflict(ConvaiError):
-    """The conversation has moved on, or is not in the state that the operation needs."""
 
 
 def reply_seed(seed: int, turn: int, attempt: int = 0, retry: int = 0) -> int:
@@ -71,66 +67,6 @@ class Place:
     def seed(self, conversation: int, retry: int = 0) -> int:
         """The sampler's seed here, in a conversation with that seed."""
         return reply_seed(conversation, self.number, self.attempt, retry)
-
-
-# -- the rules of the tree, which a tree on a disk goes by as well -----------------------------------
-
-
-class Node(Protocol):
-    """A message of a tree."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def parent(self) -> str | None: ...
-    @property
-    def speaker(self) -> int: ...
-
-
-NodeT = TypeVar("NodeT", bound=Node)
-
-
-def answered_by_another(message: Node) -> str | None:
-    """What another reply hangs on: a user's message itself, or what a reply answers."""
-    return message.id if message.speaker == USER else message.parent
-
-
-def last_said(path: Sequence[NodeT]) -> NodeT:
-    """The user's last message, which `undo` takes back. Raises Conflict where nothing was said."""
-    for message in reversed(path):
-        if message.speaker == USER:
-            return message
-    raise Conflict("there is nothing to take back")
-
-
-def check_answerable(last: Node | None) -> None:
-    """Raise Conflict where the last message is a reply, so that none is to follow."""
-    if last is not None and last.speaker == AGENT:
-        raise Conflict("the last message is a reply; draw it again, or say something")
-
-
-def check_goes_on(message: Node, followed: bool) -> None:
-    """Raise Conflict where `message` is no reply that can be gone on with."""
-    if message.speaker != AGENT:
-        raise Conflict("only a reply can be gone on with")
-    if followed:
-        raise Conflict("something was said after this reply; draw another one instead")
-
-
-def newest_below(links: Iterable[tuple[str, str | None]], id: str) -> str:
-    """The newest message among `id` and all that follow it: where `switch` leads.
-
-    `links`: every message and its parent, oldest first.
-    """
-    newest, below = id, {id}
-    for child, parent in links:  # parents come before their children
-        if parent in below:
-            below.add(child)
-            newest = child
-    return newest
-
-
-# -- a conversation in memory ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +134,14 @@ class Conversation:
                 for number, text in enumerate(others):
                     made.add(AGENT, text, parent=parent, attempt=max(attempt - len(others) + number, 0))
             made.add(turn.speaker, turn.text, parent=parent, attempt=attempt, interrupted=stopped)
+        return made
+
+    def anew(self) -> Conversation:
+        """Nothing said yet, between the same two, with the same note and books."""
+        made = Conversation(self.persona, self.partner)
+        made.note, made.books = self.note, self.books
+        if self.character is not None:
+            made.characters[made.version] = self.character
         return made
 
     # -- reading -----------------------------------------------------------------------------------

@@ -14,23 +14,21 @@ from pathlib import Path
 from types import EllipsisType
 
 from convai.conversation.agent import Talker
-from convai.conversation.cast import Note, another_greeting
-from convai.conversation.conversation import NOBODY, Conversation, Place, ReplyTurn, reply_seed
+from convai.conversation.cast import another_greeting
+from convai.conversation.conversation import NOBODY, Conversation, Place
 from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
 from convai.conversation.hooks import Hooks, notify
-from convai.conversation.reply import SILENCE, TRIES, Reply, check_persona
+from convai.conversation.reply import SILENCE, Reply, check_persona
 from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
 from convai.conversation.scene import EMPTY, Scene
 from convai.conversation.suggestions import Suggesting
-from convai.core.character import Character, Lorebook
+from convai.core.character import Character
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Event, Finished, Port, Token
-
-__all__ = ["NOBODY", "SILENCE", "TRIES", "ReplyTurn", "Session", "reply_seed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,8 @@ class _Draft:
 class Session:
     """A conversation with one agent. `persona`, `turns`, `dialog` and `seed` are for reading.
 
-    `decoding` and `max_history` may be assigned at any time and hold from the next reply on. The same seed,
-    persona and messages give the same conversation.
+    `decoding`, `max_history` and `conversation`'s `partner`, `note` and `books` may be assigned at any time
+    and hold from the next reply on. The same seed, persona and messages give the same conversation.
 
     A reply is part of the conversation when its iterator has come to its end. Closing the iterator (or
     Ctrl-C while it computes) stops the reply: what was shown of it stays, marked as interrupted; if nothing
@@ -88,7 +86,7 @@ class Session:
         self.decoding = decoding or agent.decoding
         self.max_history = agent.max_history if isinstance(max_history, EllipsisType) else max_history
         self._drawn_seed = secrets.randbits(32)
-        self._conversation = Conversation(persona)
+        self.conversation = Conversation(persona)
         self._running: Generator[Event, None, None] | None = None
         self._last: _Draft | None = None
         self.set_persona(persona)
@@ -98,39 +96,12 @@ class Session:
     @property
     def persona(self) -> Persona:
         """Who the agent is."""
-        return self._conversation.persona
+        return self.conversation.persona
 
     @property
     def character(self) -> Character | None:
         """All that a card says of who the agent is; None where it is a persona alone."""
-        return self._conversation.character
-
-    @property
-    def partner(self) -> Persona:
-        """Who the user is, as they want to be known. Assign it; it holds from the next reply on."""
-        return self._conversation.partner
-
-    @partner.setter
-    def partner(self, partner: Persona) -> None:
-        self._conversation.partner = partner
-
-    @property
-    def note(self) -> Note:
-        """The author's note. Assign it; it holds from the next reply on."""
-        return self._conversation.note
-
-    @note.setter
-    def note(self, note: Note) -> None:
-        self._conversation.note = note
-
-    @property
-    def books(self) -> tuple[Lorebook, ...]:
-        """Lorebooks beside the character's own. Assign them; they hold from the next reply on."""
-        return self._conversation.books
-
-    @books.setter
-    def books(self, books: tuple[Lorebook, ...]) -> None:
-        self._conversation.books = books
+        return self.conversation.character
 
     @property
     def greetings(self) -> tuple[str, ...]:
@@ -140,12 +111,12 @@ class Session:
     @property
     def turns(self) -> tuple[Turn, ...]:
         """What was said, oldest first; replies drawn here are ReplyTurns."""
-        return self._conversation.turns
+        return self.conversation.turns
 
     @property
     def dialog(self) -> Dialog:
         """The conversation as a dialogue."""
-        return self._conversation.dialog
+        return self.conversation.dialog
 
     @property
     def seed(self) -> int:
@@ -175,7 +146,7 @@ class Session:
         """
         self.stop()
         clean = check_text(text, where)
-        running = self._start(clean, self._conversation.leaf, self._conversation.after(clean))
+        running = self._start(clean, self.conversation.leaf, self.conversation.after(clean))
         notify(self.on_turn, Turn(USER, clean))
         return running
 
@@ -187,10 +158,10 @@ class Session:
         a reply gets one. Raises ConvaiError when nothing was said.
         """
         self.stop()
-        parent, place = self._conversation.again()
-        last = self._conversation.message()
+        parent, place = self.conversation.again()
+        last = self.conversation.message()
         if parent is None and last is not None:
-            shown = [one.text for one in self._conversation.replies(None)]
+            shown = [one.text for one in self.conversation.replies(None)]
             if another := another_greeting(self.greetings, last.text, shown):
                 return self._greeted(another, len(shown))
         return self._start(None, parent, place)
@@ -200,20 +171,20 @@ class Session:
 
         Raises ConvaiError where something was said already, or there is no such greeting.
         """
-        if self._conversation.messages:
+        if self.conversation.messages:
             raise ConvaiError("something was said already; start over to be greeted")
         found = self.greetings
         if not found:
             return ""
         if not 0 <= number < len(found):
             raise ConvaiError(f"there is no greeting {number + 1}; the character has {len(found)}")
-        self._conversation.add(AGENT, found[number], parent=None)
-        notify(self.on_turn, self._conversation.turns[-1])
+        self.conversation.add(AGENT, found[number], parent=None)
+        notify(self.on_turn, self.conversation.turns[-1])
         return found[number]
 
     def _greeted(self, text: str, attempt: int) -> Generator[Event, None, None]:
         """Another greeting, beside those that were shown."""
-        self._conversation.add(AGENT, text, parent=None, attempt=attempt)
+        self.conversation.add(AGENT, text, parent=None, attempt=attempt)
         self._last = None
         yield Finished(0, (), text, 0.0, 0.0, "stop")
 
@@ -283,7 +254,7 @@ class Session:
         yield end
 
     def _commit(self, draft: _Draft, text: str, interrupted: bool = False) -> None:
-        talk, parent = self._conversation, draft.parent
+        talk, parent = self.conversation, draft.parent
         if draft.said is not None:
             parent = talk.add(USER, draft.said, parent=parent).id
         kept = talk.add(AGENT, text, parent=parent, attempt=draft.place.attempt, interrupted=interrupted)
@@ -297,18 +268,14 @@ class Session:
     def undo(self) -> tuple[Turn, ...]:
         """Take back the last message and its reply; return them. Raises ConvaiError without any."""
         self.stop()
-        taken = self._conversation.undo()
+        taken = self.conversation.undo()
         self._last = None
-        return tuple(self._conversation.turn(message) for message in taken)
+        return tuple(self.conversation.turn(message) for message in taken)
 
     def reset(self) -> None:
         """Start over with the same persona. The seed stays if it was given; else a fresh one is drawn."""
         self.stop()
-        before = self._conversation
-        self._conversation = Conversation(self.persona, before.partner)
-        self._conversation.note, self._conversation.books = before.note, before.books
-        if before.character is not None:
-            self._conversation.characters[1] = before.character
+        self.conversation = self.conversation.anew()
         self._drawn_seed = secrets.randbits(32)
         self._last = None
 
@@ -319,7 +286,7 @@ class Session:
         """
         self.stop()
         check_persona(self.agent, persona, self.decoding.max_length)
-        self._conversation.set_persona(persona)
+        self.conversation.set_persona(persona)
 
     def set_character(self, character: Character) -> None:
         """Make the agent who a card describes; the turns stay, and `greet` is for a new conversation.
@@ -329,10 +296,10 @@ class Session:
         self.stop()
         persona = character.persona
         check_persona(self.agent, persona, self.decoding.max_length)
-        self._conversation.set_persona(persona, None if character.is_plain else character)
+        self.conversation.set_persona(persona, None if character.is_plain else character)
 
     def _scene(self) -> Scene:
-        talk = self._conversation
+        talk = self.conversation
         return replace(
             self.scene,
             character=talk.character,
@@ -351,7 +318,7 @@ class Session:
             seed=self.seed,
             model=self.agent.name,
         )
-        save_conversation(path, self._conversation, settings)
+        save_conversation(path, self.conversation, settings)
 
     def load(self, path: Path) -> None:
         """Go on with a saved conversation, as it would have gone on: persona, turns, settings, seed.
@@ -364,7 +331,7 @@ class Session:
         conversation, settings = load_conversation(path)
         decoding = self.decoding if settings is None else laid_over(self.agent.decoding, settings.decoding)
         check_persona(self.agent, conversation.persona, decoding.max_length)
-        self._conversation, self.decoding = conversation, decoding
+        self.conversation, self.decoding = conversation, decoding
         self._last = None
         if settings is not None:
             history = settings.max_history

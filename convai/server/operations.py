@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from convai.conversation.cast import another_greeting
-from convai.conversation.conversation import answered_by_another, check_goes_on
 from convai.conversation.reply import Reply, check_persona
+from convai.conversation.tree import answered_by_another, check_goes_on
 from convai.core.dialog import USER
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig

@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 
 from convai.conversation.cast import Note
-from convai.conversation.conversation import NOBODY, Conflict
+from convai.conversation.conversation import NOBODY
 from convai.conversation.reply import check_persona
 from convai.conversation.scene import Scene
 from convai.conversation.staging import Staging, character_in, checked_partner
+from convai.conversation.tree import Conflict
 from convai.core.character import Character, Lorebook
 from convai.core.dialog import AGENT
 from convai.server.convert import persona_card, persona_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convai.conversation.conversation import Conflict
+from convai.conversation.tree import Conflict
 from convai.core.errors import ConvaiError
 
 __all__ = ["Conflict", "NotFound", "StoreError"]

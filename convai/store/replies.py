@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, Connection, bindparam, exists, func, select, update
 
-from convai.conversation.conversation import answered_by_another, check_answerable, check_goes_on
+from convai.conversation.tree import answered_by_another, check_answerable, check_goes_on
 from convai.core.dialog import AGENT, check_text
 from convai.store import queries
 from convai.store.errors import Conflict

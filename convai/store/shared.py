@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, select, text, update
 
-from convai.conversation.conversation import Conflict
+from convai.conversation.tree import Conflict
 from convai.store import queries
 from convai.store.database import Database
 from convai.store.errors import StoreError

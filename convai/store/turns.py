@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from convai.conversation.conversation import last_said, newest_below
+from convai.conversation.tree import last_said, newest_below
 from convai.core.dialog import USER, check_text
 from convai.store import queries
 from convai.store.errors import Conflict

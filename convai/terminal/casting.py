@@ -38,10 +38,10 @@ def user(chat: Chat, text: str) -> None:
     """`/user Bob: i am a smith.`: who the user is; `/user off`: nobody in particular."""
     session, screen = chat.session, chat.screen
     if text == "off":
-        session.partner = NOBODY
+        session.conversation.partner = NOBODY
     elif text:
-        session.partner = partner_of(os.path.expanduser(text), "/user")
-    partner = session.partner
+        session.conversation.partner = partner_of(os.path.expanduser(text), "/user")
+    partner = session.conversation.partner
     if not partner.name and not partner:
         screen.note("nobody in particular; say /user Bob: i am a smith.")
         return
@@ -55,13 +55,16 @@ def note(chat: Chat, text: str) -> None:
     session, screen = chat.session, chat.screen
     number, _, rest = text.partition(" ")
     if text == "off":
-        session.note = NO_NOTE
+        session.conversation.note = NO_NOTE
     elif number.isdecimal() and rest.strip():
-        session.note = Note(rest.strip(), int(number[:6]))
+        session.conversation.note = Note(rest.strip(), int(number[:6]))
     elif text:
-        session.note = Note(text)
-    if session.note:
-        screen.line(session.note.text, prefix=f"note, about {session.note.depth} turns back: ")
+        session.conversation.note = Note(text)
+    if session.conversation.note:
+        screen.line(
+            session.conversation.note.text,
+            prefix=f"note, about {session.conversation.note.depth} turns back: ",
+        )
     else:
         screen.note("no note; say /note It rains.")
 
@@ -70,20 +73,20 @@ def lore(chat: Chat, text: str) -> None:
     """`/lore FILE`: one more lorebook; `/lore off`: none but the character's own."""
     session, screen = chat.session, chat.screen
     if text == "off":
-        session.books = ()
+        session.conversation.books = ()
     elif text:
         path = Path(text).expanduser()
         book = load_book(path)
         if not book:
             raise DataError(f"{path}: the lorebook has no entries that say something")
-        session.books = (*session.books, book)
+        session.conversation.books = (*session.conversation.books, book)
     own = session.character.book if session.character is not None else None
     whose = "the character's own"
-    for one in (own, *session.books):
+    for one in (own, *session.conversation.books):
         if one:
             screen.line(f"{one.name or 'a lorebook'}: {len(one.entries)} entries, {whose}")
         whose = "added"
-    if not own and not session.books:
+    if not own and not session.conversation.books:
         screen.note("no lorebook; name a file: /lore world.json")
 
 

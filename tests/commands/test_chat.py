@@ -314,8 +314,11 @@ def test_a_card_is_all_that_it_says(tmp_path: Path, model: Path, door: Door) -> 
     session = door.session
     assert session.character is not None
     assert (session.character.scenario, session.greetings) == ("shop", ("Hi, Bob.",))
-    assert (session.partner, session.note) == (Persona(("i am a smith.",), "Bob"), Note("It rains.", 2))
-    assert [entry.content for entry in session.books[0].entries] == ["Rye is dear."]
+    assert (session.conversation.partner, session.conversation.note) == (
+        Persona(("i am a smith.",), "Bob"),
+        Note("It rains.", 2),
+    )
+    assert [entry.content for entry in session.conversation.books[0].entries] == ["Rye is dear."]
     assert door.greeting == 0
 
 

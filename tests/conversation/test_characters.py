@@ -57,8 +57,8 @@ def test_persona_sentences_alone_give_todays_ids() -> None:
 
 def test_in_a_system_block_the_cards_words_stay() -> None:
     session = session_of(chatml())
-    session.partner = Persona(("i am a smith.",), "Bob")
-    session.note = Note("It rains.", 1)
+    session.conversation.partner = Persona(("i am a smith.",), "Bob")
+    session.conversation.note = Note("It rains.", 1)
     assert session.greet() == "Morning, Bob!"
     session.answer("a cat?")
     text = shown(session)
@@ -81,7 +81,7 @@ def test_in_a_system_block_the_cards_words_stay() -> None:
 
 def test_in_the_blogs_frame_the_character_speaks_for_itself() -> None:
     session = session_of(tiny_agent(n_positions=600))
-    session.partner = Persona(("i am a smith.",), "Bob")
+    session.conversation.partner = Persona(("i am a smith.",), "Bob")
     session.answer("hi")
     text = shown(session)
     assert text.startswith("|my name is Annie.i am a baker.i love you.kind.")
@@ -132,19 +132,24 @@ def test_nobody_greets_without_a_greeting() -> None:
 def test_a_saved_conversation_goes_on_with_all_of_it(tmp_path: Path) -> None:
     agent = chatml()
     first = session_of(agent)
-    first.partner = Persona(("i am a smith.",), "Bob")
-    first.note = Note("It rains.", 2)
-    first.books = (Lorebook((LoreEntry("Rye is dear.", ("rye",)),), name="grain"),)
+    first.conversation.partner = Persona(("i am a smith.",), "Bob")
+    first.conversation.note = Note("It rains.", 2)
+    first.conversation.books = (Lorebook((LoreEntry("Rye is dear.", ("rye",)),), name="grain"),)
     first.greet(1)
     first.answer("rye?")
     first.save(tmp_path / "chat.jsonl")
     second = Session(agent, agent.engine())
     second.load(tmp_path / "chat.jsonl")
-    assert (second.character, second.partner, second.note, second.books) == (
+    assert (
+        second.character,
+        second.conversation.partner,
+        second.conversation.note,
+        second.conversation.books,
+    ) == (
         first.character,
-        first.partner,
-        first.note,
-        first.books,
+        first.conversation.partner,
+        first.conversation.note,
+        first.conversation.books,
     )
     assert first.answer("and oats?") == second.answer("and oats?")
     assert shown(first) == shown(second)
@@ -187,7 +192,7 @@ def test_fifty_turns_with_a_card_cost_little_more() -> None:
         engine = agent.engine()
         session = Session(agent, engine)
         session.set_character(character)
-        session.note = note
+        session.conversation.note = note
         for number in range(50):
             session.answer(
                 f"message {number} about {'bread' if number % 3 == 0 else 'tea'} and more, my dear"

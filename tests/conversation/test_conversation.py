@@ -7,13 +7,12 @@ import pytest
 from convai.conversation.conversation import (
     LOOK_BACK,
     MOST_REJECTED,
-    Conflict,
     Conversation,
     Place,
     ReplyTurn,
-    check_answerable,
     reply_seed,
 )
+from convai.conversation.tree import Conflict, check_answerable
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 
 NURSE = Persona(("i am a nurse.",))

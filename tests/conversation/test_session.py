@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from convai.conversation.agent import Agent
-from convai.conversation.conversation import ReplyTurn
-from convai.conversation.session import SILENCE, Session, reply_seed
+from convai.conversation.conversation import ReplyTurn, reply_seed
+from convai.conversation.reply import SILENCE
+from convai.conversation.session import Session
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import ConvaiError, DataError, SettingsError
 from convai.core.safe_text import one_line

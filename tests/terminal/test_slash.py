@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from convai.conversation.conversation import reply_seed
 from convai.conversation.memory.facts import OpenShelf
 from convai.conversation.memory.listening import Listener
 from convai.conversation.memory.memory import Memory
-from convai.conversation.session import Session, reply_seed
+from convai.conversation.session import Session
 from convai.core.dialog import Persona
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
