@@ -23,7 +23,7 @@ from convai.core.files import atomic_write, read_json, write_json
 from convai.core.settings import TrainConfig
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES
-from convai.model.frozen import FrozenLinear
+from convai.model.frozen import FrozenLinear, adapted_product
 from convai.model.gpt import Conv1D
 from convai.model.match_head import MatchHead
 
@@ -330,6 +330,22 @@ def _inject(model: DoubleHeadsModel, settings: LoraConfig) -> None:
         def _get_in_out_features(self, module: torch.nn.Module) -> tuple[int, int]:
             assert isinstance(module, FrozenLinear)
             return module.in_features, module.out_features
+
+        def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+            plain = not self.disable_adapters and not self.merged and self.active_adapters == [_NAME]
+            if (
+                not plain
+                or _NAME not in self.lora_A
+                or args
+                or kwargs
+                or x.dtype != torch.float32
+                or torch.is_autocast_enabled(x.device.type)
+                or not isinstance(self.lora_dropout[_NAME], torch.nn.Identity)
+            ):
+                return super().forward(x, *args, **kwargs)
+            down, up = _matrix(self.lora_A), _matrix(self.lora_B)
+            assert isinstance(self.base_layer, FrozenLinear)
+            return adapted_product(self.base_layer, x, down, up, self.scaling[_NAME])
 
     settings._register_custom_module({Conv1D: AdaptedConv1D, FrozenLinear: AdaptedFrozen})
     inject_adapter_in_model(settings, model, _NAME)

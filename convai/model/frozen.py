@@ -73,6 +73,46 @@ class _Product(torch.autograd.Function):
         return _floats(torch._int_mm(rows, weight), row_scale), None, None
 
 
+def adapted_product(layer: FrozenLinear, x: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
+    """`layer(x) + scaling * x downᵀ upᵀ`: a frozen layer and the adapter beside it, as one product.
+
+    `x` `[..., in]`, `down` `[r, in]`, `up` `[out, r]` in float32 (Hu et al. 2021, arXiv 2106.09685, §4.1).
+    The low-rank part is added while it is multiplied, forward and backward, so that no array of the outputs'
+    size is made for it.
+    """
+    y: Tensor = _AdaptedProduct.apply(
+        x.reshape(-1, layer.in_features), layer.weight, layer.scale, down, up, scaling
+    )  # type: ignore[no-untyped-call]
+    if layer.bias is not None:
+        y = y + layer.bias
+    return y.view(*x.shape[:-1], layer.out_features)
+
+
+class _AdaptedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, down: Tensor, up: Tensor, scaling: float
+    ) -> Tensor:
+        narrow = x @ down.t()
+        ctx.save_for_backward(x, narrow, weight, scale, down, up)
+        ctx.scaling = scaling
+        rows, row_scale = _rows(x)
+        y = _floats(torch._int_mm(rows, weight.t()), row_scale, scale)
+        return y.addmm_(narrow, up.t(), alpha=scaling)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, narrow, weight, scale, down, up = ctx.saved_tensors
+        dy = gradients[0].contiguous()
+        d_narrow = (dy @ up).mul_(ctx.scaling)
+        d_down, d_up = d_narrow.t() @ x, (dy.t() @ narrow).mul_(ctx.scaling)
+        if not ctx.needs_input_grad[0]:
+            return None, None, None, d_down, d_up, None
+        rows, row_scale = _rows(dy, scale)
+        dx = _floats(torch._int_mm(rows, weight), row_scale).addmm_(d_narrow, down)
+        return dx, None, None, d_down, d_up, None
+
+
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """int8 `[M, K]` and float32 scales `[M]` whose product is near the rows of `x` `[M, K]`."""
     rows, scale = native.quantise(x)

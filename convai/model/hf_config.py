@@ -63,14 +63,21 @@ _OWN_NAMES: Final[dict[str, dict[str, str]]] = {
 """Of one family alone."""
 
 _ROTARY_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
-    "llama": {"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False},
+    "llama": {
+        "attention_dropout": 0.0,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+    },
     "qwen3": {
+        "attention_dropout": 0.0,
         "max_position_embeddings": 32768,
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": False,
         "head_dim": 128,
     },
     "gemma3_text": {
+        "attention_dropout": 0.0,
         "max_position_embeddings": 131072,
         "rms_norm_eps": 1e-6,
         "tie_word_embeddings": True,

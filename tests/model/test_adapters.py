@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from convai.model import frozen
 from convai.model.checkpoint import load_model, save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES as FAMILY_PARTS
-from convai.model.frozen import FrozenLinear, quantise_rows
+from convai.model.frozen import FrozenLinear, adapted_product, quantise_rows
 from convai.model.shape import Family, Shape
 from convai.training.optim import Optimizers
 from tests.tiny import FAMILIES, WORDS, inputs, randomize, tiny_model
@@ -308,6 +309,29 @@ def test_frozen_layers_are_near_the_float_ones_and_so_are_their_gradients() -> N
     assert float((thawed.weight - layer.weight).detach().norm() / layer.weight.detach().norm()) < 0.01
     assert thawed.bias is not None
     assert torch.equal(thawed.bias, layer.bias)
+
+
+@pytest.mark.parametrize("learns", [True, False], ids=["inside", "first layer"])
+def test_a_frozen_layer_and_its_adapter_are_one_product_with_the_same_gradients(learns: bool) -> None:
+    torch.manual_seed(0)
+    layer = FrozenLinear.of(torch.nn.Linear(96, 64))
+    x, down, up = torch.randn(5, 7, 96), torch.randn(4, 96), torch.randn(64, 4)
+    weights = torch.randn(5, 7, 64)
+
+    def computed(product: Callable[..., torch.Tensor]) -> list[torch.Tensor | None]:
+        leaves = [
+            x.clone().requires_grad_(learns),
+            down.clone().requires_grad_(),
+            up.clone().requires_grad_(),
+        ]
+        y = product(*leaves)
+        (y * weights).sum().backward()
+        return [y.detach(), *(leaf.grad for leaf in leaves)]
+
+    together = computed(lambda x, down, up: adapted_product(layer, x, down, up, 2.0))
+    apart = computed(lambda x, down, up: layer(x) + 2.0 * (x @ down.t() @ up.t()))
+    for one, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
 
 
 def test_rows_are_quantised_each_by_its_own_largest_number() -> None:

@@ -216,3 +216,11 @@ def test_a_branch_is_as_far_from_its_trunk_as_in_a_row_of_its_own() -> None:
     alone = model(torch.cat((words[:, :4], words[:, 8:]), 1), torch.arange(8)[None])
     assert close(tree[:, 8:], alone[:, 4:])
     assert close(tree[:, :8], model(words[:, :8], torch.arange(8)[None]))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text"])
+def test_a_config_without_a_rate_has_no_dropout_as_in_transformers(family: Family) -> None:
+    """Not the blog post's 0.1: a file of weights (GGUF) doesn't name one, and the fused kernels know none."""
+    values = shape_of(family).to_hf()
+    del values["attention_dropout"]
+    assert Shape.from_hf(values).attn_pdrop == 0.0
