@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from convai.text.compose.forms import fields, fill, listed, sentences
+from convai.text.compose.forms import fields, fill, listed, sentences, uncapitalised
 from convai.text.compose.people import Fact, stems
-from convai.text.compose.person import to_you
+from convai.text.compose.person import to_me, to_you
 from convai.text.compose.questions import answers_of_the_told, pair, recall_question
 from convai.text.compose.scene import ASKED_BACK, Exchange, Question, Scene, Told
 from convai.text.compose.unknown import not_told
@@ -151,6 +151,39 @@ def two(scene: Scene) -> Exchange | None:
     if None in questions:
         return None
     return pair(scene, "two questions", [q for q in questions if q], swap=True)
+
+
+def ours(scene: Scene) -> Exchange | None:
+    """What the agent is or has and what the partner told of the same slot, asked at once."""
+    slots = [s for s in scene.told if s in scene.agent.facts and s not in ("plan", "lost", "past", "habit")]
+    slots = [s for s in slots if f"ours {s}" not in scene.used]
+    if not slots:
+        return None
+    slot = scene.rng.choice(slots)
+    scene.used.add(f"ours {slot}")
+    mine, theirs = scene.agent.facts[slot], scene.told[slot].fact
+    question = recall_question(scene, Told(mine, "", 0), wh=True)
+    if question is None or re.search(r"\bpay\b", question.direct):
+        return None
+    clauses = [
+        scene.rng.choice(scene.world.clauses(mine)),
+        to_you(scene.rng.choice(scene.world.clauses(theirs))),
+    ]
+    direct = question.direct
+    asks = [direct, uncapitalised(to_me(direct))]
+    if scene.rng.random() < 0.4:
+        asks = [to_me(direct), uncapitalised(direct)]
+        clauses.reverse()
+    said = scene.rng.choice(
+        (
+            f"{asks[0][:-1]}, and {asks[1]}",
+            f"{asks[0]} And {asks[1]}",
+            f"Two questions: {asks[0]} And {asks[1]}",
+        )
+    )
+    scene.said_about.add(slot)
+    reply = scene.rng.choice(("{0}, and {1}.", "{0} and {1}.", "{0}. And {1}.", "{0}, but {1}."))
+    return sentences(said), sentences(reply.format(*clauses))
 
 
 def event(scene: Scene) -> Exchange | None:

@@ -18,6 +18,7 @@ from convai.text.compose.checks import check_value
 from convai.text.compose.forms import Parts, read_parts, sentences
 from convai.text.compose.people import PERSONA_SLOTS, Person
 from convai.text.compose.scene import Exchange, Scene
+from convai.text.compose.stories import ask_story, tell_story
 from convai.text.compose.world import World
 
 Move = Callable[[Scene], Exchange | None]
@@ -27,9 +28,9 @@ MOVES: Final[dict[str, tuple[Move, int]]] = {
     "ask_free": (about_agent.ask_free, 30),
     "tell_free": (about_partner.tell_free, 6),
     "recall_free": (about_partner.recall_free, 30),
-    "check": (partial(about_agent.check, true=True), 9),
+    "check": (partial(about_agent.check, true=True), 14),
     "deny": (partial(about_agent.check, true=False), 14),
-    "check_value": (partial(check_value, partner=False, true=True), 5),
+    "check_value": (partial(check_value, partner=False, true=True), 8),
     "deny_value": (partial(check_value, partner=False, true=False), 9),
     "recall_value": (partial(check_value, partner=True, true=True), 4),
     "recall_other": (partial(check_value, partner=True, true=False), 7),
@@ -46,10 +47,13 @@ MOVES: Final[dict[str, tuple[Move, int]]] = {
     "untold_thing": (unknown.untold_thing, 7),
     "untold_whether": (unknown.untold_whether, 4),
     "two": (about_partner.two, 3),
+    "ours": (about_partner.ours, 5),
     "two_of_agent": (about_agent.two_of_agent, 3),
     "correct": (correct, 20),
     "event": (about_partner.event, 8),
     "event_recall": (about_partner.event_recall, 40),
+    "story": (tell_story, 22),
+    "ask_story": (ask_story, 60),
     "chat": (small_talk.chat, 14),
     "share": (small_talk.share, 6),
     "about_me": (about_partner.about_me, 2),
@@ -165,6 +169,12 @@ def _exchanges(scene: Scene, rng: random.Random, kinds: dict[str, int]) -> Itera
             scene.due += [(slot, rng.randrange(9, length)) for slot in early]
         yield _exchange(scene, rng, weights)
         scene.number += 1
+    while scene.script:
+        yield scene.script.pop(0)
+        scene.number += 1
+    while question := ask_story(scene, waited=False):
+        yield question
+        scene.number += 1
     while scene.due:
         yield _exchange(scene, rng, kinds, asking=True)
         scene.number += 1
@@ -211,6 +221,9 @@ def _exchange(scene: Scene, rng: random.Random, weights: dict[str, int], *, aski
         if told and reply and rng.random() < 0.65:
             return prefix, small_talk.lengthened(scene, "tell", reply)
     scene.pending = None
+    if scene.script:
+        said, reply = scene.script.pop(0)
+        return f"{prefix} {said}".strip(), reply
     for _ in range(2000):
         kind, before = "recall", scene.pending
         found = _due(scene, asking=asking)
@@ -218,6 +231,8 @@ def _exchange(scene: Scene, rng: random.Random, weights: dict[str, int], *, aski
             kind = rng.choices(list(MOVES), [weights[name] for name in MOVES])[0]
             found = MOVES[kind][0](scene)
         if found is not None:
+            if kind == "story":
+                return f"{prefix} {found[0]}".strip(), found[1]
             return f"{prefix} {found[0]}".strip(), small_talk.lengthened(scene, kind, found[1])
         scene.pending = before
     raise SettingsError("these weights leave nothing to say: give ask, tell or chat more than 0")

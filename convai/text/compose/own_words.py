@@ -84,6 +84,14 @@ def pronouns(woman: bool) -> dict[str, str]:
     )
 
 
+def source_of(field: str, woman: bool, lists: Lists) -> str:
+    """The list that a field without its digit draws from: one of its own name, or its plural."""
+    people = {"woman": "women", "man": "men", "name": "women" if woman else "men"}
+    people |= {"spousename": people["name"], "city": "places"}
+    plurals = (field, f"{field}s", f"{field[:-1]}ies")
+    return people.get(field) or next(name for name in plurals if name in lists)
+
+
 def _values(rng: random.Random, lists: Lists, free: Free) -> dict[str, str]:
     """A value for every field of the template."""
     woman = rng.random() < 0.5
@@ -96,24 +104,11 @@ def _values(rng: random.Random, lists: Lists, free: Free) -> dict[str, str]:
     }
     values |= pronouns(woman)
     wanted = fields(free.clause).union(*(fields(t) for q, answers in free.questions for t in (q, *answers)))
-    sources = {
-        "name": "women" if woman else "men",
-        "spousename": "women" if woman else "men",
-        "woman": "women",
-        "man": "men",
-        "job": "jobs",
-        "city": "places",
-        "trade": "trades",
-        "hobby": "hobbies",
-        "fear": "fears",
-        "pet": "pets",
-        "petname": "petnames",
-    }
     for field in sorted(wanted - values.keys()):
         match = _COUNTED.fullmatch(field)
         assert match is not None
         if match[1] == "n":
             values[field] = str(rng.randrange(2, 18))
         else:
-            values[field] = rng.choice(lists[sources[match[1]]]).split(" | ")[0]
+            values[field] = rng.choice(lists[source_of(match[1], woman, lists)]).split(" | ")[0]
     return {k: v for k, v in values.items() if k in wanted}

@@ -11,6 +11,7 @@ from typing import Final
 from convai.text.compose.forms import Parts, fields, fill, sentences, uncapitalised
 from convai.text.compose.people import Fact, Person, known
 from convai.text.compose.person import to_me
+from convai.text.compose.story_files import Exchange
 from convai.text.compose.world import World
 
 ASKED_BACK: Final = (
@@ -29,9 +30,6 @@ _ODD: Final = re.compile(
     r"|from nine|cup\b|dance|have a name|paint|rent|money|pay you|by trade|workwise|out of bed"
 )
 """Questions that only a partner asks: from an agent they would come out of nowhere."""
-
-Exchange = tuple[str, str]
-"""What the partner says, and what the agent replies."""
 
 
 @dataclass(slots=True)
@@ -55,6 +53,16 @@ class Question:
 
 
 @dataclass(slots=True)
+class Telling:
+    """A story: who tells it, the exchange it ends at, what can be asked of it, how often it was."""
+
+    teller: str
+    until: int
+    questions: list[tuple[str, list[str]]]
+    asked: int = 0
+
+
+@dataclass(slots=True)
 class Scene:
     """A dialogue in the making.
 
@@ -63,6 +71,7 @@ class Scene:
     say of a slot that was asked for before it was told. `used`: forms that the dialogue has had. `number`: of
     the exchange. `events_told`: "good" or "bad", the clause, the exchange. `due`: slots that will be asked
     about, and from which exchange on. `invented`: by question, the agent's answer, and the exchange.
+    `script`: exchanges that come next, `tellings`: the stories they belong to.
     """
 
     rng: random.Random
@@ -82,6 +91,8 @@ class Scene:
     free_told: dict[str, int] = field(default_factory=dict)
     hinted: dict[str, Fact] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    script: list[Exchange] = field(default_factory=list)
+    tellings: list[Telling] = field(default_factory=list)
     number: int = 0
 
     def open_to(self, slot: str) -> bool:

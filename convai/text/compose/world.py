@@ -24,6 +24,7 @@ from convai.text.compose.people import (
     values_of,
 )
 from convai.text.compose.person import to_third, to_you
+from convai.text.compose.story_files import read_stories
 
 
 class World:
@@ -39,6 +40,7 @@ class World:
         self.asides: Parts = read_parts(folder / "asides.txt")
         self.unknown = read_unknown(folder / "unknown.txt")
         self.invented = read_unknown(folder / "invented.txt")
+        self.stories = read_stories(folder / "stories.txt")
         self.templates = read_templates(folder / "own_words.txt")
         free = read_free(folder / "free.txt")
         self.free = [f for i, f in enumerate(free) if (i % 10 == 9) == held_out]
@@ -171,7 +173,7 @@ class World:
             if named:
                 name = rng.choice(self.clauses(person.facts["name"]))
                 said.insert(0 if rng.random() < 0.7 else rng.randrange(len(said) + 1), name)
-            return [sentences(clause + ".") for clause in said]
+            return [sentences(clause + ".") for clause in _joined(rng, said)]
         if "card" in style:
             return [self._card(person, facts, said, you=style == "you card")]
         if style == "second":
@@ -213,3 +215,19 @@ def _list_of(slot: str, lists: dict[str, list[str]]) -> str:
     """The list that a slot draws from: its name, or its plural."""
     plurals = (slot, slot + "s", slot[:-1] + "ies", slot[:-1] + "s")
     return next(name for name in plurals if name in lists)
+
+
+def _joined(rng: random.Random, clauses: list[str]) -> list[str]:
+    """The clauses, now and then two of them as one sentence."""
+    joined: list[str] = []
+    alone = True
+    for clause in clauses:
+        short = joined and len(f"{joined[-1]} {clause}".split()) < 22
+        if alone and short and rng.random() < 0.25:
+            small = clause if re.match(r"I\b", clause) else clause[:1].lower() + clause[1:]
+            joined[-1] += rng.choice((" and ", " and ", ", ", "; ", ", and ", " but ")) + small
+            alone = False
+        else:
+            joined.append(clause)
+            alone = True
+    return joined
