@@ -7,7 +7,8 @@ import re
 from convai.text.compose.forms import fill, listed, sentences
 from convai.text.compose.people import PERSONA_SLOTS, Fact
 from convai.text.compose.questions import embedded_question, pair, question_about, recall_question
-from convai.text.compose.scene import Exchange, Question, Scene, Told, is_open
+from convai.text.compose.scene import Question, Scene, Told, is_open
+from convai.text.compose.story_files import Exchange
 
 
 def ask(scene: Scene) -> Exchange | None:

@@ -9,7 +9,8 @@ from convai.text.compose.forms import fields, fill, listed, sentences, uncapital
 from convai.text.compose.people import Fact, stems
 from convai.text.compose.person import to_me, to_you
 from convai.text.compose.questions import answers_of_the_told, pair, recall_question
-from convai.text.compose.scene import ASKED_BACK, Exchange, Question, Scene, Told
+from convai.text.compose.scene import ASKED_BACK, Question, Scene, Told
+from convai.text.compose.story_files import Exchange
 from convai.text.compose.unknown import not_told
 
 _ASKING: Final = frozenset("what which where who when how you your are did doe".split())

@@ -7,7 +7,8 @@ from typing import Final
 from convai.text.compose.forms import fields, fill, sentences, with_article
 from convai.text.compose.people import Fact
 from convai.text.compose.person import to_you
-from convai.text.compose.scene import Exchange, Scene, Told
+from convai.text.compose.scene import Scene, Told
+from convai.text.compose.story_files import Exchange
 
 _WITH_ARTICLE: Final = ("job", "vehicle")
 _WITH_THE: Final = ("instrument", "lost")

@@ -10,7 +10,8 @@ from convai.text.compose.forms import fields, fill, sentences
 from convai.text.compose.own_words import pronouns
 from convai.text.compose.people import Fact
 from convai.text.compose.person import to_you
-from convai.text.compose.scene import Exchange, Question, Scene
+from convai.text.compose.scene import Question, Scene
+from convai.text.compose.story_files import Exchange
 
 _ONESELF: Final = frozenset(("name", "age", "job", "city", "birthday"))
 """Slots that "not me" can deny."""

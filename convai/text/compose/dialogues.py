@@ -17,8 +17,9 @@ from convai.text.compose.changes import correct
 from convai.text.compose.checks import check_value
 from convai.text.compose.forms import Parts, read_parts, sentences
 from convai.text.compose.people import PERSONA_SLOTS, Person
-from convai.text.compose.scene import Exchange, Scene
+from convai.text.compose.scene import Scene
 from convai.text.compose.stories import ask_story, tell_story
+from convai.text.compose.story_files import Exchange
 from convai.text.compose.world import World
 
 Move = Callable[[Scene], Exchange | None]

@@ -8,7 +8,8 @@ from typing import Final
 from convai.text.compose.forms import fields, fill, sentences, uncapitalised
 from convai.text.compose.people import Fact
 from convai.text.compose.person import to_me, to_you
-from convai.text.compose.scene import Exchange, Question, Scene, Told
+from convai.text.compose.scene import Question, Scene, Told
+from convai.text.compose.story_files import Exchange
 
 _OWN_WORDS: Final = re.compile(
     r"(call me|sure,|you can call|yes,|I do,|this is|you'd find"

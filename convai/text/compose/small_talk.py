@@ -6,7 +6,8 @@ from typing import Final
 
 from convai.text.compose.forms import fields, fill, sentences
 from convai.text.compose.people import usable
-from convai.text.compose.scene import Exchange, Scene, Told
+from convai.text.compose.scene import Scene, Told
+from convai.text.compose.story_files import Exchange
 
 _SHARED: Final = "food hobby drink colour music season sport instrument job city fear dislike dream".split()
 _TAILS: Final = {

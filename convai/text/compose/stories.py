@@ -8,8 +8,8 @@ from typing import Final
 
 from convai.text.compose.forms import fill, sentences
 from convai.text.compose.own_words import Lists, pronouns, source_of
-from convai.text.compose.scene import Exchange, Question, Scene, Telling
-from convai.text.compose.story_files import Story
+from convai.text.compose.scene import Question, Scene, Telling
+from convai.text.compose.story_files import Exchange, Story
 
 _FIELD: Final = re.compile(r"\{(?:a )?([A-Za-z]+?)([2-9]?)\}")
 _TWICE: Final = 2

@@ -6,7 +6,8 @@ import re
 
 from convai.text.compose.forms import sentences
 from convai.text.compose.person import to_me
-from convai.text.compose.scene import ASKED_BACK, Exchange, Question, Scene
+from convai.text.compose.scene import ASKED_BACK, Question, Scene
+from convai.text.compose.story_files import Exchange
 
 
 def untold_thing(scene: Scene) -> Exchange | None:
