@@ -16,8 +16,9 @@ from typing import Any, Final
 from convai.bench.server.stub import StubEngine
 from convai.core.settings import DecodingConfig
 from convai.engine import Port, Request
-from convai.engine.listening import Listener
-from convai.engine.remote import RemoteEngine, dial
+from convai.engine.link import dial
+from convai.engine.listener import Listener
+from convai.engine.remote import RemoteEngine
 from convai.engine.replicas import Replicas
 from convai.engine.wire import Identity
 from convai.text.segments import Prompt

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     from convai.conversation.agent import load_agent
     from convai.core.errors import SettingsError
-    from convai.engine.listening import Listener
+    from convai.engine.listener import Listener
     from convai.server.logs import log_to_stderr
 
     log_to_stderr()

@@ -13,7 +13,8 @@ from typing import Final
 from convai.core.errors import SettingsError
 from convai.engine.errors import EngineLost
 from convai.engine.handshake import Kin, host_port
-from convai.engine.remote import RemoteEngine, dial
+from convai.engine.link import dial
+from convai.engine.remote import RemoteEngine
 from convai.engine.replicas import Replicas
 from convai.engine.wire import SILENCE, Identity
 

@@ -11,61 +11,36 @@ import asyncio
 import itertools
 import logging
 import queue
-import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from convai.core.errors import ConvaiError, SettingsError
 from convai.engine.errors import EngineClosed, EngineError, EngineLost
-from convai.engine.handshake import Kin, Stranger, check_version, nonce, prove
+from convai.engine.handshake import Kin, Stranger
+from convai.engine.link import Dial, Link
 from convai.engine.mailbox import Mailbox, Parcel, Waiting, wake
 from convai.engine.messages import Health, Limits, Request, Stats
 from convai.engine.stream import MailboxSource, Stream
 from convai.engine.wire import (
     BEAT,
-    HEAD,
-    MAX_FRAME,
-    MAX_HANDSHAKE,
     SILENCE,
-    VERSION,
     Ask,
     Batch,
     Beat,
-    Challenge,
     Identity,
     Leave,
-    Proof,
-    Refused,
     State,
-    Welcome,
     WireError,
     frame,
     from_engine,
-    length,
-    opening,
 )
 
 logger: Final = logging.getLogger("convai.engine")
-Dial = Callable[[], socket.socket]
-"""Makes a connection. Raises OSError."""
 _AGAIN: Final = (0.05, 2.0)
 """Seconds between two attempts to connect: the first pause, which doubles, and the longest."""
-_BUFFER: Final = 2**18
-
-
-def dial(host: str, port: int) -> Dial:
-    """Connections to an address."""
-
-    def connect() -> socket.socket:
-        made = socket.create_connection((host, port), timeout=SILENCE)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
-
-    return connect
 
 
 @dataclass(slots=True, eq=False)
@@ -104,7 +79,7 @@ class RemoteEngine:
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
         self._outbox: queue.SimpleQueue[Ask | Leave | None] = queue.SimpleQueue()
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._why = "it has not been reached yet"
         self._closed = False
         self._ended = threading.Event()
@@ -217,9 +192,9 @@ class RemoteEngine:
 
     def _open(self) -> None:
         """Connect, and shake hands. Raises OSError, Stranger, EngineLost."""
-        link = _Link(self._connect(), self._silence)
+        link = Link(self._connect(), self._silence)
         try:
-            welcome = self._shake(link)
+            welcome = link.shake_hands(self._token, self._kin, self.name)
         except EOFError:
             link.end()
             raise EngineLost("it hung up") from None
@@ -231,28 +206,6 @@ class RemoteEngine:
             raise
         self._limits, self._state, self.identity = welcome.limits, welcome.state, welcome.identity
         self._link = link
-
-    def _shake(self, link: _Link) -> Welcome:
-        challenge = opening(link.read(MAX_HANDSHAKE))
-        if not isinstance(challenge, Challenge):
-            raise WireError("the other side is no convai engine")
-        check_version(challenge.version, f"the engine at {self.name}")
-        own = nonce()
-        link.send(frame(Proof(VERSION, own, prove(self._token, "door", own, challenge.nonce))))
-        answer = opening(link.read())
-        if isinstance(answer, Refused):
-            raise Stranger(f"{self.name}: {answer.text}")
-        if not isinstance(answer, Welcome) or answer.proof != prove(
-            self._token, "engine", challenge.nonce, own
-        ):
-            raise Stranger(
-                f"{self.name}: the engine does not know the token; give both the same --token-file"
-            )
-        try:
-            self._kin.admit(answer.identity)
-        except Stranger as error:
-            raise Stranger(f"{self.name}: {error}") from None
-        return answer
 
     # -- the threads -------------------------------------------------------------------------------
 
@@ -279,7 +232,7 @@ class RemoteEngine:
             self._link = None
         self._break_off()
 
-    def _hear(self, link: _Link) -> str:
+    def _hear(self, link: Link) -> str:
         """Read until the connection is lost; returns why."""
         try:
             while True:
@@ -372,37 +325,3 @@ def _in_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-class _Link:
-    """A connection: whole frames in, bytes out."""
-
-    def __init__(self, connected: socket.socket, silence: float) -> None:
-        self._socket = connected
-        connected.settimeout(silence)
-        self._file = connected.makefile("rb", buffering=_BUFFER)
-
-    def read(self, most: int = MAX_FRAME) -> bytes:
-        """The body of the next frame. Raises OSError (TimeoutError), EOFError, WireError."""
-        return self._exactly(length(self._exactly(HEAD.size), most))
-
-    def _exactly(self, count: int) -> bytes:
-        data: bytes = self._file.read(count)
-        if len(data) < count:
-            raise EOFError
-        return data
-
-    def send(self, data: bytes | bytearray) -> None:
-        """Send all of it. Raises OSError."""
-        self._socket.sendall(data)
-
-    def close(self) -> None:
-        """Hang up; who reads hears of it. May be called from any thread, and twice."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def end(self) -> None:
-        """Hang up, and give the socket back. Belongs to the thread that reads."""
-        self.close()
-        self._file.close()
-        self._socket.close()

@@ -71,7 +71,7 @@ class Replica:
 
         from convai.conversation.agent import load_agent
         from convai.engine.handshake import identity
-        from convai.engine.listening import Listener
+        from convai.engine.listener import Listener
 
         ray, _ = ray_serve()
         torch.set_num_threads(threads)

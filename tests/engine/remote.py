@@ -9,8 +9,9 @@ from typing import Any
 
 from convai.engine import Port
 from convai.engine.handshake import identity
-from convai.engine.listening import Listener
-from convai.engine.remote import RemoteEngine, dial
+from convai.engine.link import dial
+from convai.engine.listener import Listener
+from convai.engine.remote import RemoteEngine
 from convai.engine.wire import Identity
 from tests.drawing import BYTES
 

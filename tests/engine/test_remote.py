@@ -20,9 +20,9 @@ from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
 from convai.engine import Engine, EngineClosed, EngineLost, Finished, Overloaded, Port, Request, Token, wire
 from convai.engine.handshake import Kin, Stranger, host_port, identity, prove, read_token
-from convai.engine.listening import Listener
+from convai.engine.link import Link
+from convai.engine.listener import Listener
 from convai.engine.mailbox import Parcel
-from convai.engine.remote import _Link
 from tests.drawing import BYTES, finished, prompt, ready, settings_of
 from tests.engine.remote import MODEL, TOKEN, listening, remote
 from tests.server.gate import Gate, gated
@@ -51,9 +51,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         yield made
 
 
-def link(where: tuple[str, int]) -> _Link:
+def link(where: tuple[str, int]) -> Link:
     """A door's connection, hands shaken."""
-    made = _Link(socket.create_connection(where), PATIENCE)
+    made = Link(socket.create_connection(where), PATIENCE)
     challenge = wire.opening(made.read())
     assert isinstance(challenge, wire.Challenge)
     own = b"1" * 32

@@ -33,7 +33,7 @@ from convai.engine import (
     Stream,
     Token,
 )
-from convai.engine.listening import Listener
+from convai.engine.listener import Listener
 from convai.engine.mailbox import Parcel
 from convai.engine.remote import RemoteEngine
 from convai.engine.replicas import Replicas
