@@ -48,7 +48,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'convai[ray]')",
     )
     parser.add_argument(
-        "--replicas", type=int, default=1, metavar="N", help="replicas on Ray (default: %(default)s)"
+        "--replicas",
+        default="1",
+        metavar="N|MIN:MAX",
+        help="replicas on Ray; MIN:MAX: as many as running and waiting replies need (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--replies-each",
+        type=float,
+        default=16.0,
+        metavar="N",
+        help="with MIN:MAX: replies for each replica; with more there is another one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--up-after",
+        type=float,
+        default=10.0,
+        metavar="X",
+        help="with MIN:MAX: seconds before another one is started (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--down-after",
+        type=float,
+        default=300.0,
+        metavar="X",
+        help="with MIN:MAX: seconds before one is ended again (default: %(default)s)",
     )
     parser.add_argument(
         "--ray-address", metavar="ADDRESS", help="a Ray that runs already, such as auto (default: start one)"
@@ -78,20 +102,37 @@ def run(args: argparse.Namespace) -> int:
 
     log_to_stderr()
     ending = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: ending.set())
+
+    def heed() -> None:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: ending.set())
+
+    heed()
     if args.ray:
+        from convai.conversation.agent import load_voice
         from convai.server import on_ray
 
-        if args.replicas < 1:
-            raise SettingsError(f"--replicas={args.replicas}: use 1 or more")
-        options = {name: getattr(args, name) for name in ("model", "context", "threads", "replicas", "drain")}
+        scaling = on_ray.Scaling.parse(
+            args.replicas, replies=args.replies_each, up_after=args.up_after, down_after=args.down_after
+        )
+        on_ray.ray_serve()
+        load_voice(args.model, context=args.context)  # what is wrong with it is told at once
+        options = {name: getattr(args, name) for name in ("model", "context", "threads", "drain")}
         options |= {"config": config, "token": token}
 
         def ready() -> None:
             print(f"convai computes on Ray for doors at ray://{args.listen} (Ctrl-C ends it)", flush=True)
 
-        on_ray.run(options, host=host, port=port, address=args.ray_address, ended=ending, ready=ready)
+        on_ray.run(
+            options,
+            scaling=scaling,
+            host=host,
+            port=port,
+            address=args.ray_address,
+            ended=ending,
+            heed=heed,
+            ready=ready,
+        )
         return 0
     torch.set_num_threads(args.threads)
     try:

@@ -6,12 +6,14 @@ where; doors ask Ray Serve's HTTP proxy for that list, and so need no Ray themse
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from convai.core.errors import ConvaiError, SettingsError
@@ -23,6 +25,51 @@ DIRECTORY: Final = "convai-engines"
 _BEAT: Final = 1.0
 _GONE: Final = 5.0
 """Seconds of silence after which a replica is on the list no more."""
+_LOOK_BACK: Final = 11.0
+"""Seconds over which Ray takes the mean of what replicas say: they do every ten."""
+_REPLIES: Final = "replies"
+_POLICY: Final = f"{__name__}:wanted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How many replicas there are: `least` to `most`, by the replies that run and wait."""
+
+    least: int = 1
+    most: int = 1
+    replies: float = 16.0
+    """Replies that run or wait, for each replica; with more there are more replicas."""
+    up_after: float = 10.0
+    """Seconds for which there must be too many before a replica is started."""
+    down_after: float = 300.0
+    """Seconds for which there must be too few before one is ended."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.most:
+            raise SettingsError(f"--replicas={self.least}:{self.most}: use N, or MIN:MAX from 1 on")
+        if self.replies <= 0 or self.up_after < 0 or self.down_after < 0:
+            raise SettingsError("replies for each replica above 0, and seconds of 0 or more")
+
+    @classmethod
+    def parse(cls, text: str, **fields: float) -> Scaling:
+        """Of `N`, or `MIN:MAX`. Raises SettingsError."""
+        try:
+            least, *rest = [int(part) for part in text.split(":")]
+            [most] = rest or [least]
+        except ValueError:
+            raise SettingsError(f"--replicas={text}: use N, or MIN:MAX") from None
+        return cls(least=least, most=most, **fields)
+
+
+def wanted(context: Any) -> tuple[float, dict[str, Any]]:
+    """Ray Serve's autoscaling policy: as many replicas as the replies of all of them ask for.
+
+    Ray's own policy counts the requests that go through Ray, and ours do not. Bounds and delays are Ray's.
+    """
+    counted = (context.aggregated_metrics or {}).get(_REPLIES, {})
+    if not counted:  # nobody has said anything yet
+        return context.target_num_replicas, {}
+    return sum(counted.values()) / context.config.get_target_ongoing_requests(), {}
 
 
 def ray_serve() -> tuple[Any, Any]:
@@ -102,14 +149,14 @@ class Replica:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Replies that are computed or wait here."""
         stats = self.engine.stats()
-        return {"replies": float(stats.running + stats.waiting)}
+        return {_REPLIES: float(stats.running + stats.waiting)}
 
     async def __call__(self) -> str:
         """Where it is."""
         return self.address
 
-    def __del__(self) -> None:
-        if hasattr(self, "_listener"):
+    def __del__(self) -> None:  # Ray calls it when a replica is to end, and Python once more
+        if hasattr(self, "_listener") and not self._ended.is_set():
             self._ended.set()
             self._directory.gone.remote(self.address)
             self._listener.drain(self._drain)
@@ -136,7 +183,7 @@ def application(
     config: EngineConfig | None = None,
     token: str = "",
     threads: int = 1,
-    replicas: int = 1,
+    scaling: Scaling = Scaling(),
     drain: float = 20.0,
 ) -> Any:
     """The Ray Serve application, for `serve.run`; Ray has been initialised. Raises SettingsError."""
@@ -152,7 +199,7 @@ def application(
     engines = serve.deployment(
         Replica,
         name="engine",
-        num_replicas=replicas,
+        **_number(scaling),
         ray_actor_options={"num_cpus": threads},
         health_check_period_s=2,
         graceful_shutdown_timeout_s=drain + 5,
@@ -160,21 +207,53 @@ def application(
     return serve.deployment(Doorbell, name="doorbell", ray_actor_options={"num_cpus": 0}).bind(engines)
 
 
+def _number(scaling: Scaling) -> dict[str, Any]:
+    if scaling.least == scaling.most:
+        return {"num_replicas": scaling.least}
+    return {
+        "autoscaling_config": {
+            "min_replicas": scaling.least,
+            "max_replicas": scaling.most,
+            "target_ongoing_requests": scaling.replies,
+            "upscale_delay_s": scaling.up_after,
+            "downscale_delay_s": scaling.down_after,
+            "look_back_period_s": max(scaling.up_after, _LOOK_BACK),
+            "policy": {"policy_function": _POLICY},
+        }
+    }
+
+
 def run(
     app_options: dict[str, Any],
     *,
+    scaling: Scaling,
     host: str,
     port: int,
     address: str | None,
     ended: threading.Event,
+    heed: Callable[[], None],
     ready: Callable[[], None],
 ) -> None:
-    """Start the application, on a Ray that is there (`address`) or our own, until `ended`."""
+    """Start the application, on a Ray that is there (`address`) or our own, until `ended`.
+
+    `heed` listens to the signals that set `ended`, which Ray takes for itself when it starts; `ready` is told
+    when replicas are there.
+
+    Raises ConvaiError where Ray or the replicas do not come up.
+    """
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a machine may be busy
     ray, serve = ray_serve()
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it tells of every request
     try:
         if address is None:
-            ray.init(include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
+            # our own Ray has a processor for each thread that is asked for, or replicas would never start
+            threads = app_options["threads"] * scaling.most
+            ray.init(
+                num_cpus=max(os.cpu_count() or 1, threads),
+                include_dashboard=False,
+                object_store_memory=100 * 2**20,
+                log_to_driver=False,
+            )
         else:
             ray.init(address=address, log_to_driver=False)
     except Exception as error:
@@ -182,8 +261,13 @@ def run(
             f"Ray does not start ({type(error).__name__}: {error}); see --ray-address"
         ) from None
     try:
+        heed()
         serve.start(http_options={"host": host, "port": port})
-        serve.run(application(**app_options), name=APPLICATION, route_prefix=ROUTE)
+        try:
+            serve.run(application(scaling=scaling, **app_options), name=APPLICATION, route_prefix=ROUTE)
+        except RuntimeError as error:
+            said = str(error).strip().splitlines()
+            raise ConvaiError(f"the replicas do not come up: {said[0]} ({said[-1].strip()})") from None
         ready()
         ended.wait()
     finally:

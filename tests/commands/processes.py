@@ -53,6 +53,10 @@ class Process:
         return self._process.returncode
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 

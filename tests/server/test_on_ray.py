@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import socket
 import sys
-from pathlib import Path
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from convai import __main__ as cli
-from convai.engine import EngineLost
+from convai.conversation.agent import Agent
+from convai.core.errors import SettingsError
+from convai.core.settings import EngineConfig
+from convai.engine import EngineLost, Finished, Overloaded, Stream, Token
 from convai.engine.handshake import identity
 from convai.engine.reaching import on_ray, reach
+from convai.engine.remote import RemoteEngine
+from convai.engine.replicas import Replicas
+from convai.server.on_ray import Scaling, wanted
 from tests.chatting import tiny_agent
-from tests.commands.processes import engine, processes
+from tests.commands.processes import Process, engine, processes
 from tests.engine.test_remote import ask
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
+PATIENCE = 240
+LONG = 1000
+"""Tokens of a reply that is not over before it is disturbed."""
 
 
 def free_port() -> int:
@@ -41,16 +56,194 @@ def test_a_ray_that_is_not_there_is_one_line() -> None:
         on_ray(f"ray://127.0.0.1:{free_port()}")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed (pip install 'convai[ray]')")
-def test_replies_come_from_replicas(tmp_path: Path) -> None:
-    agent = tiny_agent()
-    agent.save(tmp_path / "model")
+@pytest.mark.parametrize("text", ["0", "3:2", "two", "1:2:3", ""])
+def test_how_many_replicas_is_said_in_numbers(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"use N, or MIN:MAX"):
+        Scaling.parse(text)
+
+
+def test_replicas_follow_the_replies_that_run_and_wait() -> None:
+    def replicas(*replies: float) -> float:
+        return wanted(
+            SimpleNamespace(
+                aggregated_metrics={"replies": dict(enumerate(replies))},
+                target_num_replicas=7,
+                config=SimpleNamespace(get_target_ongoing_requests=lambda: 8.0),
+            )
+        )[0]
+
+    assert replicas(8, 8, 8) == 3
+    assert replicas(24, 0) == 3
+    assert replicas(1, 0) < 1
+    assert replicas() == 7  # nobody has said anything: as it is
+
+
+# -- a Ray of our own: two replicas, three where there is much to do -----------------------------------
+
+
+@dataclass
+class Cluster:
+    """What runs, and the door's end of it."""
+
+    agent: Agent
+    running: Process
+    replicas: Replicas
+
+    def pid(self, address: str) -> int:
+        """The process of the replica that listens there."""
+        port = int(address.rpartition(":")[2])
+        for process in psutil.Process(self.running.pid).children(recursive=True):
+            for one in process.net_connections("inet"):
+                if one.status == psutil.CONN_LISTEN and one.laddr.port == port:
+                    return process.pid
+        raise AssertionError(f"nobody listens at {address}")
+
+    def until(self, true: Callable[[], bool]) -> None:
+        limit = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < limit
+            assert self.running.alive
+            time.sleep(0.02)
+
+    @property
+    def idle(self) -> bool:
+        return not any(one.stats().running or one.stats().waiting for one in self.well())
+
+    def well(self) -> list[RemoteEngine]:
+        return [one for one in self.replicas.engines.values() if one.health().status == "ok"]  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if not HAS_RAY:
+        pytest.skip("Ray is not installed (pip install 'convai[ray]')")
+    agent = tiny_agent(n_positions=LONG + 500)
+    model = tmp_path_factory.mktemp("ray") / "model"
+    agent.save(model)
     port = free_port()
-    options = [one if one != "127.0.0.1:0" else f"127.0.0.1:{port}" for one in engine(tmp_path / "model")]
-    with processes((*options, "--ray", "--replicas", "2")) as [running]:
-        assert running.url == f"ray://127.0.0.1:{port}"
-        with reach(f"ray://127.0.0.1:{port}", "", identity("", agent.tokenizer), wait=60.0) as replicas:
-            assert len(replicas.engines) == 2
-            assert len(list(replicas.stream(ask(5)))) == 6
-        assert running.end(signal.SIGINT) == 0
+    options = [one if one != "127.0.0.1:0" else f"127.0.0.1:{port}" for one in engine(model)]
+    options += [
+        "--ray",
+        "--replicas",
+        "2:3",
+        "--replies-each",
+        "4",
+        "--up-after",
+        "0",
+        "--down-after",
+        "3600",
+    ]
+    options += ["--slots", "4", "--queue", "2", "--threads", "1"]
+    # replicas say more often how much there is to do, so that the test need not wait
+    os.environ["RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
+    with processes(tuple(options)) as [running]:
+        try:
+            assert running.url == f"ray://127.0.0.1:{port}"
+            own = identity("", agent.tokenizer)
+            with reach(f"ray://127.0.0.1:{port}", "", own, wait=PATIENCE) as replicas:
+                made = Cluster(agent, running, replicas)
+                made.until(lambda: len(made.well()) == 2)
+                yield made
+        finally:
+            if running.alive:
+                running.end(signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_a_conversation_stays_at_its_replica(cluster: Cluster) -> None:
+    before = {name: one.stats().submitted for name, one in cluster.replicas.engines.items()}
+    asked: Counter[str] = Counter()
+    for turn in range(3):
+        for person in range(12):
+            request = replace(ask(3, f"hello {turn}"), session=f"conversation {person}")
+            asked[cluster.replicas.ranked(request)[0]] += 1
+            assert len(list(cluster.replicas.stream(request))) == 4
+    assert len(asked) == 2
+    assert all(count % 3 == 0 for count in asked.values())
+    cluster.until(lambda: cluster.idle)
+    for name, one in cluster.replicas.engines.items():
+        assert one.stats().submitted - before[name] == asked[name]
+    assert cluster.replicas.stats().tokens_reused > 0
+
+
+@pytest.mark.slow
+def test_who_leaves_frees_the_slots(cluster: Cluster) -> None:
+    before = cluster.replicas.stats()
+    streams = [cluster.replicas.stream(ask(LONG, f"hi {i}")) for i in range(6)]
+    for stream in streams:
+        next(stream)
+        stream.close()
+    cluster.until(lambda: cluster.replicas.stats().cancelled - before.cancelled == 6)
+    cluster.until(lambda: cluster.idle)
+    assert cluster.replicas.stats().tokens_drawn - before.tokens_drawn < 6 * LONG / 2
+
+
+@pytest.mark.slow
+def test_deadlines_and_refusals_come_through(cluster: Cluster) -> None:
+    late = list(cluster.replicas.stream(replace(ask(LONG), deadline=0.05)))
+    assert isinstance(late[-1], Finished)
+    assert late[-1].reason == "deadline"
+    streams: list[Stream] = []
+
+    def fill() -> None:
+        for i in range(3 * 6 + 1):
+            streams.append(cluster.replicas.stream(ask(LONG, f"hi {i}")))
+
+    with pytest.raises(Overloaded) as refused:
+        fill()
+    assert refused.value.retry_after >= 1
+    assert len(streams) >= 2 * 6
+    for stream in streams:
+        stream.close()
+    cluster.until(lambda: cluster.idle)
+
+
+@pytest.mark.slow
+def test_a_reply_outlives_kill_9_of_its_replica(cluster: Cluster) -> None:
+    cluster.until(lambda: len(cluster.well()) >= 2)
+    request = replace(ask(LONG, temperature=1.0, seed=3), session="the long one")
+    with cluster.agent.engine(EngineConfig(prefix_mib=8, precision="float32")) as here:
+        undisturbed = list(here.stream(request))
+    moved = cluster.replicas.moved
+    own = cluster.replicas.ranked(request)[0]
+    stream = cluster.replicas.stream(request)
+    got = [next(stream) for _ in range(20)]
+    os.kill(cluster.pid(own), signal.SIGKILL)
+    got += list(stream)
+    assert cluster.replicas.moved == moved + 1
+    assert [e.id for e in got if isinstance(e, Token)] == [e.id for e in undisturbed if isinstance(e, Token)]
+    assert got[-1].text == undisturbed[-1].text
+    cluster.until(lambda: len(cluster.well()) >= 2)  # Ray has started another one, and it was found
+    assert own not in [one.name for one in cluster.well()]
+
+
+@pytest.mark.slow
+def test_there_are_more_replicas_where_there_is_more_to_do(cluster: Cluster) -> None:
+    """Both are kept busy until the third one is there."""
+    streams = []
+    limit = time.monotonic() + PATIENCE
+    while len(cluster.well()) < 3:
+        assert time.monotonic() < limit
+        try:
+            streams.append(cluster.replicas.stream(ask(LONG, f"hi {len(streams)}")))
+        except Overloaded:
+            time.sleep(0.05)
+    for stream in streams:
+        stream.close()
+
+
+@pytest.mark.slow
+def test_what_was_begun_is_ended_before_the_replicas_end(cluster: Cluster) -> None:
+    """SIGTERM: no reply is broken off, and none is begun anew."""
+    cluster.until(lambda: cluster.idle)
+    moved = cluster.replicas.moved
+    streams = [cluster.replicas.stream(replace(ask(LONG // 4), session=f"last {i}")) for i in range(4)]
+    for stream in streams:
+        next(stream)
+    cluster.running.send(signal.SIGTERM)
+    for stream in streams:
+        rest = list(stream)
+        assert len(rest) == LONG // 4
+        assert isinstance(rest[-1], Finished)
+    assert cluster.replicas.moved == moved
+    assert cluster.running.end(signal.SIGTERM) == 0  # told twice, it does the same

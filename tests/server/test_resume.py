@@ -9,7 +9,7 @@ import pytest
 
 from convai.server.protocol.changes import FinishedReply, State, TokenDrawn
 from tests.server.gate import gated
-from tests.server.serving import Running, back, serving
+from tests.server.serving import Chat, Running, back, serving
 
 LONG = {"max_length": 300, "min_length": 300, "no_repeat_ngram": 0, "no_repeat_own_ngram": 0}
 
@@ -125,3 +125,15 @@ def test_a_conversation_that_is_gone_is_not_resumed(server: Running) -> None:
         else:
             assert again.read().code == "not_found"  # type: ignore[union-attr]
         assert again.done("new").conversation
+
+
+def test_the_url_may_name_the_conversation(server: Running) -> None:
+    """A proxy chooses a door by it; the server takes what `hello` says."""
+    with server.chat() as chat:
+        conversation = chat.new()
+        chat.say("hello")
+    where = f"{server.socket_url}?conversation={conversation}"
+    with Chat(where, view=chat.view, resume=chat.view.resume()) as again:
+        again.ready()
+        assert again.ask("ping").type == "pong"
+        assert again.view.conversation == conversation

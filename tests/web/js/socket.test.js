@@ -49,13 +49,15 @@ class Socket {
   }
 }
 
-function connected({ resume = () => null, token = () => null, frame = () => {} } = {}) {
+function connected({ resume = () => null, token = () => null, frame = () => {}, place = () => null } = {}) {
   const clock = new Clock();
   const sockets = [];
+  const urls = [];
   const statuses = [];
   const connection = new Connection({
     url: "ws://x/chat",
-    open: () => sockets.push(new Socket()) && sockets.at(-1),
+    open: (url) => urls.push(String(url)) && sockets.push(new Socket()) && sockets.at(-1),
+    place,
     resume,
     token,
     frame,
@@ -68,8 +70,19 @@ function connected({ resume = () => null, token = () => null, frame = () => {} }
     sockets.at(-1).opened();
     sockets.at(-1).get({ type: "ready" });
   };
-  return { clock, sockets, statuses, connection, ready };
+  return { clock, sockets, urls, statuses, connection, ready };
 }
+
+test("the URL names the conversation, that a proxy may choose a door by it", () => {
+  let open = null;
+  const { clock, sockets, urls, ready } = connected({ place: () => open });
+  ready();
+  assert.deepEqual(urls, ["ws://x/chat"]);
+  open = "a&b";
+  sockets[0].lost();
+  clock.pass(500); // the longest that the first pause may be
+  assert.deepEqual(urls.slice(1), ["ws://x/chat?conversation=a%26b"]);
+});
 
 test("hello comes first, with token, alternatives and where to go on", () => {
   const place = { conversation: "c", stream: "s", last: 3 };

@@ -31,6 +31,7 @@ const chat = new Chat({
   askToken: () => ask("token", "token-text"),
   autoSuggest: () => settings.autoSuggest(),
   usualUser,
+  wanted: () => location.hash.slice(1),
 });
 
 setUpTheme();

@@ -28,12 +28,17 @@ export class Chat {
   #unauthorized = false;
   #onState = []; // who waits for the next `state`
 
-  /** `notify(text, kind)` tells the person something; `askToken()` asks for the server's token. */
-  constructor({ store, notify, askToken, autoSuggest, url, usualUser = () => null, open = (at) => new WebSocket(at) }) {
+  /**
+   * `notify(text, kind)` tells the person something; `askToken()` asks for the server's token; `wanted()` is the
+   * conversation that will be opened, while there is none.
+   */
+  constructor(options) {
+    const { store, notify, askToken, autoSuggest, url, usualUser = () => null, wanted = () => null } = options;
     Object.assign(this, { store, notify, askToken, autoSuggest, usualUser });
     this.connection = new Connection({
       url,
-      open,
+      open: options.open ?? ((at) => new WebSocket(at)),
+      place: () => this.view.conversation ?? wanted(),
       alternatives: 5,
       token: () => token.get(),
       resume: () => resume(this.view),

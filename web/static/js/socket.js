@@ -31,12 +31,13 @@ export class Connection {
   #closed = false;
 
   /**
-   * `open(url)` makes a WebSocket; `resume()` and `token()` are asked for at every hello. `frame(frame)` gets
+   * `open(url)` makes a WebSocket; `resume()` and `token()` are asked for at every hello, and `place()` for the
+   * conversation that the URL names: a proxy with several doors behind it may choose by it. `frame(frame)` gets
    * every frame of the server, answers too; `status(status)` what became of the connection:
    * {is: "connecting" | "open" | "lost" | "refused", at?: time of the next try, code?, reason?}.
    */
-  constructor({ url, open, resume, token, frame, status, alternatives = 0, clock = globalThis }) {
-    Object.assign(this, { url, open, resume, token, frame, status, alternatives, clock });
+  constructor({ url, open, resume, token, frame, status, place, alternatives = 0, clock = globalThis }) {
+    Object.assign(this, { url, open, resume, token, frame, status, place, alternatives, clock });
   }
 
   get ready() {
@@ -48,7 +49,10 @@ export class Connection {
     this.clock.clearTimeout(this.#timer);
     if (this.#socket) return;
     this.status({ is: "connecting", tries: this.#tries });
-    const socket = this.open(this.url);
+    const url = new URL(this.url);
+    const place = this.place();
+    if (place) url.searchParams.set("conversation", place);
+    const socket = this.open(url);
     this.#socket = socket;
     socket.onopen = () => this.#hello();
     socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(data);
