@@ -151,6 +151,7 @@ def _show(args: argparse.Namespace) -> int:
     character = character_of(card)
     for title, count in (
         ("greetings", len(character.greetings)),
+        ("in groups", len(character.group_greetings)),
         ("examples", len(character.examples)),
         ("lorebook", 0 if character.book is None else len(character.book.entries)),
     ):

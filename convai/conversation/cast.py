@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from convai.core.character import Character
@@ -60,6 +60,18 @@ class Note:
 NO_NOTE: Final = Note("")
 
 
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A member of a group that speaks, by its name, and the `others` who are there.
+
+    `cards`: those of the others that are shown beside its own.
+    """
+
+    speaker: str
+    others: tuple[str, ...]
+    cards: tuple[Character, ...] = ()
+
+
 def system_texts(character: Character, macros: Macros, *, blocks: bool) -> Iterator[Insertion]:
     """The character's own texts beside its persona."""
     if blocks:
@@ -105,6 +117,28 @@ def partner_texts(partner: Persona, *, blocks: bool) -> Iterator[Insertion]:
         yield Insertion(to_you(sentence), None, "user")
 
 
+def company_texts(company: Company, macros: Macros, own: str) -> Iterator[Insertion]:
+    """Who else is there, where the frame has blocks; with their cards, where these are shown (`join`)."""
+    there = company.others
+    if there:
+        names = f"{', '.join(there[:-1])} and {there[-1]}" if len(there) > 1 else there[0]
+        are, begins = ("are", "their names") if len(there) > 1 else ("is", "that name")
+        yield Insertion(
+            f"{names} {are} in this conversation, too; what they say begins with {begins}. "
+            f"You speak as {own} alone.",
+            None,
+            "group",
+        )
+    for other in company.cards:
+        of = replace(macros, char=one_line(other.called))
+        texts = [of.replaced(text) for text in (other.description, other.personality, other.scenario)]
+        if not any(texts):
+            texts = [f"{of.char} says: {of.replaced(sentence)}" for sentence in other.sentences]
+        named = any(of.char.lower() in text.lower() for text in texts)
+        for text in texts if named else (f"About {of.char}:", *texts):
+            yield from _lines(text, "group")
+
+
 def to_you(sentence: str) -> str:
     """What somebody says of themselves, said to them: "i am a nurse" → "you are a nurse"."""
     return _I.sub(lambda match: _OF_YOU[" ".join(match[0].lower().split())], sentence)
@@ -124,7 +158,9 @@ def greetings(character: Character, macros: Macros) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def macros_for(character: Character, partner: Persona, seed: int, said: bool, original: str = "") -> Macros:
+def macros_for(
+    character: Character, partner: Persona, seed: int, said: bool, company: Company | None = None
+) -> Macros:
     """The macros of a conversation. `said`: of what is said to the user, who is `you` where nobody knows."""
     user = one_line(partner.name) or (YOU if said else SOMEBODY)
     fields = {
@@ -135,7 +171,8 @@ def macros_for(character: Character, partner: Persona, seed: int, said: bool, or
         "charprompt": character.system_prompt,
         "charjailbreak": character.post_history,
     }
-    return Macros(one_line(character.called), user, seed, fields=fields, original=original)
+    group = "" if company is None else ", ".join((company.speaker, *company.others))
+    return Macros(one_line(character.called), user, seed, fields=fields, group=group)
 
 
 def greeting_used(character: Character, macros: Macros, first: Turn | None) -> int | None:

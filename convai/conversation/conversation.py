@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any, Final, Self
 
 from convai.conversation.cast import NO_NOTE
+from convai.conversation.group import NO_GROUP, Group
 from convai.conversation.tree import Conflict, answered_by_another, check_goes_on, last_said, newest_below
 from convai.core.character import Character, Lorebook
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
@@ -112,6 +113,8 @@ class Conversation:
         """The author's note."""
         self.books: tuple[Lorebook, ...] = ()
         """Lorebooks beside the character's own."""
+        self.group: Group = NO_GROUP
+        """Who is in it, where that is more than one."""
         self.leaf: str | None = None
         self.title = ""
         self.created = self.updated = 0
@@ -140,7 +143,10 @@ class Conversation:
         """Nothing said yet, between the same two, with the same note and books."""
         made = Conversation(self.persona, self.partner)
         made.note, made.books = self.note, self.books
-        if self.character is not None:
+        if self.group:
+            made.group, made.version = self.group, self.version
+            made.personas, made.characters = dict(self.personas), dict(self.characters)
+        elif self.character is not None:
             made.characters[made.version] = self.character
         return made
 
@@ -193,7 +199,8 @@ class Conversation:
             return Turn(USER, message.text)
         beside = self.replies(message.parent)
         texts = dict.fromkeys(one.text for one in beside if one.text != message.text)
-        return ReplyTurn(AGENT, message.text, tuple(texts), message.attempt, message.interrupted)
+        name = self.group.names.get(message.persona, "")
+        return ReplyTurn(AGENT, message.text, tuple(texts), message.attempt, message.interrupted, name=name)
 
     @property
     def dialog(self) -> Dialog:
@@ -204,7 +211,15 @@ class Conversation:
 
     def after(self, text: str) -> Place:
         """That to the `text` which the user says now."""
-        return Place.after([*_plain(self.branch()), Turn(USER, text)])
+        return Place.after([*self._plain(self.branch()), Turn(USER, text)])
+
+    def behind(self) -> Place:
+        """One behind the last message, whoever said that: another member of a group speaks."""
+        place = Place.after(self._plain(self.branch()))
+        there = self.replies(self.leaf)
+        if not there:
+            return place
+        return place.beside([one.text for one in there], 1 + max(one.attempt for one in there))
 
     def again(self, id: str | None = None) -> tuple[str | None, Place]:
         """Another one in the place of a reply (None: the last), or to a user's message, and what it answers.
@@ -216,7 +231,7 @@ class Conversation:
             raise Conflict("there is no reply to draw again; say something first")
         parent = answered_by_another(message)
         there = self.replies(parent)
-        place = Place.after([] if parent is None else _plain(self.branch(parent)))
+        place = Place.after([] if parent is None else self._plain(self.branch(parent)))
         if not there:
             return parent, place
         return parent, place.beside([one.text for one in there], 1 + max(one.attempt for one in there))
@@ -227,15 +242,32 @@ class Conversation:
         if message is None:
             raise Conflict("there is no reply to go on with; say something first")
         check_goes_on(message, followed=bool(self._below.get(message.id)))
-        above = [] if message.parent is None else _plain(self.branch(message.parent))
+        above = [] if message.parent is None else self._plain(self.branch(message.parent))
         return message, Place.after(above).onward(message.text, message.attempt)
+
+    def _plain(self, path: Sequence[Message]) -> list[Turn]:
+        names = self.group.names
+        return [
+            Turn(one.speaker, one.text, name=names.get(one.persona, "") if one.speaker == AGENT else "")
+            for one in path
+        ]
 
     # -- changing ------------------------------------------------------------------------------------
 
     def add(
-        self, speaker: int, text: str, *, parent: str | None, attempt: int = 0, interrupted: bool = False
+        self,
+        speaker: int,
+        text: str,
+        *,
+        parent: str | None,
+        attempt: int = 0,
+        interrupted: bool = False,
+        persona: int | None = None,
     ) -> Message:
-        """Somebody has said `text` behind `parent`; it is the end of the branch that is shown now."""
+        """Somebody has said `text` behind `parent`; it is the end of the branch that is shown now.
+
+        `persona`: the version that said it, None for the one in use.
+        """
         id = next(name for n in count(len(self._messages) + 1) if (name := str(n)) not in self._messages)
         message = Message(
             id=id,
@@ -244,7 +276,7 @@ class Conversation:
             text=text,
             attempt=attempt,
             interrupted=interrupted,
-            persona=self.version,
+            persona=self.version if persona is None else persona,
         )
         self.keep(message)
         self.leaf = id
@@ -267,7 +299,8 @@ class Conversation:
         """A message written anew, beside the old one."""
         old = self._messages[id]
         attempt = len(self.replies(old.parent)) if old.speaker == AGENT else 0
-        return self.add(old.speaker, text, parent=old.parent, attempt=attempt)
+        persona = old.persona if self.group else None
+        return self.add(old.speaker, text, parent=old.parent, attempt=attempt, persona=persona)
 
     def undo(self) -> list[Message]:
         """Back to before the user's last message; what is not shown any more. Raises Conflict."""
@@ -281,13 +314,10 @@ class Conversation:
         self.leaf = newest_below([(one.id, one.parent) for one in self._messages.values()], id)
 
     def set_persona(self, persona: Persona, character: Character | None = None) -> None:
-        """The agent is somebody else from now on; `character`: all that their card says."""
+        """The agent is somebody else from now on, and alone; `character`: all that their card says."""
+        self.group = NO_GROUP
         if persona != self.persona or character != self.character:
             self.version = max(self.personas) + 1
             self.personas[self.version] = persona
             if character is not None:
                 self.characters[self.version] = character
-
-
-def _plain(path: Sequence[Message]) -> list[Turn]:
-    return [Turn(message.speaker, message.text) for message in path]

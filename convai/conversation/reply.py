@@ -15,6 +15,7 @@ from convai.conversation.agent import Talker
 from convai.conversation.conversation import LOOK_BACK, Place
 from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
+from convai.conversation.own_words import OwnWords, own_words
 from convai.conversation.scene import EMPTY, Scene, Summarise
 from convai.core.dialog import AGENT, Persona, Turn, history_window
 from convai.core.safe_text import OneLine, one_line
@@ -54,7 +55,7 @@ def prompt_input(
     turn leave no room for a reply.
     """
     tokenizer, texts = agent.tokenizer, agent.texts
-    window = [Turn(turn.speaker, turn.text) for turn in _window(place, max_history)]
+    window = [Turn(turn.speaker, turn.text, name=turn.name) for turn in _window(place, max_history)]
     reserve = _reserve(agent, max_length)
 
     def laid(additions: Additions) -> Layout:
@@ -76,7 +77,8 @@ def prompt_input(
     told = window if max_history is None else place.turns
     for _ in range(2 if summary is not None else 0):  # a summary takes room, for which more may have to go
         assert summary is not None
-        text = summary(told[: len(told) - len(layout.turns)])
+        gone = told[: len(told) - len(layout.turns)]
+        text = summary([turn for turn in gone if turn.speaker == AGENT or not turn.name])
         if not text or any(one.text == text for one in layout.insertions):
             break
         line = Insertion(text, None, SUMMARY, why="what is not shown any more")
@@ -101,6 +103,12 @@ def check_persona(agent: Talker, persona: Persona, max_length: int) -> None:
     ids = encode_persona(agent.texts, persona)
     reserve = _reserve(agent, max_length) + _MESSAGE
     fit_history(agent.tokenizer.frame, ids, (), n_positions=agent.positions, reserve=reserve)
+
+
+def room_of(agent: Talker, max_length: int) -> int:
+    """Tokens that there are for what stands before the turns, so that these have a quarter of the prompt."""
+    room = agent.positions - _reserve(agent, max_length) - _MESSAGE
+    return max(room - room // 4, 0)
 
 
 def longest_reply(agent: Talker, persona: Persona, place: Place) -> int:
@@ -158,10 +166,12 @@ class Reply:
         """Turns that the model read in other words, by their place from the end (-1: the last)."""
         self.called = scene.called(shown, agent)
         """What was added here, beside what is added to every prompt of the scene."""
+        seen = scene.seen(shown)
+        self._own = () if scene.company is None else (scene.company.speaker,)
         self.source = prompt_input(
             agent,
             scene.persona(persona, agent),
-            shown,
+            seen,
             AGENT,
             max_history=max_history,
             max_length=decoding.max_length,
@@ -169,9 +179,9 @@ class Reply:
             summary=scene.summary,
         )
         self.called += tuple(one for one in self.source.layout.insertions if one.kind == SUMMARY)
-        own = [turn.text for turn in place.turns if turn.speaker == AGENT]
-        ids = agent.texts.encode_batch([*own, *place.rejected, *([prefill] if prefill else [])])
-        self.request = Request(self.source.prompt, decoding, ids, alternatives)
+        spoken = [turn.text for turn in scene.seen(place).turns if turn.speaker == AGENT]
+        ids = agent.texts.encode_batch([*spoken, *place.rejected, *([prefill] if prefill else [])])
+        self.request = Request(self.source.prompt, decoding, ids, alternatives, stops=scene.stops())
         self.tokens = TokenLog()
         self.finished: list[Finished] = []
         self.chosen: int | None = None
@@ -244,7 +254,9 @@ class Reply:
         """
         line = self._lines.get(event.candidate)
         if line is None:
-            line = self._lines[event.candidate] = BegunLine(self._agent.tokenizer, self.place.prefill)
+            line = self._lines[event.candidate] = BegunLine(
+                self._agent.tokenizer, self.place.prefill, self._own, self.request.stops
+            )
         if isinstance(event, Finished):
             end = replace(event, text=line.whole(event))
             self.finished.append(end)
@@ -306,10 +318,15 @@ class TokenLog:
 
 
 class BegunLine:
-    """One candidate's text as it is shown: on one clean line, behind what it goes on from."""
+    """One candidate's text as it is shown: on one clean line, behind what it goes on from, its own words."""
 
-    def __init__(self, tokenizer: Tokenizer, prefill: str) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, prefill: str, own: Sequence[str] = (), stops: Sequence[str] = ()
+    ) -> None:
+        """`own` and `stops`: in a group, see `convai.conversation.own_words`."""
         self._tokenizer, self._prefill = tokenizer, prefill
+        self._own, self._stops = own, stops
+        self._words = OwnWords(own, stops, prefill) if own else None
         self._line = OneLine()
         self._ids = tokenizer.encode(prefill) if prefill else []
         self._decoder = tokenizer.stream() if prefill else None
@@ -322,15 +339,29 @@ class BegunLine:
     def push(self, token: Token) -> str:
         """What a token adds."""
         text = token.text if self._decoder is None else self._decoder.push(token.id)
+        if self._words is not None:
+            text = self._words.push(text)
         return self._behind(self._line.push(text))
 
     def whole(self, end: Finished) -> str:
         """All of it."""
         if self._decoder is None:
-            return one_line(end.text)
+            text = end.text
+            return one_line(own_words(text, self._own, self._stops) if self._own else text)
+        if self._own:
+            again = BegunLine(self._tokenizer, self._prefill, self._own, self._stops)
+            pieces = [again.push(Token(0, id, "", 0.0)) for id in end.ids]
+            return self._prefill + "".join(pieces) + again._rest()
         text = one_line(self._tokenizer.decode([*self._ids, *end.ids]))
         skipped = len(one_line(self._tokenizer.decode(self._ids)))
         return self._prefill + text[skipped:]
+
+    def _rest(self) -> str:
+        """What was held back."""
+        assert self._words is not None
+        assert self._decoder is not None
+        last = self._words.push(self._decoder.finish()) + self._words.end()
+        return self._behind(self._line.push(last))
 
     def _behind(self, piece: str) -> str:
         """`piece` without what belongs to the beginning."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from convai.conversation.cast import NO_NOTE, Note
 from convai.conversation.conversation import Conversation, Message
+from convai.conversation.saved_group import group_entry, group_of
 from convai.core.character import Character
 from convai.core.dialog import AGENT, USER, Persona, check_text
 from convai.core.errors import DataError, SettingsError
@@ -34,6 +35,7 @@ _KEYS: Final = {
     "messages",
     "note",
     "books",
+    "group",
 }
 MAX_BOOKS: Final = 20
 _MESSAGE_KEYS: Final = {
@@ -94,6 +96,8 @@ def _notes_entry(conversation: Conversation) -> dict[str, Any]:
         found["note"] = {"text": note.text, "depth": note.depth}
     if conversation.books:
         found["books"] = [book_json(book) for book in conversation.books]
+    if conversation.group:
+        found["group"] = group_entry(conversation.group)
     return found
 
 
@@ -128,6 +132,8 @@ def conversation_of(entry: Mapping[str, Any], where: str) -> Conversation:
     conversation.note = _note(entry.get("note"), f"{where}, note")
     books = as_list(entry.get("books", []), where, "books")[:MAX_BOOKS]
     conversation.books = tuple(read_book(book, f"{where}, books") for book in books)
+    if "group" in entry:
+        conversation.group = group_of(entry["group"], f"{where}, group", personas)
     conversation.title = one_line(title)
     for name in ("created", "updated"):
         setattr(conversation, name, whole_number(entry.get(name, 0), f"{where}, {name}"))

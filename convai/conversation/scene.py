@@ -8,8 +8,10 @@ from typing import Final
 
 from convai.conversation import cast, lore
 from convai.conversation.agent import Talker
-from convai.conversation.cast import NO_NOTE, Note
+from convai.conversation.cast import NO_NOTE, Company, Note
 from convai.conversation.conversation import NOBODY, Place
+from convai.conversation.group import seen_by
+from convai.conversation.own_words import stops_of
 from convai.core.character import Character, Lorebook
 from convai.core.dialog import Persona, Turn
 from convai.text.cards.macros import Macros
@@ -32,6 +34,7 @@ class Scene:
     `character`: all that its card says, None for somebody who is a persona alone; `partner`: the user, as
     they want to be known; `note`: the author's, and `books`: lorebooks beside the character's own. `sources`
     are other features, in the order in which they are shown. `seed`: of what macros and lorebooks draw.
+    `company`: in a group, who speaks and who else is there; `character` is the one who speaks.
     """
 
     sources: tuple[Source, ...] = ()
@@ -42,6 +45,19 @@ class Scene:
     note: Note = NO_NOTE
     books: tuple[Lorebook, ...] = ()
     seed: int = 0
+    company: Company | None = None
+
+    def seen(self, place: Place) -> Place:
+        """The place as the one who speaks sees it: in a group the others' turns are named."""
+        if self.company is None:
+            return place
+        return replace(place, turns=seen_by(place.turns, self.company.speaker))
+
+    def stops(self) -> tuple[str, ...]:
+        """The texts at which a reply would speak for another; none but in a group."""
+        if self.company is None:
+            return ()
+        return stops_of(self.company.others, self.partner.name)
 
     def persona(self, persona: Persona, agent: Talker) -> Persona:
         """What is shown of the agent's `persona` in its usual place.
@@ -66,6 +82,9 @@ class Scene:
         if character is not None:
             found += cast.system_texts(character, self._macros(said=not blocks), blocks=blocks)
             examples = cast.example_turns(character, self._macros(said=True))
+        if self.company is not None and blocks:
+            company, macros = self.company, self._macros(said=False)
+            found += cast.company_texts(company, macros, company.speaker)
         if self.partner != NOBODY:
             found += cast.partner_texts(self.partner, blocks=blocks)
         if books := self._books():
@@ -107,14 +126,21 @@ class Scene:
 
     def greetings(self) -> tuple[str, ...]:
         """What the agent may say first, the usual one first."""
-        return () if self.character is None else cast.greetings(self.character, self._macros(said=True))
+        if (character := self.character) is None:
+            return ()
+        if self.company is not None:  # those for groups come first
+            character = replace(character, greetings=(*character.group_greetings, *character.greetings))
+        return cast.greetings(character, self._macros(said=True))
 
     def _books(self) -> tuple[Lorebook, ...]:
         own = self.character.book if self.character is not None else None
         return (own, *self.books) if own else self.books
 
     def _macros(self, *, said: bool) -> Macros:
-        return cast.macros_for(self.character or Character(), self.partner, self.seed, said)
+        known = self.character
+        if known is None:
+            known = Character(self.company.speaker if self.company is not None else "")
+        return cast.macros_for(known, self.partner, self.seed, said, self.company)
 
 
 def _size(agent: Talker) -> Callable[[str], int]:

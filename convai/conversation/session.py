@@ -15,9 +15,11 @@ from types import EllipsisType
 
 from convai.conversation.agent import Talker
 from convai.conversation.cast import another_greeting
+from convai.conversation.company import Members, check_group, company_of
 from convai.conversation.conversation import NOBODY, Conversation, Place
 from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
+from convai.conversation.group import Group, due, next_one
 from convai.conversation.hooks import Hooks, notify
 from convai.conversation.reply import SILENCE, Reply, check_persona
 from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
@@ -25,7 +27,7 @@ from convai.conversation.scene import EMPTY, Scene
 from convai.conversation.suggestions import Suggesting
 from convai.core.character import Character
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
-from convai.core.errors import ConvaiError
+from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Event, Finished, Port, Token
@@ -39,6 +41,8 @@ class _Draft:
     parent: str | None
     place: Place
     reply: Reply
+    version: int
+    """Of the persona that speaks."""
 
 
 class Session:
@@ -89,6 +93,7 @@ class Session:
         self.conversation = Conversation(persona)
         self._running: Generator[Event, None, None] | None = None
         self._last: _Draft | None = None
+        self._speaking: int | None = None
         self.set_persona(persona)
 
     # -- reading -----------------------------------------------------------------------------------
@@ -107,6 +112,20 @@ class Session:
     def greetings(self) -> tuple[str, ...]:
         """What the character may say first, the usual one first."""
         return self._scene().greetings()
+
+    @property
+    def group(self) -> Group:
+        """Who is in the conversation, where that is more than one; `members` changes it."""
+        return self.conversation.group
+
+    @property
+    def due(self) -> str:
+        """The name of the member of the group who is to speak; empty where it is the user's turn."""
+        if not self.group:
+            return ""
+        place = self.conversation.behind()
+        one = due(self.group, place.turns, place.number, self.seed)
+        return "" if one is None else one.name
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -145,10 +164,37 @@ class Session:
         SettingsError when it does not fit into the model.
         """
         self.stop()
+        talk = self.conversation
         clean = check_text(text, where)
-        running = self._start(clean, self.conversation.leaf, self.conversation.after(clean))
+        place = talk.after(clean)
+        one = due(self.group, place.turns, place.number, self.seed) if self.group else None
+        if self.group and one is None:
+            talk.add(USER, clean, parent=talk.leaf)
+            self._last = None
+            running = _silence()
+        else:
+            running = self._start(clean, talk.leaf, place, None if one is None else one.version)
         notify(self.on_turn, Turn(USER, clean))
         return running
+
+    def speak(self, name: str = "") -> Generator[Event, None, None]:
+        """Let a member of the group speak, by its name or a part of it; without one, who is next.
+
+        Raises SettingsError where there is no such member.
+        """
+        self.stop()
+        if not self.group:
+            raise SettingsError("there is no group; add somebody to the conversation first")
+        place = self.conversation.behind()
+        if name:
+            one = self.group.one(name)
+        else:
+            one = next_one(self.group, place.turns, place.number, self.seed)
+        return self._start(None, self.conversation.leaf, place, one.version)
+
+    def speaker(self) -> str:
+        """Who speaks in the reply that is being read, or was last; empty outside of groups."""
+        return "" if self._speaking is None else self.group.names.get(self._speaking, "")
 
     def regenerate(self) -> Generator[Event, None, None]:
         """Draw another reply in place of the last one, as `say` does.
@@ -160,11 +206,17 @@ class Session:
         self.stop()
         parent, place = self.conversation.again()
         last = self.conversation.message()
-        if parent is None and last is not None:
-            shown = [one.text for one in self.conversation.replies(None)]
-            if another := another_greeting(self.greetings, last.text, shown):
-                return self._greeted(another, len(shown))
-        return self._start(None, parent, place)
+        version = None
+        if self.group and last is not None and last.speaker == AGENT:
+            version = last.persona
+        elif self.group:
+            version = next_one(self.group, place.turns, place.number, self.seed).version
+        begin = all(one.speaker == AGENT for one in place.turns)  # greetings stand before all else
+        if last is not None and last.speaker == AGENT and begin and (self.group or parent is None):
+            shown = [one.text for one in self.conversation.replies(parent)]
+            if another := another_greeting(self._scene(version).greetings(), last.text, shown):
+                return self._greeted(another, len(shown), parent, version)
+        return self._start(None, parent, place, version)
 
     def greet(self, number: int = 0) -> str:
         """Begin with a greeting of the character, counted from 0: the text; empty where it has none.
@@ -173,6 +225,8 @@ class Session:
         """
         if self.conversation.messages:
             raise ConvaiError("something was said already; start over to be greeted")
+        if self.group:
+            return self._greet_all(number)
         found = self.greetings
         if not found:
             return ""
@@ -182,10 +236,24 @@ class Session:
         notify(self.on_turn, self.conversation.turns[-1])
         return found[number]
 
-    def _greeted(self, text: str, attempt: int) -> Generator[Event, None, None]:
+    def _greet_all(self, number: int) -> str:
+        """Each of the group says a greeting, in the order of the list; the first of them."""
+        talk = self.conversation
+        for one in self.group.here:
+            found = () if one.muted else self._scene(one.version).greetings()
+            if found:
+                text = found[number] if number < len(found) else found[0]
+                talk.add(AGENT, text, parent=talk.leaf, persona=one.version)
+                notify(self.on_turn, talk.turns[-1])
+        return talk.turns[0].text if talk.messages else ""
+
+    def _greeted(
+        self, text: str, attempt: int, parent: str | None, version: int | None
+    ) -> Generator[Event, None, None]:
         """Another greeting, beside those that were shown."""
-        self.conversation.add(AGENT, text, parent=None, attempt=attempt)
+        self.conversation.add(AGENT, text, parent=parent, attempt=attempt, persona=version)
         self._last = None
+        self._speaking = version
         yield Finished(0, (), text, 0.0, 0.0, "stop")
 
     def answer(self, text: str, where: str = "message") -> str:
@@ -194,6 +262,16 @@ class Session:
         for event in self.say(text, where):
             final = event.text
         return final
+
+    def answers(self, text: str, where: str = "message") -> list[tuple[str, str]]:
+        """What everybody says who answers, all at once: names and texts; without a group one, unnamed."""
+        said, events = [], self.say(text, where)
+        while last := [event.text for event in events]:
+            said.append((self.speaker(), last[-1]))
+            if not self.due:
+                break
+            events = self.speak(self.due)
+        return said
 
     def suggest(self, count: int = 3) -> tuple[str, ...]:
         """What the user might say next, at most `count` different texts, the likeliest answer first.
@@ -223,18 +301,23 @@ class Session:
             self._running.close()
             self._running = None
 
-    def _start(self, said: str | None, parent: str | None, place: Place) -> Generator[Event, None, None]:
+    def _start(
+        self, said: str | None, parent: str | None, place: Place, version: int | None = None
+    ) -> Generator[Event, None, None]:
+        talk = self.conversation
+        speaks = talk.version if version is None else version
         reply = Reply(
             self.agent,
-            self.persona,
+            talk.personas[speaks],
             place,
             self.decoding,
             seed=self.seed,
             max_history=self.max_history,
             hooks=Hooks(self.preference, self.history),
-            scene=self._scene(),
+            scene=self._scene(version),
         )
-        self._running = self._draw(_Draft(said, parent, place, reply))
+        self._speaking = version
+        self._running = self._draw(_Draft(said, parent, place, reply, speaks))
         return self._running
 
     def _draw(self, draft: _Draft) -> Generator[Event, None, None]:
@@ -257,7 +340,14 @@ class Session:
         talk, parent = self.conversation, draft.parent
         if draft.said is not None:
             parent = talk.add(USER, draft.said, parent=parent).id
-        kept = talk.add(AGENT, text, parent=parent, attempt=draft.place.attempt, interrupted=interrupted)
+        kept = talk.add(
+            AGENT,
+            text,
+            parent=parent,
+            attempt=draft.place.attempt,
+            interrupted=interrupted,
+            persona=draft.version,
+        )
         self._last = draft
         self._running = None
         if not interrupted:
@@ -298,11 +388,19 @@ class Session:
         check_persona(self.agent, persona, self.decoding.max_length)
         self.conversation.set_persona(persona, None if character.is_plain else character)
 
-    def _scene(self) -> Scene:
+    def members(self) -> Members:
+        """What may be done to the group; the reply that is being read is stopped."""
+        self.stop()
+        return Members(self.conversation, self.agent, self.decoding.max_length)
+
+    def _scene(self, version: int | None = None) -> Scene:
+        """What is added to the prompts of who speaks: the agent, or a member of the group."""
         talk = self.conversation
+        version = talk.version if version is None else version
         return replace(
             self.scene,
-            character=talk.character,
+            character=talk.characters.get(version),
+            company=company_of(talk.group, version, talk.personas, talk.characters),
             partner=talk.partner,
             note=talk.note,
             books=(*self.scene.books, *talk.books),
@@ -331,9 +429,17 @@ class Session:
         conversation, settings = load_conversation(path)
         decoding = self.decoding if settings is None else laid_over(self.agent.decoding, settings.decoding)
         check_persona(self.agent, conversation.persona, decoding.max_length)
+        group, personas = conversation.group, conversation.personas
+        check_group(self.agent, group, personas, conversation.characters, decoding.max_length)
         self.conversation, self.decoding = conversation, decoding
+        self._speaking = None
         self._last = None
         if settings is not None:
             history = settings.max_history
             self.max_history = self.agent.max_history if isinstance(history, EllipsisType) else history
             self._drawn_seed = secrets.randbits(32) if settings.seed is None else settings.seed
+
+
+def _silence() -> Generator[Event, None, None]:
+    """The events of nobody's reply."""
+    yield from ()

@@ -9,6 +9,7 @@ from typing import Final
 
 from convai.conversation.agent import Talker
 from convai.conversation.conversation import Place, reply_seed
+from convai.conversation.own_words import stops_of
 from convai.conversation.reply import BegunLine, prompt_input
 from convai.conversation.scene import EMPTY, Scene
 from convai.core.dialog import USER, Persona
@@ -60,7 +61,7 @@ class Suggesting:
         source = prompt_input(
             agent,
             scene.persona(persona, agent),
-            place,
+            scene.seen(place),
             USER,
             max_history=max_history,
             max_length=decoding.max_length,
@@ -68,9 +69,14 @@ class Suggesting:
             summary=scene.summary,
         )
         said = [turn.text for turn in place.turns if turn.speaker == USER]
-        self._request = Request(source.prompt, config, agent.texts.encode_batch(said))
+        own: tuple[str, ...] = ()
+        stops: tuple[str, ...] = ()
+        if scene.company is not None:
+            own = (scene.partner.name or "User",)
+            stops = stops_of((scene.company.speaker, *scene.company.others), own[0])
+        self._request = Request(source.prompt, config, agent.texts.encode_batch(said), stops=stops)
         self._finished: list[Finished] = []
-        self._begun = BegunLine(agent.tokenizer, place.prefill)
+        self._begun = BegunLine(agent.tokenizer, place.prefill, own, stops)
 
     waits = False
 

@@ -50,7 +50,8 @@ class Turn:
     """One utterance. `distractors` are wrong replies from the corpus, when it brings any.
 
     One that is no `target` is read as part of the history and never learnt from or measured. `added`: lines
-    that nobody says, which stand before it in the prompt (a memory's, for example).
+    that nobody says, which stand before it in the prompt (a memory's, for example). `name`: who of the
+    agent's side said it, where there are several (a group).
     """
 
     speaker: int
@@ -58,6 +59,7 @@ class Turn:
     distractors: tuple[str, ...] = ()
     target: bool = field(default=True, kw_only=True)
     added: tuple[str, ...] = field(default=(), kw_only=True)
+    name: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

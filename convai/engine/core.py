@@ -192,7 +192,9 @@ class Core:
             return
         row.pending = [token]
         job.out.append(row.push(token, drawn.logprob, drawn.alternatives))
-        if len(row.ids) == job.limit:
+        if row.stopped:
+            row.end("stop", self._eos_id)
+        elif len(row.ids) == job.limit:
             row.end("length", self._eos_id)
 
     def _end(self, row: Row, score: float, now: float) -> None:

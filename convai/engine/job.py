@@ -44,6 +44,8 @@ class Row:
     logprob: float = 0.0
     pending: list[int] = field(default_factory=list)
     reason: Reason | None = None
+    stopped: bool = False
+    """Whether one of the request's `stops` was said."""
     first_token: float = math.nan
     drawn: int = 0
 
@@ -55,6 +57,10 @@ class Row:
             self.past.push(token)
         piece = self.decoder.push(token)
         self.text += piece
+        stops = self.job.request.stops
+        if stops and piece:
+            last = ("\n" + self.text)[-(len(piece) + max(map(len, stops))) :]
+            self.stopped |= any(stop in last for stop in stops)
         return Token(self.index, token, piece, logprob, alternatives)
 
     def resume(self, begun: Begun, limit: int, eos_id: int) -> None:
@@ -62,7 +68,9 @@ class Row:
         for token in begun.ids:
             self.push(token, 0.0, ())
         self.logprob, self.drawn, self.pending = begun.logprob, len(begun.ids), list(begun.ids)
-        if len(self.ids) >= limit:
+        if self.stopped:
+            self.end("stop", eos_id)
+        elif len(self.ids) >= limit:
             self.end("length", eos_id)
 
     def before(self) -> Past:

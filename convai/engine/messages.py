@@ -56,7 +56,9 @@ class Request:
     the user's speaker token asks what the user might say. `begun`: candidates that another engine has drawn
     the beginning of, to be gone on with as if nothing had happened; no events of what is there already come.
     `session`: whoever asks with the same one is served by the same engine, where there are several; `trace`:
-    what a log calls it. Raises SettingsError for a number below 0, and for a beginning of what there is not.
+    what a log calls it. `stops`: texts each of which ends a reply, and is part of it; one that begins with a
+    line end also where the reply begins (beam search goes on beyond them). Raises SettingsError for a number
+    below 0, and for a beginning of what there is not.
     """
 
     prompt: Prompt
@@ -68,6 +70,7 @@ class Request:
     begun: tuple[Begun, ...] = ()
     session: str = ""
     trace: str = ""
+    stops: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("alternatives", "first_candidate"):

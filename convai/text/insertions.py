@@ -21,6 +21,7 @@ IMPORTANCE: Final = (
     "description",
     "personality",
     "scenario",
+    "group",
     "user",
     "post_history",
     "note",
@@ -29,7 +30,7 @@ IMPORTANCE: Final = (
     "lore",
 )
 """Kinds of insertions, those that stay longest first; a kind that is not among them goes before these."""
-RUNNING: Final = frozenset({"system", "description", "personality", "scenario", "user"})
+RUNNING: Final = frozenset({"system", "description", "personality", "scenario", "group", "user"})
 """Kinds that are one text in pieces: where one does not fit, those behind it are left out as well."""
 BLOCK: Final = 20
 """Turns, counted in blocks from the first, in which a text that is called more than once is added once."""

@@ -74,6 +74,8 @@ class Macros:
     now: datetime.datetime | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     original: str = ""
+    group: str = ""
+    """Names of all who are in a group; blank where there is none."""
 
     def replaced(self, text: str) -> str:
         """`text` with all its macros replaced; unknown ones are left out."""
@@ -122,6 +124,8 @@ class Macros:
         return self._time(name)
 
     def _name(self, name: str) -> str:
+        if name in ("group", "charifnotgroup") and self.group:
+            return _BRACES.sub("", self.group)
         return _BRACES.sub("", self.user if name == "user" else self.char)
 
     def _time(self, name: str) -> str:
