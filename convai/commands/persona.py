@@ -73,17 +73,16 @@ def run(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from convai.core.files import atomic_text
     from convai.text.cards import card_persona, load_card
-    from convai.text.cards.first_person import first_person
     from convai.text.cards.persona import CHARS, SENTENCES
 
     card = load_card(args.card)
-    found = card_persona(card, user=args.user, most=args.sentences or SENTENCES, chars=args.chars or CHARS)
+    most, chars = args.sentences or SENTENCES, args.chars or CHARS
+    found = card_persona(card, user=args.user, own=True, most=most, chars=chars)
     if not found.persona:
         raise DataError(f"{args.card}: the card says nothing of who somebody is (description, personality)")
     for note in (*found.notes, *_not_in_a_persona(card)):
         print(f"convai: note: {visible(note)}", file=sys.stderr)
-    told = first_person(list(found.persona.sentences), card.called)
-    text = "".join(f"{sentence}\n" for sentence in told)
+    text = "".join(f"{sentence}\n" for sentence in found.persona.sentences)
     if args.out is None:
         print(text, end="")
         return 0
@@ -124,14 +123,14 @@ def _export(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from convai.text.cards import card_persona, load_card
     from convai.text.cards.character import character_of, unused, used
-    from convai.text.cards.first_person import first_person
     from convai.text.cards.persona import CHARS, SENTENCES
 
     card = load_card(args.card)
     if args.json:
         print(json.dumps(card.document, indent=1))
         return 0
-    found = card_persona(card, user=args.user, most=args.sentences or SENTENCES, chars=args.chars or CHARS)
+    most, chars = args.sentences or SENTENCES, args.chars or CHARS
+    found = card_persona(card, user=args.user, own=True, most=most, chars=chars)
     print(f"name      {visible(card.name) or '-'}")
     print(f"version   {card.version}")
     for title, text in (
@@ -142,7 +141,7 @@ def _show(args: argparse.Namespace) -> int:
         if text.strip():
             print(f"{title:<9} {visible(' '.join(text.split()))}")
     print("persona")
-    for sentence in first_person(list(found.persona.sentences), card.called):
+    for sentence in found.persona.sentences:
         print(f"  {sentence}")
     if found.left_out:
         print("left out")

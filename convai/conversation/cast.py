@@ -90,8 +90,8 @@ def system_texts(character: Character, macros: Macros, *, blocks: bool) -> Itera
             yield from _lines(f"Scenario: {macros.replaced(character.scenario)}", "scenario")
         return
     for text, kind in ((character.scenario, "scenario"), (character.system_prompt, "system")):
-        told = first_person(sentences(macros.replaced(text)), character.called)
-        for sentence in told:
+        told = first_person(sentences(macros.marked(text)), character.called)
+        for sentence in map(macros.named, told):
             if sentence not in character.sentences:
                 yield Insertion(sentence, None, kind)
 

@@ -100,7 +100,8 @@ def _called(
     for entry in book.entries:
         if _is_fixed(entry) and entry.depth is not None:
             text = resolve(entry.content)
-            notes = repeated(text, entry.depth, LORE, turns, number, f"constant{_of(entry)}")
+            why = f"constant{_of(entry)}"
+            notes = repeated(text, entry.depth, LORE, turns, number, why, entry.role)
             found += [(number - (one.depth or 0), entry.order, one) for one in notes]
     known, reach = _memory(book), _deepest(book)
     remembers = any(entry.after_match for entry in book.entries)
@@ -131,7 +132,9 @@ def _called(
             depth = number - at - 1 + (1 if one.entry.depth is None else one.entry.depth)
             if text:
                 why = f"{one.why} in turn {at + 1}{_of(one.entry)}"
-                found.append((number - depth, one.entry.order, Insertion(text, depth, LORE, True, why=why)))
+                role = one.entry.role if one.entry.depth is not None else "system"
+                new = Insertion(text, depth, LORE, True, why=why, role=role)
+                found.append((number - depth, one.entry.order, new))
     return found
 
 

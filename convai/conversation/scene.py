@@ -110,7 +110,8 @@ class Scene:
         found += [one for source in self.sources for one in source(place)]
         if character is not None and character.note:
             text = macros.replaced(character.note)
-            found += repeated(text, character.note_depth, "note", turns, number, "the character's note")
+            why, role = "the character's note", character.note_role
+            found += repeated(text, character.note_depth, "note", turns, number, why, role)
         if self.note:
             text = macros.replaced(self.note.text).strip()
             found += repeated(text, self.note.depth, "note", turns, number, "the author's note")

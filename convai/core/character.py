@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 from convai.core.dialog import Persona, Turn
 
 Position = Literal["before_char", "after_char"]
+Role = Literal["system", "user", "assistant"]
+"""In whose words a text at a depth stands: nobody's, the user's or the agent's."""
 
 EXAMPLES_SEPARATOR: Final = "<START>"
 """What begins each example dialogue in a card."""
@@ -44,6 +46,7 @@ class LoreEntry:
     priority: float = 10.0
     position: Position = "before_char"
     depth: int | None = None
+    role: Role = "system"
     scan_depth: int | None = None
     case_sensitive: bool | None = None
     whole_words: bool | None = None
@@ -108,6 +111,7 @@ class Character:
     note: str = ""
     """The character's own note (SillyTavern's `depth_prompt`), before the last `note_depth` turns."""
     note_depth: int = 4
+    note_role: Role = "system"
     talkativeness: float = 0.5
     nickname: str = ""
     creator_notes: str = ""

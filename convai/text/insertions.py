@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from convai.core.character import Role
 from convai.core.dialog import USER, Turn
 from convai.core.errors import SettingsError
 
@@ -42,6 +43,7 @@ class Insertion:
 
     `depth` None: beside the persona, behind it or `ahead` of it; n: before the last n turns. One that is
     deeper than the turns that are shown goes before the first of them, or is left out, if it `fades`.
+    `role`: at a depth, in whose words it stands where the frame has blocks.
     Raises SettingsError for a negative depth.
     """
 
@@ -51,6 +53,7 @@ class Insertion:
     fades: bool = False
     ahead: bool = False
     why: str = ""
+    role: Role = "system"
 
     def __post_init__(self) -> None:
         if self.depth is not None and self.depth < 0:
@@ -72,7 +75,13 @@ NOTHING: Final = Additions()
 
 
 def repeated(
-    text: str, depth: int, kind: str, turns: Sequence[Turn], number: int, why: str = ""
+    text: str,
+    depth: int,
+    kind: str,
+    turns: Sequence[Turn],
+    number: int,
+    why: str = "",
+    role: Role = "system",
 ) -> list[Insertion]:
     """A text that is `depth` turns from the end on average and yet never moves: it is said again and again.
 
@@ -81,14 +90,18 @@ def repeated(
     the last turn, always, and moves with it.
     """
     if not depth:
-        return [Insertion(text, 0, kind, why=why)]
+        return [Insertion(text, 0, kind, why=why, role=role)]
     earlier = number - len(turns)
     asked = [place for place, turn in enumerate(turns, earlier) if turn.speaker == USER]
     begin = asked[-1] % 2 if asked else 0
     last = begin + (max(number - 1, begin) - begin) // (2 * depth) * 2 * depth
     anchors = range(last, earlier - 1, -2 * depth)
-    found = [Insertion(text, number - at, kind, fades=at != last, why=why) for at in anchors if at < number]
-    return found[::-1] or [Insertion(text, depth, kind, why=why)]
+    found = [
+        Insertion(text, number - at, kind, fades=at != last, why=why, role=role)
+        for at in anchors
+        if at < number
+    ]
+    return found[::-1] or [Insertion(text, depth, kind, why=why, role=role)]
 
 
 def dropped_by_importance(insertions: Sequence[tuple[Insertion, int]], room: int) -> set[int]:

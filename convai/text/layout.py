@@ -105,6 +105,13 @@ class _Writer:
     def added(self, insertion: Insertion, ids: Sequence[int]) -> None:
         """An insertion between two turns, or inside of the one that is open."""
         frame, start, segment = self.frame, len(self.sequence), self.frame.segments[AGENT]
+        speaker = _speaker(frame, insertion)
+        if speaker is not None:
+            segment = frame.segments[speaker]
+            for part in (frame.openings[speaker], ids, frame.closings[speaker]):
+                self.sequence.extend(part, segment, 0)
+            self.part(insertion.kind, self.number(insertion.kind), start)
+            return
         if frame.has_blocks:
             self.sequence.extend(frame.before_persona, segment)
         self.sequence.extend(ids, segment, 0)
@@ -230,8 +237,18 @@ def _settled(frame: Frame, place: int | None, cut: int, kept: Sequence[EncodedTu
     return asked[-1] if asked else None
 
 
+def _speaker(frame: Frame, insertion: Insertion) -> int | None:
+    """In whose words it stands; None: in nobody's."""
+    if insertion.depth is None or insertion.role == "system" or not frame.has_blocks:
+        return None
+    return USER if insertion.role == "user" else AGENT
+
+
 def _size(frame: Frame, insertion: Insertion, ids: Sequence[int]) -> int:
     """Tokens that an insertion takes at most, all that is around it counted."""
+    speaker = _speaker(frame, insertion)
+    if speaker is not None:
+        return frame.turn_size(speaker, len(ids))
     if insertion.depth is None and not frame.in_first_turn:
         around = max(len(frame.separator), len(frame.before_persona) + len(frame.after_persona))
     else:

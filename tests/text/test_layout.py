@@ -23,7 +23,12 @@ PERSONA = [[*b"a"], [*b"b"]]
 
 kinds = st.sampled_from(["lore", "note", "memory", "summary", "system", "odd"])
 insertions = st.builds(
-    Insertion, st.text("xyz", min_size=1, max_size=3), st.none() | st.integers(0, 8), kinds, st.booleans()
+    Insertion,
+    st.text("xyz", min_size=1, max_size=3),
+    st.none() | st.integers(0, 8),
+    kinds,
+    st.booleans(),
+    role=st.sampled_from(["system", "user", "assistant"]),
 )
 added = st.lists(st.tuples(insertions, st.lists(st.integers(0, 20), min_size=1, max_size=6)), max_size=6)
 dialogues = st.lists(turns(), max_size=2)
@@ -77,6 +82,22 @@ def test_where_things_stand_in_chatml() -> None:
     said = [turn for turn in layout.prompt.turn if turn > 0]
     assert max(said) == 3, "what is added is no turn"
     assert not layout.missing
+
+
+def test_an_insertion_in_somebodys_words_is_no_turn() -> None:
+    layout = written(
+        (Insertion("U", 1, "note", role="user"), b"U"),
+        (Insertion("A", 0, "lore", role="assistant"), b"A"),
+        (Insertion("H", None, "lore", role="user"), b"H"),
+    )
+    assert shown(layout) == (
+        b"<system\na\nb\nH>\n<user\nhi>\n<assistant\nhello>\n"
+        b"<user\nU>\n<user\nwhy?>\n<assistant\nA>\n<assistant\n"
+    )
+    assert max(layout.prompt.turn) == 3
+    assert layout.tokens()["note"] == len("<user\nU>\n")
+    tight = written((Insertion("A", 0, "lore", role="assistant"), b"A" * 99), room=120)
+    assert [one.text for one in tight.missing] == ["A"]
 
 
 def test_a_template_without_a_system_role_has_it_in_the_users_turn() -> None:

@@ -1,4 +1,4 @@
-"""Lorebooks: from cards (V2, V3) and from files of their own (V3, SillyTavern, Agnai, NovelAI), and to V3.
+"""Lorebooks: from cards (V2, V3) and files of their own (SillyTavern, Agnai, NovelAI, RisuAI), and to V3.
 
 Sources: SPEC_V3.md (Lorebook Fields, Decorators); SillyTavern's world info (`public/scripts/world-info.js`),
 whose further settings stand in an entry's `extensions` where a card has them. Read leniently: what is of a
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
-from convai.core.character import Lorebook, LoreEntry
+from convai.core.character import Lorebook, LoreEntry, Role
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line
 
@@ -34,6 +34,8 @@ def read_book(value: object, where: str) -> Lorebook:
     """The lorebook that a JSON value is, in any of the formats. Raises DataError beginning with `where`."""
     if not isinstance(value, dict):
         raise DataError(f"{where}: no lorebook; it is an object with entries")
+    if _is_risus(value):
+        value = {"entries": value["data"], "name": value.get("name")}
     inner = value.get("data") if value.get("spec") == "lorebook_v3" else value.get("character_book", value)
     book = inner if isinstance(inner, dict) else value
     if not isinstance(book.get("entries"), list | dict):
@@ -45,16 +47,25 @@ def looks_like_book(value: object) -> bool:
     """Whether a JSON value is a lorebook and no card."""
     if not isinstance(value, dict):
         return False
-    if value.get("spec") == "lorebook_v3":
+    if value.get("spec") == "lorebook_v3" or _is_risus(value):
         return True
     return isinstance(value.get("entries"), list | dict) and not {"first_mes", "spec", "data"} & value.keys()
+
+
+def _is_risus(value: Mapping[str, Any]) -> bool:
+    """Whether it is RisuAI's export: `{"type": "risu", "data": [entries]}`."""
+    return value.get("type") == "risu" and isinstance(value.get("data"), list)
 
 
 def book_of(book: Mapping[str, Any]) -> Lorebook:
     """A lorebook from its object, lenient."""
     listed = book.get("entries")
     items = list(listed.values()) if isinstance(listed, dict) else listed if isinstance(listed, list) else []
-    entries = [entry_of(item) for item in items[:MAX_ENTRIES] if isinstance(item, dict)]
+    entries = [
+        entry_of(item)
+        for item in items[:MAX_ENTRIES]
+        if isinstance(item, dict) and item.get("mode") != "folder"  # RisuAI's, whose content is nothing
+    ]
     own = _extensions(book)
     return Lorebook(
         tuple(entry for entry in entries if entry.content),
@@ -72,11 +83,11 @@ def entry_of(item: Mapping[str, Any]) -> LoreEntry:
     own = {**item, **_extensions(item)}
     logic = int(_number(own.get("selectiveLogic"), 0))
     keys = _keys(_first(item, "keys", "key", "keywords"))
-    secondary = _keys(_first(item, "secondary_keys", "keysecondary"))
+    secondary = _keys(_first(item, "secondary_keys", "keysecondary", "secondkey"))
     text = _text(_first(item, "content", "entry", "text"))[:MAX_CONTENT]
     content, decorators = _decorated(text)
     disabled = _flag(item.get("disable"), False)
-    order = _number(_first(item, "insertion_order", "order", "weight"), 100)
+    order = _number(_first(item, "insertion_order", "order", "weight", "insertorder"), 100)
     values: dict[str, Any] = {
         "content": content,
         "keys": keys,
@@ -84,12 +95,13 @@ def entry_of(item: Mapping[str, Any]) -> LoreEntry:
         "name": one_line(_text(_first(item, "name", "comment", "displayName")))[:100],
         "enabled": _flag(item.get("enabled"), True) and not disabled,
         "selective": _flag(item.get("selective"), False) and bool(secondary),
-        "constant": _flag(_first(item, "constant", "forceActivation"), False),
-        "use_regex": _flag(own.get("use_regex"), False),
+        "constant": _flag(_first(item, "constant", "forceActivation", "alwaysActive"), False),
+        "use_regex": _flag(_first(own, "use_regex", "useRegex"), False),
         "order": order,
         "priority": _number(item.get("priority"), order),
         "position": _position(item, own),
         "depth": _depth(item, own),
+        "role": role_of(own.get("role")),
         "scan_depth": _count(_first(own, "scan_depth", "scanDepth")),
         "case_sensitive": _maybe(_first(own, "case_sensitive", "caseSensitive")),
         "whole_words": _maybe(_first(own, "match_whole_words", "matchWholeWords")),
@@ -99,6 +111,36 @@ def entry_of(item: Mapping[str, Any]) -> LoreEntry:
         "exclude_recursion": _flag(_first(own, "exclude_recursion", "excludeRecursion"), False),
     }
     return LoreEntry(**values | _conditions(decorators))
+
+
+_USED: Final = frozenset(
+    "keys key keywords secondary_keys keysecondary secondkey content entry text name comment displayName "
+    "enabled disable selective constant forceActivation alwaysActive use_regex useRegex insertion_order "
+    "order weight insertorder priority position depth role scan_depth scanDepth case_sensitive caseSensitive "
+    "match_whole_words matchWholeWords probability useProbability selectiveLogic prevent_recursion "
+    "preventRecursion exclude_recursion excludeRecursion extensions mode".split()
+)
+"""Settings of an entry that are used, in any of the formats."""
+_IDLE: Final = frozenset(
+    "id uid index displayIndex display_index addMemo groupWeight group_weight characterFilter decorators "
+    "lastUpdatedAt category hidden bookVersion risu_case_sensitive loreCache".split()
+)
+"""Those that say nothing of what is shown, or something only beside another that is told."""
+_OF_BOOK: Final = frozenset("name scan_depth token_budget recursive_scanning entries extensions".split())
+
+
+def unused_settings(book: Mapping[str, Any]) -> list[str]:
+    """Names of what a lorebook says that is not used: `description`, `entries.sticky`."""
+    names = {name for name, value in book.items() if value and name not in _OF_BOOK}
+    listed = book.get("entries")
+    items = list(listed.values()) if isinstance(listed, dict) else listed if isinstance(listed, list) else []
+    for item in items[:MAX_ENTRIES]:
+        if isinstance(item, dict):
+            told = {**item, **_extensions(item)}
+            names |= {
+                f"entries.{name}" for name, value in told.items() if value and name not in _USED | _IDLE
+            }
+    return sorted(names)
 
 
 def _decorated(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -141,6 +183,17 @@ def _listed(field: str) -> Callable[[str], dict[str, Any] | None]:
     return lambda value: {field: _keys(value)} if value else None
 
 
+ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant")
+"""SillyTavern's roles, by their number."""
+
+
+def role_of(value: object) -> Role:
+    """A role by its name or SillyTavern's number; the system's for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(ROLES):
+        return ROLES[value]
+    return next((role for role in ROLES if role == value), "system")
+
+
 _POSITIONS: Final = {
     "before_desc": "before_char",
     "after_desc": "after_char",
@@ -159,6 +212,7 @@ _CONDITIONS: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
     "keep_activate_after_match": _always("after_match", "keep"),
     "dont_activate_after_match": _always("after_match", "stop"),
     "is_greeting": _whole("greeting"),
+    "role": lambda value: {"role": value} if value in ROLES else None,
     "position": lambda value: {"position": _POSITIONS[value], "depth": None} if value in _POSITIONS else None,
 }
 
@@ -184,7 +238,7 @@ def _entry_json(number: int, entry: LoreEntry) -> dict[str, Any]:
         "exclude_recursion": entry.exclude_recursion,
     }
     if entry.depth is not None:
-        extensions |= {"position": _AT_DEPTH, "depth": entry.depth}
+        extensions |= {"position": _AT_DEPTH, "depth": entry.depth, "role": ROLES.index(entry.role)}
     if entry.scan_depth is not None:
         extensions["scan_depth"] = entry.scan_depth
     if entry.whole_words is not None:
@@ -268,8 +322,9 @@ def _keys(value: object) -> tuple[str, ...]:
 
 
 def _position(item: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    if item.get("position") in ("before_char", "after_char"):
-        return str(item["position"])
+    stated = str(item.get("position")).removesuffix("_defs")
+    if stated in ("before_char", "after_char"):
+        return stated
     return "before_char" if own.get("position") == 0 else "after_char"
 
 

@@ -32,10 +32,19 @@ _V2_TEXTS: Final = (
 )
 _KNOWN: Final = {*_TEXTS, *_V2_TEXTS, "spec", "spec_version", "data", "tags", "extensions", "character_book"}
 _STRANGE: Final = 2
-"""Fields of no card that something with a name alone may have; a theme or a manifest has more."""
+"""Fields of no card that something with a name, or a description, may have; a manifest has more."""
 _PACKAGE: Final = {"version", "dependencies", "devDependencies", "scripts", "main"}
 """What a package's description has beside a name."""
-_CARD_ONLY: Final = {"spec", "data", "personality", "scenario", "first_mes", "mes_example"}
+_CARD_ONLY: Final = {
+    "personality",
+    "scenario",
+    "first_mes",
+    "mes_example",
+    "system_prompt",
+    "alternate_greetings",
+}
+_BESIDE: Final = {"avatar", "chat", "create_date", "creatorcomment", "fav", "nickname", "talkativeness"}
+"""What SillyTavern and others write beside a card."""
 MAX_JSON: Final = 16 * 2**20
 """Bytes, or characters, of a card's JSON."""
 MAX_DEPTH: Final = 100
@@ -135,16 +144,18 @@ def parse_card(text: str | bytes, where: str) -> Card:
         value = {**value, "data": inner}
     value = renamed(value)
     card = Card(value)
-    if _PACKAGE & value.keys() and not _CARD_ONLY & value.keys():
+    is_one = _is_known(value.get("spec")) or bool(_CARD_ONLY & (value.keys() | card.data.keys()))
+    if _PACKAGE & value.keys() and not is_one:
         raise DataError(f"{where}: no character card but a package's description; name a card")
     said = [field for field in (*_TEXTS, "system_prompt") if card.text(field).strip()]
-    strange = () if _CARD_ONLY & value.keys() else value.keys() - _KNOWN
-    if not said or (said == ["name"] and len(strange) > _STRANGE):
+    strange = set() if is_one else (value.keys() | card.data.keys()) - _KNOWN - _BESIDE
+    filled = said != ["name"] or not any(isinstance(value.get(field), dict | list) for field in strange)
+    if not said or not filled or len(strange) > _STRANGE:
         raise DataError(f"{where}: no character card; it has none of {', '.join(_TEXTS)}")
     if card.version > 1 and not isinstance(inner, dict):
         notes.append("it has no data, only fields of version 1")
     spec = value.get("spec")
-    if spec is not None and not (isinstance(spec, str) and spec in _SPECS):
+    if spec is not None and not _is_known(spec):
         notes.append("its spec is unknown; read as version " + str(card.version))
     if not card.name:
         notes.append("it has no name")
@@ -233,9 +244,13 @@ def _real(digits: str) -> float | None:
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_number, parse_float=_real, strict=False)
 
 
+def _is_known(spec: object) -> bool:
+    return isinstance(spec, str) and spec in _SPECS
+
+
 def _version(document: Mapping[str, Any]) -> int:
     spec = document.get("spec")
-    if isinstance(spec, str) and spec in _SPECS:
+    if isinstance(spec, str) and _is_known(spec):
         return _SPECS[spec]
     return 2 if isinstance(document.get("data"), dict) else 1
 

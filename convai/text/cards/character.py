@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from convai.core.character import Character
-from convai.text.cards.books import book_json, book_of
+from convai.text.cards.books import book_json, book_of, role_of, unused_settings
 from convai.text.cards.card import Card
 from convai.text.cards.examples import example_dialogues, written
-from convai.text.cards.first_person import first_person
 from convai.text.cards.persona import card_persona
 from convai.text.cards.prose import split_examples
 
@@ -21,10 +20,14 @@ USED: Final = frozenset(
     "first_mes alternate_greetings group_only_greetings character_book creator_notes".split()
 )
 """Fields of a card that are shown to the model, said, or shown to the user."""
-_SILENT: Final = frozenset("spec spec_version data create_date chat avatar fav".split())
-"""What SillyTavern writes beside a card, for itself."""
-_OWN: Final = frozenset({"depth_prompt", "talkativeness"})
+_SILENT: Final = frozenset(
+    "spec spec_version data create_date chat avatar fav talkativeness json_data".split()
+)
+"""What SillyTavern writes beside a card, for itself, and what is used of it."""
+_OWN: Final = frozenset({"depth_prompt", "talkativeness", "group_greetings"})
 """Of `extensions`, what is used."""
+_COMMENT: Final = "creatorcomment"
+"""SillyTavern's earlier name of `creator_notes`, which it still writes beside."""
 
 
 def character_of(card: Card) -> Character:
@@ -33,7 +36,7 @@ def character_of(card: Card) -> Character:
     names = (card.name, card.called)
     examples = example_dialogues(card.text("mes_example")[:MAX_TEXT], names)
     examples += example_dialogues(said, names)
-    found = card_persona(card)
+    found = card_persona(card, own=True)
     own = card.data.get("extensions")
     extensions: Mapping[str, Any] = own if isinstance(own, dict) else {}
     note = extensions.get("depth_prompt")
@@ -42,7 +45,7 @@ def character_of(card: Card) -> Character:
     greetings = (card.text("first_mes"), *_texts(card.data.get("alternate_greetings")))
     return Character(
         name=card.name,
-        sentences=tuple(first_person(list(found.persona.sentences), card.called)),
+        sentences=found.persona.sentences,
         description=description.strip(),
         personality=card.text("personality")[:MAX_TEXT].strip(),
         scenario=card.text("scenario")[:MAX_TEXT].strip(),
@@ -50,13 +53,16 @@ def character_of(card: Card) -> Character:
         post_history=card.text("post_history_instructions")[:MAX_TEXT].strip(),
         examples=examples,
         greetings=tuple(text.strip()[:MAX_TEXT] for text in greetings if text.strip())[:MAX_GREETINGS],
-        group_greetings=_texts(card.data.get("group_only_greetings"))[:MAX_GREETINGS],
+        group_greetings=_texts(card.data.get("group_only_greetings") or extensions.get("group_greetings"))[
+            :MAX_GREETINGS
+        ],
         book=found_book if isinstance(book, dict) and (found_book := book_of(book)) else None,
         note=_text(prompt.get("prompt"))[:MAX_TEXT].strip(),
         note_depth=int(_within(prompt.get("depth"), 4, 1_000)),
+        note_role=role_of(prompt.get("role")),
         talkativeness=_within(extensions.get("talkativeness", card.document.get("talkativeness")), 0.5, 1),
         nickname=card.called if card.called != card.name else "",
-        creator_notes=card.text("creator_notes"),
+        creator_notes=creator_notes(card),
         rest=card.document,
     )
 
@@ -86,7 +92,7 @@ def card_of(character: Character) -> Card:
         data["character_book"] = book_json(character.book)
     extensions = dict(data.get("extensions") or {})
     if character.note:
-        role = {"role": "system"}
+        role = {"role": character.note_role}
         extensions["depth_prompt"] = {"prompt": character.note, "depth": character.note_depth, **role}
     extensions["talkativeness"] = character.talkativeness
     document = {"spec": "chara_card_v3", "spec_version": "3.0", "data": {**data, "extensions": extensions}}
@@ -97,12 +103,22 @@ def unused(card: Card) -> list[str]:
     """Names of the fields that say something and are only kept, to be told in one line."""
     fields = {**card.document, **card.data}
     names = [name for name, value in fields.items() if value and name not in USED | _SILENT]
+    if _COMMENT in names and (fields[_COMMENT] == creator_notes(card)):
+        names.remove(_COMMENT)
     own = fields.get("extensions")
     if "extensions" in names:
         names.remove("extensions")
     if isinstance(own, dict):
         names += [f"extensions.{name}" for name, value in own.items() if value and name not in _OWN]
+    book = card.data.get("character_book")
+    if isinstance(book, dict):
+        names += [f"character_book.{name}" for name in unused_settings(book)]
     return sorted(names)
+
+
+def creator_notes(card: Card) -> str:
+    """What the maker of a card says to who uses it."""
+    return card.text("creator_notes") or card.text(_COMMENT)
 
 
 def used(card: Card) -> list[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+USER_MARK: Final = "\ue000"
+"""Stands for the user in a text that is about somebody: neither I nor you (`macros.addressed`)."""
 _IRREGULAR: Final = {
     "is": "am",
     "has": "have",
@@ -37,6 +39,23 @@ _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", re.U)
 _NOUN_AFTER: Final = re.compile(r"\s+[^\W\d_]")
 _OWN: Final = re.compile(r"\b(?:I|i|I'm|i'm|I’m|i’m|my|My)\b")
 _BEING: Final = re.compile(r"(?:a|an|the|not|very|so|always|never)\b|\w+ing\b")
+_OF_NAME: Final = re.compile(
+    r"\s+(?:personality|appearance|body|age|height|weight|hair|eyes|skin|voice|name|hobby|hobbies|gender|job)"
+    r"\s+(?:is|are|was|were)\b",
+    re.I,
+)
+"""Where `Ann personality is` has lost its `'s`."""
+_LETTING: Final = re.compile(r"\b(?:let|help|watch|see|saw|hear|heard|ma[dk]e)(?:s|ting|ing)?\s+$", re.I)
+"""Before `her` and what she does."""
+_ADJECTIVES: Final = re.compile(r"[a-z][a-z-]*(?:,|$)")
+_DOES: Final = re.compile(
+    rf"([a-z]{{2,}}[^\Ws]s)\s+(?:(?:a|an|the|to|with|you|your|her|his|people|everyone|others)\b|{USER_MARK})"
+)
+_AND_VERB: Final = re.compile(
+    r"(\b(?:i|i am|i have)\b[^.!?;:]{0,200}?\band\s+(?:[a-z]+ly\s+)?)"
+    r"(is|has|does|isn't|doesn't|hasn't|goes|[a-z]{2,}[^\Wsu]s(?=\s+(?:a|an|the|her|his|their|my|you|me|like)\b))\b"
+)
+"""What somebody does besides: "i talk and acts like a pirate"."""
 _ENDS_OBJECT: Final = frozenset(
     "and or but when while if because for to in on at with from by as so that".split()
 )
@@ -72,13 +91,21 @@ def _about(sentences: list[str], name: str) -> bool:
 def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
     if _OWN.search(sentence):
         return sentence
-    if name and (listed := re.match(rf"{re.escape(name)}(?:['’]s)?\s*[=:]\s*", sentence, re.I)):
-        return f"i am {sentence[listed.end() :]}"
-    if name and (label := re.match(rf"{re.escape(name)}['’]s\s+([A-Za-z ]{{1,30}})[=:]\s*", sentence, re.I)):
+    called = "|".join(re.escape(part) for part in _parts(name))
+    if called and (listed := re.match(rf"(?:{called})(?:['’]s)?\s*[=:]\s*", sentence, re.I)):
+        return _listed(sentence[listed.end() :])
+    if called and (label := re.match(rf"(?:{called})['’]s\s+([A-Za-z ]{{1,30}})[=:]\s*", sentence, re.I)):
         told = _sentence(sentence[label.end() :], name, pronouns)
         kind = label[1].strip().lower()
-        return told if kind in ("persona", "description", "character") else f"my {kind}: {told}"
-    names = {part.lower() for part in ([name, name.split()[0]] if name.strip() else [])}
+        if kind in ("persona", "description", "character"):
+            return f"i am {told}" if _ADJECTIVES.match(told) else told
+        return f"my {kind}: {told}"
+    if label := re.match(r"(?:character|(?:full )?name)\s*[:=]\s*", sentence, re.I):
+        return f"i am {sentence[label.end() :]}"
+    if re.match(r"you(?:'re|’re|r)?\s", sentence, re.I):  # said to the character, for the user is marked
+        pronouns = pronouns | _SECOND
+    names = {part.lower() for part in _parts(name)}
+    any_case = name.islower() or sentence.islower()  # else a hazel eye is not Hazel's
     out: list[str] = []
     place, verb_next = 0, False
     text = _named(sentence, name)
@@ -88,17 +115,20 @@ def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
         word = match[0]
         lower = word.lower().replace("’", "'")
         bare = lower.removesuffix("'s")
+        is_name = bare in names and (any_case or word[0].isupper())
         if verb_next:
             verb_next = lower in _ADVERBS
             out.append(_verb(lower, word))
             continue
-        if bare in names and out[-2:-1] and out[-2] in ("am", "i am", "was"):
+        if is_name and out[-2:-1] and out[-2] in ("am", "i am", "was"):
             out.append(word)  # `you are Ann`
-        elif bare in names or (bare != lower and bare in pronouns and pronouns[bare] == "i"):
+        elif is_name or (bare != lower and bare in pronouns and pronouns[bare] == "i"):
             if lower.endswith("'s"):
                 follows = text[match.end() :].lstrip().lower()
                 is_verb = bare in pronouns or _BEING.match(follows)
                 out.append("i am" if is_verb else "my")
+            elif _OF_NAME.match(text[match.end() :]):
+                out.append("my")
             elif _subject(text, match.start(), match.end()):
                 out.append("i")
                 verb_next = True
@@ -110,7 +140,9 @@ def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
             out.append("i have")
         elif lower in pronouns:
             new = pronouns[lower]
-            if lower == "her" and not _has_noun(text, match.end()):
+            if lower == "her" and (
+                _LETTING.search(text[: match.start()]) or not _has_noun(text, match.end())
+            ):
                 new = "me"
             if lower == "you" and not _subject(text, match.start(), match.end()):
                 new = "me"
@@ -118,23 +150,42 @@ def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
             verb_next = new == "i"
         else:
             out.append(word)
-    return "".join([*out, text[place:]])
+    told = "".join([*out, text[place:]])
+    return _AND_VERB.sub(lambda found: found[1] + _verb(found[2].lower(), found[2]), told)
+
+
+def _listed(rest: str) -> str:
+    """What stands behind `Ann =`: what she is, or what she does."""
+    verb = _DOES.match(rest)
+    return f"i {plain_form(verb[1])}{rest[verb.end(1) :]}" if verb else f"i am {rest}"
+
+
+def _parts(name: str) -> list[str]:
+    """A name whole, and its first word."""
+    name = name.strip()
+    return [name, name.split()[0].strip(",;")] if name else []
 
 
 def _named(sentence: str, name: str) -> str:
     """The sentence with a full name as one word, its first."""
-    parts = name.split()
-    return sentence if len(parts) < 2 else re.sub(re.escape(name), parts[0], sentence, flags=re.I)
+    parts = _parts(name)
+    return sentence if len(name.split()) < 2 else re.sub(re.escape(name), parts[1], sentence, flags=re.I)
 
 
 def _verb(lower: str, word: str) -> str:
     if lower in _IRREGULAR:
         return _IRREGULAR[lower]
-    if lower in _KEPT or lower in _ADVERBS or not lower.endswith("s") or lower.endswith("ss"):
+    return word if lower in _KEPT or lower in _ADVERBS else plain_form(word)
+
+
+def plain_form(word: str) -> str:
+    """A regular verb without the ending of the third person: "tries" → "try"."""
+    lower = word.lower()
+    if not lower.endswith("s") or lower.endswith("ss"):
         return word
     if lower.endswith("ies") and len(lower) > 4:
         return word[:-3] + "y"
-    if lower.endswith(("ches", "shes", "sses", "xes", "zzes")):
+    if lower.endswith(("ches", "shes", "sses", "xes", "zzes", "oes")):
         return word[:-2]
     return word[:-1]
 

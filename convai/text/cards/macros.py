@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from convai.text.cards.first_person import USER_MARK, plain_form
+
 MAX_RESULT: Final = 100_000
 """Characters of a text with its macros replaced; what is beyond is cut."""
 MAX_LEVELS: Final = 8
@@ -25,15 +27,41 @@ MAX_LEVELS: Final = 8
 MAX_DICE: Final = 1_000
 _MACRO: Final = re.compile(r"\{\{([^{}]{0,5000})\}\}|<(user|bot|char|charifnotgroup)>", re.IGNORECASE)
 _TRIM: Final = re.compile(r"\s*\{\{\s*trim\s*\}\}\s*", re.IGNORECASE)
-_USER: Final = r"(?:\{\{\s*user\s*\}\}|<user>)"
-_YOURS: Final = re.compile(_USER + r"['’]s\b", re.IGNORECASE)
-_YOU_VERB: Final = re.compile(_USER + r"\s+(is|was|has|does|isn't|wasn't|hasn't|doesn't)\b", re.IGNORECASE)
+_LOOSE: Final = re.compile(r"\{{1,2}\s*(user|char)\s*\}{1,2}", re.IGNORECASE)
+"""A name's macro with a brace too few, which cards in the wild have."""
+_YOURS: Final = re.compile(USER_MARK + r"['’]s\b")
+_YOU_VERB: Final = re.compile(
+    r"(?P<before>\b[a-z]+ )?"
+    + USER_MARK
+    + r"(?P<between>(?: (?:always|never|often|usually|sometimes|also|still|just|only|[a-z]+ly)){0,2})"
+    + r" (?P<verb>[a-z]+(?:['’]t)?)\b",
+    re.IGNORECASE,
+)
 _CALLED: Final = re.compile(
     r"(?:,\s*|\b(?P<word>hello|hi|hey|welcome|greetings|good (?:morning|evening|day))\s+)"
-    + _USER
+    + USER_MARK
     + r"(?=\s*(?:[.!?,~…\"”*]|$))",
     re.IGNORECASE,
 )
+_BEGINS: Final = re.compile(rf"(^|[\n.!?]\s+)([\"“*(\[]*){USER_MARK}(['’]s\b)?")
+_GIVING: Final = re.compile(
+    r"(?:giv|hand|bring|brought|gav|show|tell|told|send|sent|offer|feed|mak|mad|buy|teach|cook|ow|pay|call|let)"
+    r"(?:e?s|e?d|ing|e|)",
+    re.IGNORECASE,
+)
+"""Verbs behind which the user is given something: what follows is no verb of theirs."""
+_NO_VERBS: Final = frozenset(
+    "as across always sometimes perhaps unless towards besides afterwards whereas minus upwards nowadays "
+    "indoors outdoors downstairs upstairs backwards forwards its his hers theirs ours yours".split()
+)
+_PRONOUNS: Final = {
+    "sub": ("they", "you"),
+    "obj": ("them", "you"),
+    "poss": ("their", "your"),
+    "poss_p": ("theirs", "yours"),
+    "ref": ("themselves", "yourself"),
+}
+"""JanitorAI's macros for the user's pronouns: of somebody with a name, and of the one who is talked to."""
 _VERBS: Final = {
     "is": "are",
     "was": "were",
@@ -79,13 +107,18 @@ class Macros:
 
     def replaced(self, text: str) -> str:
         """`text` with all its macros replaced; unknown ones are left out."""
-        if "{{" not in text and "<" not in text:
-            return text[:MAX_RESULT]
-        text = text[:MAX_RESULT]
-        if self.user == YOU:
-            text = _CALLED.sub(lambda match: match["word"] or "", text)
-            text = _YOURS.sub("your", text)
-            text = _YOU_VERB.sub(lambda match: f"you {_VERBS[match[1].lower()]}", text)
+        return self.named(self.marked(text), begins=True)[:MAX_RESULT]
+
+    def named(self, marked: str, *, begins: bool = False) -> str:
+        """A marked text with the user in it (`addressed`)."""
+        return addressed(marked, _BRACES.sub("", self.user), begins=begins)
+
+    def marked(self, text: str) -> str:
+        """`text` with all its macros replaced but the user's, for whom a USER_MARK stands (`addressed`)."""
+        text = text[:MAX_RESULT].replace(USER_MARK, "")
+        if "{" not in text and "<" not in text:
+            return text
+        text = _LOOSE.sub(r"{{\1}}", text)
         drawn = random.Random(hashlib.blake2b(f"{self.seed}/{text}".encode("utf-8", "replace")).digest())
         text = _TRIM.sub("", text)
         fields = self.fields
@@ -95,7 +128,7 @@ class Macros:
             if text == before:
                 break
             fields = {}  # once: a text that names itself would go on for ever
-        return _MACRO.sub("", text)
+        return _MACRO.sub("", text)[:MAX_RESULT]
 
     def _macro(self, drawn: random.Random, fields: Mapping[str, str], match: re.Match[str]) -> str:
         if match[2] is not None:
@@ -108,6 +141,8 @@ class Macros:
             name = name.lower().rstrip(":")
         if name in ("char", "user", "bot", "charifnotgroup", "group"):
             return self._name(name)
+        if name in _PRONOUNS:
+            return _PRONOUNS[name][self.user == YOU]
         if name in ("random", "pick"):
             options = _options(rest)
             return drawn.choice(options) if options else ""
@@ -126,7 +161,7 @@ class Macros:
     def _name(self, name: str) -> str:
         if name in ("group", "charifnotgroup") and self.group:
             return _BRACES.sub("", self.group)
-        return _BRACES.sub("", self.user if name == "user" else self.char)
+        return USER_MARK if name == "user" else _BRACES.sub("", self.char)
 
     def _time(self, name: str) -> str:
         now = self.now
@@ -138,6 +173,41 @@ class Macros:
             zone = datetime.timezone(datetime.timedelta(hours=hours))
             return f"{now.astimezone(zone):%H:%M}"
         return now.strftime(_FORMS[name]) if name in _FORMS else ""
+
+
+def addressed(text: str, user: str, *, begins: bool = False) -> str:
+    """A marked text with the user's name in it. Where that is YOU, its verbs and possessives agree.
+
+    `begins`: SOMEBODY and YOU begin a sentence with a capital letter.
+    """
+    if USER_MARK not in text:
+        return text
+    if user == YOU:
+        text = _CALLED.sub(lambda match: match["word"] or "", text)
+        text = _YOU_VERB.sub(_agreeing, text)
+    if begins and user in (YOU, SOMEBODY):
+        text = _BEGINS.sub(functools.partial(_beginning, user), text)
+    if user == YOU:
+        text = _YOURS.sub("your", text)
+    return text.replace(USER_MARK, user)
+
+
+def _beginning(user: str, match: re.Match[str]) -> str:
+    """The user at the beginning of a sentence."""
+    named = "your" if user == YOU and match[3] else user + (match[3] or "")
+    return f"{match[1]}{match[2]}{named[0].upper()}{named[1:]}"
+
+
+def _agreeing(match: re.Match[str]) -> str:
+    """Of `{{user}} often asks`: you often ask."""
+    verb, before = match["verb"], match["before"] or ""
+    lower = verb.lower().replace("’", "'")
+    if lower in _VERBS:
+        verb = _VERBS[lower]
+    elif not lower.endswith(("ss", "us", "is")) and lower not in _NO_VERBS:
+        if not _GIVING.fullmatch(before.strip()):
+            verb = plain_form(verb)
+    return f"{before}{USER_MARK}{match['between']} {verb}"
 
 
 def _options(text: str) -> list[str]:

@@ -10,7 +10,9 @@ from typing import Final
 from convai.core.dialog import Persona
 from convai.core.safe_text import one_line
 from convai.text.cards.card import Card, new_card
-from convai.text.cards.prose import MAX_TEXT, resolved, sentences, shortened, without_examples
+from convai.text.cards.first_person import first_person
+from convai.text.cards.macros import YOU, addressed
+from convai.text.cards.prose import MAX_TEXT, marked, resolved, sentences, shortened, without_examples
 
 SENTENCES: Final = 12
 """Sentences that are taken of a card; the personas that models are trained on have four or five."""
@@ -43,6 +45,7 @@ def card_persona(
     card: Card,
     *,
     user: str = "you",
+    own: bool = False,
     most: int = SENTENCES,
     chars: int = CHARS,
     fits: Callable[[Persona], bool] | None = None,
@@ -50,7 +53,8 @@ def card_persona(
     """The persona of a card: at most `most` sentences of together `chars` characters.
 
     `fits` says whether a model holds a persona; it is asked for each sentence more. What comes first in the
-    description stays, the personality comes behind it. `{{user}}` is called `user`.
+    description stays, the personality comes behind it. `{{user}}` is called `user`. `own`: in the first
+    person.
     """
     notes = list(card.notes)
     called = one_line(_BRACES.sub("", card.called)) or _NAMELESS
@@ -63,9 +67,13 @@ def card_persona(
             notes.append(f"{examples} lines of its {field} are an example dialogue and no persona")
         if len(text) > MAX_TEXT:
             notes.append(f"only the first {MAX_TEXT:,} characters of its {field} were looked at")
-        for sentence in sentences(resolved(text[:MAX_TEXT], called, user)):
-            found.setdefault(sentence.casefold(), sentence)
+        for sentence in sentences(marked(text[:MAX_TEXT], called)):
+            if not _names(sentence, called):
+                found.setdefault(sentence.casefold(), sentence)
     name = "" if called == _NAMELESS else called
+    told = first_person(list(found.values()), name) if own else list(found.values())
+    told = [addressed(sentence, YOU if user.lower() == YOU else user) for sentence in told]
+    found = {sentence.casefold(): sentence for sentence in told}
     if name:
         introduction = f"my name is {name}."
         found = {introduction.casefold(): introduction, **found}
@@ -87,8 +95,15 @@ def card_persona(
         left_out=tuple(left_out),
         notes=tuple(notes),
         greeting=one_line(resolved(card.text("first_mes")[:MAX_TEXT], called, user)),
-        creator_notes=card.text("creator_notes"),
+        creator_notes=card.text("creator_notes") or card.text("creatorcomment"),
     )
+
+
+def _names(sentence: str, called: str) -> bool:
+    """Whether all that a sentence says is the name: `Character: Ann.`."""
+    label, colon, value = sentence.partition(":")
+    named = value.strip(" .\"'“”").casefold() == called.casefold()
+    return bool(colon) and named and label.strip().casefold() in ("name", "full name", "character", "char")
 
 
 def persona_card(persona: Persona, base: Card | None = None) -> Card:

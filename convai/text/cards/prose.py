@@ -11,18 +11,22 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from convai.core.safe_text import one_line
+from convai.text.cards.first_person import USER_MARK
+from convai.text.cards.macros import YOU, addressed
 
 MAX_TEXT: Final = 100_000
 """Characters of a field that are looked at."""
 MAX_SENTENCE: Final = 200
 """Characters of a sentence; a longer one is cut between two words."""
 _MACRO: Final = re.compile(r"\{\{([^{}]{0,500})\}\}|<(user|bot|char)>", re.IGNORECASE)
-_YOURS: Final = re.compile(r"(?:\{\{user\}\}|<user>)['’]s\b", re.IGNORECASE)
 _SAID: Final = re.compile(r"\s*(?:\{\{(?:user|char)\}\}|<(?:user|bot|char|start)>)\s*(?::|$)", re.IGNORECASE)
 _SAID_CHARS: Final = 64
 _LISTED: Final = re.compile(r"\[([^\[\]=\"]{1,80})=((?:\s*\"[^\"\[\]]{1,200}\",?){1,50})\s*\]")
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--[^<>]{0,500}-->")
 _WPP: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,40})\s?\(\s?(\"[^()]{1,1000})\)")
+_CALL: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,30})\(([^()\n]{2,2000})\)")
+_OPEN: Final = re.compile(r"(\[[^\[\]\n]{0,2000}),[ \t]*\n\s*(?=[a-z])")
+"""A list in brackets that goes on in the next line."""
 _LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
 _BULLET: Final = re.compile(r"(?:[-*+•·>#]+|\d{1,3}[.)])\s+")
 _EMPHASIS: Final = re.compile(r"[*_~`|]{1,3}")
@@ -53,9 +57,13 @@ def resolved(text: str, char: str, user: str) -> str:
     Of `{{random:a,b}}` and `{{pick:a,b}}` the first stays, `{{reverse:a}}` is reversed; comments, hidden
     keys, dice and unknown ones are left out.
     """
-    if user.lower() == "you":
-        text = _YOURS.sub("your", text)
-    return _MACRO.sub(lambda match: _macro(match[1] if match[2] is None else match[2], char, user), text)
+    return addressed(marked(text, char), YOU if user.lower() == YOU else user)
+
+
+def marked(text: str, char: str) -> str:
+    """`text` likewise, with a USER_MARK where the user stands."""
+    text = text.replace(USER_MARK, "")
+    return _MACRO.sub(lambda match: _macro(match[1] if match[2] is None else match[2], char, USER_MARK), text)
 
 
 def _macro(inner: str, char: str, user: str) -> str:
@@ -73,7 +81,7 @@ def _macro(inner: str, char: str, user: str) -> str:
 def sentences(text: str) -> list[str]:
     """The sentences of a field, each on one line, without markup; empty ones are left out."""
     text = _TAG.sub(" ", _LINK.sub(r"\1", text[:MAX_TEXT]))
-    text = _LISTED.sub(_attribute, text)
+    text = _OPEN.sub(r"\1, ", _LISTED.sub(_attribute, text))
     text = _WPP.sub(_property, text).replace("\r\n", "\n").replace("\r", "\n")
     return [sentence for line in text.split("\n") for sentence in _of_line(line)]
 
@@ -94,6 +102,8 @@ def _of_line(line: str) -> Iterator[str]:
     line = line.strip()
     listed = line.startswith("[") and ";" in line
     line = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
+    if call := _CALL.fullmatch(line):  # `likes(tea, cake)`
+        line = f"{call[1].strip()}: {call[2]}"
     line = _BRACKETS.sub(" ", _EMPHASIS.sub("", line))
     for part in line.split(";") if listed else [line]:
         for piece in _joined(_END.split(part)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from convai.core.character import Character, Lorebook, LoreEntry
 from convai.core.dialog import AGENT, USER, Turn
 from convai.core.errors import DataError
 from convai.text.cards import Card, card_of, character_of, load_book, load_card, parse_card, read_card
-from convai.text.cards.books import book_json, book_of, entry_of
+from convai.text.cards.books import book_json, book_of, entry_of, read_book
 from convai.text.cards.character import unused
 from convai.text.cards.examples import example_dialogues
 from convai.text.cards.first_person import first_person
@@ -162,11 +163,32 @@ def test_examples_know_names_and_go_on_over_lines() -> None:
         ("Traits: kind, brave.", "Traits: kind, brave."),
         ("Ann = a baker, kind.|Ann's Traits: brave.", "i am a baker, kind.|my traits: brave."),
         ("Ann's Persona: Ann is a baker.", "i am a baker."),
+        ("Ann = helps you, kind.|Ann is kind and has a dog.", "i help you, kind.|i am kind and have a dog."),
+        ("Ann talks and acts like a queen.|Ann hair is red.", "i talk and act like a queen.|my hair is red."),
+        (
+            "Ann's persona: shy, loud.|They let her sing. She hums.",
+            "i am shy, loud.|They let me sing. i hum.",
+        ),
+        ("Name: Ann Lee the Good.|Ann likes cats and dogs.", "i am Ann Lee the Good.|i like cats and dogs."),
         ("She tries hard and she's kind.|She does not fuss.", "i try hard and i am kind.|i do not fuss."),
     ],
 )
 def test_the_first_person(told: str, own: str) -> None:
     assert "|".join(first_person(told.split("|"), "Ann")) == own
+
+
+def test_who_the_user_is_stays_apart_from_who_the_character_is() -> None:
+    text = "Ann is {{user}}'s nurse. Ann is wary of {{user}} and {{user}} trusts her. Character: Ann"
+    found = character_of(Card({"name": "Ann", "description": text}))
+    assert found.sentences == (
+        "my name is Ann.",
+        "i am your nurse.",
+        "i am wary of you and you trust me.",
+    )
+    told = first_person(["You are Amy Wolf: savvy.", "She sings.", "Her dog loves her."], "Amy")
+    assert told == ["i am Amy Wolf: savvy.", "i sing.", "my dog loves me."]
+    assert first_person(["Hazel has hazel eyes."], "Hazel") == ["i have hazel eyes."]
+    assert first_person(["Gloria = a spy.", "Gloria sings."], "Gloria, PA") == ["i am a spy.", "i sing."]
 
 
 # -- files of other programs ----------------------------------------------------------------------------
@@ -331,3 +353,83 @@ def test_a_book_in_a_card_or_alone(tmp_path: Path) -> None:
     path.write_text("[1]")
     with pytest.raises(DataError, match="no lorebook"):
         load_book(path)
+
+
+# -- what cards in the wild have ----------------------------------------------------------------------
+
+
+def test_what_is_written_beside_a_card_is_used_or_named() -> None:
+    data = {
+        "name": "Ann",
+        "first_mes": "Hi!",
+        "extensions": {"group_greetings": ["Hi all!"], "talkativeness": "0.3", "regex_scripts": [1]},
+        "character_book": {
+            "description": "of bread",
+            "entries": [{"keys": ["bread"], "content": "warm", "extensions": {"sticky": 2, "cooldown": 0}}],
+        },
+    }
+    document = {"spec": "chara_card_v3", "data": data, "talkativeness": "0.3", "creatorcomment": "be kind"}
+    card = parse_card(json.dumps(document), "file")
+    found = character_of(card)
+    assert (found.group_greetings, found.talkativeness, found.creator_notes) == (("Hi all!",), 0.3, "be kind")
+    assert unused(card) == [
+        "character_book.description",
+        "character_book.entries.sticky",
+        "extensions.regex_scripts",
+    ]
+
+
+def test_a_note_and_an_entry_stand_in_the_words_of_a_role() -> None:
+    note = {"depth_prompt": {"prompt": "Rain.", "depth": 2, "role": "user"}}
+    entries = [
+        {"keys": ["x"], "content": "@@depth 3\n@@role assistant\nSun.", "position": "after_char_defs"},
+        {"keys": ["y"], "content": "Fog.", "extensions": {"position": 4, "depth": 1, "role": 1}},
+    ]
+    found = character_of(
+        Card({"data": {"name": "Ann", "extensions": note, "character_book": {"entries": entries}}})
+    )
+    assert found.book is not None
+    assert (found.note_role, [one.role for one in found.book.entries]) == ("user", ["assistant", "user"])
+    again = character_of(card_of(replace(found, rest={})))
+    assert (again.note_role, again.book) == (found.note_role, found.book)
+
+
+def test_risus_and_novels_lorebooks() -> None:
+    entry = {
+        "key": "bread, rolls",
+        "secondkey": "warm",
+        "selective": True,
+        "content": "Rye.",
+        "insertorder": 7,
+    }
+    folder = {"mode": "folder", "key": "f", "content": "x"}
+    risu = {"type": "risu", "ver": 1, "data": [entry, folder, {"alwaysActive": True, "content": "Sun."}]}
+    found = read_book(risu, "file")
+    first, second = found.entries
+    assert (first.keys, first.secondary_keys, first.selective, first.order) == (
+        ("bread", "rolls"),
+        ("warm",),
+        True,
+        7,
+    )
+    assert second.constant
+    novel = {
+        "lorebookVersion": 5,
+        "entries": [{"keys": ["/r+ye/i"], "text": "Rye.", "forceActivation": False}],
+    }
+    assert read_book(novel, "file").entries[0].content == "Rye."
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"name": "Bug report", "description": "File one.", "title": "[bug]", "labels": ["bug"], "body": [1]},
+        {"name": "stack", "services": {"web": {}}},
+        {"name": "a script", "type": "script", "id": "1", "content": "...", "data": {"x": 1}},
+        {"$schema": "x", "description": "of a capability", "permissions": [], "windows": []},
+        {"type": "risu", "data": [{"key": "x", "content": "y"}]},
+    ],
+)
+def test_what_has_a_name_and_is_nobody(other: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=r"no character card|a lorebook"):
+        parse_card(json.dumps(other), "file")

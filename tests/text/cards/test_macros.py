@@ -42,18 +42,36 @@ def test_what_they_stand_for(text: str, right: str) -> None:
 @pytest.mark.parametrize(
     ("text", "right"),
     [
-        ("{{user}}'s hat", "your hat"),
+        ("{{user}}'s hat", "Your hat"),
         (
             "{{user}} is tall, {{user}} has time, {{user}} was here",
-            "you are tall, you have time, you were here",
+            "You are tall, you have time, you were here",
         ),
+        (
+            "As {{user}} logs in, {{user}} quietly tries it. {{user}} asks?",
+            "As you log in, you quietly try it. You ask?",
+        ),
+        ("She gives {{user}} kisses, {{user}} always goes.", "She gives you kisses, you always go."),
+        ("what {{user}} doesn't know, {{user}} this once", "what you don't know, you this once"),
+        ("{user}} and {char}, {{user} {x}", "You and Ann, you {x}"),
+        ("{{sub}} {{obj}} {{poss}} {{ref}}", "you you your yourself"),
         ("Hello, {{user}}!", "Hello!"),
         ("Good morning {{user}}. I like {{user}}.", "Good morning. I like you."),
     ],
 )
 def test_a_user_without_a_name(text: str, right: str) -> None:
     assert Macros("Ann", YOU).replaced(text) == right
-    assert SOMEBODY in Macros("Ann", SOMEBODY).replaced(text)
+    somebody = Macros("Ann", SOMEBODY).replaced(f"Of {text}")
+    assert SOMEBODY in somebody or "them" in somebody
+
+
+def test_somebody_begins_a_sentence_and_has_pronouns() -> None:
+    somebody = Macros("Ann", SOMEBODY)
+    assert (
+        somebody.replaced("{{user}}'s hat. {{user}} is {{user}}.") == "The user's hat. The user is the user."
+    )
+    assert somebody.replaced("She likes {{obj}} and {{poss}} hat") == "She likes them and their hat"
+    assert Macros("Ann", "Bob").replaced("{{user}} asks. {{user}}'s") == "Bob asks. Bob's"
 
 
 def test_what_is_drawn_stays() -> None:
