@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,23 +19,20 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from convai.server.convert import message_of
+from convai.server.heartbeat import Heartbeat
 from convai.server.logs import log_failure
 from convai.server.protocol import Change
 from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Started, Stopped
 from convai.server.protocol.replay import ReplayBuffer
 from convai.server.protocol.values import Message
 from convai.server.protocol.wire import encode, parse_server
-from convai.store.shared import Claimed, Drawn, Followed, Numbered, Orphan, Posted, Shared, Snapshot
+from convai.store.change_log import Drawn, Followed, Numbered, Posted, Snapshot
+from convai.store.leases import Claimed, Orphan
+from convai.store.records import Message as Kept
+from convai.store.shared import Shared
 
-logger: Final = logging.getLogger("convai.server")
 FLUSH: Final = 0.01
 """Seconds for which changes are gathered."""
-BEAT: Final = 0.5
-"""Seconds between two signs of life."""
-STEADY: Final = 6
-"""Signs of life before replies of others are taken up: they may only have been late, too."""
-_SWEEP: Final = 120
-"""Signs of life between two times that what is old is forgotten."""
 _PATIENCE: Final = 5.0
 """Seconds for which another door has time to stop a reply."""
 _ASK: Final = 0.5
@@ -100,9 +96,7 @@ class Doors:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = threading.Event()
         self._hearing: threading.Thread | None = None
-        self._take_up: Callable[[Orphan, Claimed], Awaitable[None]] | None = None
         self._open: Callable[[str, str], Shown] | None = None
-        self._beats = 0
 
     def start(
         self,
@@ -110,11 +104,11 @@ class Doors:
         take_up: Callable[[Orphan, Claimed], Awaitable[None]],
     ) -> None:
         """Begin: `open` gives an owner's room, `take_up` goes on with a reply that is ours now."""
-        self._open, self._take_up = open, take_up
+        self._open = open
         loop = asyncio.get_running_loop()
         self._hearing = threading.Thread(target=self._hear, args=(loop,), name="convai-doors", daemon=True)
         self._hearing.start()
-        self._start(self._live())
+        self._start(Heartbeat(self.shared, self._in_thread, self._draining).beat(take_up, self._say))
 
     async def close(self) -> None:
         """Tell what is still to be told, and leave the replies to others."""
@@ -125,7 +119,7 @@ class Doors:
             task.cancel()
         self._ended.set()
         with suppress(Exception):
-            await self._in_thread(self.shared.leave)
+            await self._in_thread(self.shared.leases.leave)
         if self._hearing is not None:
             await asyncio.to_thread(self._hearing.join)
 
@@ -180,7 +174,9 @@ class Doors:
         pause = 0.05
         while True:
             try:
-                return list(await self._in_thread(self.shared.append, [post for _, post in posts.values()]))
+                return list(
+                    await self._in_thread(self.shared.changes.append, [post for _, post in posts.values()])
+                )
             except Exception as error:
                 log_failure("changes could not be told; once more", error)
                 await asyncio.sleep(pause)
@@ -206,7 +202,7 @@ class Doors:
         if room.abroad.followed:
             return None
         self._known[room.id] = room
-        found: Followed = await self._in_thread(self.shared.follow, room.id)
+        found: Followed = await self._in_thread(self.shared.changes.follow, room.id)
         if not room.abroad.followed:
             first = found.frames[0][0] if found.frames else found.last + 1
             room.buffer.begin(found.stream, first - 1)
@@ -221,7 +217,7 @@ class Doors:
     async def snapshot(self, room: Shown) -> Snapshot:
         """The whole conversation at one moment; the changes behind it come next. Raises NotFound."""
         await self.follow(room)
-        snapshot: Snapshot = await self._in_thread(self.shared.snapshot, room.owner, room.id)
+        snapshot: Snapshot = await self._in_thread(self.shared.changes.snapshot, room.owner, room.id)
         followed = snapshot.followed
         if followed.stream != room.buffer.stream or followed.last > room.buffer.last:
             room.abroad.told = max(room.abroad.told, followed.last)
@@ -231,7 +227,7 @@ class Doors:
     async def _catch_up(self, room: Shown) -> None:
         """Read what other doors have told."""
         async with room.abroad.catching:
-            found: Followed = await self._in_thread(self.shared.after, room.id, room.buffer.last)
+            found: Followed = await self._in_thread(self.shared.changes.after, room.id, room.buffer.last)
             buffer = room.buffer
             if found.stream != buffer.stream:
                 buffer.begin(found.stream, found.last)
@@ -262,7 +258,7 @@ class Doors:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(call, *args)
 
-        self.shared.listen(
+        self.shared.changes.listen(
             functools.partial(pass_on, self._heard), functools.partial(pass_on, self._missed), self._ended
         )
 
@@ -294,7 +290,7 @@ class Doors:
 
     async def _tell(self, said: str) -> None:
         with suppress(Exception):
-            await self._in_thread(self.shared.tell, said)
+            await self._in_thread(self.shared.changes.tell, said)
 
     # -- asking other doors ------------------------------------------------------------------------
 
@@ -317,38 +313,18 @@ class Doors:
                 await room.abroad.read.wait()
         return room.abroad.read.is_set()
 
-    # -- who is there ------------------------------------------------------------------------------
+    # -- doors that died -----------------------------------------------------------------------------
 
-    async def _live(self) -> None:
-        while True:
-            try:
-                await self._in_thread(self.shared.beat)
-                self._beats += 1
-                if self._beats > STEADY and not self._draining():
-                    await self._look_after()
-                if self._beats % _SWEEP == 0:
-                    await self._in_thread(self.shared.sweep)
-            except Exception as error:
-                self._beats = 0
-                log_failure("the database is not there; once more", error)
-            await asyncio.sleep(BEAT)
-
-    async def _look_after(self) -> None:
-        """Take up what doors that died have left."""
-        for orphan in await self._in_thread(self.shared.orphans):
-            claimed = await self._in_thread(self.shared.claim, orphan)
-            if claimed is not None and self._take_up is not None:
-                logger.warning("reply %s is gone on with here: its door is gone", orphan.message)
-                await self._take_up(orphan, claimed)
-        for orphan, kept in await self._in_thread(self.shared.unsaid):
-            assert self._open is not None
-            room = self._open(orphan.owner, orphan.conversation)
-            await self.follow(room)
-            message = message_of(kept, request=kept.request)
-            if kept.status == "complete":
-                self.emit(room, FinishedReply(message=message, reason="stop"))
-            else:
-                self.emit(room, Stopped(id=kept.id, by="shutdown", message=message))
+    async def _say(self, orphan: Orphan, kept: Kept) -> None:
+        """Tell the end of a reply whose writer has gone before it could."""
+        assert self._open is not None
+        room = self._open(orphan.owner, orphan.conversation)
+        await self.follow(room)
+        message = message_of(kept, request=kept.request)
+        if kept.status == "complete":
+            self.emit(room, FinishedReply(message=message, reason="stop"))
+        else:
+            self.emit(room, Stopped(id=kept.id, by="shutdown", message=message))
 
 
 def message_in(live: dict[str, Any], text: str) -> Message:

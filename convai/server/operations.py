@@ -28,7 +28,7 @@ from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Branch, Receipt, Said
 from convai.store import Message as Kept
-from convai.store.shared import Claimed
+from convai.store.leases import Claimed
 
 
 class Refused(ConvaiError):

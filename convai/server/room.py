@@ -25,7 +25,7 @@ from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Branch, Conversation, NotFound
 from convai.store import Message as Kept
-from convai.store.shared import Drawn, Snapshot
+from convai.store.change_log import Drawn, Snapshot
 
 IN_VIEW: Final = 50
 """Messages from the end of a branch that every reader has; changes farther back are told by a `state`."""

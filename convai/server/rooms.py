@@ -14,7 +14,7 @@ from convai.server.logs import log_failure
 from convai.server.protocol.changes import Failed
 from convai.server.room import Room
 from convai.server.service import Service
-from convai.store.shared import Claimed, Orphan
+from convai.store.leases import Claimed, Orphan
 
 KEPT: Final = 120.0
 """Seconds for which the latest changes are kept for those who come back."""

@@ -27,7 +27,7 @@ from convai.server.protocol.wire import encode
 from convai.server.service import Service
 from convai.store import Draft
 from convai.store import Message as Kept
-from convai.store.shared import Drawn
+from convai.store.change_log import Drawn
 
 By = Literal["client", "left", "shutdown"]
 _OUTCOMES: Final[dict[By | None, Outcome]] = {

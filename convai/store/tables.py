@@ -119,7 +119,7 @@ memories: Final = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
-# How doors tell each other of changes (convai.store.shared); on SQLite, which has one process, empty.
+# How doors tell each other of changes (convai.store.change_log); on SQLite, which has one process, empty.
 streams: Final = Table(
     "streams",
     METADATA,

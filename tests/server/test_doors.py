@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from convai.server import doors
+from convai.server import heartbeat
 from convai.server.protocol.changes import Deleted, FinishedReply, Started, State, Stopped, TokenDrawn
 from convai.store import Store
-from convai.store.shared import Drawn, Numbered, Posted, Shared
+from convai.store.change_log import Drawn, Numbered, Posted
+from convai.store.shared import Shared
 from tests.postgresql import schema
 from tests.server.gate import Gate, gated
 from tests.server.serving import Chat, Running, serving
@@ -162,8 +163,8 @@ def test_what_is_deleted_is_gone_at_both(two: tuple[Running, Running]) -> None:
             assert there.refused("send", text="hello?") in ("not_found", "bad_order", "order")
         shared = one.store.shared
         assert shared is not None
-        assert [frame for _, frame in shared.after(conversation, 0).frames][:1] != []
-        assert len(shared.after(conversation, 0).frames) == 1
+        assert [frame for _, frame in shared.changes.after(conversation, 0).frames][:1] != []
+        assert len(shared.changes.after(conversation, 0).frames) == 1
 
 
 def test_rates_hold_across_doors(where: str, tmp_path: Path) -> None:
@@ -189,8 +190,8 @@ def test_nobody_gives_a_reply_up_that_is_read_elsewhere(two: tuple[Running, Runn
 def test_a_door_that_ends_hands_its_replies_over(
     where: str, tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doors, "STEADY", 1)
-    monkeypatch.setattr(doors, "BEAT", 0.05)
+    monkeypatch.setattr(heartbeat, "STEADY", 1)
+    monkeypatch.setattr(heartbeat, "BEAT", 0.05)
     with serving(tmp_path, where=where) as other:
         with serving(tmp_path, where=where) as one:
             here = one.chat()
@@ -235,25 +236,25 @@ def shared(where: str) -> Iterator[tuple[Shared, Shared]]:
 
 def test_changes_are_numbered_once(shared: tuple[Shared, Shared]) -> None:
     one, other = shared
-    first, second = one.follow("c"), other.follow("c")
+    first, second = one.changes.follow("c"), other.changes.follow("c")
     assert first == second
-    assert one.append([posted("c", "a", "b")]) == [Numbered(first.stream, 1, ["1 a", "2 b"])]
-    assert other.append([posted("c", "c"), posted("d", "x")])[0] == Numbered(first.stream, 3, ["3 c"])
-    assert other.after("c", 1).frames == [(2, "2 b"), (3, "3 c")]
+    assert one.changes.append([posted("c", "a", "b")]) == [Numbered(first.stream, 1, ["1 a", "2 b"])]
+    assert other.changes.append([posted("c", "c"), posted("d", "x")])[0] == Numbered(first.stream, 3, ["3 c"])
+    assert other.changes.after("c", 1).frames == [(2, "2 b"), (3, "3 c")]
     again = posted("c", "once")
-    assert one.append([again]) == [Numbered(first.stream, 4, ["4 once"])]
-    assert one.append([again]) == [Numbered(first.stream, 5, [])]  # its answer was lost: it is there
-    assert one.after("c", 3).frames == [(4, "4 once")]
+    assert one.changes.append([again]) == [Numbered(first.stream, 4, ["4 once"])]
+    assert one.changes.append([again]) == [Numbered(first.stream, 5, [])]  # its answer was lost: it is there
+    assert one.changes.after("c", 3).frames == [(4, "4 once")]
 
 
 def test_tokens_are_told_by_who_writes(shared: tuple[Shared, Shared]) -> None:
     one, other = shared
-    one.append([posted("c", "started", begins=0, live='{"id": "m"}')])
+    one.changes.append([posted("c", "started", begins=0, live='{"id": "m"}')])
     token = {"drawn": [Drawn(7, 2**62)]}
-    assert one.append([posted("c", "t", **token)]) != [None]
-    assert other.append([posted("c", "t", **token)]) == [None]
-    assert one.append([posted("c", "finished", ends=True)]) != [None]
-    assert one.append([posted("c", "t", **token)]) == [None]
+    assert one.changes.append([posted("c", "t", **token)]) != [None]
+    assert other.changes.append([posted("c", "t", **token)]) == [None]
+    assert one.changes.append([posted("c", "finished", ends=True)]) != [None]
+    assert one.changes.append([posted("c", "t", **token)]) == [None]
 
 
 def test_doors_hear_of_changes(shared: tuple[Shared, Shared]) -> None:
@@ -265,10 +266,10 @@ def test_doors_hear_of_changes(shared: tuple[Shared, Shared]) -> None:
         heard.append(said)
         come.set()
 
-    thread = threading.Thread(target=other.listen, args=(tell, listening.set, ended))
+    thread = threading.Thread(target=other.changes.listen, args=(tell, listening.set, ended))
     thread.start()
     assert listening.wait(PATIENCE)
-    one.append([posted("c", "a", "b")])
+    one.changes.append([posted("c", "a", "b")])
     assert come.wait(PATIENCE)
     ended.set()
     thread.join()

@@ -7,8 +7,8 @@ a memory of moods and lunches helps nobody. How often the rules are right is mea
 from __future__ import annotations
 
 import re
-from functools import cache
 
+from convai.conversation.memory.copular import being_lasts
 from convai.conversation.memory.lasting_words import (
     ABSTRACT,
     ADVERBS,
@@ -26,23 +26,10 @@ from convai.conversation.memory.lasting_words import (
     PAST,
     PLACES,
     RELATED,
-    STATES,
-    STATES_OF_USA,
     TODAY,
     WANTS,
 )
-from convai.core import resources
-from convai.text.claims.words import content, job_words, lemma
-
-
-@cache
-def places() -> frozenset[str]:
-    """Words of which each names a place: cities and countries, and the states of the USA."""
-    path = resources.data_dir() / "compose" / "lists" / "places.txt"
-    named = path.read_text(encoding="utf-8").lower().replace("|", "\n").splitlines()
-    return frozenset(STATES_OF_USA) | {
-        name.strip() for name in named if " " not in name.strip() and name.strip()
-    }
+from convai.text.claims.words import content
 
 
 def lasts(plain: str) -> bool:
@@ -83,7 +70,7 @@ def _of_me(rest: str) -> bool:
     if TODAY.search(rest) and not DATED.search(rest):
         return False
     if verb in ("am", "are"):
-        return _being(words[1:])
+        return being_lasts(words[1:])
     if verb in ("have", "own", "got"):
         return _having(words[1:], rest)
     if verb == "can":
@@ -138,109 +125,6 @@ def _of_me(rest: str) -> bool:
         "drive",
         "sew",
         "skate",
-    )
-
-
-def _being(words: list[str]) -> bool:
-    """Of "i am ...": what follows."""
-    while words and words[0] in ADVERBS | {"a_bit"}:
-        words = words[1:]
-    if not words:
-        return False
-    first, rest = words[0], " ".join(words)
-    if re.match(
-        r"(?:big |huge )?(?:an? )?(?:\w+ )?(?:fan|lover|member|student|graduate|native|citizen|owner|"
-        r"parent) of\b",
-        rest,
-    ):
-        return not EMPTY_OBJECT.match("x " + rest.rsplit(" of ", 1)[-1])
-    if first in ("a", "an", "the", "one", "two"):
-        return (
-            not re.match(
-                r"(?:an?|the) (?:bit|little|lot|mess|wreck|good (?:time|question)|same|only one here|joke|"
-                r"minute|few|ok|happy|while)\b",
-                rest,
-            )
-            and len(words) > 1
-        )
-    if re.match(r"(?:\d+|[a-z]+(?:ty|teen)(?:[- ]\w+)?)(?: years| and|$| now| but| so)", rest):
-        return True
-    if first in ("from", "into", "allergic", "afraid", "scared", "terrified"):
-        return (
-            len(words) > 1
-            and not EMPTY_OBJECT.match(rest)
-            and words[1] not in ("that", "i", "not", "so", "we")
-        )
-    if first == "in" and places() & set(words[1:4]):
-        return True
-    if first in ("in", "on", "at", "with"):
-        return bool(
-            re.match(
-                r"in (?:college|high school|middle school|school|my |the (?:army|navy|air force|military|"
-                r"marines|"
-                r"school|band|\w+ (?:grade|industry|business|band|team|club))|an? |grad|graduate|love with "
-                r"my|med|law|nursing|\w+th grade|charge|\d)"
-                r"|on (?:a diet|the \w+ team|disability|my \w+ (?:year|marriage))|at (?:university|college|"
-                r"\w+ university)|with child",
-                rest,
-            )
-        ) and not re.match(
-            r"in my (?:room|bed|car|house|kitchen|office|apartment|garden|head)|in a (?:hurry|meeting|good|"
-            r"bad|rush|great)",
-            rest,
-        )
-    if first in (
-        "good",
-        "bad",
-        "great",
-        "terrible",
-        "interested",
-        "obsessed",
-        "passionate",
-        "fluent",
-        "proficient",
-    ):
-        return len(words) > 2 and words[1] in ("at", "in", "with", "about")
-    if first == "getting":
-        return bool(
-            re.match(
-                r"getting (?:married|divorced|a (?:\w+ ){0,2}(?:dog|cat|puppy|kitten|degree|divorce|phd|"
-                r"masters|surgery|operation|baby|promotion)|surgery)",
-                rest,
-            )
-        )
-    if first == "going":
-        return bool(DATED.search(rest)) or bool(
-            re.match(
-                r"going to (?:be a|become|school|college|university|have a (?:baby|girl|boy)|marry|study)\b",
-                rest,
-            )
-        )
-    if first == "expecting":
-        return (
-            bool(re.search(r"\b(?:baby|child|boy|girl|twins|triplets|kid|son|daughter|in \w+|due)\b", rest))
-            and len(words) > 1
-        )
-    if first in LASTING_ING:
-        timely = first not in (
-            "flying",
-            "traveling",
-            "travelling",
-            "visiting",
-            "starting",
-            "taking",
-            "preparing",
-            "working",
-        ) or bool(
-            DATED.search(rest) or re.search(r"\b(?:to|for|as|in|on) \w+|class|classes|lessons|course", rest)
-        )
-        return len(words) > 1 and timely and not re.search(r"\b(?:it|that|this|late|from home today)$", rest)
-    if first in PASSING:
-        return False
-    head = words[-1]
-    known = first in STATES or head in STATES or lemma(head) in job_words() or lemma(first) in job_words()
-    return known or bool(
-        re.search(r"\b(?:married|divorced|engaged|retired|years old|feet|foot|pounds|\d+)\b", rest)
     )
 
 
@@ -343,7 +227,7 @@ def _of_mine(rest: str) -> bool:
             or "favorite" in noun
         )
     if verb in ("was", "were"):
-        return first_is_noun(words) or words[0] in (
+        return _begins_noun_phrase(words) or words[0] in (
             "born",
             "raised",
             "diagnosed",
@@ -358,6 +242,6 @@ def _of_mine(rest: str) -> bool:
     return True
 
 
-def first_is_noun(words: list[str]) -> bool:
+def _begins_noun_phrase(words: list[str]) -> bool:
     """Whether a noun phrase follows."""
     return words[0] in ("a", "an", "the", "my", "in", "from") and len(words) > 1

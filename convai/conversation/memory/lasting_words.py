@@ -1,4 +1,4 @@
-"""The words by which `durable` tells what lasts: states, habits, turns of a life; moods and moments."""
+"""The words by which `durable` and `copular` tell what lasts: states, habits, turns of a life; moods."""
 
 from __future__ import annotations
 

@@ -1,0 +1,289 @@
+"""The changes of conversations that several doors read: numbered in the database, and told by NOTIFY.
+
+Whoever adds some holds the conversation's row in `streams` meanwhile. The payload of a notification is the
+conversation and its newest number; the change is in the table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Row, select, text
+
+from convai.store import queries
+from convai.store.database import Database
+from convai.store.errors import StoreError
+from convai.store.records import Branch, Conversation, Message
+from convai.store.tables import changes, streams
+from convai.store.writer import now
+
+MOST_KEPT: Final = 256
+"""Changes of a conversation that are kept, and those of a reply that is being written."""
+_FRESH: Final = 64
+"""Changes that a door reads of a conversation that it opens."""
+
+_OPEN: Final = text(
+    "INSERT INTO streams (conversation, stream, last) VALUES (:conversation, :stream, 0) "
+    "ON CONFLICT (conversation) DO NOTHING"
+)
+LOCK: Final = text(
+    "SELECT conversation, stream, last, mark, writer, begun FROM streams "
+    "WHERE conversation = ANY(CAST(:ids AS TEXT[])) ORDER BY conversation FOR UPDATE"
+)
+_ADD: Final = text(
+    "INSERT INTO changes (conversation, n, frame, token, draw, created) SELECT * FROM unnest("
+    "CAST(:ids AS TEXT[]), CAST(:numbers AS BIGINT[]), CAST(:frames AS TEXT[]), CAST(:tokens AS INTEGER[]), "
+    "CAST(:draws AS BIGINT[]), CAST(:times AS BIGINT[]))"
+)
+_MOVE: Final = text(
+    "UPDATE streams SET last = new.last, mark = new.mark, writer = new.writer, begun = new.begun, live = "
+    "CASE WHEN new.keep THEN streams.live ELSE new.live END FROM unnest("
+    "CAST(:ids AS TEXT[]), CAST(:lasts AS BIGINT[]), CAST(:marks AS TEXT[]), "
+    "CAST(:writers AS TEXT[]), CAST(:begun AS BIGINT[]), "
+    "CAST(:keeps AS BOOLEAN[]), CAST(:lives AS TEXT[])) AS new(id, last, mark, writer, begun, keep, live) "
+    "WHERE streams.conversation = new.id"
+)
+_PRUNE: Final = text(
+    f"DELETE FROM changes USING streams WHERE changes.conversation = ANY(CAST(:ids AS TEXT[])) "
+    f"AND streams.conversation = changes.conversation AND changes.n <= streams.last - {MOST_KEPT} "
+    "AND (streams.begun IS NULL OR changes.n < streams.begun)"
+)
+_TELL: Final = text("SELECT pg_notify(:channel, said) FROM unnest(CAST(:said AS TEXT[])) AS said")
+
+
+class Drawn(NamedTuple):
+    """A token of a reply, as it is told: its id, and the seed that it was drawn with."""
+
+    id: int
+    seed: int
+
+
+@dataclass(slots=True)
+class Posted:
+    """Changes of one conversation that are to be numbered and told.
+
+    `makes` give the frames, told their numbers; `drawn` belongs to those that are tokens. `begins`: the place
+    of the change with which a reply begins, whose `live` it is; `ends`: a reply has ended, or was given up.
+    """
+
+    conversation: str
+    makes: list[Callable[[int], str]] = field(default_factory=list)
+    drawn: list[Drawn | None] = field(default_factory=list)
+    begins: int | None = None
+    live: str | None = None
+    ends: bool = False
+    last: bool = False
+    """The conversation is gone: what was told before is, too."""
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+    """So that it is told once, should an answer of the database be lost."""
+
+
+class Followed(NamedTuple):
+    """A stream: its newest number, who writes which reply, and some of its frames with their numbers."""
+
+    stream: str
+    last: int
+    writer: str | None
+    live: dict[str, Any] | None
+    frames: list[tuple[int, str]]
+
+
+class Numbered(NamedTuple):
+    """Frames that were told: the first one's number."""
+
+    stream: str
+    first: int
+    frames: list[str]
+
+
+class Snapshot(NamedTuple):
+    """A conversation, and its stream at the same moment; the branch ends before a reply in the making."""
+
+    followed: Followed
+    conversation: Conversation
+    branch: Branch
+    shown: str
+
+
+class ChangeLog:
+    """The changes of all conversations of one database. Safe to use from any thread."""
+
+    def __init__(self, database: Database, door: str) -> None:
+        """`door`: what this door's replies are known by."""
+        self._database, self._door = database, door
+        with database.read() as connection:
+            schema = str(connection.execute(text("SELECT current_schema()")).scalar())
+        self._channel = "convai_" + re.sub(r"\W", "_", schema)[:40]
+
+    def follow(self, conversation: str) -> Followed:
+        """Begin to read a conversation's changes: its stream, and the latest of them."""
+        with self._database.write() as connection:
+            quick(connection)
+            connection.execute(_OPEN, {"conversation": conversation, "stream": secrets.token_hex(8)})
+        return self.after(conversation, None)
+
+    def after(self, conversation: str, last: int | None) -> Followed:
+        """The changes behind number `last` (None: the latest ones)."""
+        with self._database.read() as connection:
+            row = stream_row(connection, conversation)
+            since = row.last - _FRESH if last is None else last
+            found = connection.execute(
+                select(changes.c.n, changes.c.frame)
+                .where(changes.c.conversation == conversation, changes.c.n > since, changes.c.n <= row.last)
+                .order_by(changes.c.n)
+            )
+            return followed_of(row, [(n, frame) for n, frame in found])
+
+    def snapshot(self, owner: str, conversation: str) -> Snapshot:
+        """All that a reader is to be shown, at one moment. Raises NotFound."""
+        with self._database.read() as connection:
+            found = queries.conversation(connection, owner, conversation)
+            row = stream_row(connection, conversation)
+            followed, shown = followed_of(row, []), ""
+            leaf, path, earlier = found.leaf, list[Message](), 0
+            if followed.live is not None:
+                leaf = followed.live["parent"]
+                tokens = drawn_tokens(connection, row)
+                shown = followed.live["prefill"] + "".join(frame["text"] for frame, _ in tokens)
+            if leaf is not None:
+                path = queries.branch(connection, conversation, leaf, self._door)
+                if path and path[0].parent is not None:
+                    earlier = queries.branch_length(connection, conversation, path[0].parent)
+            return Snapshot(followed, found, Branch(path, earlier), shown)
+
+    def append(self, posted: Sequence[Posted]) -> list[Numbered | None]:
+        """Number the changes and tell them. None: tokens of a reply that another door has taken up."""
+        ids = [one.conversation for one in posted]
+        done: list[Numbered | None] = []
+        added: dict[str, list[Any]] = {
+            name: [] for name in ("ids", "numbers", "frames", "tokens", "draws", "times")
+        }
+        moved: dict[str, list[Any]] = {
+            name: [] for name in ("ids", "lasts", "marks", "writers", "begun", "keeps", "lives")
+        }
+        full, gone = [], []
+        with self._database.write() as connection:
+            quick(connection)
+            rows = {row.conversation: row for row in connection.execute(LOCK, {"ids": ids})}
+            if missing := [id for id in ids if id not in rows]:  # after a crash of the database, for instance
+                for id in sorted(missing):
+                    connection.execute(_OPEN, {"conversation": id, "stream": secrets.token_hex(8)})
+                rows |= {row.conversation: row for row in connection.execute(LOCK, {"ids": missing})}
+            at = now()
+            for one in posted:
+                row = rows[one.conversation]
+                if row.mark == one.key:
+                    done.append(Numbered(row.stream, row.last + 1, []))
+                    continue
+                if one.begins is None and any(one.drawn) and row.writer != self._door:
+                    done.append(None)
+                    continue
+                first = row.last + 1
+                frames = [make(number) for number, make in enumerate(one.makes, first)]
+                last = row.last + len(frames)
+                added["ids"] += [one.conversation] * len(frames)
+                added["numbers"] += range(first, last + 1)
+                added["frames"] += frames
+                added["tokens"] += [None if drawn is None else drawn.id for drawn in one.drawn]
+                added["draws"] += [None if drawn is None else drawn.seed for drawn in one.drawn]
+                added["times"] += [at] * len(frames)
+                writer, begun, keep = row.writer, row.begun, True
+                if one.begins is not None:
+                    writer, begun, keep = self._door, first + one.begins, False
+                if one.ends:
+                    writer, begun, keep = None, None, False
+                moved["ids"].append(one.conversation)
+                moved["lasts"].append(last)
+                moved["marks"].append(one.key)
+                moved["writers"].append(writer)
+                moved["begun"].append(begun)
+                moved["keeps"].append(keep)
+                moved["lives"].append(None if keep or one.ends else one.live)
+                if one.last:
+                    gone.append((one.conversation, first))
+                elif first // 64 != (last + 1) // 64:
+                    full.append(one.conversation)
+                done.append(Numbered(row.stream, first, frames))
+            if moved["ids"]:
+                connection.execute(_ADD, added)
+                connection.execute(_MOVE, moved)
+                if full:
+                    connection.execute(_PRUNE, {"ids": full})
+                for conversation, first in gone:
+                    connection.execute(
+                        changes.delete().where(changes.c.conversation == conversation, changes.c.n < first)
+                    )
+                said = [f"{id} {last}" for id, last in zip(moved["ids"], moved["lasts"], strict=True)]
+                connection.execute(_TELL, {"channel": self._channel, "said": said})
+        return done
+
+    def tell(self, said: str) -> None:
+        """Tell all doors something that is in no table: ids, and nothing that anybody wrote."""
+        with self._database.write() as connection:
+            quick(connection)
+            connection.execute(_TELL, {"channel": self._channel, "said": [said]})
+
+    def listen(self, tell: Callable[[str], None], again: Callable[[], None], ended: threading.Event) -> None:
+        """Call `tell` with what doors say, in this thread, until `ended`; `again` whenever some may have
+        been missed: at the beginning, and after the connection was lost.
+        """
+        pause = 0.05
+        while not ended.is_set():
+            try:
+                raw = self._database.engine.raw_connection()
+                driver: Any = raw.driver_connection
+                raw.detach()
+                with closing(driver):
+                    driver.autocommit = True
+                    driver.execute(f'LISTEN "{self._channel}"')
+                    again()
+                    pause = 0.05
+                    while not ended.is_set():
+                        for notice in driver.notifies(timeout=0.5, stop_after=64):
+                            tell(notice.payload)
+            except Exception:  # the database is gone, or restarts: whatever its driver calls it
+                ended.wait(pause)
+                pause = min(2 * pause, 1.0)
+
+
+def stream_row(connection: Connection, conversation: str) -> Row[Any]:
+    """The row of `streams` of a conversation. Raises StoreError where a crash has emptied the table."""
+    row = connection.execute(select(streams).where(streams.c.conversation == conversation)).one_or_none()
+    if row is None:
+        raise StoreError("the database was restarted; ask again")
+    return row
+
+
+def followed_of(row: Row[Any], frames: list[tuple[int, str]]) -> Followed:
+    """A stream as its row says, with some of its `frames`."""
+    live = None if row.live is None else json.loads(row.live)
+    return Followed(row.stream, row.last, row.writer, live, frames)
+
+
+def drawn_tokens(connection: Connection, row: Row[Any]) -> list[tuple[dict[str, Any], Drawn]]:
+    """The frames of the reply that is being written, those of its latest draw."""
+    found = connection.execute(
+        select(changes.c.frame, changes.c.token, changes.c.draw)
+        .where(
+            changes.c.conversation == row.conversation,
+            changes.c.n >= row.begun,
+            changes.c.n <= row.last,
+            changes.c.token.is_not(None),
+        )
+        .order_by(changes.c.n)
+    ).all()
+    return [
+        (json.loads(one.frame), Drawn(one.token, one.draw)) for one in found if one.draw == found[-1].draw
+    ]
+
+
+def quick(connection: Connection) -> None:
+    """Let the transaction not wait for the disk: nothing in the doors' tables outlives a crash."""
+    connection.execute(text("SET LOCAL synchronous_commit TO off"))

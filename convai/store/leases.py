@@ -1,0 +1,120 @@
+"""Which door writes which reply: doors say that they are there, and one that is silent loses its replies."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import select, text, update
+
+from convai.conversation.tree import Conflict
+from convai.store import queries
+from convai.store.change_log import LOCK, Drawn, drawn_tokens, followed_of, quick, stream_row
+from convai.store.errors import StoreError
+from convai.store.records import STREAMING, Message
+from convai.store.tables import messages, streams
+from convai.store.writer import CLOCK, LEASE_MS, Writer, now
+
+LEFT_MS: Final = 600_000
+"""Replies that were left longer ago are not gone on with."""
+
+_BEAT: Final = text(
+    f"INSERT INTO writers (id, seen) VALUES (:id, {CLOCK}) "
+    "ON CONFLICT (id) DO UPDATE SET seen = EXCLUDED.seen"
+)
+_ORPHANS: Final = text(
+    "SELECT messages.id, messages.conversation, conversations.owner FROM messages "
+    "JOIN conversations ON conversations.id = messages.conversation "
+    "LEFT JOIN writers ON writers.id = messages.writer "
+    "WHERE messages.status = 'streaming' AND messages.created > :since "
+    f"AND (writers.id IS NULL OR writers.seen < {CLOCK} - :lease) ORDER BY messages.created LIMIT 16"
+)
+_UNSAID: Final = text(
+    "UPDATE streams SET writer = :id FROM conversations WHERE conversations.id = streams.conversation "
+    "AND streams.live IS NOT NULL AND streams.writer <> :id AND NOT EXISTS (SELECT 1 FROM writers "
+    f"WHERE writers.id = streams.writer AND writers.seen >= {CLOCK} - :lease) AND NOT EXISTS "
+    "(SELECT 1 FROM messages WHERE messages.id = CAST(streams.live AS JSON) ->> 'id' "
+    "AND messages.status = 'streaming') "
+    "RETURNING streams.conversation, conversations.owner, CAST(streams.live AS JSON) ->> 'id' AS message"
+)
+
+
+class Orphan(NamedTuple):
+    """A reply whose writer is gone."""
+
+    message: str
+    conversation: str
+    owner: str
+
+
+class Claimed(NamedTuple):
+    """One that is ours now: its draft, what its writer wrote down of it, and its tokens so far."""
+
+    draft: Message
+    live: dict[str, Any] | None
+    tokens: list[tuple[Drawn, float]]
+
+
+class Leases:
+    """The doors of one database, and what they write. Safe to use from any thread."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._database, self._writer = writer.database, writer
+
+    def beat(self) -> None:
+        """This door is there."""
+        with self._database.write() as connection:
+            quick(connection)
+            connection.execute(_BEAT, {"id": self._writer.id})
+
+    def leave(self) -> None:
+        """This door is gone: its replies are anybody's."""
+        with self._database.write() as connection:
+            connection.execute(text("DELETE FROM writers WHERE id = :id"), {"id": self._writer.id})
+
+    def orphans(self) -> list[Orphan]:
+        """Replies whose writer has gone, some of them."""
+        with self._database.read() as connection:
+            rows = connection.execute(_ORPHANS, {"since": now() - LEFT_MS, "lease": LEASE_MS})
+            return [Orphan(row.id, row.conversation, row.owner) for row in rows]
+
+    def claim(self, orphan: Orphan) -> Claimed | None:
+        """Make such a reply ours; None where another door was faster, or its writer has come back."""
+        with self._database.write() as connection:
+            with suppress(StoreError, Conflict):
+                row = queries.owned(connection, orphan.owner, orphan.conversation, lock=True)
+                kept = connection.execute(
+                    select(messages).where(messages.c.id == orphan.message, messages.c.status == STREAMING)
+                ).one_or_none()
+                if kept is None or kept.writer == self._writer.id or self._writer.alive(connection, [kept]):
+                    return None
+                connection.execute(
+                    update(messages).where(messages.c.id == kept.id).values(writer=self._writer.id)
+                )
+                beside = queries.children(connection, row.id, kept.parent, self._writer.id)
+                draft = queries.message_of(
+                    {**kept._mapping, "writer": self._writer.id}, beside, self._writer.id
+                )
+                at = connection.execute(LOCK, {"ids": [row.id]}).one_or_none()
+                if at is None or at.writer != kept.writer:
+                    return Claimed(draft, None, [])
+                stream = stream_row(connection, row.id)
+                found = drawn_tokens(connection, stream)
+                connection.execute(
+                    update(streams).where(streams.c.conversation == row.id).values(writer=self._writer.id)
+                )
+                tokens = [(drawn, float(frame.get("logprob") or 0.0)) for frame, drawn in found]
+                return Claimed(draft, followed_of(stream, []).live, tokens)
+        return None
+
+    def unsaid(self) -> list[tuple[Orphan, Message]]:
+        """Replies that are whole, or dropped, whose writer went before it could say so; ours to tell now."""
+        found: list[tuple[Orphan, Message]] = []
+        with self._database.write() as connection:
+            rows = connection.execute(_UNSAID, {"id": self._writer.id, "lease": LEASE_MS}).all()
+            for row in rows:
+                with suppress(StoreError):
+                    kept = queries.message_row(connection, row.conversation, row.message, self._writer.id)
+                    [whole] = queries.with_siblings(connection, row.conversation, [kept], self._writer.id)
+                    found.append((Orphan(row.message, row.conversation, row.owner), whole))
+        return found
