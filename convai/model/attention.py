@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convai.model.sparse_attention import BLOCK, WORTH, attend_in_blocks, needed_keys
+
 PLAIN_UP_TO = 1024
 """Longest rows for which plain products beat torch's fused kernel in bfloat16 training on a CPU.
 
@@ -38,6 +40,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float 
     )
     if plain:
         return _plain(q, k, v, mask)
+    if mask is not None and mask.shape == (len(q), 1, t, s) and t == s >= 2 * BLOCK and not dropout:
+        if q.device.type == "cpu" and q.dtype == torch.float32:
+            needed = needed_keys(mask)
+            if float(needed.float().mean()) < WORTH:
+                return attend_in_blocks(q, k, v, mask, needed)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and t > 1
     )

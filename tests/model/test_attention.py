@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -46,3 +48,50 @@ def test_long_rows_and_float32_take_the_fused_kernel() -> None:
 def test_one_new_token_sees_the_whole_cache() -> None:
     q, k = torch.randn(1, 2, 1, 4), torch.randn(1, 2, 6, 4)
     torch.testing.assert_close(attend(q, k, k, None), (q @ k.mT / 2).softmax(-1) @ k)
+
+
+def branches(length: int, trunk: int, seed: int) -> torch.Tensor:
+    """A mask `[T, T]`: a trunk, branches of 9 tokens off random places of it, and 5 places of padding."""
+    mask = torch.eye(length, dtype=torch.bool)
+    mask[:trunk, :trunk] = torch.ones(trunk, trunk, dtype=torch.bool).tril()
+    places = torch.randint(1, trunk, (99,), generator=torch.Generator().manual_seed(seed)).sort().values
+    for start, place in zip(range(trunk, length - 5, 9), places, strict=False):
+        end = min(start + 9, length - 5)
+        mask[start:end, :place] = True
+        mask[start:end, start:end] = torch.ones(end - start, end - start, dtype=torch.bool).tril()
+    return mask
+
+
+@pytest.mark.parametrize("length", [256, 301])
+def test_blocks_of_a_sparse_mask_give_the_same_and_the_same_gradients(length: int) -> None:
+    torch.manual_seed(0)
+    mask = torch.stack([branches(length, length // 3, seed) for seed in range(2)])[:, None]
+    leaves = [torch.randn(2, 3, length, 8) for _ in range(3)]
+    weights = torch.randn(2, 3, length, 8)
+
+    def computed(attention: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        q, k, v = (leaf.clone().requires_grad_() for leaf in leaves)
+        out = attention(q, k, v, mask)
+        return out, *torch.autograd.grad(out, (q, k, v), weights)
+
+    here = computed(attend)
+    assert type(here[0].grad_fn).__name__ == "_InBlocksBackward"
+    for ours, theirs in zip(here, computed(F.scaled_dot_product_attention), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_query_that_sees_nothing_gets_nothing() -> None:
+    mask = branches(192, 64, 0)
+    mask[64:128] = False
+    mask[150] = False
+    q = torch.randn(1, 2, 192, 4)
+    out = attend(q, q, q, mask[None, None])
+    assert not out[:, :, 64:128].any()
+    assert not out[:, :, 150].any()
+    assert out[:, :, 128:150].any(-1).all()
+
+
+def test_a_mask_that_allows_most_takes_the_fused_kernel() -> None:
+    q = torch.randn(1, 1, 256, 4, requires_grad=True)
+    mask = torch.ones(1, 1, 256, 256, dtype=torch.bool)
+    assert "ScaledDotProduct" in type(attend(q, q, q, mask).grad_fn).__name__
