@@ -86,6 +86,32 @@ def checked_partner(partner: Persona) -> Persona:
     return Persona(told, one_line(partner.name)[:100].rstrip())
 
 
+def told_partner(value: object) -> Persona:
+    """Who a user wants to be known as, from `{"name", "sentences"}`. Raises DataError."""
+    if not isinstance(value, dict) or value.keys() - {"name", "sentences"}:
+        raise DataError('you: send {"name": "Bob", "sentences": ["i am a smith."]}')
+    name, sentences = value.get("name", ""), value.get("sentences", [])
+    if not isinstance(name, str) or not isinstance(sentences, list):
+        raise DataError("you: name is a text, sentences a list of texts")
+    if not all(isinstance(sentence, str) for sentence in sentences):
+        raise DataError("you: sentences is a list of texts")
+    partner = checked_partner(Persona(tuple(sentences), name))
+    if partner == NOBODY:
+        raise DataError("you: give a name, or a sentence")
+    return partner
+
+
+def partner_json(partner: Persona) -> str:
+    """Who a user is, as it is kept."""
+    return json.dumps({"name": partner.name, "sentences": list(partner.sentences)})
+
+
+def partner_in(text: str) -> Persona:
+    """Who a user is, as `partner_json` wrote it."""
+    value = json.loads(text)
+    return Persona(tuple(value["sentences"]), value["name"])
+
+
 def character_in(text: str) -> Character:
     """The character in a card's JSON that was kept. Raises ConvaiError where it is damaged."""
     try:

@@ -7,9 +7,18 @@ from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 
-from convai.conversation.staging import MAX_CARD, character_in, without_pictures
+from convai.conversation.staging import (
+    MAX_CARD,
+    character_in,
+    partner_in,
+    partner_json,
+    told_partner,
+    without_pictures,
+)
 from convai.core.character import Character
+from convai.core.dialog import Persona
 from convai.core.errors import DataError
+from convai.server.completion_cast import listed
 from convai.server.completion_request import ApiError
 from convai.server.service import Service
 from convai.text.cards import Card, card_json, card_png, character_of, read_book_file, read_card
@@ -58,6 +67,34 @@ def add_characters(site: Flask, service: Service) -> None:
             return Response(card_png(card, int(version)), mimetype="image/png")
         return Response(card_json(card, int(version)), mimetype="application/json")
 
+    @site.get("/v1/characters")
+    def callable_characters() -> Response:
+        return jsonify(object="list", data=listed(service, g.owner))
+
+    @site.get("/api/you")
+    def yous() -> Response:
+        kept = service.store.scenes.kept(g.owner, "you")
+        return jsonify(you=[_you(one.id, partner_in(one.content)) for one in kept])
+
+    @site.post("/api/you")
+    def take_you() -> tuple[Response, int]:
+        service.check_open()
+        partner = told_partner(request.get_json(silent=True))
+        kept = service.store.scenes.keep(g.owner, "you", partner.name, partner_json(partner))
+        return jsonify(_you(kept.id, partner)), 201
+
+    @site.put("/api/you/<id>")
+    def change_you(id: str) -> Response:
+        service.check_open()
+        partner = told_partner(request.get_json(silent=True))
+        service.store.scenes.put(g.owner, "you", id, partner.name, partner_json(partner))
+        return jsonify(_you(id, partner))
+
+    @site.delete("/api/you/<id>")
+    def drop_you(id: str) -> Response:
+        service.store.scenes.drop(g.owner, "you", id)
+        return jsonify(deleted=id)
+
     @site.get("/api/books")
     def books() -> Response:
         kept = service.store.scenes.kept(g.owner, "book")
@@ -88,6 +125,10 @@ def _shown(character: Character) -> dict[str, Any]:
         "creator_notes": character.creator_notes,
         "entries": 0 if character.book is None else len(character.book.entries),
     }
+
+
+def _you(id: str, partner: Persona) -> dict[str, Any]:
+    return {"id": id, "name": partner.name, "sentences": list(partner.sentences)}
 
 
 def _book(content: str) -> dict[str, Any]:

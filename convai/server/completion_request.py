@@ -25,6 +25,8 @@ _ROLES: Final = {"user": USER, "assistant": AGENT}
 _PERSONA_ROLES: Final = ("system", "developer")
 _OWN: Final = frozenset(field.name for field in fields(DecodingConfig)) - {"max_length", "seed"}
 """Decoding settings by convai's own names; some are OpenAI's as well."""
+_MOST_WANTED: Final = 10_000
+"""Characters of who somebody is, or is called."""
 _UNBOUNDED: Final = (-1, -2)
 """Values of max_tokens that stand for as many as there is room for (llama.cpp's)."""
 
@@ -60,6 +62,18 @@ def too_slow() -> ApiError:
     return ApiError(408, "the request's body did not come in time; send it again")
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Who is to speak, and with whom: what of it is here, `completion_cast` finds out."""
+
+    character: str = ""
+    greeting: int | str | None = None
+    """Which one was said before the messages, counted from 0, or its words."""
+    you: str = ""
+    name: str = ""
+    bio: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
     """A conversation, and how its next reply is wanted."""
@@ -78,6 +92,7 @@ class CompletionRequest:
     stop: tuple[str, ...]
     logprobs: bool
     top_logprobs: int
+    wanted: Wanted = Wanted()
     echo: str = ""
     """What is told before the reply (`echo` of `/v1/completions`)."""
 
@@ -85,7 +100,8 @@ class CompletionRequest:
 def parse_chat(body: bytes, agent: Talker, slots: int, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/chat/completions`. Raises ApiError, which names the parameter."""
     given = _object(body, agent)
-    persona, turns = _messages(given.pop("messages", None))
+    wanted = _wanted(given)
+    persona, turns = _messages(given.pop("messages", None), may_be_empty=bool(wanted.character))
     goes_on = _switch(given, "continue_final_message", bool(turns) and turns[-1].speaker == AGENT)
     _switch(given, "add_generation_prompt")
     prefill = ""
@@ -102,6 +118,7 @@ def parse_chat(body: bytes, agent: Talker, slots: int, limits: Limits) -> Comple
         gap=prefill[-1:].isspace(),
         logprobs=logprobs,
         top_logprobs=top,
+        wanted=wanted,
         **_common(given, agent, slots, limits),
     )
     return _checked(request, given, "the last message is the assistant's")
@@ -179,7 +196,9 @@ def _object(body: bytes, agent: Talker) -> dict[str, Any]:
     model = given.pop("model", None)
     if model is None:
         raise ApiError(400, "you must provide a model parameter", param="model")
-    if model != agent.name:
+    if isinstance(model, str) and model.startswith(f"{agent.name}/"):
+        given.setdefault("character", model.removeprefix(f"{agent.name}/"))
+    elif model != agent.name:
         raise ApiError(
             404,
             f"the model {str(model)[:100]!r} is not here; there is {agent.name!r}",
@@ -189,11 +208,32 @@ def _object(body: bytes, agent: Talker) -> dict[str, Any]:
     return in_own_words(given)
 
 
-def _messages(given: object) -> tuple[Persona, list[Turn]]:
+def _wanted(given: dict[str, Any]) -> Wanted:
+    """Who is asked for, taken out of `given`."""
+    texts = []
+    for names in (("character",), ("you",), ("user_name", "name1"), ("user_bio",)):
+        values = [given.pop(name, None) for name in names]
+        value = next((value for value in values if value is not None), "")
+        if not isinstance(value, str) or len(value) > _MOST_WANTED:
+            most = f"{_MOST_WANTED:,}"
+            raise ApiError(400, f"{names[0]}: use a text of at most {most} characters", param=names[0])
+        texts.append(value.strip())
+    greeting = given.pop("greeting", None)
+    if greeting is not None and (isinstance(greeting, bool) or not isinstance(greeting, int | str)):
+        raise ApiError(400, "greeting: use a number, counted from 0, or what was said", param="greeting")
+    if given.get("mode") in ("chat", "instruct", "chat-instruct"):  # text-generation-webui's
+        del given["mode"]
+    character, you, name, bio = texts
+    return Wanted(character, greeting, you, one_line(name), bio)
+
+
+def _messages(given: object, *, may_be_empty: bool = False) -> tuple[Persona, list[Turn]]:
     """Who the agent is, and what was said. How much of it the model takes is for its window to say.
 
     What holds no words says nothing and is left out: a reply that a stop text cut at once, for one.
     """
+    if may_be_empty and given in (None, []):
+        return Persona(), []
     if not isinstance(given, list) or not given:
         raise ApiError(400, "messages: give a list of at least one message", param="messages")
     sentences: list[str] = []

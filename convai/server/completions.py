@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from convai.conversation.conversation import Place
 from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply, longest_reply
 from convai.core.errors import ConvaiError, SettingsError
@@ -32,6 +31,7 @@ from convai.server.asgi import (
     header,
     read_body,
 )
+from convai.server.completion_cast import Staged, staged
 from convai.server.completion_objects import ChatObjects, Choice, Objects, TextObjects
 from convai.server.completion_request import (
     ApiError,
@@ -59,8 +59,13 @@ async def completions(
         release = service.limiter.begin_reply(address_of(scope.get("client")))
         try:
             with service.work():
-                drawing = await _drawing(service, request, _objects(service, request, chat))
-                await _answer(drawing, receive, send)
+                objects = _objects(service, request, chat)
+                cast = await service.in_thread(staged, service, _owner(service, scope), request)
+                if cast.said:
+                    await _send_greeting(objects, request, cast.said, send)
+                else:
+                    drawing = await _drawing(service, request, objects, cast)
+                    await _answer(drawing, receive, send)
         finally:
             release()
     except Busy as busy:
@@ -76,6 +81,24 @@ async def completions(
         await _fail(send, error)
     except ClientGone:
         pass
+
+
+def _owner(service: Service, scope: Scope) -> str:
+    """Who asks: somebody, for they were admitted."""
+    return service.access.owner_of_header(header(scope, "authorization")) or ""
+
+
+async def _send_greeting(objects: Objects, request: CompletionRequest, said: str, send: Send) -> None:
+    """What the character says before anybody else does: nothing is drawn for it."""
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    if not request.stream:
+        await answer_json(send, objects.whole([Choice(said, "stop")], usage))
+        return
+    await begin(send, 200, "text/event-stream; charset=utf-8", [("x-accel-buffering", "no")])
+    told = [objects.opening(0), objects.chunk(0, said, (), None), objects.chunk(0, "", (), "stop")]
+    told += [objects.last_chunk(usage)] if request.usage else []
+    body = b"".join(_data(one) for one in told if one is not None)
+    await send({"type": "http.response.body", "body": body + _DONE, "more_body": False})
 
 
 async def _fail(send: Send, error: ApiError) -> None:
@@ -111,21 +134,24 @@ def _objects(service: Service, request: CompletionRequest, chat: bool) -> Object
     return TextObjects(name, echo=request.echo, logprobs=logprobs, usage=usage)
 
 
-async def _drawing(service: Service, request: CompletionRequest, objects: Objects) -> Completion:
+async def _drawing(
+    service: Service, request: CompletionRequest, objects: Objects, cast: Staged
+) -> Completion:
     """The reply, asked of the engine. Raises Busy, SettingsError."""
-    place = Place.after(request.turns).onward(request.prefill)
+    place = cast.place
     seed = request.decoding.seed
 
     def reply(decoding: DecodingConfig) -> Reply:
         return Reply(
             service.agent,
-            request.persona,
+            cast.persona,
             place,
             decoding,
             seed=secrets.randbits(32) if seed is None else seed,
             max_history=service.agent.max_history,
             alternatives=request.top_logprobs,
             hooks=service.hooks,
+            scene=cast.scene,
         )
 
     def plan() -> Completion:
@@ -134,7 +160,7 @@ async def _drawing(service: Service, request: CompletionRequest, objects: Object
             planned = reply(decoding)
         except SettingsError:
             # beside a long persona there may be room for a shorter reply than was asked for
-            room = longest_reply(service.agent, request.persona, place)
+            room = longest_reply(service.agent, cast.persona, place)
             if not 0 < room < decoding.max_length:
                 raise
             shorter = replace(decoding, max_length=room, min_length=min(decoding.min_length, room))

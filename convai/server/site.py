@@ -54,15 +54,25 @@ def create_site(service: Service, ask: Ask) -> Flask:
         g.owner = owner
         service.limiter.request(address_of((request.remote_addr or "", 0)))
 
-    def model() -> dict[str, Any]:
-        return {"id": service.agent.name, "object": "model", "created": created, "owned_by": "convai"}
+    def model(character: str = "") -> dict[str, Any]:
+        name = f"{service.agent.name}/{character}" if character else service.agent.name
+        return {"id": name, "object": "model", "created": created, "owned_by": "convai"}
+
+    def characters() -> list[str]:
+        """Names under which a person's characters may be asked for as models."""
+        kept = service.store.scenes.kept(g.owner, "character")
+        return list(dict.fromkeys(one.name for one in kept if one.name))
 
     @site.get("/v1/models")
     def models() -> Response:
-        return jsonify(object="list", data=[model()])
+        return jsonify(object="list", data=[model(), *map(model, characters())])
 
     @site.get("/v1/models/<path:name>")
     def one_model(name: str) -> Response:
+        if name.startswith(f"{service.agent.name}/"):
+            character = name.removeprefix(f"{service.agent.name}/")
+            if character in characters():
+                return jsonify(model(character))
         if name != service.agent.name:
             raise ApiError(
                 404, f"the model {name[:100]!r} is not here", param="model", code="model_not_found"

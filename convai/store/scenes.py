@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from convai.conversation.staging import NOTHING_STAGED, Staging, staging_of
 from convai.core.dialog import Persona
@@ -16,7 +16,8 @@ from convai.store.records import Receipt
 from convai.store.tables import imported, personas, scenes
 from convai.store.writer import Writer, new_id, now
 
-Kind = Literal["character", "book"]
+Kind = Literal["character", "book", "you"]
+"""What is kept: characters, lorebooks, and who somebody wants to be known as."""
 MOST_KEPT: Final = 1_000
 """Characters and books of one person."""
 _SCENE: Final = Prepared(select(scenes.c.scene).where(scenes.c.conversation == bindparam("conversation")))
@@ -47,7 +48,9 @@ class Scenes:
         with self._writer.database.write() as connection:
             count = select(func.count()).select_from(imported).where(imported.c.owner == owner)
             if connection.execute(count).scalar_one() >= MOST_KEPT:
-                raise StoreError(f"{MOST_KEPT:,} characters and lorebooks are kept already; delete some")
+                raise StoreError(
+                    f"{MOST_KEPT:,} characters, lorebooks and personas are kept already; delete some"
+                )
             connection.execute(insert(imported).values(owner=owner, **row._asdict()))
         return row
 
@@ -71,6 +74,14 @@ class Scenes:
         if row is None:
             raise NotFound(f"there is no {kind} {id[:64]!r}")
         return Imported(row.id, kind, row.name, row.content, row.created)
+
+    def put(self, owner: str, kind: Kind, id: str, name: str, content: str) -> None:
+        """Keep something else in place of one. Raises NotFound."""
+        self.one(owner, kind, id)
+        values = {"name": one_line(name)[:100].rstrip(), "content": content}
+        with self._writer.database.write() as connection:
+            wanted = (imported.c.owner == owner, imported.c.kind == kind, imported.c.id == id)
+            connection.execute(update(imported).where(*wanted).values(**values))
 
     def drop(self, owner: str, kind: Kind, id: str) -> None:
         """Delete one for good; conversations with it keep what they have. Raises NotFound."""
