@@ -1,7 +1,7 @@
 """Conversations that other programs saved, as trees: SillyTavern's chats with their swipes, ChatGPT's export.
 
 SillyTavern writes a header, then a message a line (`name`, `is_user`, `mes`, `swipes`). ChatGPT's export
-(`conversations.json`) is a list of conversations, each a `mapping` of nodes with a `current_node`. Branches
+(`conversations.json`) is a list of conversations (`convai.text.corpora.chatgpt`). Branches
 are kept, and who was spoken with; what a system or a tool said is left out.
 """
 
@@ -16,6 +16,7 @@ from convai.conversation.conversation import Conversation, Message
 from convai.core.dialog import AGENT, MAX_UTTERANCE_CHARS, USER, Persona
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line
+from convai.text.corpora.chatgpt import is_export, read_export
 
 MAX_MESSAGES: Final = 20_000
 _ROLES: Final = {"user": USER, "assistant": AGENT}
@@ -45,7 +46,7 @@ def read_foreign(text: str, where: str) -> Conversation | None:
     except (ValueError, RecursionError):
         return None
     listed = found if isinstance(found, list) else [found]
-    several = [one for one in listed if isinstance(one, dict) and isinstance(one.get("mapping"), dict)]
+    several = [one for one in listed if is_export(one)]
     if not several:
         return None
     if len(several) > 1:
@@ -94,53 +95,27 @@ def _sillytavern(entries: list[dict[str, Any]], where: str) -> Conversation:
 
 
 def _chatgpt(entry: Mapping[str, Any], where: str) -> Conversation:
-    mapping: dict[str, Any] = entry["mapping"]
+    _check_count(len(entry["mapping"]), where)
+    export = read_export(entry)
     talk = Conversation(_called(""))
     title = entry.get("title")
     talk.title = one_line(title)[:200] if isinstance(title, str) else ""
-    kept: dict[str | None, str | None] = {None: None}  # node → the message that it is, or follows
+    kept: dict[str | None, str | None] = {None: None}  # a message → the one that it is here, or comes after
     drawn: dict[str | None, int] = {}
-    _check_count(len(mapping), where)
-    for id in _in_order(mapping):
-        node = mapping[id]
-        parent = kept.get(node.get("parent"))
-        message = node.get("message") if isinstance(node.get("message"), dict) else {}
-        role = message.get("author", {}).get("role") if isinstance(message.get("author"), dict) else None
-        text = _parts(message.get("content"))
-        if role not in _ROLES or not text:
-            kept[id] = parent
+    for said in export.messages.values():
+        parent = kept[said.parent]
+        text = _line(said.text)
+        if said.role not in _ROLES or not text:
+            kept[said.id] = parent
             continue
         attempt = 0
-        if _ROLES[role] == AGENT:
+        if _ROLES[said.role] == AGENT:
             attempt = drawn.get(parent, 0)
             drawn[parent] = attempt + 1
-        _keep(talk, id, parent, _ROLES[role], text, attempt, _milliseconds(message.get("create_time")))
-        kept[id] = id
-    current = entry.get("current_node")
-    if isinstance(current, str) and current in kept:
-        talk.leaf = kept[current]
+        _keep(talk, said.id, parent, _ROLES[said.role], text, attempt, _milliseconds(said.created))
+        kept[said.id] = said.id
+    talk.leaf = kept[export.leaf]
     return _checked(talk, where)
-
-
-def _in_order(mapping: Mapping[str, Any]) -> Iterator[str]:
-    """Parents before their children; nodes that hang on nothing, or on each other, are left out."""
-    below: dict[str | None, list[str]] = {}
-    for id, node in mapping.items():
-        if isinstance(node, dict):
-            parent = node.get("parent")
-            below.setdefault(parent if isinstance(parent, str) and parent in mapping else None, []).append(id)
-    waiting = below.get(None, [])[::-1]
-    while waiting:
-        id = waiting.pop()
-        yield id
-        waiting += below.get(id, [])[::-1]
-
-
-def _parts(content: object) -> str:
-    parts = content.get("parts") if isinstance(content, dict) else None
-    if not isinstance(parts, list):
-        return ""
-    return _line(" ".join(part for part in parts if isinstance(part, str)))
 
 
 def _line(text: object) -> str:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from convai.core.errors import DataError
 from convai.core.intervals import wilson
-from convai.core.text_files import lines
 from convai.emotion.batches import Task
 from convai.emotion.classifier import EmotionClassifier
 from convai.emotion.config import Head
@@ -17,8 +16,7 @@ from convai.emotion.fitting import judged, score
 from convai.emotion.labelled import LabelSet, Target, Texts
 from convai.emotion.model import EmotionModel
 from convai.emotion.vocabulary import Vocabulary
-from convai.text.corpora.building import as_object
-from convai.text.corpora.json_text import decode_line
+from convai.text.corpora.json_text import objects
 
 _EXAMPLE: Final = '{"part": "seen", "text": "i am not happy", "right": ["sadness", "disappointment"]}'
 
@@ -63,17 +61,12 @@ class Denied:
 def read_denied(path: Path) -> list[Denied]:
     """The texts of a file, one a line as JSON. Raises DataError, naming file and line."""
     found = []
-    for number, line in lines(path):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        match as_object(decode_line(line, where), where, _EXAMPLE):
+    for where, entry in objects(path, _EXAMPLE):
+        match entry:
             case {"text": str(text), "right": [str(), *_] as right, **rest}:
                 found.append(Denied(text, frozenset(map(str, right)), str(rest.get("part", "all"))))
             case _:
                 raise DataError(f"{where}: a text and the emotions that are right; a line is like {_EXAMPLE}")
-    if not found:
-        raise DataError(f"{path}: no texts; a line is like {_EXAMPLE}")
     return found
 
 

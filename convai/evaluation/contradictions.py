@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from convai.core.dialog import AGENT, Dialog, check_text
 from convai.core.errors import DataError
-from convai.core.text_files import lines
 from convai.text.claims.opposed import opposed
 from convai.text.claims.reading import Claim, claims
-from convai.text.corpora.building import as_object, sentences
-from convai.text.corpora.json_text import decode_line
+from convai.text.corpora.building import sentences
+from convai.text.corpora.json_text import objects
 
 _EXAMPLE: Final = (
     '{"persona": ["i am a smith."], "ask": "what are you?", "reply": "a cook.", "contradicts": true}'
@@ -81,11 +80,7 @@ class Pair:
 def read_pairs(path: Path) -> list[Pair]:
     """The labelled pairs in a file, one a line as JSON. Raises DataError, naming file and line."""
     found = []
-    for number, text in lines(path):
-        if not text.strip():
-            continue
-        where = f"{path}:{number}"
-        entry: dict[str, Any] = as_object(decode_line(text, where), where, _EXAMPLE)
+    for where, entry in objects(path, _EXAMPLE):
         if not isinstance(entry.get("contradicts"), bool):
             raise DataError(f"{where}: 'contradicts' must be true or false; a line is like {_EXAMPLE}")
         found.append(
@@ -97,8 +92,6 @@ def read_pairs(path: Path) -> list[Pair]:
                 str(entry.get("part", "all")),
             )
         )
-    if not found:
-        raise DataError(f"{path}: no pairs; a line is like {_EXAMPLE}")
     return found
 
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from convai.conversation.memory.facts import OpenShelf, new_fact
 from convai.conversation.memory.finding import Resolve, found_in
@@ -31,11 +31,10 @@ from convai.conversation.memory.vectors import Embed
 from convai.core import resources
 from convai.core.dialog import AGENT, USER, Turn, check_text
 from convai.core.errors import DataError
-from convai.core.text_files import lines
 from convai.text.claims.words import normal
 from convai.text.compose.dialogues import Composer, read_talk
-from convai.text.corpora.building import as_object, sentences
-from convai.text.corpora.json_text import decode_line
+from convai.text.corpora.building import sentences
+from convai.text.corpora.json_text import objects
 
 SESSIONS: Final = 20
 TURNS: Final = 20
@@ -89,7 +88,7 @@ class Asked:
 def read_labelled(path: Path) -> list[LabelledTurn]:
     """The labelled turns in a file. Raises DataError, naming file and line."""
     found = []
-    for where, entry in _entries(path, _TURN):
+    for where, entry in objects(path, _TURN):
         ask = entry.get("ask") or ""
         found.append(
             LabelledTurn(
@@ -105,7 +104,7 @@ def read_labelled(path: Path) -> list[LabelledTurn]:
 def read_told(path: Path) -> list[ToldFact]:
     """The facts in a file. Raises DataError, naming file and line."""
     found = []
-    for where, entry in _entries(path, _FACT):
+    for where, entry in objects(path, _FACT):
         before = entry.get("before") or ""
         found.append(
             ToldFact(
@@ -117,17 +116,6 @@ def read_told(path: Path) -> list[ToldFact]:
             )
         )
     return found
-
-
-def _entries(path: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    empty = True
-    for number, text in lines(path):
-        if text.strip():
-            empty = False
-            where = f"{path}:{number}"
-            yield where, as_object(decode_line(text, where), where, example)
-    if empty:
-        raise DataError(f"{path}: nothing in it; a line is like {example}")
 
 
 def _pattern(text: object, where: str) -> re.Pattern[str]:

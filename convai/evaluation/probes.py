@@ -28,12 +28,11 @@ from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn, check_text
 from convai.core.errors import DataError
 from convai.core.intervals import wilson
-from convai.core.text_files import lines
 from convai.engine import Engine
 from convai.engine.backends.precision import Requested
 from convai.evaluation.evaluate import Progress, no_progress, numbered_seed
 from convai.text.corpora.building import as_list, as_object, persona_from_text, sentences
-from convai.text.corpora.json_text import decode_line
+from convai.text.corpora.json_text import objects
 
 AT_ONCE: Final = 32
 """Settings that are gone through side by side."""
@@ -88,11 +87,7 @@ def read_probes(path: Path) -> list[Setting]:
     """The settings in a file. Raises DataError, naming file and line, for what is not as the module says."""
     found: list[Setting] = []
     names: dict[str, str] = {}
-    for number, text in lines(path):
-        if not text.strip():
-            continue
-        where = f"{path}:{number}"
-        entry = as_object(decode_line(text, where), where, _EXAMPLE)
+    for where, entry in objects(path, _EXAMPLE):
         if entry.keys() == {"patterns"}:
             named = as_object(entry["patterns"], where, '{"no": "^(no|nope)"}')
             names |= {f"<{name}>": f"(?:{check_text(value, where)})" for name, value in named.items()}

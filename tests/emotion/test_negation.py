@@ -135,7 +135,7 @@ def test_files_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for text, message in (
         ('{"text": "a"}', ":1: a text and"),
         ('{"text": "a", "right": []}', ":1: a text"),
-        ("", "no texts"),
+        ("", "nothing in it"),
     ):
         path.write_text(text + "\n")
         with pytest.raises(DataError, match=message):

@@ -150,7 +150,7 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, entry: object, messa
     with pytest.raises(DataError, match=rf"pairs.jsonl:1.*{message}"):
         read_pairs(file)
     file.write_text("\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no pairs"):
+    with pytest.raises(DataError, match="nothing in it"):
         read_pairs(file)
 
 

@@ -91,8 +91,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, entry: Any, message: str) -> Non
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no probes; a line is like"):
+    with pytest.raises(DataError, match="nothing in it; a line is like"):
         settings(tmp_path)
+    with pytest.raises(DataError, match="no probes; a line is like"):
+        settings(tmp_path, {"patterns": {"no": "^no"}})
 
 
 def test_every_question_is_asked_after_what_was_said(agent: Agent, tmp_path: Path) -> None:

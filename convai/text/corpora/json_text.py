@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from convai.core.errors import DataError
+from convai.core.text_files import lines
+from convai.text.corpora.building import as_object
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -33,6 +36,21 @@ def decode_line(text: str, where: str) -> Any:
 
 def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
+
+
+def objects(path: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The place and the object of every line of a file, as `example` is one; blank lines are passed over.
+
+    Raises DataError, naming file and line, also where there is nothing in it.
+    """
+    empty = True
+    for number, text in lines(path):
+        if text.strip():
+            empty = False
+            where = f"{path}:{number}"
+            yield where, as_object(decode_line(text, where), where, example)
+    if empty:
+        raise DataError(f"{path}: nothing in it; a line is like {example}")
 
 
 def dump(value: object, where: str) -> str:

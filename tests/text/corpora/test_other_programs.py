@@ -48,6 +48,9 @@ def test_chatgpts_export_is_the_branch_that_was_shown(tmp_path: Path) -> None:
     assert loaded(tmp_path, [{"title": "t", "mapping": TREE}]) == [whole]
     assert loaded(tmp_path, [{"title": "t", "mapping": TREE, "current_node": "e"}]) == [whole]
     assert loaded(tmp_path, {"title": "t", "mapping": TREE, "current_node": "x"}) == [shown]
+    pictured = json.loads(json.dumps(TREE))
+    pictured["d"]["message"]["content"]["content_type"] = "multimodal_text"
+    assert loaded(tmp_path, {"title": "t", "mapping": pictured}) == [whole]
     circle = {**TREE, "a": node("a", "e", ["s"])}
     with pytest.raises(DataError):
         loaded(tmp_path, [{"title": "t", "mapping": {"a": node("a", "a", ["a"])}}])
