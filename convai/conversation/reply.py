@@ -16,6 +16,7 @@ from convai.conversation.conversation import LOOK_BACK, Place
 from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
 from convai.conversation.own_words import OwnWords, own_words
+from convai.conversation.repeating import not_again
 from convai.conversation.scene import EMPTY, Scene, Summarise
 from convai.core.dialog import AGENT, Persona, Turn, history_window
 from convai.core.safe_text import OneLine, one_line
@@ -179,15 +180,29 @@ class Reply:
             summary=scene.summary,
         )
         self.called += tuple(one for one in self.source.layout.insertions if one.kind == SUMMARY)
-        spoken = [turn.text for turn in scene.seen(place).turns if turn.speaker == AGENT]
-        ids = agent.texts.encode_batch([*spoken, *place.rejected, *([prefill] if prefill else [])])
-        self.request = Request(self.source.prompt, decoding, ids, alternatives, stops=scene.stops())
+        banned = self._banned(persona, scene, decoding.no_repeat_own_ngram)
+        self.request = Request(self.source.prompt, decoding, banned, alternatives, stops=scene.stops())
         self.tokens = TokenLog()
         self.finished: list[Finished] = []
         self.chosen: int | None = None
         self.shown = prefill
         self._lines: dict[int, BegunLine] = {}
         self._begun: tuple[int, Begun] | None = None
+
+    def _banned(self, persona: Persona, scene: Scene, n: int) -> list[list[int]]:
+        """Ids of what is not to be said again; a reply that is replaced, or gone on with, not at all."""
+        agent, place = self._agent, self.place
+        turns = scene.seen(place).turns
+        given = [one.text for one in self.source.layout.insertions]
+        banned = not_again(
+            agent.texts,
+            [turn.text for turn in turns if turn.speaker == AGENT],
+            persona=[*scene.persona(persona, agent).sentences, *given],
+            partner=[turn.text for turn in turns if turn.speaker != AGENT],
+            n=n,
+        )
+        whole = [*place.rejected, *([place.prefill] if place.prefill else [])]
+        return banned + agent.texts.encode_batch(whole)
 
     def resume(self, drawn: Sequence[tuple[int, float]], seed: int) -> None:
         """Go on from tokens (ids, log-probabilities) that somebody else has drawn with `seed` and shown.

@@ -53,7 +53,8 @@ class DecodingConfig:
     no_repeat_ngram: Annotated[int, FROM_OFF] = 3
     """No n-gram twice inside a reply; 0 is off."""
     no_repeat_own_ngram: Annotated[int, FROM_OFF] = 4
-    """No n-gram of the agent's own earlier turns again (it would repeat itself); 0 is off."""
+    """No n-gram of the agent's own earlier turns again, but for words of its persona and of the partner; 0 is
+    off."""
     temperature: Annotated[float, Range(0, 100, words="0 (greedy) to 100")] = 0.7
     """Below 1 sharpens, above 1 flattens; 0 is greedy."""
     dynatemp_low: Annotated[float, Range(0, 100)] = 0.0

@@ -49,12 +49,13 @@ class Begun:
 class Request:
     """A reply to be drawn: the prompt (it ends with a speaker token), how, and what not to say again.
 
-    `own_turns`: ids of what this speaker said before (`no_repeat_own_ngram`); `alternatives`: how many of
-    the most probable tokens every Token event names; `deadline`: seconds after which the reply ends as it
-    is (None: the engine's own); `first_candidate`: the number of the first of its candidates, each of which
-    has draws of its own (three of them from 2 on are candidates 2, 3 and 4 of five). A prompt that ends with
-    the user's speaker token asks what the user might say. `begun`: candidates that another engine has drawn
-    the beginning of, to be gone on with as if nothing had happened; no events of what is there already come.
+    `own_turns`: ids of what this speaker said before and is not to say again (`no_repeat_own_ngram`);
+    `alternatives`: how many of the most probable tokens every Token event names; `deadline`: seconds
+    after which the reply ends as it is (None: the engine's own); `first_candidate`: the number of the
+    first of its candidates, each of which has draws of its own (three of them from 2 on are candidates 2,
+    3 and 4 of five). A prompt that ends with the user's speaker token asks what the user might say.
+    `begun`: candidates that another engine has drawn the beginning of, to be gone on with as if nothing
+    had happened; no events of what is there already come.
     `session`: whoever asks with the same one is served by the same engine, where there are several; `trace`:
     what a log calls it. `stops`: texts each of which ends a reply, and is part of it; one that begins with a
     line end also where the reply begins (beam search goes on beyond them). Raises SettingsError for a number

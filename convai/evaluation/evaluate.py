@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from convai.conversation.agent import Agent
+from convai.conversation.repeating import not_again
 from convai.core.dialog import AGENT, USER, Dialog, Turn
 from convai.core.errors import CheckpointError, DataError
 from convai.core.evaluation_settings import EvaluateConfig
@@ -218,11 +219,16 @@ def reply_request(
     agent: Agent, dialog: EncodedDialog, window: ReplyWindow, decoding: DecodingConfig
 ) -> Request:
     """What a chat would ask for in the window's place: all earlier turns of the agent count as said."""
-    return Request(
-        build_prompt(agent.tokenizer.frame, window.persona, window.history),
-        decoding,
-        own_turns=[turn.ids for turn in dialog.turns[: window.turn] if turn.speaker == AGENT],
+    decode = agent.tokenizer.decode
+    turns = dialog.turns[: window.turn]
+    banned = not_again(
+        agent.texts,
+        [decode(turn.ids) for turn in turns if turn.speaker == AGENT],
+        persona=[decode(ids) for ids in window.persona],
+        partner=[decode(turn.ids) for turn in turns if turn.speaker != AGENT],
+        n=decoding.no_repeat_own_ngram,
     )
+    return Request(build_prompt(agent.tokenizer.frame, window.persona, window.history), decoding, banned)
 
 
 def draw_replies(

@@ -193,7 +193,7 @@ def test_a_deadline_is_not_tried_again() -> None:
 
 
 def test_own_turns_are_all_the_agent_said_and_what_was_replaced() -> None:
-    session, engine = scripted(*"abcdefgh")
+    session, engine = scripted(*"abcdefgh", persona=Persona(()), no_repeat_own_ngram=1)
     for _ in range(6):
         session.answer("x")
     ended(session.regenerate())
@@ -202,6 +202,16 @@ def test_own_turns_are_all_the_agent_said_and_what_was_replaced() -> None:
     assert list(engine.requests[5].own_turns) == ids[:5], "also those outside the history window"
     assert list(engine.requests[6].own_turns) == ids[:6]
     assert list(engine.requests[7].own_turns) == ids[:7]
+
+
+def test_the_words_of_the_persona_may_be_said_again_but_not_in_the_place_of_a_reply_that_has_them() -> None:
+    session, engine = scripted("i row boats", "so", "i row too", persona=Persona(("i row boats",)))
+    session.answer("x")
+    assert list(engine.requests[0].own_turns) == []
+    session.answer("x")
+    assert list(engine.requests[1].own_turns) == []
+    ended(session.regenerate())
+    assert [bytes(ids).decode() for ids in engine.requests[2].own_turns] == ["so"]
 
 
 def test_the_history_window_cuts_turns_and_never_the_persona() -> None:

@@ -227,7 +227,7 @@ def test_the_same_dialogue_twice_gets_different_replies(agent: Agent) -> None:
 def test_the_request_knows_all_earlier_turns_of_the_agent_and_the_window_of_the_history(agent: Agent) -> None:
     encoded = list(encode_dialogs(agent.tokenizer, DIALOGS[1:2]))
     *_, last = reply_windows(agent.tokenizer.frame, encoded, max_history=0, n_positions=160)
-    request = reply_request(agent, encoded[0], last, FAST)
+    request = reply_request(agent, encoded[0], last, replace(FAST, no_repeat_own_ngram=0))
     assert [agent.tokenizer.decode(ids) for ids in request.own_turns] == ["yes please", "no"]
     assert agent.tokenizer.decode(request.prompt.ids) == "i like tea.sugar?"
     assert request.prompt.ids[-1] == agent.tokenizer.speaker2_id
