@@ -67,6 +67,14 @@ def _notify_all(listeners: Sequence[Callable[[Turn], None] | None], turn: Turn) 
         notify(listener, turn)
 
 
+def _answered(session: Session, line: str, where: str) -> str:
+    """The reply, on one line; in a group what each says, with their names, parted by tabs."""
+    if not session.group:
+        return session.answer(line, where)
+    said = [f"{name}: {visible(text)}" for name, text in session.answers(line, where)]
+    return "\t".join(said)
+
+
 def answer_lines(session: Session, source: TextIO, out: TextIO) -> None:
     """A reply on a line of `out` for every line of `source`, each written before the next line is read.
 
@@ -86,8 +94,8 @@ def answer_lines(session: Session, source: TextIO, out: TextIO) -> None:
         if number == 1:
             line = line.removeprefix("\ufeff")  # a byte order mark
         try:
-            reply = session.answer(line, where)
+            reply = _answered(session, line, where)
         except SettingsError as error:
             raise SettingsError(f"{where}: {error}") from None
-        out.write(visible(reply) + "\n")
+        out.write((reply if session.group else visible(reply)) + "\n")
         out.flush()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from convai.conversation.links import LinkReader
     from convai.conversation.memory.listening import Listener
     from convai.conversation.session import Session
+    from convai.core.character import Character
 
 HELP: Final = "talk with a persona; with piped input one line in, one line out"
 
@@ -43,6 +44,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who the agent is: a file with a sentence a line, a character card (.json, .png, .charx, "
         ".yaml), or the sentences themselves, such as 'i am a nurse. i have two dogs.' "
         "(default: a random one)",
+    )
+    parser.add_argument(
+        "--character",
+        action="append",
+        default=[],
+        metavar="CARD",
+        help="a character card, in place of --persona; several of them make a group, in this order",
+    )
+    parser.add_argument(
+        "--group-order",
+        choices=("talk", "turn", "chosen"),
+        default="talk",
+        help="who of a group answers: whom you name, and others as talkative as they are (talk), or the next "
+        "in turn, or nobody but whom you choose (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--group-cards",
+        choices=("swap", "join"),
+        default="swap",
+        help="whose cards a group's replies are made with: the speaker's, or all (default: %(default)s)",
     )
     parser.add_argument(
         "--persona-seed",
@@ -145,18 +166,24 @@ def _threads(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and talk. Raises ConvaiError for options, files and messages that are wrong."""
+    from convai.conversation.group import gathered
     from convai.core.character import Character
     from convai.text.cards import load_book
     from convai.text.personas import PersonaDeck, characters_of, partner_of, trained_persona
 
     if sys.stdin is None:
         raise ConvaiError("standard input is closed; give a terminal, a pipe or a file")
+    if args.character and args.persona is not None:
+        raise ConvaiError("--persona and --character: use one of them; --character may be repeated")
     given = characters_of(args.persona, "--persona") if args.persona is not None else []
-    if args.persona is None and args.persona_seed is None and not args.load:
+    cast = [one for path in args.character for one in _cards(path)]
+    if cast:
+        gathered(cast)  # what is wrong with it is told before a model is loaded
+    if args.persona is None and not cast and args.persona_seed is None and not args.load:
         given = [Character.of_persona(own)] if (own := trained_persona(args.model)) is not None else []
     many = [one.persona for one in given] if len(given) > 1 else []
     deck = PersonaDeck(many, args.persona_seed)
-    drawn = None if args.load and not given else deck.draw() if len(given) != 1 else None
+    drawn = deck.draw() if len(given) != 1 and not cast and (given or not args.load) else None
     books = tuple(load_book(path) for path in args.lore)
     partner = partner_of(args.user, "--user") if args.user is not None else None
 
@@ -178,7 +205,11 @@ def run(args: argparse.Namespace) -> int:
     session = Session(agent, engine)
     if args.load:
         session.load(args.load)
-    if len(given) == 1:
+    if len(cast) > 1:
+        session.members().gather(cast, args.group_order, args.group_cards)
+    elif cast:
+        session.set_character(cast[0])
+    elif len(given) == 1:
         session.set_character(given[0])
     elif drawn is not None:
         session.set_persona(drawn)
@@ -201,6 +232,16 @@ def run(args: argparse.Namespace) -> int:
         memory = _listener(args, session, links, held, typed)
         interact(session, deck, sys.stdin, out, mood, links, memory, greeting=args.greeting)
     return 0
+
+
+def _cards(path: str) -> list[Character]:
+    """The character in a card, or those that a file of personas has."""
+    from convai.text.personas import characters_of
+
+    found = characters_of(path, "--character")
+    if len(found) > 1:
+        raise ConvaiError(f"--character {path}: {len(found)} personas; name a file with one")
+    return found
 
 
 def _listener(

@@ -13,7 +13,7 @@ from dataclasses import replace
 from convai.conversation.agent import Talker
 from convai.conversation.cast import Company
 from convai.conversation.conversation import Conversation
-from convai.conversation.group import NO_GROUP, Group, Member, check_cards, check_order
+from convai.conversation.group import NO_GROUP, Group, check_cards, check_order, gathered, member_of
 from convai.conversation.reply import check_persona, room_of
 from convai.conversation.scene import Scene
 from convai.core.character import Character
@@ -66,11 +66,6 @@ def check_group(
             )
 
 
-def member_of(character: Character, version: int) -> Member:
-    """A character as a member of a group."""
-    return Member(version, character.called, character.talkativeness)
-
-
 def kept_card(character: Character) -> Character | None:
     """What is kept of a member beside its persona: all that its card says, where that is more."""
     plain = character.is_plain and not character.greetings and not character.group_greetings
@@ -85,14 +80,11 @@ class Members:
 
     def gather(self, characters: Sequence[Character], order: str = "talk", cards: str = "swap") -> None:
         """These are the conversation's group from now on; what was said before is nobody's of them."""
-        if not characters:
-            raise SettingsError("a group of nobody; name the characters that are to be in it")
         talk = self._talk
-        group = Group((), check_order(order), check_cards(cards))
         first = max(talk.personas) + 1 if talk.messages else talk.version
+        group = gathered(characters, order, cards, first)
         personas, known = dict(talk.personas), dict(talk.characters)
         for version, character in enumerate(characters, first):
-            group = group.with_member(member_of(character, version))
             personas[version] = character.persona
             known.pop(version, None)
             if (card := kept_card(character)) is not None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
+from convai.core.character import Character
 from convai.core.dialog import USER, Turn
 from convai.core.errors import SettingsError
 from convai.core.safe_text import one_line
@@ -116,6 +117,23 @@ class Group:
 
 
 NO_GROUP: Final = Group()
+
+
+def member_of(character: Character, version: int) -> Member:
+    """A character as a member of a group."""
+    return Member(version, character.called, character.talkativeness)
+
+
+def gathered(
+    characters: Sequence[Character], order: str = "talk", cards: str = "swap", first: int = 1
+) -> Group:
+    """A group of these, versions from `first` on. Raises SettingsError where they cannot be one."""
+    if not characters:
+        raise SettingsError("a group of nobody; name the characters that are to be in it")
+    group = Group((), check_order(order), check_cards(cards))
+    for version, character in enumerate(characters, first):
+        group = group.with_member(member_of(character, version))
+    return group
 
 
 def check_order(text: str) -> Order:

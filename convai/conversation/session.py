@@ -170,7 +170,7 @@ class Session:
         one = due(self.group, place.turns, place.number, self.seed) if self.group else None
         if self.group and one is None:
             talk.add(USER, clean, parent=talk.leaf)
-            self._last = None
+            self._last, self._speaking = None, None
             running = _silence()
         else:
             running = self._start(clean, talk.leaf, place, None if one is None else one.version)
@@ -196,8 +196,8 @@ class Session:
         """Who speaks in the reply that is being read, or was last; empty outside of groups."""
         return "" if self._speaking is None else self.group.names.get(self._speaking, "")
 
-    def regenerate(self) -> Generator[Event, None, None]:
-        """Draw another reply in place of the last one, as `say` does.
+    def regenerate(self, begun: str = "") -> Generator[Event, None, None]:
+        """Draw another reply in place of the last one, as `say` does; `begun`: what it begins with.
 
         The new one is kept from repeating those it replaces (`no_repeat_own_ngram`), which stay with the turn
         as its distractors. Stopped before anything was shown, it leaves the old reply. A last message without
@@ -212,11 +212,12 @@ class Session:
         elif self.group:
             version = next_one(self.group, place.turns, place.number, self.seed).version
         begin = all(one.speaker == AGENT for one in place.turns)  # greetings stand before all else
-        if last is not None and last.speaker == AGENT and begin and (self.group or parent is None):
+        begin &= not begun and last is not None and last.speaker == AGENT
+        if last is not None and begin and (self.group or parent is None):
             shown = [one.text for one in self.conversation.replies(parent)]
             if another := another_greeting(self._scene(version).greetings(), last.text, shown):
                 return self._greeted(another, len(shown), parent, version)
-        return self._start(None, parent, place, version)
+        return self._start(None, parent, replace(place, prefill=begun), version)
 
     def greet(self, number: int = 0) -> str:
         """Begin with a greeting of the character, counted from 0: the text; empty where it has none.
@@ -273,8 +274,10 @@ class Session:
             events = self.speak(self.due)
         return said
 
-    def suggest(self, count: int = 3) -> tuple[str, ...]:
+    def suggest(self, count: int = 3, hint: str = "") -> tuple[str, ...]:
         """What the user might say next, at most `count` different texts, the likeliest answer first.
+
+        `hint`: what they begin with.
 
         The model takes the user's chair in the same conversation, whose cached prefix it shares. The same
         conversation and seed give the same texts. Raises SettingsError where `count` is out of range or the
@@ -284,7 +287,7 @@ class Session:
         suggesting = Suggesting(
             self.agent,
             self.persona,
-            Place.after(self.turns),
+            Place.after(self.turns).onward(hint),
             self.decoding,
             seed=self.seed,
             max_history=self.max_history,

@@ -12,7 +12,7 @@ from convai.conversation.links import LinkReader
 from convai.conversation.memory.listening import Listener
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
-from convai.core.dialog import AGENT
+from convai.core.dialog import AGENT, USER
 from convai.core.errors import ConvaiError
 from convai.core.safe_text import one_line
 from convai.engine import Event, Finished
@@ -91,7 +91,9 @@ class Chat:
             if text.startswith("/") and not text.startswith("//"):
                 self._execute(self, text)
             else:
-                self.show_reply(self.session.say(text.removeprefix("/") if text.startswith("//") else text))
+                said = text.removeprefix("/") if text.startswith("//") else text
+                if self.show_reply(self.session.say(said)):
+                    self.show_others()
                 self.show_news()
         except (ConvaiError, OSError) as error:
             self.screen.problem(_line_of(error))
@@ -118,6 +120,10 @@ class Chat:
 
     def show_persona(self) -> None:
         """Who is talked with."""
+        if self.session.group:
+            names = ", ".join(one.name for one in self.session.group.here)
+            self.screen.line(f"You are talking with {names}. /group is about them.")
+            return
         persona = self.session.persona
         if not persona:
             self.screen.line("You are talking with somebody who has no persona.")
@@ -132,9 +138,14 @@ class Chat:
         if len(turns) > _RECAP:
             self.screen.note(f"{len(turns) - _RECAP} earlier turns")
         for turn in turns[-_RECAP:]:
-            name, style = (_AGENT, "agent") if turn.speaker == AGENT else (_USER, "user")
+            name, style = (turn.name or _AGENT, "agent") if turn.speaker == AGENT else (_USER, "user")
             mark = " [stopped]" if isinstance(turn, ReplyTurn) and turn.interrupted else ""
             self.screen.said(name, style, turn.text + mark)
+
+    def show_others(self) -> None:
+        """Let the others of a group speak who are to answer as well, until one is stopped."""
+        while (name := self.session.due) and self.show_reply(self.session.speak(name)):
+            pass
 
     def show_news(self) -> None:
         """What was kept of what the user told."""
@@ -143,18 +154,27 @@ class Chat:
             kept = " ".join(fact.text for fact in learnt.kept)
             self.screen.note(f"remembered: {kept}" + (f" (no longer: {gone})" if gone else ""))
 
-    def show_reply(self, events: Generator[Event, None, None]) -> None:
-        """Show a reply as it is drawn; Ctrl-C stops it."""
-        before = self.session.turns
+    def show_reply(self, events: Generator[Event, None, None], begun: str = "") -> bool:
+        """Show a reply as it is drawn, behind what it has `begun` with; Ctrl-C stops it.
+
+        Whether it came to its end.
+        """
+        session = self.session
+        if session.group and (last := session.turns) and last[-1].speaker == USER and not session.speaker():
+            self.screen.note("nobody answers; /speak NAME lets one speak")
+            return False
+        before = session.turns
         with closing(events):
-            speech = self.screen.speech(_AGENT)
+            speech = self.screen.speech(session.speaker() or _AGENT)
+            if begun:
+                speech.push(begun)
             try:
                 for event in events:
                     if isinstance(event, Finished):
                         speech.end(event.text)
                     else:
                         speech.push(event.text)
-                return
+                return True
             except KeyboardInterrupt:
                 pass
             except BaseException:
@@ -165,6 +185,7 @@ class Chat:
             self.screen.note("nothing was said yet; the conversation is what it was before")
         else:
             speech.end(self.session.turns[-1].text, mark="[stopped]")
+        return False
 
 
 def _line_of(error: ConvaiError | OSError) -> str:

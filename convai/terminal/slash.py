@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 from convai.conversation.mood import MoodPreference
 from convai.core.character import Character
-from convai.core.dialog import USER
+from convai.core.dialog import AGENT, USER
 from convai.core.errors import ConvaiError, DataError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import field_docs, from_text, nearest, unknown_setting
 from convai.terminal import casting
+from convai.terminal.group import SPEAK_USAGES, group_command, show_group, speak_command
+from convai.terminal.group import USAGES as GROUP_USAGES
+from convai.terminal.group import WORDS as GROUP_WORDS
 from convai.terminal.memory import USAGES as MEMORY_USAGES
 from convai.terminal.memory import WORDS as MEMORY_WORDS
 from convai.terminal.memory import memory_command
@@ -73,8 +77,11 @@ def complete(line: str, word: str) -> list[str]:
         options = ["shuffle", "set"]
     elif name == "/memory" and first:
         options = list(MEMORY_WORDS)
+    elif name == "/group" and first:
+        options = list(GROUP_WORDS)
     found = [f"{option} " for option in options if option.startswith(word)]
-    if name in ("/save", "/load", "/persona", "/lore") and first:
+    is_file = line.lstrip().startswith("/group add ") and not first
+    if (name in ("/save", "/load", "/persona", "/lore") and first) or is_file:
         paths = sorted(glob.glob(glob.escape(os.path.expanduser(word)) + "*"))
         found += [path + "/" if os.path.isdir(path) else path for path in paths]
     return found
@@ -115,8 +122,24 @@ def _reset(chat: Chat, _text: str) -> None:
         chat.show_turns()
 
 
-def _regenerate(chat: Chat, _text: str) -> None:
-    chat.show_reply(chat.session.regenerate())
+def _regenerate(chat: Chat, text: str) -> None:
+    begun = _before(chat, text) if text else ""
+    chat.show_reply(chat.session.regenerate(begun), begun)
+
+
+def _before(chat: Chat, word: str) -> str:
+    """What the last reply says before a word of it, where a reply is to begin as it does."""
+    turns = chat.session.turns
+    last = turns[-1].text if turns and turns[-1].speaker == AGENT else ""
+    found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", last, re.IGNORECASE)
+    if found is None:
+        raise ConvaiError(f"the last reply does not say {word[:40]!r}; name a word of it")
+    return last[: found.start()].strip()
+
+
+def _suggest(chat: Chat, text: str) -> None:
+    for line in chat.session.suggest(hint=text):
+        chat.screen.line(line, prefix="  ")
 
 
 def _undo(chat: Chat, _text: str) -> None:
@@ -137,6 +160,8 @@ def _load(chat: Chat, text: str) -> None:
     if chat.memory is not None:
         chat.memory.begin()
     chat.show_persona()
+    if chat.session.group:
+        show_group(chat)
     chat.show_turns()
 
 
@@ -304,9 +329,23 @@ COMMANDS: Final[dict[str, Command]] = {
         (("/lore FILE", "a lorebook: what it says of words is added when they fall; /lore off"),),
         takes_text=True,
     ),
+    "group": Command(group_command, GROUP_USAGES, takes_text=True),
+    "speak": Command(speak_command, SPEAK_USAGES, takes_text=True),
     "context": Command(casting.context, (("/context", "what the context of the last reply went to"),)),
     "reset": Command(_reset, (("/reset", "start over with the same persona"),)),
-    "regenerate": Command(_regenerate, (("/regenerate", "another reply to your last message"),)),
+    "regenerate": Command(
+        _regenerate,
+        (
+            ("/regenerate", "another reply to your last message"),
+            ("/regenerate WORD", "one that begins as the last one did, up to this word of it"),
+        ),
+        takes_text=True,
+    ),
+    "suggest": Command(
+        _suggest,
+        (("/suggest I think", "what you might say, beginning so; /suggest: anything"),),
+        takes_text=True,
+    ),
     "undo": Command(_undo, (("/undo", "take back your last message and its reply"),)),
     "why": Command(_why, (("/why", "the last reply: exact input, candidates, scores"),)),
     "mood": Command(
