@@ -11,6 +11,7 @@ from convai.conversation.links import LinkReader
 from convai.conversation.memory.listening import Listener
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
+from convai.conversation.yous import Yous
 from convai.core.dialog import MAX_UTTERANCE_CHARS, Turn
 from convai.core.errors import DataError, SettingsError
 from convai.core.safe_text import visible
@@ -29,12 +30,13 @@ def interact(
     links: LinkReader | None = None,
     memory: Listener | None = None,
     greeting: int = 1,
+    yous: Yous | None = None,
 ) -> None:
     """Talk until the user leaves: with prompts where both ends are a terminal, else line by line.
 
     On a terminal a new conversation begins with the character's `greeting`, counted from 1, 0 for none;
     line by line what is said first is for the one who writes. `mood` and `links` read along, for /mood and
-    /coref; `memory` learns what the user tells.
+    /coref; `memory` learns what the user tells; `yous` are who they may want to be known as.
 
     Raises ConvaiError as `answer_lines` does.
     """
@@ -53,7 +55,7 @@ def interact(
             session.on_turn = partial(_notify_all, [mood, links, memory])
             if greeting and not session.turns:
                 session.greet(greeting - 1)
-            Chat(session, deck, screen, keyboard, slash.execute, mood, links, memory).run()
+            Chat(session, deck, screen, keyboard, slash.execute, mood, links, memory, yous).run()
     finally:
         keyboard.close()
         for reader in (mood, links, memory):

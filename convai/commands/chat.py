@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from convai.conversation.links import LinkReader
     from convai.conversation.memory.listening import Listener
     from convai.conversation.session import Session
+    from convai.conversation.yous import Yous
     from convai.core.character import Character
 
 HELP: Final = "talk with a persona; with piped input one line in, one line out"
@@ -229,8 +230,10 @@ def run(args: argparse.Namespace) -> int:
         nowhere = held.enter_context(open(os.devnull, "w"))  # stdout is None where the caller closed it
         out = sys.stdout or nowhere
         typed = sys.stdin.isatty() and out.isatty()
-        memory = _listener(args, session, links, held, typed)
-        interact(session, deck, sys.stdin, out, mood, links, memory, greeting=args.greeting)
+        memory, yous = _kept(args, session, links, held, typed)
+        if yous is not None and args.user is not None and (known := yous.called(args.user)) is not None:
+            session.conversation.partner = known
+        interact(session, deck, sys.stdin, out, mood, links, memory, greeting=args.greeting, yous=yous)
     return 0
 
 
@@ -244,21 +247,23 @@ def _cards(path: str) -> list[Character]:
     return found
 
 
-def _listener(
+def _kept(
     args: argparse.Namespace, session: Session, links: LinkReader, held: ExitStack, typed: bool
-) -> Listener | None:
-    """What remembers the one who types, its database held open; None where nothing is to be remembered.
+) -> tuple[Listener | None, Yous | None]:
+    """What remembers the one who types, and who they may be, its database held open; None where nothing is
+    to be remembered.
 
     Raises ConvaiError where a memory was asked for and cannot be had.
     """
     if args.memory == "off" or (args.memory == "auto" and not typed):
-        return None
+        return None, None
     from convai.commands.serve import default_store
     from convai.conversation.memory.listening import Listener, Recollection
     from convai.conversation.memory.memory import Memory
     from convai.conversation.memory.summary import summary_of
     from convai.server.access import LOCAL
     from convai.store import Store
+    from convai.store.yous import StoredYous
 
     try:
         store = held.enter_context(Store(args.store or default_store()))
@@ -266,9 +271,9 @@ def _listener(
         if args.memory == "on":
             raise
         print(f"convai: no memory: {error}", file=sys.stderr)
-        return None
+        return None, None
     memory = Memory(store.memories, resolve=links.resolved)
     listener = Listener(memory, LOCAL, lambda: session.turns)
     recollection = Recollection(memory, LOCAL, lambda: listener.conversation)
     session.scene = replace(session.scene, sources=(*session.scene.sources, recollection), summary=summary_of)
-    return listener
+    return listener, StoredYous(store.scenes, LOCAL)

@@ -35,12 +35,27 @@ def greeting(chat: Chat, text: str) -> None:
 
 
 def user(chat: Chat, text: str) -> None:
-    """`/user Bob: i am a smith.`: who the user is; `/user off`: nobody in particular."""
-    session, screen = chat.session, chat.screen
+    """`/user Bob: i am a smith.`: who the user is, kept for other chats; `/user Bob`: one that is kept;
+    `/user drop Bob`: not any more; `/user off`: nobody in particular.
+    """
+    session, screen, yous = chat.session, chat.screen, chat.yous
+    word, _, rest = text.partition(" ")
     if text == "off":
         session.conversation.partner = NOBODY
+    elif word == "drop" and rest.strip():
+        if yous is None or not yous.drop(rest.strip()):
+            raise ConvaiError(f"nobody is kept as {rest.strip()[:100]}; /user lists who is")
+        screen.note(f"{rest.strip()} is not kept any more")
+        return
     elif text:
-        session.conversation.partner = partner_of(os.path.expanduser(text), "/user")
+        found = yous.called(text) if yous is not None else None
+        partner = found or partner_of(os.path.expanduser(text), "/user")
+        session.conversation.partner = partner
+        if yous is not None and found is None:
+            yous.keep(partner)
+    elif yous is not None:
+        for one in yous.all():
+            screen.line(" ".join(one.sentences), "dim", prefix=f"  /user {one.name}  ")
     partner = session.conversation.partner
     if not partner.name and not partner:
         screen.note("nobody in particular; say /user Bob: i am a smith.")

@@ -12,6 +12,7 @@ from convai.conversation.links import LinkReader
 from convai.conversation.memory.listening import Listener
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
+from convai.conversation.yous import Yous
 from convai.core.dialog import AGENT, USER
 from convai.core.errors import ConvaiError
 from convai.core.safe_text import one_line
@@ -49,11 +50,13 @@ class Chat:
         mood: MoodReader | None = None,
         links: LinkReader | None = None,
         memory: Listener | None = None,
+        yous: Yous | None = None,
     ) -> None:
         self.session = session
         self.mood = mood
         self.links = links
         self.memory = memory
+        self.yous = yous
         self.deck = deck
         self.screen = screen
         self.over = False

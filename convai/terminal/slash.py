@@ -316,7 +316,10 @@ COMMANDS: Final[dict[str, Command]] = {
     ),
     "user": Command(
         casting.user,
-        (("/user Bob: i am a smith.", "who you are: it is known to the character; /user off"),),
+        (
+            ("/user Bob: i am a smith.", "who you are: it is known to the character; /user off"),
+            ("/user Bob", "who you were before; /user lists all, /user drop Bob"),
+        ),
         takes_text=True,
     ),
     "note": Command(

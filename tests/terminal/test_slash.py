@@ -18,6 +18,8 @@ from convai.conversation.session import Session
 from convai.core.dialog import Persona
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
+from convai.store import Store
+from convai.store.yous import StoredYous
 from convai.terminal import slash, why
 from convai.terminal.chat import Chat
 from convai.terminal.screen import TIE, Screen
@@ -244,6 +246,28 @@ def test_why_spells_control_characters_out() -> None:
 )
 def test_percent(logprob: float, shown: str) -> None:
     assert why._percent(logprob) == shown
+
+
+def test_who_one_was_is_kept_for_other_chats(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.db") as store:
+        desk, other = Desk(), Desk()
+        desk.chat.yous = other.chat.yous = StoredYous(store.scenes, "local")
+        assert "Bob" in desk("/user Bob: i am a smith.")
+        desk("/user i am nobody you know.")
+        assert "/user Bob" in other("/user")
+        assert "i am a smith." in other("/user bob")
+        assert other.session.conversation.partner == Persona(("i am a smith.",), "Bob")
+        other("/user BOB: i row.")
+        assert [one.sentences for one in StoredYous(store.scenes, "local").all()] == [
+            ("i row.",),
+            ("i am nobody you know.",),
+        ]
+        assert StoredYous(store.scenes, "somebody else").all() == []
+        assert "not kept any more" in desk("/user drop Bob")
+        assert "nobody is kept as Bob" in desk("/user drop Bob")
+        assert desk.session.conversation.partner.sentences == ("i am nobody you know.",)
+        desk("/user off")
+        assert "nobody in particular" in desk("/user")
 
 
 def test_quit() -> None:

@@ -440,7 +440,9 @@ def flask_app(server: FakeServer) -> Flask:
 
     @app.get("/api/<kind>")
     def kept(kind: str) -> Response:
-        found = server.world.characters if kind == "characters" else server.world.books
+        found: Any = {"characters": server.world.characters, "books": server.world.books}.get(
+            kind, server.world.you
+        )
         return jsonify({kind: [msgspec.to_builtins(one) for one in reversed(found.values())]})
 
     @app.post("/api/characters")
@@ -460,9 +462,17 @@ def flask_app(server: FakeServer) -> Flask:
         server.world.books[made.id or ""] = made
         return jsonify(msgspec.to_builtins(made)), 201
 
+    @app.post("/api/you")
+    def take_you() -> tuple[Response, int]:
+        made = {"id": server.world.new_id("y"), **request.get_json()}
+        server.world.you[made["id"]] = made
+        return jsonify(made), 201
+
     @app.delete("/api/<kind>/<id>")
     def drop(kind: str, id: str) -> Response:
-        found: Any = server.world.characters if kind == "characters" else server.world.books
+        found: Any = {"characters": server.world.characters, "books": server.world.books}.get(
+            kind, server.world.you
+        )
         del found[id]
         return jsonify(deleted=id)
 

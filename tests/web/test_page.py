@@ -438,6 +438,10 @@ def test_the_user_note_and_lorebooks(page: Page, world: World, tmp_path: Path) -
     page.keys(Keys.ALT, "n")
     page.say("hello")
     assert list(world.conversations.values())[-1].scene.user.name == "Bob", "new chats begin with it"
+    assert [one["name"] for one in world.you.values()] == ["Bob"], "once, and by the server"
+    page.click('[data-panel="you"]')
+    page.click('[aria-label="Drop Bob"]')
+    page.until(lambda: not world.you and not page.all("#users li"))
 
 
 def test_moods_are_marked_quietly_and_told_in_full(page: Page, world: World) -> None:

@@ -147,6 +147,7 @@ class World:
         self.facts: list[MemoryFact] = []
         self.characters: dict[str, CharacterCard] = {}
         self.books: dict[str, BookCard] = {}
+        self.you: dict[str, dict[str, Any]] = {}
         self.remembers = True
         self.reads = False
         """Whether moods and links between words are told behind a reply."""

@@ -38,13 +38,16 @@ setUpTheme();
 const sidebar = setUpSidebar();
 const panel = setUpPanel((name) => {
   if (name === "inspect") inspect.refresh();
-  if (name === "you") memory.refresh();
+  if (name === "you") {
+    memory.refresh();
+    user.refresh();
+  }
   if (name === "persona") scene.refresh();
 });
 const inspect = setUpInspect({ store, chat, panel });
 const memory = setUpMemory({ store, chat, panel, notify });
 const scene = setUpScene({ store, chat, panel, notify });
-setUpUser({ store, chat, notify });
+const user = setUpUser({ store, chat, panel, notify });
 const reader = canSpeak() ? new Reader() : null;
 const messages = setUpMessages({ store, chat, inspect: (id) => inspect.show(id), reader });
 const composer = setUpComposer({ store, chat, editLast });

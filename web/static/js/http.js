@@ -36,7 +36,7 @@ export async function writeCard({ persona, format, card = null, image = null }) 
   return (await ask("api/cards/write", { method: "POST", body })).blob();
 }
 
-/** Characters or lorebooks (`kind`: "characters", "books") that were imported, the latest first. */
+/** Characters, lorebooks or who one was (`kind`: "characters", "books", "you") that are kept, the latest first. */
 export async function imported(kind) {
   return (await (await ask(`api/${kind}`)).json())[kind];
 }
@@ -45,6 +45,12 @@ const bytes = { "content-type": "application/octet-stream" };
 const take = (kind) => async (file) => (await ask(`api/${kind}`, { method: "POST", headers: bytes, body: file })).json();
 export const importCharacter = take("characters");
 export const importBook = take("books");
+
+/** Keep who one is, for other chats and devices; it with its id. */
+export async function keepYou(user) {
+  const headers = { "content-type": "application/json" };
+  return (await ask("api/you", { method: "POST", headers, body: JSON.stringify(user) })).json();
+}
 
 export const dropImported = (kind, id) => ask(`api/${kind}/${encodeURIComponent(id)}`, { method: "DELETE" });
 

@@ -1,15 +1,15 @@
-// Who the person is, as they want to be known: a name, a few sentences; several of them, kept in this browser.
+// Who the person is, as they want to be known: a name, a few sentences; several of them, kept by the server.
 
 import { byId, el, iconButton, setText } from "./dom.js";
+import { dropImported, imported, keepYou } from "./http.js";
 import { remember, remembered } from "./storage.js";
 
-const KEPT = 20;
-
-export function setUpUser({ store, chat, notify }) {
+export function setUpUser({ store, chat, panel, notify }) {
   const name = byId("user-name");
   const sentences = byId("user-sentences");
   const wrong = byId("user-wrong");
   let base = null; // what the form shows when nothing was typed
+  let kept = []; // the latest first
 
   const typed = () => ({ name: clean(name.value), sentences: sentences.value.split("\n").map(clean).filter(Boolean) });
 
@@ -26,38 +26,56 @@ export function setUpUser({ store, chat, notify }) {
     wrong.hidden = true;
   }
 
+  const wentWrong = (error) => {
+    setText(wrong, error.message);
+    wrong.hidden = false;
+  };
+
   async function use(user) {
     try {
       await chat.setScene({ user });
       remember("user", user); // new chats begin with it
-      if (!equal(user, NOBODY)) {
-        const others = remembered("users", []).filter((one) => isUser(one) && !equal(one, user));
-        remember("users", [user, ...others].slice(0, KEPT));
-      }
+      if (!equal(user, NOBODY) && !kept.some((one) => equal(one, user))) kept = [await keepYou(user), ...kept];
       fill(user);
       showKept();
       notify(equal(user, NOBODY) ? "You are nobody in particular." : "The bot knows you so from the next reply on.", "done");
     } catch (error) {
-      setText(wrong, error.message);
-      wrong.hidden = false;
+      wentWrong(error);
+    }
+  }
+
+  async function drop(one) {
+    try {
+      await dropImported("you", one.id);
+      await refresh();
+      name.focus();
+    } catch (error) {
+      wentWrong(error);
+    }
+  }
+
+  /** Those that the server keeps, and once those that this browser kept before servers did. */
+  async function refresh() {
+    if (panel.current() !== "you") return;
+    try {
+      for (const user of remembered("users", []).filter(isUser).reverse()) await keepYou(user);
+      remember("users", []);
+      kept = await imported("you");
+      showKept();
+    } catch (error) {
+      wentWrong(error);
     }
   }
 
   function showKept() {
-    const kept = remembered("users", []).filter(isUser);
-    const items = kept.map((user, i) => {
+    const items = kept.map((user) => {
       const open = el(
         "button",
-        { type: "button", class: "open", on: { click: () => use(user) } },
+        { type: "button", class: "open", on: { click: () => use({ name: user.name, sentences: user.sentences }) } },
         el("span", { class: "name", dir: "auto", text: user.name || user.sentences[0] }),
         el("span", { class: "about", dir: "auto", text: user.sentences.join(" ") }),
       );
-      const drop = iconButton("trash", `Drop ${user.name || "this one"}`, () => {
-        remember("users", kept.filter((_, j) => j !== i));
-        showKept();
-        name.focus();
-      });
-      return el("li", {}, open, drop);
+      return el("li", {}, open, iconButton("trash", `Drop ${user.name || "this one"}`, () => drop(user)));
     });
     byId("users").replaceChildren(...items);
   }
@@ -69,7 +87,6 @@ export function setUpUser({ store, chat, notify }) {
     use(typed());
   });
   byId("user-nobody").addEventListener("click", () => use(NOBODY));
-  showKept();
 
   store.subscribe(() => {
     const user = chat.scene.user ?? NOBODY;
@@ -77,6 +94,7 @@ export function setUpUser({ store, chat, notify }) {
     if (base === null || equal(typed(), base)) fill(user);
     else changed();
   });
+  return { refresh };
 }
 
 /** Who new chats begin with, from this browser. */
