@@ -14,7 +14,7 @@ from convai.conversation.agent import Talker
 from convai.conversation.cast import Company
 from convai.conversation.conversation import Conversation
 from convai.conversation.group import NO_GROUP, Group, check_cards, check_order, gathered, member_of
-from convai.conversation.reply import check_persona, room_of
+from convai.conversation.prompt_input import check_persona, room_of
 from convai.conversation.scene import Scene
 from convai.core.character import Character
 from convai.core.dialog import Persona

@@ -6,125 +6,26 @@ the same persona, turns, settings and seed give the same reply in the terminal, 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from convai.conversation.agent import Talker
-from convai.conversation.conversation import LOOK_BACK, Place
-from convai.conversation.explain import Explanation, Input, input_rows, reply_rows
+from convai.conversation.conversation import Place
+from convai.conversation.explain import Explanation, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
-from convai.conversation.own_words import OwnWords, own_words
+from convai.conversation.prompt_input import SUMMARY, prompt_input
 from convai.conversation.repeating import not_again
-from convai.conversation.scene import EMPTY, Scene, Summarise
-from convai.core.dialog import AGENT, Persona, Turn, history_window
-from convai.core.safe_text import OneLine, one_line
+from convai.conversation.reply_text import BegunLine, TokenLog
+from convai.conversation.scene import EMPTY, Scene
+from convai.core.dialog import AGENT, Persona
 from convai.core.settings import DecodingConfig
 from convai.engine import Begun, Event, Finished, Request, Token
-from convai.text.history import fit_history
-from convai.text.insertions import NOTHING, Additions, Insertion
-from convai.text.layout import Layout, lay_out
-from convai.text.prompt import encode_additions, encode_persona, encode_turns
-from convai.text.tokenizer import Tokenizer
 
 SILENCE: Final = "..."
 """The reply where the model came up with nothing that can be shown, again and again."""
 TRIES: Final = 4
 """Draws before SILENCE."""
-SUMMARY: Final = "summary"
-"""What the line about turns that are not shown any more is accounted as."""
-_MESSAGE: Final = 8
-"""Positions that a persona leaves at least for what is said to it."""
-
-
-def prompt_input(
-    agent: Talker,
-    persona: Persona,
-    place: Place,
-    speaker: int,
-    *,
-    max_history: int | None,
-    max_length: int,
-    additions: Additions = NOTHING,
-    summary: Summarise | None = None,
-) -> Input:
-    """What the model is shown as `speaker` is to speak at `place`.
-
-    That is the last `max_history` exchanges before it, what is added to them, and what the speaker has said
-    already; with `summary` a line about what has left the window. Raises SettingsError where persona and last
-    turn leave no room for a reply.
-    """
-    tokenizer, texts = agent.tokenizer, agent.texts
-    window = [Turn(turn.speaker, turn.text, name=turn.name) for turn in _window(place, max_history)]
-    reserve = _reserve(agent, max_length)
-
-    def laid(additions: Additions) -> Layout:
-        added, examples = encode_additions(texts, additions) if additions else ((), ())
-        return lay_out(
-            tokenizer.frame,
-            encode_persona(texts, persona),
-            encode_turns(texts, window),
-            added,
-            examples,
-            speaker=speaker,
-            prefill=tokenizer.encode(place.prefill) if place.prefill else (),
-            n_positions=agent.positions,
-            reserve=reserve,
-            in_steps=max_history is None and agent.has_long_context,
-        )
-
-    layout = laid(additions)
-    told = window if max_history is None else place.turns
-    for _ in range(2 if summary is not None else 0):  # a summary takes room, for which more may have to go
-        assert summary is not None
-        gone = told[: len(told) - len(layout.turns)]
-        text = summary([turn for turn in gone if turn.speaker == AGENT or not turn.name])
-        if not text or any(one.text == text for one in layout.insertions):
-            break
-        line = Insertion(text, None, SUMMARY, why="what is not shown any more")
-        layout = laid(Additions((*additions.insertions, line), additions.examples))
-    return Input(layout, place.number - len(layout.turns), agent.positions, reserve)
-
-
-def _window(place: Place, max_history: int | None) -> Sequence[Turn]:
-    """The turns of which as many are shown as fit, or the last `max_history` exchanges.
-
-    Of a place that knows the latest turns alone those count that follow a multiple of half of what it knows.
-    So the first of them, from which a history is cut in steps, stays for many turns.
-    """
-    if max_history is not None:
-        return history_window(place.turns, max_history)
-    earlier = place.number - len(place.turns)
-    return place.turns[-earlier % (LOOK_BACK // 2) :] if earlier > 0 else place.turns
-
-
-def check_persona(agent: Talker, persona: Persona, max_length: int) -> None:
-    """Raise SettingsError where a persona leaves the model no room for a message and its reply."""
-    ids = encode_persona(agent.texts, persona)
-    reserve = _reserve(agent, max_length) + _MESSAGE
-    fit_history(agent.tokenizer.frame, ids, (), n_positions=agent.positions, reserve=reserve)
-
-
-def room_of(agent: Talker, max_length: int) -> int:
-    """Tokens that there are for what stands before the turns, so that these have a quarter of the prompt."""
-    room = agent.positions - _reserve(agent, max_length) - _MESSAGE
-    return max(room - room // 4, 0)
-
-
-def longest_reply(agent: Talker, persona: Persona, place: Place) -> int:
-    """Most tokens of a reply at `place`, where given the last turn alone before it; 0: none fits."""
-    frame = agent.tokenizer.frame
-    last = encode_turns(agent.texts, [Turn(turn.speaker, turn.text) for turn in place.turns[-1:]])
-    taken = frame.persona_size(encode_persona(agent.texts, persona)) + frame.around_reply
-    taken += sum(frame.turn_size(turn.speaker, len(turn.ids)) for turn in last)
-    taken += len(agent.tokenizer.encode(place.prefill)) if place.prefill else 0
-    return max(agent.positions - taken, 0)
-
-
-def _reserve(agent: Talker, max_length: int) -> int:
-    """Positions kept for the reply and what is around it; a long one has what is left."""
-    return min(max_length, agent.positions // 4) + agent.tokenizer.frame.around_reply
 
 
 class Reply:
@@ -304,82 +205,3 @@ class Reply:
             self.source.left_out,
             self.source.account(),
         )
-
-
-class TokenLog:
-    """The tokens of a reply so far, without their texts: a few bytes each, for thousands of them."""
-
-    def __init__(self) -> None:
-        self._candidates, self._ids, self._logprobs = array("H"), array("l"), array("d")
-        self._alternatives: list[tuple[tuple[str, float], ...]] | None = None
-
-    def append(self, token: Token) -> None:
-        """One more."""
-        if token.alternatives and self._alternatives is None:
-            self._alternatives = [()] * len(self._ids)
-        if self._alternatives is not None:
-            self._alternatives.append(token.alternatives)
-        self._candidates.append(token.candidate)
-        self._ids.append(token.id)
-        self._logprobs.append(token.logprob)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __iter__(self) -> Iterator[Token]:
-        for place, id in enumerate(self._ids):
-            others = () if self._alternatives is None else self._alternatives[place]
-            yield Token(self._candidates[place], id, "", self._logprobs[place], others)
-
-
-class BegunLine:
-    """One candidate's text as it is shown: on one clean line, behind what it goes on from, its own words."""
-
-    def __init__(
-        self, tokenizer: Tokenizer, prefill: str, own: Sequence[str] = (), stops: Sequence[str] = ()
-    ) -> None:
-        """`own` and `stops`: in a group, see `convai.conversation.own_words`."""
-        self._tokenizer, self._prefill = tokenizer, prefill
-        self._own, self._stops = own, stops
-        self._words = OwnWords(own, stops, prefill) if own else None
-        self._line = OneLine()
-        self._ids = tokenizer.encode(prefill) if prefill else []
-        self._decoder = tokenizer.stream() if prefill else None
-        self._skip = len(one_line(tokenizer.decode(self._ids)))
-        if self._decoder is not None:
-            # a blank in front of the next word shows only where the words before it are known
-            for id in self._ids:
-                self._behind(self._line.push(self._decoder.push(id)))
-
-    def push(self, token: Token) -> str:
-        """What a token adds."""
-        text = token.text if self._decoder is None else self._decoder.push(token.id)
-        if self._words is not None:
-            text = self._words.push(text)
-        return self._behind(self._line.push(text))
-
-    def whole(self, end: Finished) -> str:
-        """All of it."""
-        if self._decoder is None:
-            text = end.text
-            return one_line(own_words(text, self._own, self._stops) if self._own else text)
-        if self._own:
-            again = BegunLine(self._tokenizer, self._prefill, self._own, self._stops)
-            pieces = [again.push(Token(0, id, "", 0.0)) for id in end.ids]
-            return self._prefill + "".join(pieces) + again._rest()
-        text = one_line(self._tokenizer.decode([*self._ids, *end.ids]))
-        skipped = len(one_line(self._tokenizer.decode(self._ids)))
-        return self._prefill + text[skipped:]
-
-    def _rest(self) -> str:
-        """What was held back."""
-        assert self._words is not None
-        assert self._decoder is not None
-        last = self._words.push(self._decoder.finish()) + self._words.end()
-        return self._behind(self._line.push(last))
-
-    def _behind(self, piece: str) -> str:
-        """`piece` without what belongs to the beginning."""
-        cut = min(self._skip, len(piece))
-        self._skip -= cut
-        return piece[cut:]

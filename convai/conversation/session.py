@@ -21,7 +21,8 @@ from convai.conversation.drawing import Drawing
 from convai.conversation.explain import Explanation
 from convai.conversation.group import Group, due, next_one
 from convai.conversation.hooks import Hooks, notify
-from convai.conversation.reply import SILENCE, Reply, check_persona
+from convai.conversation.prompt_input import check_persona
+from convai.conversation.reply import SILENCE, Reply
 from convai.conversation.saved import ChatSettings, load_conversation, save_conversation
 from convai.conversation.scene import EMPTY, Scene
 from convai.conversation.suggestions import Suggesting

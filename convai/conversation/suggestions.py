@@ -10,7 +10,8 @@ from typing import Final
 from convai.conversation.agent import Talker
 from convai.conversation.conversation import Place, reply_seed
 from convai.conversation.own_words import stops_of
-from convai.conversation.reply import BegunLine, prompt_input
+from convai.conversation.prompt_input import prompt_input
+from convai.conversation.reply_text import BegunLine
 from convai.conversation.scene import EMPTY, Scene
 from convai.core.dialog import USER, Persona
 from convai.core.settings import DecodingConfig

@@ -10,7 +10,7 @@ from typing import Final
 from convai.conversation.conversation import Place
 from convai.conversation.drawing import Drawing
 from convai.conversation.explain import input_rows, reply_rows
-from convai.conversation.reply import prompt_input
+from convai.conversation.prompt_input import prompt_input
 from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT
 from convai.engine import Overloaded

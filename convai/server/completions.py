@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from convai.conversation.drawing import Drawing
-from convai.conversation.reply import Reply, longest_reply
+from convai.conversation.prompt_input import longest_reply
+from convai.conversation.reply import Reply
 from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.engine import Finished, Overloaded, Token

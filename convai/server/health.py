@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from convai.conversation.agent import Talker
 from convai.conversation.conversation import Place
-from convai.conversation.reply import prompt_input
+from convai.conversation.prompt_input import prompt_input
 from convai.core.dialog import AGENT, Persona
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from convai.conversation.cast import another_greeting
-from convai.conversation.reply import Reply, check_persona
+from convai.conversation.prompt_input import check_persona
+from convai.conversation.reply import Reply
 from convai.conversation.tree import answered_by_another, check_goes_on
 from convai.core.dialog import USER
 from convai.core.errors import ConvaiError

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
-from convai.conversation.reply import check_persona
+from convai.conversation.prompt_input import check_persona
 from convai.core.errors import DataError, SettingsError
 from convai.server import asking, operations, staging
 from convai.server.convert import persona_of

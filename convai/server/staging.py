@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from convai.conversation.cast import Note
 from convai.conversation.conversation import NOBODY
-from convai.conversation.reply import check_persona
+from convai.conversation.prompt_input import check_persona
 from convai.conversation.scene import Scene
 from convai.conversation.staging import Staging, character_in, checked_partner
 from convai.conversation.tree import Conflict

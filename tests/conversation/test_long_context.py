@@ -9,7 +9,7 @@ import pytest
 
 from convai.conversation.agent import Agent, load_agent
 from convai.conversation.conversation import LOOK_BACK, Place
-from convai.conversation.reply import prompt_input
+from convai.conversation.prompt_input import prompt_input
 from convai.conversation.session import Session
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import SettingsError

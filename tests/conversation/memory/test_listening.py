@@ -11,7 +11,7 @@ from convai.conversation.memory.facts import OpenShelf
 from convai.conversation.memory.listening import KIND, Listener, Recollection
 from convai.conversation.memory.memory import Memory
 from convai.conversation.memory.summary import WORDS, summary_of
-from convai.conversation.reply import SUMMARY
+from convai.conversation.prompt_input import SUMMARY
 from convai.conversation.scene import EMPTY, Scene
 from convai.conversation.session import Session
 from convai.core.dialog import AGENT, USER, Turn
