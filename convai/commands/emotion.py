@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convai.commands import emotion_train, emotion_transfer
+from convai.commands import emotion_prepare, emotion_train, emotion_transfer
 from convai.core.errors import ConvaiError, SettingsError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels", nargs="+", metavar="NAME", help="names of the outputs (default: DeepMoji's 64 emoji)"
     )
     emotion_train.add_actions(actions)
+    emotion_prepare.add_actions(actions)
     emotion_transfer.add_action(actions)
 
 
@@ -78,8 +79,9 @@ def _top(text: str) -> int | None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the action. Returns the exit code."""
-    if args.action in emotion_train.ACTIONS:
-        return emotion_train.ACTIONS[args.action](args)
+    longer = emotion_train.ACTIONS | emotion_prepare.ACTIONS
+    if args.action in longer:
+        return longer[args.action](args)
     if args.action == "transfer":
         return emotion_transfer.run(args)
     if args.action == "convert":

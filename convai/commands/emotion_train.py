@@ -1,4 +1,4 @@
-"""`convai emotion train | vectors | finetune | evaluate | export`: models of one's own, and their worth."""
+"""`convai emotion train | finetune | evaluate | export`: models of one's own, and their worth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import add_config_arguments, config_from_args
-from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _DTYPES: Final = ("float16", "bfloat16", "float32")
 
 
 def add_actions(actions: Actions) -> None:
-    """The actions train, vectors, finetune, evaluate and export."""
+    """The actions train, finetune, evaluate and export."""
     from convai.emotion.settings import FinetuneSettings, TrainSettings
 
     train = actions.add_parser("train", help="a network from nothing, on label sets", allow_abbrev=False)
@@ -33,32 +32,27 @@ def add_actions(actions: Actions) -> None:
         "--weights", nargs="+", type=float, metavar="X", help="how often each is drawn (default: 1 each)"
     )
     train.add_argument("--out", type=Path, metavar="DIR", help="where the run and its model go")
+    train.add_argument("--model", metavar="DIR", help="an emotion model to start from, not fresh weights")
+    train.add_argument(
+        "--teacher",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="learn from what these think as well: folders of teach or emotion models, and their mean",
+    )
+    train.add_argument(
+        "--texts",
+        nargs="+",
+        default=[],
+        metavar="FILE[@K]",
+        help="texts without labels to learn the teachers' opinion of; @K takes every K-th line or dialogue",
+    )
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     train.add_argument(
         "--rows", type=int, default=0, metavar="N", help="first N training texts of each only, for a trial"
     )
     train.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
     add_config_arguments(train, TrainSettings, title="training")
-
-    words = actions.add_parser("vectors", help="word vectors from plain text", allow_abbrev=False)
-    words.add_argument(
-        "data", nargs="+", type=Path, metavar="DATA", help="label sets, whose frequent words get a vector"
-    )
-    words.add_argument(
-        "--texts",
-        nargs="+",
-        default=[],
-        metavar="FILE[@K]",
-        help="more to read: text files (.txt), dialogues, label sets; @K takes every K-th line or dialogue",
-    )
-    add_reading_arguments(words, "train, where a file has it")
-    words.add_argument("--beside", type=Path, metavar="FILE.npz", help="vectors to put before these")
-    words.add_argument("--size", type=int, default=128, metavar="N", help="numbers a word (default: 128)")
-    words.add_argument(
-        "--vocab-size", type=int, default=20000, metavar="N", help="most words (default: %(default)s)"
-    )
-    words.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
-    words.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
 
     tune = actions.add_parser("finetune", help="teach a model labels of one's own", allow_abbrev=False)
     tune.add_argument(
@@ -96,7 +90,9 @@ def add_actions(actions: Actions) -> None:
         metavar="FILE.jsonl",
         help="instead: whether emotions of texts with negations are right (default: convai's own texts)",
     )
-    score.add_argument("--model", metavar="DIR", help="a model folder (default: the embedded model)")
+    score.add_argument(
+        "--model", metavar="DIR", help="a model's folder or a teacher's (default: the embedded model)"
+    )
     score.add_argument(
         "--split", choices=("train", "valid", "test"), default="valid", help="(default: valid)"
     )
@@ -129,6 +125,7 @@ def _train(args: argparse.Namespace) -> int:
     settings = config_from_args(TrainSettings, args)
     names = {field.name for field in dataclasses.fields(TrainSettings)} - {"epochs"}
     given = any(hasattr(args, name) for name in names)
+    given = given or args.model is not None or args.teacher or args.texts
     if args.resume is not None and (args.data or args.out or args.weights or args.rows or given):
         raise SettingsError(
             "--resume takes all but --epochs from the run itself; leave the other options out"
@@ -138,49 +135,34 @@ def _train(args: argparse.Namespace) -> int:
     set_threads(args.threads)
     from convai.emotion.train import new_run, resume_run
 
-    def report(record: dict[str, Any]) -> None:
-        found = ", ".join(f"{name} {value:.3f}" for name, value in record["macro_f1"].items())
-        print(
-            f"epoch {record['epoch']}: loss {record['loss']:.3f}, F1 {found}, {record['seconds']:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
-
     if args.resume is not None:
-        resume_run(args.resume, epochs=getattr(args, "epochs", None), report=report)
+        resume_run(args.resume, epochs=getattr(args, "epochs", None), report=report_epoch)
     else:
-        weights = args.weights or [1.0] * len(args.data)
-        new_run(args.data, weights, settings, args.out, rows=args.rows, report=report)
+        new_run(
+            args.data,
+            args.weights or [1.0] * len(args.data),
+            settings,
+            args.out,
+            rows=args.rows,
+            start=args.model,
+            teachers=args.teacher,
+            texts=args.texts,
+            report=report_epoch,
+        )
     print(
         f"{args.resume or args.out}: done; try it: convai emotion predict --model {args.resume or args.out}"
     )
     return 0
 
 
-def _vectors(args: argparse.Namespace) -> int:
-    from convai.emotion.labelled import TRAIN
-    from convai.emotion.readers import read_labelled
-    from convai.text.word_vectors import check_name, read_vectors, write_vectors
-
-    if args.size < 1:
-        raise SettingsError(f"--size={args.size}: use 1 or more")
-    check_name(args.out)  # before the texts are read, which takes minutes
-    sets = [read_labelled(path).split(TRAIN).texts for path in args.data]
-    set_threads(args.threads)
-    from convai.emotion.settings import TrainSettings
-    from convai.emotion.vectors import beside, learn_vectors
-    from convai.emotion.vocabulary import Vocabulary
-
-    others = dict(zip(*read_vectors(args.beside), strict=True)) if args.beside else {}
-    vocabulary = Vocabulary.build(
-        (text for texts in sets for text in texts), size=args.vocab_size, min_count=TrainSettings().min_count
+def report_epoch(record: dict[str, Any]) -> None:
+    """Say on stderr what an epoch reached."""
+    found = ", ".join(f"{name} {value:.3f}" for name, value in record["macro_f1"].items())
+    print(
+        f"epoch {record['epoch']}: loss {record['loss']:.3f}, F1 {found}, {record['seconds']:.0f} s",
+        file=sys.stderr,
+        flush=True,
     )
-    sources = [*map(str, args.data), *args.texts]
-    own = learn_vectors(vocabulary, sources, args.size, reading_from(args), report=report_taken)
-    vectors = beside(vocabulary, own, others)
-    write_vectors(args.out, vocabulary.words, vectors)
-    print(f"{args.out}: {len(vectors):,} words, {vectors.shape[1]} numbers each")
-    return 0
 
 
 def _finetune(args: argparse.Namespace) -> int:
@@ -300,10 +282,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     from convai.emotion.readers import read_labelled
 
     sets = [read_labelled(path) for path in args.data]
-    from convai.emotion.checkpoint import load_emotion_model
     from convai.emotion.evaluate import evaluate
+    from convai.emotion.lessons import load_network
 
-    model, vocabulary = load_emotion_model(args.model)
+    model, vocabulary = load_network(args.model)
     found = {data.name: evaluate(model, vocabulary, data, args.split) for data in sets}
     if args.json:
         print(json.dumps(found, ensure_ascii=False))
@@ -334,7 +316,6 @@ def _export(args: argparse.Namespace) -> int:
 
 ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "train": _train,
-    "vectors": _vectors,
     "finetune": _finetune,
     "evaluate": _evaluate,
     "export": _export,

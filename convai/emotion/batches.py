@@ -7,14 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from convai.core.errors import SettingsError
 from convai.emotion.config import Head
 from convai.emotion.labelled import Target, Texts
-from convai.emotion.vocabulary import PAD_ID, UNKNOWN_ID, Vocabulary
+from convai.emotion.vocabulary import PAD_ID, UNKNOWN_ID, Words
 
 _WINDOW = 50
 """Batches whose texts are sorted by length together: little padding, yet another mixture every time."""
+
+
+Lesson = tuple[Head, Tensor]
+"""A head, and what its teachers say of a task's texts: probabilities `[texts, labels]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,53 +31,93 @@ class Task:
     targets: list[Target]
     weight: float = 1.0
     """How often its texts are drawn, beside those of other tasks."""
+    lessons: tuple[Lesson, ...] = ()
+    """What there is to learn besides."""
+    share: float = 0.0
+    """Share of the lesson of the task's own head in its targets; 1 for texts without labels."""
 
     @classmethod
     def encode(
-        cls, head: Head, texts: Texts, vocabulary: Vocabulary, max_words: int, weight: float = 1.0
+        cls,
+        head: Head,
+        texts: Texts,
+        vocabulary: Words,
+        max_words: int,
+        weight: float = 1.0,
+        lessons: tuple[Lesson, ...] = (),
+        share: float = 0.0,
     ) -> Task:
         """Texts to ids, a row a text."""
-        return cls(head, [vocabulary.encode(text, max_words) for text in texts.texts], texts.targets, weight)
+        ids = [vocabulary.encode(text, max_words) for text in texts.texts]
+        return cls(head, ids, texts.targets, weight, lessons, share)
+
+    def parts(self, rows: Sequence[int], at: slice) -> Iterator[Part]:
+        """What the texts `rows`, which are rows `at` of a batch, have to learn: of the own head first."""
+        said = {head.name: chances[list(rows)].float() for head, chances in self.lessons}
+        lesson = said.get(self.head.name)
+        targets = lesson if lesson is not None and self.share == 1 else self._targets(rows)
+        if lesson is not None and self.share < 1:
+            if not self.head.multi:
+                targets = nn.functional.one_hot(targets, len(self.head.labels)).float()
+            targets = targets.lerp(lesson, self.share)
+        yield self.head, at, targets
+        for head, _ in self.lessons:
+            if head.name != self.head.name:
+                yield head, at, said[head.name]
+
+    def _targets(self, rows: Sequence[int]) -> Tensor:
+        if not self.head.multi:
+            return torch.tensor([self.targets[i][0] for i in rows])
+        marks = torch.zeros(len(rows), len(self.head.labels))
+        for row, i in enumerate(rows):
+            marks[row, list(self.targets[i])] = 1.0
+        return marks
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
+Part = tuple[Head, slice, Tensor]
+"""A head, its rows, and their targets: `[rows]` indices, or `[rows, labels]` probabilities (zeros and ones
+where they are labels of a multi-label set)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts of one or several heads; those of a head are next to each other."""
+    """Texts of one or several tasks; those of a task are next to each other."""
 
     ids: Tensor
     """`[B, T]`, filled up with PAD_ID."""
     lengths: Tensor
     """`[B]`"""
-    parts: tuple[tuple[Head, slice, Tensor], ...]
-    """Head, its rows, and their targets: `[rows]` indices, or `[rows, labels]` zeros and ones (multi)."""
+    parts: tuple[Part, ...]
 
 
 def collate(rows: Sequence[tuple[Task, int]]) -> Batch:
-    """A batch of (task, text) pairs, ordered by task."""
-    order = sorted(rows, key=lambda row: row[0].head.name)
-    texts = [task.ids[i] for task, i in order]
+    """A batch of (task, text) pairs, ordered by task: those of a set next to each other."""
+    groups: dict[int, list[int]] = {}  # task → its texts
+    tasks = {id(task): task for task, _ in rows}
+    for task, i in rows:
+        groups.setdefault(id(task), []).append(i)
+    order = sorted(groups, key=lambda key: tasks[key].head.name)
+    texts = [tasks[key].ids[i] for key in order for i in groups[key]]
     longest = max(map(len, texts))
     ids = torch.tensor([text + [PAD_ID] * (longest - len(text)) for text in texts])
-    parts, start = [], 0
-    while start < len(order):
-        task = order[start][0]
-        same = [i for other, i in order if other.head.name == task.head.name]
-        targets = _targets(task.head, [task.targets[i] for i in same])
-        parts.append((task.head, slice(start, start + len(same)), targets))
-        start += len(same)
+    parts: list[Part] = []
+    start = 0
+    for key in order:
+        end = start + len(groups[key])
+        parts += tasks[key].parts(groups[key], slice(start, end))
+        start = end
     return Batch(ids, torch.tensor([len(text) for text in texts]), tuple(parts))
 
 
-def _targets(head: Head, targets: Sequence[Target]) -> Tensor:
-    if not head.multi:
-        return torch.tensor([target[0] for target in targets])
-    marks = torch.zeros(len(targets), len(head.labels))
-    for row, target in enumerate(targets):
-        marks[row, list(target)] = 1.0
-    return marks
+def check_weights(weights: Sequence[float], sets: int) -> None:
+    """Raise SettingsError unless there is a weight above 0 for each of so many sets."""
+    if len(weights) != sets:
+        raise SettingsError(f"--weights: {len(weights)} numbers for {sets} data sets; give one each")
+    if any(weight <= 0 for weight in weights):
+        raise SettingsError("--weights: use numbers above 0")
 
 
 def draw(targets: Sequence[Target], count: int, rng: random.Random, *, balanced: bool = False) -> list[int]:

@@ -54,7 +54,7 @@ def save_emotion_model(
 
 
 def load_emotion_model(folder: Path | str | None = None) -> tuple[EmotionModel, Vocabulary]:
-    """The model in `folder` (None: the embedded one) in evaluation mode, as float32, and its vocabulary.
+    """The model in `folder` (None, or its name: the embedded one), as float32, and its vocabulary.
 
     Raises CheckpointError for a folder or file that is missing, damaged, or does not fit the others.
     """
@@ -77,7 +77,7 @@ def load_emotion_model(folder: Path | str | None = None) -> tuple[EmotionModel, 
 
 
 def _folder(folder: Path | str | None) -> Path:
-    if folder is None:
+    if folder is None or (str(folder) == EMBEDDED and not Path(folder).exists()):
         folder = resources.models_dir() / EMBEDDED
         if not (folder / CONFIG).is_file():
             raise CheckpointError(

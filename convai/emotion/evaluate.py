@@ -14,14 +14,14 @@ from convai.emotion.classifier import EmotionClassifier
 from convai.emotion.config import Head
 from convai.emotion.fitting import judged, score
 from convai.emotion.labelled import LabelSet, Target, Texts
-from convai.emotion.model import EmotionModel
-from convai.emotion.vocabulary import Vocabulary
+from convai.emotion.model import Network
+from convai.emotion.vocabulary import Words
 from convai.text.corpora.json_text import objects
 
 _EXAMPLE: Final = '{"part": "seen", "text": "i am not happy", "right": ["sadness", "disappointment"]}'
 
 
-def evaluate(model: EmotionModel, vocabulary: Vocabulary, data: LabelSet, split: str) -> dict[str, Any]:
+def evaluate(model: Network, vocabulary: Words, data: LabelSet, split: str) -> dict[str, Any]:
     """Accuracy, macro-F1, and F1 of each label on a split of `data`, by the head that has its labels.
 
     Raises DataError when no head has them, or the split is missing.

@@ -12,7 +12,7 @@ from convai.core.errors import TrainingError
 from convai.emotion import scores
 from convai.emotion.batches import Batch, Task, in_order
 from convai.emotion.config import Head
-from convai.emotion.model import EmotionModel, probabilities
+from convai.emotion.model import EmotionModel, Network, probabilities
 from convai.emotion.settings import LAYERS
 
 _EVAL_BATCH = 64
@@ -49,9 +49,9 @@ def head_loss(head: Head, logits: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
 
-def batch_loss(model: EmotionModel, batch: Batch) -> Tensor:
+def batch_loss(model: Network, batch: Batch) -> Tensor:
     """The mean loss of a batch's texts."""
-    device = model.embed.weight.device
+    device = model.device
     features = model(batch.ids.to(device), batch.lengths).features
     losses = [
         head_loss(head, model.logits(features[rows], head), targets.to(device))
@@ -61,7 +61,7 @@ def batch_loss(model: EmotionModel, batch: Batch) -> Tensor:
 
 
 def train_epoch(
-    model: EmotionModel,
+    model: Network,
     optim: torch.optim.Optimizer,
     batches: Iterable[Batch],
     max_norm: float,
@@ -90,13 +90,13 @@ def train_epoch(
 
 
 @torch.no_grad()
-def judged(model: EmotionModel, task: Task) -> tuple[float, list[list[float]]]:
+def judged(model: Network, task: Task) -> tuple[float, list[list[float]]]:
     """The mean loss of a task's texts, and the probabilities of every label, a row a text."""
     model.eval()
     chances: list[list[float]] = [[] for _ in range(len(task))]
     total = 0.0
     for rows, batch in in_order(task, _EVAL_BATCH):
-        features = model(batch.ids.to(model.embed.weight.device), batch.lengths).features
+        features = model(batch.ids.to(model.device), batch.lengths).features
         logits = model.logits(features, task.head).cpu()
         total += float(head_loss(task.head, logits, batch.parts[0][2]))
         for row, values in zip(rows, probabilities(logits, task.head).tolist(), strict=True):
@@ -131,7 +131,7 @@ def with_thresholds(head: Head, chances: scores.Chances, targets: Sequence[Seque
     return Head(name=head.name, labels=head.labels, multi=True, role=head.role, thresholds=tuple(found))
 
 
-def replace_heads(model: EmotionModel, heads: Iterable[Head]) -> None:
+def replace_heads(model: Network, heads: Iterable[Head]) -> None:
     """Exchange the descriptions of the model's heads for others of the same names."""
     by_name = {head.name: head for head in heads}
     model.config = model.config.replace(

@@ -7,7 +7,7 @@ texts, T words of the longest, N words in all, F features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,28 @@ class Encoded(NamedTuple):
     """`[B, F]`"""
     attention: Tensor
     """`[B, T]`: the weight of each word; rows sum to 1, padding has 0."""
+
+
+class Network(Protocol):
+    """What training and evaluation ask of a network: an `EmotionModel`, or a `Teacher`."""
+
+    config: EmotionConfig
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+
+    def __call__(self, ids: Tensor, lengths: Tensor) -> Encoded:
+        """Texts `[B, T]` with their `lengths` `[B]` as features."""
+
+    def logits(self, features: Tensor, head: Head) -> Tensor:
+        """`[B, F]` → `[B, labels]`."""
+
+    def train(self, mode: bool = True) -> object:
+        """Dropout on, or off."""
+
+    def eval(self) -> object:
+        """Dropout off."""
 
 
 class Packing:
@@ -96,6 +118,11 @@ class EmotionModel(nn.Module):
         )
         for module in (self.embed, self.lstm_0, self.lstm_1, *self.heads.values()):
             initialise(module)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embed.weight.device
 
     def embedded(self, packing: Packing) -> Tensor:
         """Bounded embeddings `[N, E]`; in training whole channels of a text are dropped (as in Keras)."""

@@ -61,12 +61,49 @@ class TrainSettings:
     """Decay a step of the weights' running mean, which becomes the model; 0 takes the weights themselves."""
     level: bool = False
     """Give rare labels of single-label sets the bias that is best for macro-F1 on the held-out texts."""
+    teacher_share: Annotated[float, Range(0, 1)] = 0.5
+    """Share of the teachers' probabilities in what a labelled text teaches its head, beside its labels."""
+    texts_weight: Annotated[float, ABOVE_0] = 1.0
+    """How often texts without labels are drawn, beside the data sets' weights."""
     held_out: Annotated[float, SHARE] = 0.05
     """Share of the training texts that choose the best epoch and the thresholds."""
     patience: Annotated[int, Range(0, words="0 (off) or more")] = 6
     """Stop after this many epochs without a better one; 0 never stops early."""
     seed: int = 0
     """Seed of weights, order and dropout."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeachSettings:
+    """A pretrained sentence encoder tuned on label sets, to teach a smaller network."""
+
+    freeze: Annotated[int, Range(0)] = 2
+    """Lowest layers that stay as they are, above the embeddings, which do too."""
+    max_words: Annotated[int, Range(2)] = 64
+    """Pieces of words that are read of a text."""
+    final_dropout: Annotated[float, Range(0, 1, below=True)] = 0.1
+    """Share of features that are dropped before the heads."""
+    epochs: Annotated[int, Range(1)] = 4
+    """Parts of the run, after each of which it is measured and saved."""
+    epoch_size: Annotated[int, Range(1)] = 12000
+    """Texts of each part, drawn anew each time."""
+    batch_size: Annotated[int, Range(1)] = 32
+    """Texts a step."""
+    lr: Annotated[float, ABOVE_0] = 1.5e-4
+    """Peak learning rate of AdamW; it rises over the first tenth and falls to 0 over all parts."""
+    head_lr: Annotated[float, ABOVE_0] = 2e-3
+    """The heads' own."""
+    weight_decay: Annotated[float, Range(0)] = 0.01
+    """AdamW's."""
+    max_norm: Annotated[float, ABOVE_0] = 1.0
+    """Gradients are clipped to this norm."""
+    held_out: Annotated[float, SHARE] = 0.05
+    """Share of the training texts to measure on; give the student's training the same, with the same seed."""
+    seed: int = 0
+    """Seed of heads, order and dropout."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

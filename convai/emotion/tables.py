@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from convai.core.errors import DataError
+from convai.core.errors import DataError, SettingsError
 from convai.core.text_files import lines
 from convai.emotion import text
 from convai.emotion.labelled import SPLITS, TRAIN, VALID, LabelSet, Target, Texts
+from convai.emotion.readers import read_labelled
 
 _SPLIT_NAMES: Final = {"val": VALID, "dev": VALID, "validation": VALID}
 _FEWEST_OF_A_CLASS: Final = 2
@@ -122,3 +123,27 @@ def with_validation(data: LabelSet, share: float, seed: int = 0) -> LabelSet:
     splits[TRAIN] = train.taken([row for row in range(len(train)) if row not in held])
     splits[VALID] = train.taken(sorted(held))
     return LabelSet(data.name, data.labels, data.multi, data.role, splits, data.source)
+
+
+def read_to_train(paths: Sequence[Path], rows: int, held_out: float, seed: int) -> list[LabelSet]:
+    """The sets, with a share of their training texts as `valid`; their own valid and test splits are unseen.
+
+    `rows` limits the training texts of each (0: all). Raises DataError, and SettingsError for no sets, or
+    two of one name.
+    """
+    if not paths:
+        raise SettingsError("DATA is missing: name the label sets to learn")
+    found = []
+    for path in paths:
+        data = read_labelled(path)
+        train = data.split(TRAIN)
+        if rows:
+            train = train.taken(range(min(rows, len(train))))
+        data.splits = {TRAIN: train}
+        data.check()
+        found.append(with_validation(data, held_out, seed))
+    names = [data.name for data in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"two of the data sets are called {name}; give each once")
+    return found

@@ -8,8 +8,9 @@ An epoch's batches depend on its number alone, so a run that was stopped goes on
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from tqdm import tqdm
 
 from convai.core.errors import SettingsError
 from convai.core.settings_values import laid_over
-from convai.emotion.batches import Batch, Task, epoch, with_unknown
-from convai.emotion.checkpoint import save_emotion_model
-from convai.emotion.config import EmotionConfig
+from convai.emotion.batches import Batch, Task, check_weights, epoch, with_unknown
+from convai.emotion.checkpoint import load_emotion_model, save_emotion_model
+from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.fitting import (
     RunningMean,
     falling,
@@ -32,18 +33,19 @@ from convai.emotion.fitting import (
     train_epoch,
     with_thresholds,
 )
-from convai.emotion.labelled import TRAIN, VALID, LabelSet
+from convai.emotion.labelled import TRAIN, VALID, LabelSet, Texts
+from convai.emotion.lessons import Said, load_lessons, load_network, of_source, save_lessons, taught
 from convai.emotion.logit_adjustment import adjust, best_strength
 from convai.emotion.model import EmotionModel
-from convai.emotion.readers import read_labelled
 from convai.emotion.settings import LAYERS, TrainSettings
-from convai.emotion.tables import with_validation
-from convai.emotion.vectors import begin_with
+from convai.emotion.tables import read_to_train
+from convai.emotion.vectors import begin_with, texts_in
 from convai.emotion.vocabulary import Vocabulary
 from convai.model.run_folder import RunFolder
 from convai.text.word_vectors import read_vectors
 
 Report = Callable[[dict[str, Any]], None]
+Begin = tuple[EmotionModel, Vocabulary]
 
 
 def new_run(
@@ -53,32 +55,48 @@ def new_run(
     out: Path,
     *,
     rows: int = 0,
+    start: str | None = None,
+    teachers: Sequence[str] = (),
+    texts: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> None:
     """Start a run in `out` on the data sets at `paths`, drawn in proportion to `weights`; and finish it.
 
-    `rows` limits the training texts of each set, for a trial (0: all). Raises DataError, SettingsError,
-    TrainingError; TrainingError also when `out` holds a run already.
+    `rows` limits the training texts of each set, for a trial (0: all). `start`: the emotion model to begin
+    with, in place of fresh weights; its words and shape stay. `teachers`: emotion models or folders of
+    `teach`, whose opinion of the training texts and of `texts` (sources as of `texts_in`) is learnt as well.
+    Raises DataError, SettingsError, CheckpointError, TrainingError; TrainingError also when `out` holds a
+    run already.
     """
     folder = RunFolder(out)
     folder.check_unused()
-    if len(weights) != len(paths):
-        raise SettingsError(f"--weights: {len(weights)} numbers for {len(paths)} data sets; give one each")
-    if any(weight <= 0 for weight in weights):
-        raise SettingsError("--weights: use numbers above 0")
+    check_weights(weights, len(paths))
     if settings.vectors:
         read_vectors(Path(settings.vectors))  # before anything is written
         settings = dataclasses.replace(settings, vectors=str(Path(settings.vectors).resolve()))
-    data = _read(paths, rows, settings)
+    if texts and not teachers:
+        raise SettingsError("--texts: texts without labels teach nothing by themselves; name a --teacher")
+    data = read_to_train(paths, rows, settings.held_out, settings.seed)
+    plain = _read_plain(texts, rows)
+    begin = _fresh(data, settings) if start is None else load_emotion_model(start)
+    wise = {name: load_network(name) for name in teachers}
     folder.start(
         {
             "settings": dataclasses.asdict(settings),
             "data": [str(path.resolve()) for path in paths],
             "weights": list(weights),
             "rows": rows,
+            "model": str(Path(start).resolve()) if start and Path(start).exists() else start,
+            "teachers": list(teachers),
+            "texts": [str(Path(source).resolve()) for source in texts],
         },
     )
-    _Run(folder, data, list(weights), settings, report).go()
+    said: Said = {}
+    if wise:
+        sources = {one.name: one.splits[TRAIN].texts for one in data} | plain
+        said = taught(wise, [one.head() for one in data], sources)
+        save_lessons(said, folder.path)
+    _Run(folder, begin, _tasks(data, weights, begin, settings, plain, said), settings, report).go()
 
 
 def resume_run(out: Path, *, epochs: int | None = None, report: Report = lambda record: None) -> None:
@@ -94,73 +112,122 @@ def resume_run(out: Path, *, epochs: int | None = None, report: Report = lambda 
         described["settings"]["epochs"] = epochs
         folder.describe(described)
     paths = [Path(path) for path in described["data"]]
-    _Run(folder, _read(paths, described["rows"], settings), described["weights"], settings, report).go()
+    data = read_to_train(paths, described["rows"], settings.held_out, settings.seed)
+    plain = _read_plain(described.get("texts", ()), described["rows"])
+    start = described.get("model")
+    begin = _fresh(data, settings) if start is None else load_emotion_model(start)
+    said = load_lessons(folder.path) if described.get("teachers") else {}
+    tasks = _tasks(data, described["weights"], begin, settings, plain, said)
+    _Run(folder, begin, tasks, settings, report).go()
 
 
-def _read(paths: Sequence[Path], rows: int, settings: TrainSettings) -> list[LabelSet]:
-    """The sets, with a held-out part of their training texts as `valid`; their own valid split is unseen."""
-    if not paths:
-        raise SettingsError("DATA is missing: name the label sets to learn")
-    found = []
-    for path in paths:
-        data = read_labelled(path)
-        train = data.split(TRAIN)
-        if rows:
-            train = train.taken(range(min(rows, len(train))))
-        data.splits = {TRAIN: train}
-        data.check()
-        found.append(with_validation(data, settings.held_out, settings.seed))
-    names = [data.name for data in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingsError(f"two of the data sets are called {name}; give each once")
-    return found
+def _read_plain(sources: Sequence[str], rows: int) -> dict[str, list[str]]:
+    """The texts without labels of every source, by a name that no data set has."""
+    return {
+        f"texts {i}": list(itertools.islice(texts_in(source), rows or None))
+        for i, source in enumerate(sources)
+    }
+
+
+def _fresh(data: Sequence[LabelSet], settings: TrainSettings) -> Begin:
+    """A network of fresh weights, and the words of the training texts."""
+    vocabulary = Vocabulary.build(
+        (text for labelled in data for text in labelled.splits[TRAIN].texts),
+        size=settings.vocab_size,
+        min_count=settings.min_count,
+        split_hashtags=settings.split_hashtags,
+    )
+    torch.manual_seed(settings.seed)
+    config = EmotionConfig(
+        vocab_size=len(vocabulary),
+        embedding_size=settings.embedding_size,
+        hidden_size=settings.hidden_size,
+        gates=settings.gates,
+        max_words=settings.max_words,
+        split_hashtags=settings.split_hashtags,
+    )
+    model = EmotionModel(config)
+    if settings.vectors:
+        begin_with(model.embed, vocabulary, Path(settings.vectors), settings.vector_scale)
+    return model, vocabulary
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Tasks:
+    train: list[Task]
+    valid: list[Task]
+
+
+def _tasks(
+    data: Sequence[LabelSet],
+    weights: Sequence[float],
+    begin: Begin,
+    settings: TrainSettings,
+    plain: Mapping[str, Sequence[str]],
+    said: Said,
+) -> _Tasks:
+    """What to learn: the sets with what teachers said of them, then the texts without labels."""
+    (model, vocabulary), heads = begin, [one.head() for one in data]
+
+    def task(one: LabelSet, split: str, weight: float) -> Task:
+        lessons = of_source(said.get(one.name, {}), heads) if split == TRAIN else ()
+        return Task.encode(
+            one.head(),
+            one.splits[split],
+            vocabulary,
+            model.config.max_words,
+            weight,
+            lessons,
+            settings.teacher_share,
+        )
+
+    pairs = list(zip(data, weights, strict=True))
+    train = [task(one, TRAIN, weight) for one, weight in pairs]
+    total = sum(map(len, plain.values()))
+    for name, lines in plain.items():
+        if lines:
+            lessons = of_source(said[name], heads)
+            weight = settings.texts_weight * len(lines) / total
+            texts = Texts(list(lines), [()] * len(lines))
+            head = lessons[0][0]
+            train.append(Task.encode(head, texts, vocabulary, model.config.max_words, weight, lessons, 1.0))
+    return _Tasks(train, [task(one, VALID, 1.0) for one, _ in pairs])
+
+
+def _begun(model: EmotionModel, heads: Sequence[Head], settings: TrainSettings) -> EmotionModel:
+    """A network of the weights of `model` with `heads`: its own where it has them, fresh ones else."""
+    own = {head.name: head.labels for head in model.config.heads}
+    begun = EmotionModel(
+        model.config.replace(
+            embed_dropout=settings.embed_dropout,
+            final_dropout=settings.final_dropout,
+            heads=tuple(heads),
+        )
+    )
+    known = {
+        name: p
+        for name, p in model.state_dict().items()
+        if not name.startswith("heads.")
+        or any(own[head.name] == head.labels for head in heads if head.name == name.split(".")[1])
+    }
+    begun.load_state_dict(begun.state_dict() | known)
+    return begun
 
 
 class _Run:
     """A run in its folder, from the epoch that its state says."""
 
     def __init__(
-        self,
-        folder: RunFolder,
-        data: list[LabelSet],
-        weights: list[float],
-        settings: TrainSettings,
-        report: Report,
+        self, folder: RunFolder, begin: Begin, tasks: _Tasks, settings: TrainSettings, report: Report
     ) -> None:
         self.folder, self.settings, self.report = folder, settings, report
-        self.vocabulary = Vocabulary.build(
-            (text for labelled in data for text in labelled.splits[TRAIN].texts),
-            size=settings.vocab_size,
-            min_count=settings.min_count,
-            split_hashtags=settings.split_hashtags,
-        )
+        model, self.vocabulary = begin
+        self.train, self.valid = tasks.train, tasks.valid
+        heads = [task.head for task in self.valid]
         torch.manual_seed(settings.seed)
-        self.model = EmotionModel(
-            EmotionConfig(
-                vocab_size=len(self.vocabulary),
-                embedding_size=settings.embedding_size,
-                hidden_size=settings.hidden_size,
-                gates=settings.gates,
-                embed_dropout=settings.embed_dropout,
-                final_dropout=settings.final_dropout,
-                max_words=settings.max_words,
-                split_hashtags=settings.split_hashtags,
-                heads=tuple(labelled.head() for labelled in data),
-            )
-        )
-        if settings.vectors:
-            begin_with(self.model.embed, self.vocabulary, Path(settings.vectors), settings.vector_scale)
-        self.counts = {one.name: one.splits[TRAIN].counts(len(one.labels)) for one in data}
-        self.train, self.valid = (
-            [
-                Task.encode(
-                    labelled.head(), labelled.splits[split], self.vocabulary, settings.max_words, weight
-                )
-                for labelled, weight in zip(data, weights, strict=True)
-            ]
-            for split in (TRAIN, VALID)
-        )
+        self.model = _begun(model, heads, settings)
+        labelled = zip(heads, self.train, strict=False)  # the texts without labels come last
+        self.counts = {head.name: Texts([], task.targets).counts(len(head.labels)) for head, task in labelled}
         self.rates = dict.fromkeys(LAYERS, settings.lr)
         self.optim = optimizer(self.model, self.rates, settings.embed_l2)
         self.mean = RunningMean(self.model, settings.average)

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from convai.core.errors import CheckpointError, SettingsError
 from convai.core.files import atomic_write, read_json
@@ -21,6 +21,13 @@ LONGEST_WORD: Final = 30
 """Characters of the longest word that a vocabulary takes in (torchMoji's limit)."""
 RESERVED: Final = (*text.SPECIAL, *(f"CUSTOM_BLANK_{i}" for i in range(6, 10)))
 """What a vocabulary begins with; the blanks are free for uses of one's own."""
+
+
+class Words(Protocol):
+    """What makes ids of texts: a `Vocabulary`, or a teacher's `Pieces`; PAD_ID is nothing in either."""
+
+    def encode(self, line: str, max_words: int) -> list[int]:
+        """The ids of a text's first words, at least one."""
 
 
 class Vocabulary:

@@ -1,0 +1,106 @@
+"""`convai emotion vectors | teach`: what a network learns from besides labels, word vectors and a teacher."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from convai.commands.emotion_train import report_epoch, set_threads
+from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.reading import add_reading_arguments, reading_from, report_taken
+from convai.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_actions(actions: Actions) -> None:
+    """The actions vectors and teach."""
+    from convai.emotion.settings import TeachSettings
+
+    words = actions.add_parser("vectors", help="word vectors from plain text", allow_abbrev=False)
+    words.add_argument(
+        "data", nargs="+", type=Path, metavar="DATA", help="label sets, whose frequent words get a vector"
+    )
+    words.add_argument(
+        "--texts",
+        nargs="+",
+        default=[],
+        metavar="FILE[@K]",
+        help="more to read: text files (.txt), dialogues, label sets; @K takes every K-th line or dialogue",
+    )
+    add_reading_arguments(words, "train, where a file has it")
+    words.add_argument("--beside", type=Path, metavar="FILE.npz", help="vectors to put before these")
+    words.add_argument("--size", type=int, default=128, metavar="N", help="numbers a word (default: 128)")
+    words.add_argument(
+        "--vocab-size", type=int, default=20000, metavar="N", help="most words (default: %(default)s)"
+    )
+    words.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
+    words.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
+
+    teach = actions.add_parser(
+        "teach", help="a pretrained encoder tuned on label sets, as a teacher for train", allow_abbrev=False
+    )
+    teach.add_argument("data", nargs="+", type=Path, metavar="DATA", help="label sets, files or folders")
+    teach.add_argument(
+        "--base",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="an encoder's folder, as transformers saves it",
+    )
+    teach.add_argument(
+        "--weights", nargs="+", type=float, metavar="X", help="how often each is drawn (default: 1 each)"
+    )
+    teach.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the teacher goes")
+    teach.add_argument(
+        "--rows", type=int, default=0, metavar="N", help="first N training texts of each only, for a trial"
+    )
+    teach.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
+    add_config_arguments(teach, TeachSettings, title="tuning")
+
+
+def _vectors(args: argparse.Namespace) -> int:
+    from convai.emotion.labelled import TRAIN
+    from convai.emotion.readers import read_labelled
+    from convai.text.word_vectors import check_name, read_vectors, write_vectors
+
+    if args.size < 1:
+        raise SettingsError(f"--size={args.size}: use 1 or more")
+    check_name(args.out)  # before the texts are read, which takes minutes
+    sets = [read_labelled(path).split(TRAIN).texts for path in args.data]
+    set_threads(args.threads)
+    from convai.emotion.settings import TrainSettings
+    from convai.emotion.vectors import beside, learn_vectors
+    from convai.emotion.vocabulary import Vocabulary
+
+    others = dict(zip(*read_vectors(args.beside), strict=True)) if args.beside else {}
+    vocabulary = Vocabulary.build(
+        (text for texts in sets for text in texts), size=args.vocab_size, min_count=TrainSettings().min_count
+    )
+    sources = [*map(str, args.data), *args.texts]
+    own = learn_vectors(vocabulary, sources, args.size, reading_from(args), report=report_taken)
+    vectors = beside(vocabulary, own, others)
+    write_vectors(args.out, vocabulary.words, vectors)
+    print(f"{args.out}: {len(vectors):,} words, {vectors.shape[1]} numbers each")
+    return 0
+
+
+def _teach(args: argparse.Namespace) -> int:
+    from convai.emotion.settings import TeachSettings
+
+    settings = config_from_args(TeachSettings, args)
+    set_threads(args.threads)
+    from convai.emotion.tables import read_to_train
+    from convai.emotion.teach import teach
+
+    data = read_to_train(args.data, args.rows, settings.held_out, settings.seed)
+    weights = args.weights or [1.0] * len(args.data)
+    teach(args.base, data, weights, settings, args.out, report=report_epoch)
+    print(f"{args.out}: its scores: convai emotion evaluate DATA --model {args.out}")
+    return 0
+
+
+ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {"vectors": _vectors, "teach": _teach}
