@@ -21,14 +21,14 @@ from safetensors.torch import load_file, save_file
 from convai.core.errors import CheckpointError, SettingsError
 from convai.core.files import atomic_write, read_json, write_json
 from convai.core.settings import TrainConfig
+from convai.model.adapted_layers import NAME, inject, matrix_of
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES
-from convai.model.frozen import FrozenLinear, adapted_product
-from convai.model.gpt import Conv1D
+from convai.model.frozen import FrozenLinear
 from convai.model.match_head import MatchHead
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    pass
 
 ADAPTER: Final = "adapter"
 """Folder of the adapter, in a checkpoint and in the finished model's folder."""
@@ -37,7 +37,6 @@ WEIGHTS: Final = "adapter_model.safetensors"
 HEADS_FILE: Final = "heads.safetensors"
 """Heads and segment gate, where the base is of a family whose stock models have none."""
 
-_NAME: Final = "default"
 _HEADS: Final = ("multiple_choice_head", "match_head")
 _PREFIX: Final = "base_model.model."  # what PeftModel puts before every name
 _GATE: Final = "transformer.segment_gate"
@@ -54,7 +53,7 @@ def adapt(model: DoubleHeadsModel, config: TrainConfig, fresh: Sequence[int] = (
     parts = FAMILIES[model.config.family]
     if config.frozen_precision == "int8":
         freeze_in_int8(model, config)
-    _inject(
+    inject(
         model,
         peft.LoraConfig(
             r=config.lora_rank,
@@ -88,9 +87,9 @@ def save_adapter(model: DoubleHeadsModel, folder: Path) -> None:
     """Write what learns in `model` to `folder`, in peft's format. Raises OSError."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False)
+    state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
     state = {name: p.detach().cpu().contiguous() for name, p in state.items()}
-    values: dict[str, Any] = model.peft_config[_NAME].to_dict()  # type: ignore[union-attr, index]
+    values: dict[str, Any] = model.peft_config[NAME].to_dict()  # type: ignore[union-attr, index]
     folder.mkdir(parents=True, exist_ok=True)
     if model.config.rotary:
         heads = {name: p for name, p in state.items() if name.startswith(_HEADS)}
@@ -136,14 +135,14 @@ def load_adapter(model: DoubleHeadsModel, folder: Path, config: TrainConfig | No
         make_room(model, rows)
         values["trainable_token_indices"] = {"transformer.wte": rows} if rows else None
     try:
-        _inject(model, peft.LoraConfig(**values | {"inference_mode": False}))
-        result = peft.set_peft_model_state_dict(model, state, adapter_name=_NAME)
+        inject(model, peft.LoraConfig(**values | {"inference_mode": False}))
+        result = peft.set_peft_model_state_dict(model, state, adapter_name=NAME)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"{folder}: no adapter for this model ({reason}); give the model that it was trained on"
         ) from None
-    known = set(peft.get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False))
+    known = set(peft.get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False))
     if result.unexpected_keys or known != set(state) or (model.config.rotary and gate is None):
         raise CheckpointError(
             f"{folder}: the adapter has other layers than the model; give the model that it was trained on"
@@ -294,8 +293,8 @@ def _plain(model: DoubleHeadsModel, *, add: bool) -> DoubleHeadsModel:
                 own = own.thawed()
                 if add:
                     with torch.no_grad():
-                        product = _matrix(module.lora_B) @ _matrix(module.lora_A)
-                        own.weight += product * module.scaling[_NAME]
+                        product = matrix_of(module.lora_B) @ matrix_of(module.lora_A)
+                        own.weight += product * module.scaling[NAME]
             elif add:
                 module.merge()
         else:
@@ -304,53 +303,6 @@ def _plain(model: DoubleHeadsModel, *, add: bool) -> DoubleHeadsModel:
         setattr(plain.get_submodule(parent), leaf, own)
     del plain.peft_config
     return plain.requires_grad_(True)
-
-
-def _matrix(adapters: torch.nn.ModuleDict) -> torch.Tensor:
-    weight = adapters[_NAME].weight
-    assert isinstance(weight, torch.Tensor)
-    return weight
-
-
-def _inject(model: DoubleHeadsModel, settings: LoraConfig) -> None:
-    from peft import inject_adapter_in_model
-    from peft.tuners.lora.layer import Linear
-
-    class AdaptedConv1D(Linear):  # type: ignore[misc, unused-ignore]
-        """peft's adapter of a linear layer, told the sizes of ours, whose weight is `[in, out]`."""
-
-        def _get_in_out_features(self, module: torch.nn.Module) -> tuple[int, int]:
-            assert isinstance(module, Conv1D)
-            n_in, n_out = module.weight.shape
-            return n_in, n_out
-
-    class AdaptedFrozen(Linear):  # type: ignore[misc, unused-ignore]
-        """peft's adapter of a frozen 8-bit layer."""
-
-        def _get_in_out_features(self, module: torch.nn.Module) -> tuple[int, int]:
-            assert isinstance(module, FrozenLinear)
-            return module.in_features, module.out_features
-
-        def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-            plain = not self.disable_adapters and not self.merged and self.active_adapters == [_NAME]
-            if (
-                not plain
-                or _NAME not in self.lora_A
-                or args
-                or kwargs
-                or x.dtype != torch.float32
-                or torch.is_autocast_enabled(x.device.type)
-                or not isinstance(self.lora_dropout[_NAME], torch.nn.Identity)
-            ):
-                return super().forward(x, *args, **kwargs)
-            down, up = _matrix(self.lora_A), _matrix(self.lora_B)
-            assert isinstance(self.base_layer, FrozenLinear)
-            return adapted_product(self.base_layer, x, down, up, self.scaling[_NAME])
-
-    settings._register_custom_module({Conv1D: AdaptedConv1D, FrozenLinear: AdaptedFrozen})
-    inject_adapter_in_model(settings, model, _NAME)
-    if model.config.rotary:
-        model.transformer.segment_gate.requires_grad_(True)
 
 
 def _peft() -> Any:
