@@ -49,7 +49,9 @@ class App:
         self._connections: set[Connection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._hurry = asyncio.Event()
-        self._site = WSGIMiddleware(cast(Any, create_site(service, self._ask)), workers=_WORKERS)
+        self._site = WSGIMiddleware(
+            cast(Any, create_site(service, self._ask, self._delete_person)), workers=_WORKERS
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection, a request, or the server's beginning and end."""
@@ -150,6 +152,10 @@ class App:
             log_failure("a request failed", error)
             with suppress(Exception):  # an answer may have begun
                 await answer_json(send, ApiError(500, "the server failed; its log says where").body(), 500)
+
+    def _delete_person(self, owner: str) -> None:
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self.rooms.delete_person(owner), self._loop).result()
 
     def _ask(self, question: Coroutine[Any, Any, Health]) -> Health:
         assert self._loop is not None

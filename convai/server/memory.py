@@ -53,7 +53,8 @@ class Remembering:
     def __init__(self, memory: Memory | None, metrics: Metrics) -> None:
         self._memory, self._metrics = memory, metrics
         self._thread = ThreadPoolExecutor(1, "convai-memory")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        """What is being learnt, and of whom."""
 
     def told(
         self, room: Told, message: str, turns: Sequence[Turn], number: int, *, retells: str | None = None
@@ -62,7 +63,7 @@ class Remembering:
 
         `number`: of that turn in the conversation.
         """
-        if self._memory is None:
+        if self._memory is None or room.deleted:
             return
         if len(self._tasks) >= MOST_WAITING:
             self._metrics.marks.labels("memory", "left_out").inc()
@@ -77,8 +78,13 @@ class Remembering:
             retells=retells,
         )
         task = asyncio.get_running_loop().create_task(self._learn(room, learn), name="convai-memory")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = room.owner
+        task.add_done_callback(self._tasks.pop)
+
+    async def settled(self, owner: str) -> None:
+        """Wait for what is being learnt of somebody."""
+        learning = [task for task, whose in self._tasks.items() if whose == owner]
+        await asyncio.gather(*learning, return_exceptions=True)
 
     async def _learn(self, room: Told, learn: Callable[[], Learnt]) -> None:
         try:

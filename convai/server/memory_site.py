@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
@@ -12,7 +13,7 @@ from convai.server.memory import as_json
 from convai.server.service import Service
 
 
-def add_memory(site: Flask, service: Service) -> None:
+def add_memory(site: Flask, service: Service, drop_person: Callable[[str], None]) -> None:
     """Give the site its routes. Each is about the person whose token came with the request."""
 
     def memory() -> Memory:
@@ -72,5 +73,5 @@ def add_memory(site: Flask, service: Service) -> None:
     @site.delete("/api/person")
     def delete_person() -> Response:
         service.check_open()
-        service.store.delete_person(g.owner)
+        drop_person(g.owner)
         return jsonify(deleted=True)

@@ -78,6 +78,26 @@ class Rooms:
         if self._rooms.get((room.owner, room.id)) is room:
             del self._rooms[room.owner, room.id]
 
+    async def delete_person(self, owner: str) -> None:
+        """Delete a person: replies stop, what they have open ends, nothing more is learnt of them."""
+        service = self._service
+        if service.doors is not None:  # what other doors have open ends, too
+            for id in await service.in_thread(service.store.names, owner):
+                room = self.open(owner, id)
+                await service.doors.follow(room)
+                await service.doors.stop(room, None)
+        rooms = [room for (whose, _), room in list(self._rooms.items()) if whose == owner]
+        for room in rooms:
+            async with room.lock:
+                room.deleted = True  # nothing more is begun in it
+            if room.writing is not None:
+                await room.writing.stop("client")
+        await service.remembering.settled(owner)
+        await service.in_store(service.store.delete_person, owner)
+        for room in rooms:
+            room.end()
+            self.forget(room)
+
     def _sweep(self) -> None:
         """Forget what nobody has come back to, now and from time to time."""
         loop = asyncio.get_running_loop()

@@ -33,7 +33,7 @@ Ask = Callable[[Coroutine[Any, Any, Health]], Health]
 """Runs a coroutine in the server's event loop, from a thread of Flask's."""
 
 
-def create_site(service: Service, ask: Ask) -> Flask:
+def create_site(service: Service, ask: Ask, delete_person: Callable[[str], None]) -> Flask:
     """The WSGI application. Raises DataError where the installation has lost the page."""
     site = Flask("convai.server", static_folder=None)
     site.config["MAX_CONTENT_LENGTH"] = MOST_BODY
@@ -120,7 +120,7 @@ def create_site(service: Service, ask: Ask) -> Flask:
         receipt = take(g.owner, text, "file", request=asked)
         return jsonify(conversation=receipt.conversation, again=receipt.again), 201
 
-    add_memory(site, service)
+    add_memory(site, service, delete_person)
     add_characters(site, service)
     site.register_blueprint(resources.web_package().create_blueprint())
 

@@ -124,6 +124,11 @@ class Conversations:
 
         return self._writer.once(owner, request, do)
 
+    def names(self, owner: str) -> list[str]:
+        """Of all conversations of a person."""
+        with self._writer.database.read() as connection:
+            return list(connection.scalars(select(conversations.c.id).where(conversations.c.owner == owner)))
+
     # -- export and import -------------------------------------------------------------------------
 
     def export_json(self, owner: str, conversation: str) -> str:

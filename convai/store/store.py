@@ -42,7 +42,7 @@ class Store:
         self.replies = reading.replies
         self.create, self.delete = whole.create, whole.delete
         self.set_persona, self.set_settings = whole.set_persona, whole.set_settings
-        self.rename = whole.rename
+        self.rename, self.names = whole.rename, whole.names
         self.export_json, self.import_json = whole.export_json, whole.import_json
         self.export_text, self.import_text = whole.export_text, whole.import_text
         self.append_user, self.say, self.edit = turns.append_user, turns.say, turns.edit

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from convai.server.protocol.answers import Facts, Inspected
-from convai.server.protocol.changes import MemoryChanged
+from convai.server.protocol.answers import Conversations, Error, Facts, Inspected
+from convai.server.protocol.changes import Deleted, MemoryChanged
 from tests.server.serving import Chat, Running, serving
 
 PERSONA: Any = {"sentences": ["i am a nurse."]}
@@ -202,3 +202,34 @@ def test_a_person_is_deleted_with_their_memory(tmp_path: Path) -> None:
         (theirs,) = httpx2.get(url, headers=bob).json()["facts"]
         assert httpx2.delete(f"{url}/{theirs['id']}", headers=ann).status_code == 404
         assert httpx2.get(url).status_code == 401
+
+
+def test_what_a_deleted_person_has_open_ends_and_nothing_comes_back(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("ann-ann-ann-ann-ann\nbob-bob-bob-bob-bob\n")
+    ann, bob = file.read_text().split()
+    with serving(tmp_path, memory=True, tokens=file) as server:
+        with server.chat(token=ann) as chat, server.chat(token=ann) as idle, server.chat(token=bob) as other:
+            begin(other)
+            begin(idle)
+            begin(chat)
+            chat.ask("send", text="i live in lima. i have a dog.")  # is read, learnt and answered meanwhile
+            headers = {"Authorization": f"Bearer {ann}"}
+            gone = httpx2.delete(f"{server.url}/api/person", headers=headers)
+            assert gone.json() == {"deleted": True}
+            for window in (chat, idle):
+                while not isinstance(window.read(), Deleted):
+                    pass
+                refused = window.ask("send", text="i live in oslo.")
+                assert isinstance(refused, Error)
+                assert refused.code in ("order", "not_found")
+            assert texts(facts(chat, history=True)) == []
+            assert httpx2.get(f"{server.url}/api/you", headers=headers).json() == {"you": []}
+            found = chat.ask("list")
+            assert isinstance(found, Conversations)
+            assert found.items == ()
+            (fact,) = tell(other, "i live in rome.").kept
+            assert fact.text == "i live in rome."
+            begin(chat)
+            (fact,) = tell(chat, "i live in cairo.").kept
+            assert texts(facts(chat, history=True)) == ["i live in cairo."]
