@@ -28,16 +28,19 @@ def measure_memory(
     }
     told = read_told(resources.memory_facts_path())
     asked, recalled = tell_and_ask(told, seed=config.seed, resolve=resolve, embed=embedded_vectors)
+    new = read_told(resources.memory_facts_new_path())
+    asked_new, recalled_new = tell_and_ask(new, seed=config.seed, resolve=resolve, embed=embedded_vectors)
     record: dict[str, Any] = {
         "finding": {part: finding(turns, resolve) for part, turns in parts.items()},
         "recalling": recalled,
+        "recalling_new": recalled_new,
         "search_ms": search_time(embedded_vectors()),
     }
     if not args.json:
         for turn in labelled:
             if (found := turn.found(resolve)) != turn.wanted:
                 print(f"found {sorted(found)} and not {sorted(turn.wanted)}: {turn.say}")
-        for one in asked:
+        for one in (*asked, *asked_new):
             if one.wrong or not one.right:
                 print(f"{'outdated' if one.wrong else 'missing'}: {one.fact.ask} {' '.join(one.held)}")
     if dialogs is not None:

@@ -101,6 +101,11 @@ def memory_facts_path() -> Path:
     return data_dir() / "evaluation" / "memory_facts.jsonl"
 
 
+def memory_facts_new_path() -> Path:
+    """A hundred more, written without a look at what the memory understands."""
+    return data_dir() / "evaluation" / "memory_facts_new.jsonl"
+
+
 def models_dir() -> Path:
     """The folder that holds one model folder a name. It need not exist (a checkout without weights)."""
     return data_dir() / "models"
