@@ -15,6 +15,7 @@ from convai.conversation.conversation import Place
 from convai.conversation.explain import Explanation, input_rows, reply_rows
 from convai.conversation.hooks import NO_HOOKS, Hooks, bonuses
 from convai.conversation.prompt_input import SUMMARY, prompt_input
+from convai.conversation.ranking import Ranking
 from convai.conversation.repeating import not_again
 from convai.conversation.reply_text import BegunLine, TokenLog
 from convai.conversation.scene import EMPTY, Scene
@@ -95,10 +96,11 @@ class Reply:
         agent, place = self._agent, self.place
         turns = scene.seen(place).turns
         given = [one.text for one in self.source.layout.insertions]
+        self._given = scene.persona(persona, agent).sentences
         banned = not_again(
             agent.texts,
             [turn.text for turn in turns if turn.speaker == AGENT],
-            persona=[*scene.persona(persona, agent).sentences, *given],
+            persona=[*self._given, *given],
             partner=[turn.text for turn in turns if turn.speaker != AGENT],
             n=n,
         )
@@ -153,13 +155,16 @@ class Reply:
         self.finished[0] = replace(self.finished[0], text=SILENCE)
 
     def _best(self, among: Sequence[int]) -> int:
-        """The one of `among` that the next-sentence head and the preference together like best."""
+        """The one of `among` that the next-sentence head, the ranking and the preference like best."""
         extra = bonuses(self._preference if len(among) > 1 else None, [self.finished[i].text for i in among])
+
+        ranking = Ranking(self._given, self.place.turns) if len(among) > 1 else None
 
         def liked(pair: tuple[int, float]) -> tuple[float, int]:
             end = self.finished[pair[0]]
+            lost = 0.0 if ranking is None else ranking.lost(end)
             # of equals the first candidate, whichever came to its end first
-            return end.score + pair[1], -end.candidate
+            return end.score + pair[1] - lost, -end.candidate
 
         return max(zip(among, extra, strict=True), key=liked)[0]
 
