@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from convai.core.dialog import Persona, Turn
 
 Position = Literal["before_char", "after_char"]
 Role = Literal["system", "user", "assistant"]
 """In whose words a text at a depth stands: nobody's, the user's or the agent's."""
-
-EXAMPLES_SEPARATOR: Final = "<START>"
-"""What begins each example dialogue in a card."""
 
 
 @dataclass(frozen=True, slots=True)

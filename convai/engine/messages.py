@@ -131,12 +131,6 @@ class Timings:
     reused_tokens: int = 0
     """Tokens of the prompt that were in the cache already."""
 
-    @property
-    def tokens_per_second(self) -> float:
-        """Of the tokens after the first; not-a-number where there is none."""
-        span = self.total - self.first_token
-        return (self.tokens - 1) / span if self.tokens > 1 and span > 0 else math.nan
-
 
 @dataclass(frozen=True, slots=True)
 class Token:

@@ -100,10 +100,9 @@ class Replies:
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
-            id = message or row.leaf
-            if id is None:
-                raise Conflict("there is no reply to draw again; say something first")
-            old = queries.message_row(connection, row.id, id, self._writer.id)
+            old = self._named(
+                connection, row, message, "there is no reply to draw again; say something first"
+            )
             return self._begun(connection, row, answered_by_another(old), request)
 
         return self._writer.once(owner, request, do)
@@ -118,10 +117,9 @@ class Replies:
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
-            id = message or row.leaf
-            if id is None:
-                raise Conflict("there is no reply to go on with; say something first")
-            old = queries.message_row(connection, row.id, id, self._writer.id)
+            old = self._named(
+                connection, row, message, "there is no reply to go on with; say something first"
+            )
             follows = select(func.count()).where(
                 messages.c.conversation == row.id, messages.c.parent == old.id
             )
@@ -185,6 +183,13 @@ class Replies:
             row = queries.owned(connection, owner, conversation, lock=True)
             self._writer.give_up(connection, self._own_draft(connection, row, message))
             return None if row.leaf is None else str(row.leaf)
+
+    def _named(self, connection: Connection, row: Row, message: str | None, none: str) -> Row:
+        """The row of a message (None: the last one), or a Conflict that says `none`."""
+        id = message or row.leaf
+        if id is None:
+            raise Conflict(none)
+        return queries.message_row(connection, row.id, id, self._writer.id)
 
     def _begun(self, connection: Connection, row: Row, parent: str | None, request: str | None) -> Receipt:
         draft = self._writer.draft(row, parent, request)

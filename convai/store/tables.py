@@ -21,31 +21,54 @@ from sqlalchemy import (
 
 METADATA: Final = MetaData()
 
+
+def _id() -> Column[str]:
+    return Column("id", Text, primary_key=True)
+
+
+def _of_conversation() -> Column[str]:
+    """Of a row that goes with its conversation."""
+    return Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _whole(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+def _big(name: str) -> Column[int]:
+    """A time, or what counts for as long as there is a database."""
+    return Column(name, BigInteger, nullable=False)
+
+
 conversations: Final = Table(
     "conversations",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
+    _id(),
+    _text("owner"),
     # what somebody called it, and how it begins, for those that nobody named
-    Column("title", Text, nullable=False),
-    Column("opening", Text, nullable=False),
-    Column("settings", Text, nullable=False),
+    _text("title"),
+    _text("opening"),
+    _text("settings"),
     # the version in use, and the last message of the current branch
-    Column("persona", Integer, nullable=False),
+    _whole("persona"),
     Column("leaf", Text),
-    Column("created", BigInteger, nullable=False),
-    Column("updated", BigInteger, nullable=False),
+    _big("created"),
+    _big("updated"),
     Index("conversations_by_owner", "owner", "updated", "id"),
 )
 
 personas: Final = Table(
     "personas",
     METADATA,
-    Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("sentences", Text, nullable=False),
-    Column("created", BigInteger, nullable=False),
+    _of_conversation(),
+    _whole("version"),
+    _text("name"),
+    _text("sentences"),
+    _big("created"),
     PrimaryKeyConstraint("conversation", "version"),
 )
 
@@ -53,20 +76,20 @@ personas: Final = Table(
 messages: Final = Table(
     "messages",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    _id(),
+    _of_conversation(),
     Column("parent", Text),
     # counts the messages of a conversation: a parent's is below its children's, so nothing goes in circles
-    Column("number", Integer, nullable=False),
-    Column("speaker", Integer, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("status", Text, nullable=False),
+    _whole("number"),
+    _whole("speaker"),
+    _text("text"),
+    _text("status"),
     # who is writing it, while it is streaming
     Column("writer", Text),
-    Column("persona", Integer, nullable=False),
-    Column("details", Text, nullable=False),
+    _whole("persona"),
+    _text("details"),
     Column("request", Text),
-    Column("created", BigInteger, nullable=False),
+    _big("created"),
     UniqueConstraint("conversation", "number"),
     UniqueConstraint("conversation", "id"),
     # without a cascade, which goes message by message, and in SQLite no deeper than 1,000
@@ -83,12 +106,12 @@ messages: Final = Table(
 requests: Final = Table(
     "requests",
     METADATA,
-    Column("owner", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    _text("owner"),
+    _text("name"),
     # no foreign keys: a request stays done when what it made is deleted
-    Column("conversation", Text, nullable=False),
+    _text("conversation"),
     Column("message", Text),
-    Column("created", BigInteger, nullable=False),
+    _big("created"),
     PrimaryKeyConstraint("owner", "name"),
     Index("requests_by_age", "created"),
 )
@@ -96,15 +119,15 @@ requests: Final = Table(
 facts: Final = Table(
     "facts",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("said", Text, nullable=False),
+    _id(),
+    _text("owner"),
+    _text("text"),
+    _text("said"),
     # no foreign keys: what was told is remembered when the conversation is deleted
-    Column("conversation", Text, nullable=False),
-    Column("message", Text, nullable=False),
-    Column("turn", Integer, nullable=False),
-    Column("created", BigInteger, nullable=False),
+    _text("conversation"),
+    _text("message"),
+    _whole("turn"),
+    _big("created"),
     # the fact that took its place
     Column("instead", Text),
     Index("facts_by_owner", "owner", "created", "id"),
@@ -114,9 +137,9 @@ memories: Final = Table(
     "memories",
     METADATA,
     Column("owner", Text, primary_key=True),
-    Column("enabled", Integer, nullable=False),
+    _whole("enabled"),
     # another number after every change
-    Column("revision", BigInteger, nullable=False),
+    _big("revision"),
 )
 
 # How doors tell each other of changes (convai.store.change_log); on SQLite, which has one process, empty.
@@ -125,8 +148,8 @@ streams: Final = Table(
     METADATA,
     Column("conversation", Text, primary_key=True),
     # its name, the number of the newest change, and what those that came with it are known by
-    Column("stream", Text, nullable=False),
-    Column("last", BigInteger, nullable=False),
+    _text("stream"),
+    _big("last"),
     Column("mark", Text),
     # the reply that is being written: by whom, the change it began with, and what it takes to go on with it
     Column("writer", Text),
@@ -137,13 +160,13 @@ streams: Final = Table(
 changes: Final = Table(
     "changes",
     METADATA,
-    Column("conversation", Text, nullable=False),
-    Column("n", BigInteger, nullable=False),
-    Column("frame", Text, nullable=False),
+    _text("conversation"),
+    _big("n"),
+    _text("frame"),
     # of a token: its id, and the seed that it was drawn with
     Column("token", Integer),
     Column("draw", BigInteger),
-    Column("created", BigInteger, nullable=False),
+    _big("created"),
     PrimaryKeyConstraint("conversation", "n"),
     Index("changes_by_age", "created"),
 )
@@ -151,8 +174,8 @@ changes: Final = Table(
 writers: Final = Table(
     "writers",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("seen", BigInteger, nullable=False),
+    _id(),
+    _big("seen"),
 )
 
 rates: Final = Table(
@@ -160,21 +183,21 @@ rates: Final = Table(
     METADATA,
     Column("address", Text, primary_key=True),
     # milliseconds since 1970 up to which it has asked, and those that it has to wait
-    Column("spent", BigInteger, nullable=False),
-    Column("wait", BigInteger, nullable=False),
-    Column("seen", BigInteger, nullable=False),
+    _big("spent"),
+    _big("wait"),
+    _big("seen"),
 )
 
 imported: Final = Table(
     "imported",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
+    _id(),
+    _text("owner"),
     # a character or a book, and its JSON
-    Column("kind", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("content", Text, nullable=False),
-    Column("created", BigInteger, nullable=False),
+    _text("kind"),
+    _text("name"),
+    _text("content"),
+    _big("created"),
     Index("imported_by_owner", "owner", "kind", "created"),
 )
 
@@ -183,13 +206,13 @@ scenes: Final = Table(
     METADATA,
     Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True),
     # characters by version of the persona, the user, note and lorebooks, as JSON
-    Column("scene", Text, nullable=False),
+    _text("scene"),
 )
 
 migrations: Final = Table(
     "migrations",
     METADATA,
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("name", Text, nullable=False),
-    Column("applied", BigInteger, nullable=False),
+    _text("name"),
+    _big("applied"),
 )

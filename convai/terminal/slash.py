@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import glob
 import os
 import re
@@ -15,9 +14,9 @@ from convai.conversation.mood import MoodPreference
 from convai.core.character import Character
 from convai.core.dialog import AGENT, USER
 from convai.core.errors import ConvaiError, DataError, SettingsError
-from convai.core.settings import DecodingConfig
-from convai.core.settings_values import field_docs, from_text, nearest, unknown_setting
+from convai.core.settings_values import nearest
 from convai.terminal import casting
+from convai.terminal.decoding import SETTINGS, settings_command
 from convai.terminal.group import SPEAK_USAGES, group_command, show_group, speak_command
 from convai.terminal.group import USAGES as GROUP_USAGES
 from convai.terminal.group import WORDS as GROUP_WORDS
@@ -25,7 +24,7 @@ from convai.terminal.memory import USAGES as MEMORY_USAGES
 from convai.terminal.memory import WORDS as MEMORY_WORDS
 from convai.terminal.memory import memory_command
 from convai.terminal.screen import TIE
-from convai.terminal.why import show_explanation, value_text
+from convai.terminal.why import show_explanation
 from convai.text.cards import is_card_file
 from convai.text.corpora.building import persona_from_text
 from convai.text.corpora.personas import read_personas
@@ -33,11 +32,6 @@ from convai.text.personas import characters_of
 
 if TYPE_CHECKING:
     from convai.terminal.chat import Chat
-
-_FIELDS: Final = [field.name for field in dataclasses.fields(DecodingConfig)]
-HISTORY: Final = "max_history"
-_SETTINGS: Final = [*_FIELDS, HISTORY]
-_HISTORY_DOC: Final = "Exchanges of the conversation that the model is shown; none: all that fits."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ def complete(line: str, word: str) -> list[str]:
     first = line.lstrip()[len(name) :].strip() == word
     options: list[str] = []
     if name == "/settings" and first:
-        options = _SETTINGS
+        options = SETTINGS
     elif name == "/persona" and first:
         options = ["shuffle", "set"]
     elif name == "/memory" and first:
@@ -169,55 +163,6 @@ def _file(text: str, command: str) -> Path:
     if not text:
         raise ConvaiError(f"name a file: {command} chat.jsonl")
     return Path(text).expanduser()
-
-
-def _settings(chat: Chat, text: str) -> None:
-    session, screen = chat.session, chat.screen
-    if not text:
-        _list_settings(chat)
-        return
-    name, _, value = text.replace("=", " ", 1).partition(" ")
-    name, value = name.replace("-", "_"), value.strip()
-    before = _setting(chat, name)
-    if not value:
-        screen.line(f"{value_text(before)}  {_doc(name)}", prefix=f"{name}  ")
-        return
-    if name == HISTORY:
-        session.max_history = _exchanges(value)
-    else:
-        session.decoding = from_text(session.decoding, name, value)
-    screen.note(
-        f"{name} {value_text(_setting(chat, name))}, it was {value_text(before)}; from the next reply on"
-    )
-
-
-def _list_settings(chat: Chat) -> None:
-    shipped = {**dataclasses.asdict(chat.session.agent.decoding), HISTORY: chat.session.agent.max_history}
-    for name in _SETTINGS:
-        value = _setting(chat, name)
-        mark = " " if value == shipped[name] else "*"
-        chat.screen.line(_doc(name), "dim", prefix=f"{mark} {name:<21} {value_text(value):<6} ")
-    chat.screen.note("/settings top_p 0.8 changes one; * marks those that are not the model's own")
-
-
-def _setting(chat: Chat, name: str) -> object:
-    if name == HISTORY:
-        return chat.session.max_history
-    if name not in _FIELDS:
-        raise unknown_setting(name, _SETTINGS)
-    return getattr(chat.session.decoding, name)
-
-
-def _exchanges(text: str) -> int | None:
-    if text.lower() == "none":
-        return None
-    if not text.isdecimal():
-        raise SettingsError(f"{HISTORY}={text!r}: use a number of exchanges, 0 or more, or none")
-    return int(text)
-
-
-def _doc(name: str) -> str:
-    return _HISTORY_DOC if name == HISTORY else field_docs(DecodingConfig).get(name, "")
 
 
 def _why(chat: Chat, _text: str) -> None:
@@ -362,7 +307,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "coref": Command(_coref, (("/coref", "who and what is meant by which words of the conversation"),)),
     "memory": Command(memory_command, MEMORY_USAGES, takes_text=True),
     "settings": Command(
-        _settings,
+        settings_command,
         (
             ("/settings", "how replies are drawn"),
             ("/settings top_p 0.8", "change one of them"),

@@ -20,7 +20,7 @@ from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.store import Store
 from convai.store.yous import StoredYous
-from convai.terminal import slash, why
+from convai.terminal import decoding, slash, why
 from convai.terminal.chat import Chat
 from convai.terminal.screen import TIE, Screen
 from convai.text.personas import PersonaDeck
@@ -166,7 +166,7 @@ def test_settings_are_listed_and_fit() -> None:
     lines = desk("/settings").splitlines()
     assert max(map(len, lines)) <= 80
     rows = {line.split()[1 if line[0] == "*" else 0]: line for line in lines if re.match(r"[* ] \w", line)}
-    assert rows.keys() == {*slash._FIELDS, "max_history"}
+    assert rows.keys() == set(decoding.SETTINGS)
     assert [name for name, line in rows.items() if line.startswith("*")] == ["top_k"]
     assert re.match(r"\* top_k +5 +Keep the k most probable", rows["top_k"])
 

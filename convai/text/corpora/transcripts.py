@@ -17,7 +17,6 @@ from convai.text.corpora.roles import PERSONA_ROLES, sides
 from convai.text.corpora.shapes import lowered
 
 _CHATML = re.compile(r"<\|im_start\|>\s*(\w+)\n?(.*?)(?=<\|im_end\|>|<\|im_start\|>|\Z)", re.DOTALL)
-_CHATML_END: Final = "<|im_end|>"
 _HEADED = re.compile(r"(?:^|\n)\s*#{2,4}\s*(\w[\w ]{0,30}?)\s*:", re.MULTILINE)
 _INLINE = re.compile(r"###\s*(Human|User|Assistant|Instruction|Input|Response|System)\s*:")
 _INST = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=<s>|</s>|\[INST\]|\Z)", re.DOTALL)
