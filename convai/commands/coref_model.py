@@ -48,6 +48,16 @@ def add_actions(actions: Actions) -> None:
     train.add_argument("--out", type=Path, metavar="DIR", help="where the run and its model go")
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     train.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
+    train.add_argument(
+        "--context",
+        metavar="DIR|NAME",
+        help="a base model whose states of words the model takes, as smollm2-135m (default: none)",
+    )
+    train.add_argument(
+        "--start",
+        metavar="DIR|NAME",
+        help="a model whose words, sizes and weights it begins with, as coref-mini (default: fresh weights)",
+    )
     _add_parser(train)
     add_config_arguments(train, CorefTrainSettings, title="training")
 
@@ -157,9 +167,8 @@ def _train(args: argparse.Namespace) -> int:
     from convai.coref.settings import CorefTrainSettings
 
     settings = config_from_args(CorefTrainSettings, args)
-    if args.resume is not None and (
-        args.data or args.out or args.dev or args.vectors or args.skip or args.parser
-    ):
+    given = (args.data, args.out, args.dev, args.vectors, args.skip, args.parser, args.context, args.start)
+    if args.resume is not None and any(given):
         raise SettingsError("--resume takes everything from the run itself; leave the other options out")
     if args.resume is None and args.out is None:
         raise SettingsError("--out DIR is missing: say where the run and its model go")
@@ -182,6 +191,8 @@ def _train(args: argparse.Namespace) -> int:
             args.out,
             _Reader(args.parser),
             parser=args.parser,
+            context=args.context,
+            start=args.start,
             skip=args.skip,
             report=_report,
         )

@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 from convai.core import resources
 from convai.core.errors import CheckpointError
 from convai.core.files import atomic_write, read_json, write_json
-from convai.coref.model import CorefConfig, CorefModel
+from convai.coref.contexts import contexts_of
+from convai.coref.model import Context, CorefConfig, CorefModel
 from convai.coref.pairs import Window
 from convai.coref.resolver import CorefResolver, ResolveSettings
 from convai.coref.words import WordIds
+from convai.model.folder import BaseReference
 
 CONFIG: Final = "coref.json"
 WEIGHTS: Final = "model.safetensors"
@@ -78,10 +80,16 @@ def load_resolver(
 ) -> CorefResolver:
     """A resolver with the model in `folder` (None: the embedded one).
 
-    Raises CheckpointError as `load_coref_model`, SettingsError for a `conv_dict` of unknown words.
+    A model that takes a language model's states has that loaded, too.
+    Raises CheckpointError as `load_coref_model`, BaseUnavailable where the language model is missing,
+    SettingsError for a `conv_dict` of unknown words.
     """
     model, words = load_coref_model(folder)
-    return CorefResolver(model, words, settings, conv_dict, source=None if folder is None else Path(folder))
+    source = None if folder is None else _folder(folder)
+    contexts, context = None, model.config.context
+    if context is not None:
+        contexts = contexts_of(context.base, context.layer, source or _folder(None))
+    return CorefResolver(model, words, settings, conv_dict, source, contexts)
 
 
 def _folder(folder: Path | str | None) -> Path:
@@ -94,15 +102,26 @@ def _folder(folder: Path | str | None) -> Path:
             )
         return path
     path = Path(folder)
+    if not path.exists() and str(folder) in (names := embedded_names()):
+        return resources.models_dir() / str(folder)
     if not (path / CONFIG).is_file():
-        raise CheckpointError(f"{path}: no coreference model here; give the folder that holds {CONFIG}")
+        raise CheckpointError(
+            f"{path}: no coreference model here; give the folder that holds {CONFIG}"
+            + (f", or a name: {', '.join(names)}" if not path.exists() else "")
+        )
     return path
+
+
+def embedded_names() -> list[str]:
+    """Names of the coreference models that travel with convai."""
+    return sorted(path.parent.name for path in resources.models_dir().glob(f"*/{CONFIG}"))
 
 
 def _config(values: Mapping[str, Any], source: Path) -> CorefConfig:
     """The sizes in a read coref.json. Raises CheckpointError for a value missing, unknown or no number."""
-    names = {f.name for f in fields(CorefConfig)}
+    names = {f.name for f in fields(CorefConfig)} - {"context"}
     window = values.get("window")
+    values, context = {k: v for k, v in values.items() if k != "context"}, values.get("context")
     if (
         set(values) != names
         or not isinstance(window, dict)
@@ -110,6 +129,19 @@ def _config(values: Mapping[str, Any], source: Path) -> CorefConfig:
     ):
         raise CheckpointError(f"{source}: not the sizes of a coreference model; copy the file again")
     numbers = [*(value for name, value in values.items() if name != "window"), *window.values()]
+    known = None if context is None else _context(context, source)
     if any(not isinstance(value, int) or isinstance(value, bool) or value < 1 for value in numbers):
         raise CheckpointError(f"{source}: sizes are whole numbers above 0; copy the file again")
-    return CorefConfig(**{**values, "window": Window(**window)})
+    return CorefConfig(**{**values, "window": Window(**window), "context": known})
+
+
+def _context(values: object, source: Path) -> Context:
+    try:
+        base, sizes = BaseReference(**values["base"]), {k: v for k, v in values.items() if k != "base"}  # type: ignore[index, attr-defined]
+        if any(type(size) is not int or size < 1 for size in sizes.values()):
+            raise TypeError("sizes")
+        return Context(base, **sizes)
+    except (KeyError, TypeError, AttributeError):
+        raise CheckpointError(
+            f'{source}: not a base and the sizes of its states in "context"; copy the file again'
+        ) from None

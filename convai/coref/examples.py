@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convai.coref.contexts import Contexts
 from convai.coref.document import Document
 from convai.coref.features import Ints, MentionTable
 from convai.coref.model import tensors
@@ -59,6 +60,8 @@ class Example:
     """`[mentions]`: whether a pair of the mention is one of the same."""
     taught: Tensor
     """`[mentions]`: whether the mention is learnt from."""
+    states: Tensor | None = None
+    """`[mentions, width]` of float16: the head words' in a language model."""
     question: Question | None = None
     """Where this alone is known of the text; the mentions are then not taught."""
 
@@ -83,7 +86,11 @@ class Example:
 
 
 def examples(
-    documents: Iterable[Document], words: WordIds, unit: Floats, window: Window
+    documents: Iterable[Document],
+    words: WordIds,
+    unit: Floats,
+    window: Window,
+    contexts: Contexts | None = None,
 ) -> Iterator[Example]:
     """The examples of parsed documents. `unit`: word vectors of length 1.
 
@@ -94,18 +101,28 @@ def examples(
         reader = FeatureReader(words)
         clusters = {span: k for k, cluster in enumerate(document.clusters) for span in cluster}
         sizes = [len(cluster) for cluster in document.clusters]
+        stream = None if contexts is None else contexts.begin()
+        begin = 0
         for sentences in stretches(document.sentences, _LONGEST):
             table, tokens = reader.read(sentences)
+            states = None if stream is None else _of_heads(stream.add(sentences), table, begin)
+            begin += len(tokens)
             if len(table) < 2:
                 continue
             spans = zip(table.start.tolist(), table.end.tolist(), strict=True)
             gold = np.array([clusters.get(span, -1) for span in spans], np.int64)
             partial = min(sizes, default=2) == 1
             taught = gold >= 0 if partial else np.ones(len(table), np.bool_)
-            yield _example(table, tokens, gold, taught, unit, window)
+            yield _example(table, tokens, gold, taught, unit, window, states)
 
 
-def questions(asked: Iterable[Asked], words: WordIds, unit: Floats, window: Window) -> Iterator[Example]:
+def questions(
+    asked: Iterable[Asked],
+    words: WordIds,
+    unit: Floats,
+    window: Window,
+    contexts: Contexts | None = None,
+) -> Iterator[Example]:
     """Examples of texts of which only this is known: which name a pronoun is.
 
     One without a mention of the pronoun, or of both names, is left out.
@@ -120,7 +137,10 @@ def questions(asked: Iterable[Asked], words: WordIds, unit: Floats, window: Wind
         if not known:
             continue
         nothing = np.zeros(len(table), np.int64)
-        example = _example(table, tokens, nothing - 1, nothing > 0, unit, window)
+        states = None
+        if contexts is not None:
+            states = _of_heads(contexts.begin().add(one.document.sentences), table, 0)
+        example = _example(table, tokens, nothing - 1, nothing > 0, unit, window, states)
         example.question = Question(
             spans.index(one.pronoun), tuple(name for name, _ in known), tuple(same for _, same in known)
         )
@@ -134,6 +154,7 @@ def _example(
     taught: NDArray[np.bool_],
     unit: Floats,
     window: Window,
+    states: Tensor | None,
 ) -> Example:
     """`gold`: the number of each mention's cluster, -1 for none."""
     pairs = make_pairs(table, 0, window)
@@ -154,7 +175,13 @@ def _example(
         same=same,
         linked=linked,
         taught=torch.from_numpy(taught),
+        states=states,
     )
+
+
+def _of_heads(states: Floats, table: MentionTable, begin: int) -> Tensor:
+    """The states of mentions' heads, from those of a stretch's words, the first of which is word `begin`."""
+    return torch.from_numpy(states[table.head - begin]).half()
 
 
 def packed(found: list[Example], order: list[int], pairs: int) -> Iterator[list[Example]]:

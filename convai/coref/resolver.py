@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from convai.core.errors import DataError, SettingsError
+from convai.coref.contexts import Contexts
 from convai.coref.document import Cluster, Document, Sentence, Span, grouped
 from convai.coref.features import MentionTable
 from convai.coref.lexicon import Kind, Says, first_names, nouns
@@ -87,8 +88,13 @@ class CorefResolver:
         settings: ResolveSettings | None = None,
         conv_dict: Mapping[str, Sequence[str]] | None = None,
         source: Path | None = None,
+        contexts: Contexts | None = None,
     ) -> None:
-        """`conv_dict`: words that the model may not know → known words that say what they are."""
+        """`conv_dict`: words that the model may not know → known words that say what they are.
+
+        `contexts`: where the states come from, of a model that takes such.
+        """
+        self.contexts = contexts
         self.settings = settings or ResolveSettings()
         self.source = source
         self.model = model.eval()
@@ -128,7 +134,9 @@ class Growing:
         self._reader = FeatureReader(resolver.words, resolver.said)
         self._clusters = Clusters()
         self._table: MentionTable | None = None
-        size = resolver.model.config.pair
+        self._stream = None if resolver.contexts is None else resolver.contexts.begin()
+        self._tokens = 0
+        size = resolver.model.side_size
         self._later, self._earlier = torch.zeros(0, size), torch.zeros(0, size)
         self.scores: Scores = {}
 
@@ -146,15 +154,18 @@ class Growing:
                 words = " ".join(sentence.words[:6])
                 raise DataError(f"{words!r}: a sentence without a parse; give the document to a parser first")
         new, tokens = self._reader.read(sentences)
+        read = None if self._stream is None else self._stream.add(sentences)
+        begin, self._tokens = self._tokens, self._tokens + len(tokens)
         if not len(new):
             return []
+        states = None if read is None else torch.from_numpy(read[new.head - begin]).float()
         resolver = self._resolver
         table = new if self._table is None else MentionTable.joined(self._table, new)
         first = len(table) - len(new)
         with torch.inference_mode():
-            mentions = resolver.model.encode(*tensors(new), torch.from_numpy(tokens).long())
-            self._later = resolver.model.as_later(mentions)
-            self._earlier = torch.cat((self._earlier, resolver.model.as_earlier(mentions)))
+            mentions = resolver.model.encode(*tensors(new), torch.from_numpy(tokens).long(), states)
+            self._later, earlier = resolver.model.sides(mentions, states)
+            self._earlier = torch.cat((self._earlier, earlier))
             pairs = make_pairs(table, first, resolver.window)
             scores, alone = self._score(table, first, pairs, mentions)
         scores, alone = resolver.rules.corrected(table, first, pairs, scores, alone)

@@ -58,6 +58,12 @@ class CorefTrainSettings:
     """Commonest words that have a learnt part beside their fixed vector."""
     learnt_size: Annotated[int, Range(1)] = 24
     """Numbers of that part."""
+    context_layer: Annotated[int, Range(1)] = 12
+    """Blocks of the language model of --context, after which its states are taken."""
+    products: Annotated[int, Range(1)] = 16
+    """Products of two mentions' states that a pair is described by, with --context."""
+    product_size: Annotated[int, Range(1)] = 16
+    """Numbers that each product is a sum of."""
     seed: int = 0
     """What the first weights and the order of documents are drawn from."""
 

@@ -22,13 +22,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from convai.core.errors import TrainingError
+from convai.core.errors import SettingsError, TrainingError
 from convai.core.settings_values import laid_over
-from convai.coref.checkpoint import save_coref_model
+from convai.coref.checkpoint import load_coref_model, save_coref_model
+from convai.coref.context_cache import CachedContexts
+from convai.coref.contexts import load_contexts
 from convai.coref.data import Data, Read, read_data
 from convai.coref.examples import Example, examples, packed, questions
 from convai.coref.losses import LOSSES, answers
-from convai.coref.model import CorefConfig, CorefModel
+from convai.coref.model import Context, CorefConfig, CorefModel
 from convai.coref.pairs import Floats, Window
 from convai.coref.resolver import CorefResolver
 from convai.coref.scorer.gap import score_gap
@@ -53,11 +55,15 @@ def new_run(
     read: Read,
     *,
     parser: str | None = None,
+    context: str | None = None,
+    start: str | None = None,
     skip: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> None:
     """Start a run in `out` and finish it. `skip`: training documents with one of these in their names.
 
+    `context`: a language model (a folder, or a base's name) whose states the model takes. `start`: a model
+    of coreference (a folder or a name) whose words, sizes and weights the model begins with.
     Raises DataError, SettingsError, TrainingError; TrainingError also when `out` holds a run already.
     """
     folder = RunFolder(out)
@@ -68,11 +74,14 @@ def new_run(
         "dev": [str(path.resolve()) for path in dev],
         "vectors": str(vectors.resolve()) if vectors else None,
         "parser": parser,
+        "context": context,
+        "start": start,
         "skip": list(skip),
     }
     data = read_data(described, read, settings)
+    begun = None if start is None else load_coref_model(start)
     folder.start(described)
-    Run(folder, data, settings, report).go()
+    Run(folder, data, settings, report, context, begun).go()
 
 
 def resume_run(
@@ -85,11 +94,13 @@ def resume_run(
     folder = RunFolder(out)
     described = folder.description()
     settings = laid_over(CorefTrainSettings(), described["settings"])
-    Run(folder, read_data(described, reader(described["parser"]), settings), settings, report).go()
+    data = read_data(described, reader(described["parser"]), settings)
+    begun = None if described.get("start") is None else load_coref_model(described["start"])
+    Run(folder, data, settings, report, described.get("context"), begun).go()
 
 
 def new_model(
-    words: Sequence[str], vectors: Floats, settings: CorefTrainSettings
+    words: Sequence[str], vectors: Floats, settings: CorefTrainSettings, context: Context | None = None
 ) -> tuple[CorefModel, WordIds]:
     """A model with random weights, and its words."""
     ids = WordIds(words)
@@ -103,20 +114,51 @@ def new_model(
         pair=settings.pair_size,
         second=settings.second_size,
         window=Window(settings.window, settings.matching, settings.reach),
+        context=context,
     )
     torch.manual_seed(settings.seed)
     return CorefModel(config, torch.from_numpy(table), settings.dropout), ids
 
 
+def grown_model(
+    start: CorefModel, words: WordIds, settings: CorefTrainSettings, context: Context | None
+) -> CorefModel:
+    """A model that begins as `start`, with its words, sizes and weights; what a context adds is fresh.
+
+    Raises SettingsError where `start` takes the states of another layer or base.
+    """
+    if start.config.context not in (None, context):
+        raise SettingsError("--start: a model with another --context or --context-layer; give it the same")
+    torch.manual_seed(settings.seed)
+    config = dataclasses.replace(start.config, words=len(words), context=context)
+    model = CorefModel(config, start.vectors.clone(), settings.dropout)
+    model.load_state_dict(start.state_dict(), strict=False)
+    return model
+
+
 class Run:
     """A run in its folder, from the epoch that its state says."""
 
-    def __init__(self, folder: RunFolder, data: Data, settings: CorefTrainSettings, report: Report) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        data: Data,
+        settings: CorefTrainSettings,
+        report: Report,
+        context: str | None = None,
+        start: tuple[CorefModel, WordIds] | None = None,
+    ) -> None:
         self.folder, self.settings, self.report = folder, settings, report
         self.dev, self.asked = data.dev, data.asked_dev
-        self.model, self.words = new_model(data.words, data.vectors, settings)
+        self.contexts, known = None, None
+        if context is not None:
+            self.contexts, known = _read_contexts(folder.path, data, context, settings)
+        if start is None:
+            self.model, self.words = new_model(data.words, data.vectors, settings, known)
+        else:
+            self.model, self.words = grown_model(*start, settings, known), start[1]
         resolver = CorefResolver(self.model, self.words)
-        using = (self.words, resolver.unit, resolver.window)
+        using = (self.words, resolver.unit, resolver.window, self.contexts)
         self.examples = list(
             tqdm(
                 itertools.chain(examples(data.train, *using), questions(data.asked, *using)),
@@ -126,6 +168,8 @@ class Run:
                 dynamic_ncols=True,
             )
         )
+        if self.contexts is not None:
+            self.model.level(torch.cat([e.states for e in self.examples if e.states is not None]).float())
         self.optim = self._optimizer()
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.best_state = {
@@ -236,7 +280,7 @@ class Run:
 
         Of files of ambiguous pronouns GAP's F1.
         """
-        resolver = CorefResolver(self.averaged, self.words)
+        resolver = CorefResolver(self.averaged, self.words, contexts=self.contexts)
         found = {}
         for name, documents in self.dev.items():
             totals = score(((d.clusters, resolver.resolve(d)) for d in documents), singletons=False)
@@ -269,9 +313,22 @@ class Run:
 
 def scored(model: CorefModel, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores of an example's pairs and of its mentions alone."""
-    mentions = model.encode(example.words, example.span, example.categories, example.tokens)
-    later, earlier = model.as_later(mentions), model.as_earlier(mentions)
+    states = None if example.states is None else example.states.float()
+    mentions = model.encode(example.words, example.span, example.categories, example.tokens, states)
+    later, earlier = model.sides(mentions, states)
     scores = model.score_pairs(
         later, earlier, example.later, example.earlier, example.features(), example.cross
     )
     return scores, model.score_alone(mentions, example.summary)
+
+
+def _read_contexts(
+    folder: Path, data: Data, name: str, settings: CorefTrainSettings
+) -> tuple[CachedContexts, Context]:
+    """The states of all documents of a run, read where they are not yet in its folder."""
+    reader, reference = load_contexts(name, settings.context_layer)
+    known = Context(reference, settings.context_layer, reader.width, settings.products, settings.product_size)
+    cache = CachedContexts(folder, reader.width, lambda: reader)
+    asked = [*data.asked, *itertools.chain.from_iterable(data.asked_dev.values())]
+    cache.fill(itertools.chain(data.train, *data.dev.values(), (one.document for one in asked)))
+    return cache, known
