@@ -1,4 +1,4 @@
-"""`convai emotion vectors | teach`: what a network learns from besides labels, word vectors and a teacher."""
+"""`convai emotion vectors | teach | ngrams`: word vectors and teachers, from which a network learns too."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def add_actions(actions: Actions) -> None:
-    """The actions vectors and teach."""
-    from convai.emotion.settings import TeachSettings
+    """The actions vectors, teach and ngrams."""
+    from convai.emotion.settings import NgramSettings, TeachSettings
 
     words = actions.add_parser("vectors", help="word vectors from plain text", allow_abbrev=False)
     words.add_argument(
@@ -29,7 +29,7 @@ def add_actions(actions: Actions) -> None:
         nargs="+",
         default=[],
         metavar="FILE[@K]",
-        help="more to read: text files (.txt), dialogues, label sets; @K takes every K-th line or dialogue",
+        help="more to read: text files (.txt), dialogues, label sets; @K takes every K-th text or dialogue",
     )
     add_reading_arguments(words, "train, where a file has it")
     words.add_argument("--beside", type=Path, metavar="FILE.npz", help="vectors to put before these")
@@ -41,9 +41,8 @@ def add_actions(actions: Actions) -> None:
     words.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
 
     teach = actions.add_parser(
-        "teach", help="a pretrained encoder tuned on label sets, as a teacher for train", allow_abbrev=False
+        "teach", help="an encoder tuned on label sets, as a teacher for train", allow_abbrev=False
     )
-    teach.add_argument("data", nargs="+", type=Path, metavar="DATA", help="label sets, files or folders")
     teach.add_argument(
         "--base",
         type=Path,
@@ -51,15 +50,27 @@ def add_actions(actions: Actions) -> None:
         metavar="DIR",
         help="an encoder's folder, as transformers saves it",
     )
-    teach.add_argument(
+    add_config_arguments(teach, TeachSettings, title="tuning")
+    linear = actions.add_parser(
+        "ngrams", help="a linear model of n-grams, as a quick teacher for train", allow_abbrev=False
+    )
+    add_config_arguments(linear, NgramSettings, title="training")
+    for action in (teach, linear):
+        _add_teaching(action)
+
+
+def _add_teaching(action: argparse.ArgumentParser) -> None:
+    action.add_argument("data", nargs="+", type=Path, metavar="DATA", help="label sets, files or folders")
+    action.add_argument(
         "--weights", nargs="+", type=float, metavar="X", help="how often each is drawn (default: 1 each)"
     )
-    teach.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the teacher goes")
-    teach.add_argument(
+    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the teacher goes")
+    action.add_argument(
         "--rows", type=int, default=0, metavar="N", help="first N training texts of each only, for a trial"
     )
-    teach.add_argument("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
-    add_config_arguments(teach, TeachSettings, title="tuning")
+    action.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads (default: torch's choice)"
+    )
 
 
 def _vectors(args: argparse.Namespace) -> int:
@@ -89,18 +100,26 @@ def _vectors(args: argparse.Namespace) -> int:
 
 
 def _teach(args: argparse.Namespace) -> int:
-    from convai.emotion.settings import TeachSettings
+    from convai.emotion.settings import NgramSettings, TeachSettings
 
-    settings = config_from_args(TeachSettings, args)
+    kind = TeachSettings if args.action == "teach" else NgramSettings
+    settings: TeachSettings | NgramSettings = config_from_args(kind, args)
     set_threads(args.threads)
     from convai.emotion.tables import read_to_train
-    from convai.emotion.teach import teach
+    from convai.emotion.teach import teach, teach_ngrams
 
     data = read_to_train(args.data, args.rows, settings.held_out, settings.seed)
     weights = args.weights or [1.0] * len(args.data)
-    teach(args.base, data, weights, settings, args.out, report=report_epoch)
+    if isinstance(settings, TeachSettings):
+        teach(args.base, data, weights, settings, args.out, report=report_epoch)
+    else:
+        teach_ngrams(data, weights, settings, args.out, report=report_epoch)
     print(f"{args.out}: its scores: convai emotion evaluate DATA --model {args.out}")
     return 0
 
 
-ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {"vectors": _vectors, "teach": _teach}
+ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "vectors": _vectors,
+    "teach": _teach,
+    "ngrams": _teach,
+}

@@ -45,7 +45,7 @@ def add_actions(actions: Actions) -> None:
         nargs="+",
         default=[],
         metavar="FILE[@K]",
-        help="texts without labels to learn the teachers' opinion of; @K takes every K-th line or dialogue",
+        help="texts without labels to learn the teachers' opinion of; @K takes every K-th text or dialogue",
     )
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     train.add_argument(

@@ -24,6 +24,8 @@ from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.config import Head
 from convai.emotion.labelled import Texts
 from convai.emotion.model import Network, probabilities
+from convai.emotion.ngrams import DESCRIPTION as NGRAMS
+from convai.emotion.ngrams import NgramTeacher
 from convai.emotion.teacher import DESCRIPTION, Teacher
 from convai.emotion.vocabulary import Words
 
@@ -37,11 +39,14 @@ Said = Mapping[str, Mapping[str, Tensor]]
 def load_network(name: Path | str | None) -> tuple[Network, Words]:
     """A teacher's folder or an emotion model's (None: the embedded one), and what it reads with.
 
-    Raises CheckpointError as `load_emotion_model` and `Teacher.load` do.
+    Raises CheckpointError as `load_emotion_model` and the teachers do.
     """
     if name is not None and (Path(name) / DESCRIPTION).is_file():
         teacher = Teacher.load(Path(name))
         return teacher, teacher.pieces
+    if name is not None and (Path(name) / NGRAMS).is_file():
+        linear = NgramTeacher.load(Path(name))
+        return linear, linear.pieces
     return load_emotion_model(name)
 
 

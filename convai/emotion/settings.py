@@ -110,6 +110,31 @@ class TeachSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NgramSettings:
+    """A linear model of n-grams, to teach a network beside others."""
+
+    buckets: Annotated[int, Range(2)] = 2**18
+    """Numbers that features are hashed to."""
+    max_words: Annotated[int, Range(1)] = 64
+    """Words that are read of a text."""
+    epochs: Annotated[int, Range(1)] = 1
+    """Epochs; after few it knows its texts by heart."""
+    epoch_size: Annotated[int, Range(1)] = 80000
+    """Texts an epoch, drawn anew each time."""
+    batch_size: Annotated[int, Range(1)] = 64
+    """Texts a step."""
+    lr: Annotated[float, ABOVE_0] = 0.5
+    """Learning rate of AdaGrad."""
+    held_out: Annotated[float, SHARE] = 0.05
+    """Share of the training texts to measure on; give the student's training the same, with the same seed."""
+    seed: int = 0
+    """Seed of the order."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSettings:
     """Transfer to another label set (Felbo et al. 2017, §3.3).
 

@@ -1,4 +1,4 @@
-"""`convai emotion teach`: a pretrained encoder tuned on label sets, as the teacher of a smaller network."""
+"""`convai emotion teach`: an encoder tuned on label sets, or a linear model, as a network's teacher."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from tqdm import tqdm
 from convai.core.errors import SettingsError
 from convai.emotion.batches import Task, check_weights, epoch
 from convai.emotion.config import EmotionConfig
-from convai.emotion.fitting import falling, judged, replace_heads, score, train_epoch, with_thresholds
+from convai.emotion.fitting import (
+    batch_loss,
+    falling,
+    judged,
+    replace_heads,
+    score,
+    train_epoch,
+    with_thresholds,
+)
 from convai.emotion.labelled import TRAIN, VALID, LabelSet
-from convai.emotion.settings import TeachSettings
+from convai.emotion.model import Network
+from convai.emotion.ngrams import DESCRIPTION as NGRAMS
+from convai.emotion.ngrams import NgramTeacher
+from convai.emotion.settings import NgramSettings, TeachSettings
 from convai.emotion.teacher import DESCRIPTION, Teacher
+from convai.emotion.vocabulary import Words
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -39,8 +51,7 @@ def teach(
     CheckpointError, SettingsError, TrainingError.
     """
     check_weights(weights, len(data))
-    if (out / DESCRIPTION).exists():
-        raise SettingsError(f"{out}: holds a teacher already; use another --out")
+    _check_unused(out)
     torch.manual_seed(settings.seed)
     config = EmotionConfig(
         max_words=settings.max_words,
@@ -52,13 +63,7 @@ def teach(
     for one in data:
         texts = one.splits[TRAIN]
         teacher.begin(one.name, texts.counts(len(one.labels)), len(texts))
-    train, valid = (
-        [
-            Task.encode(one.head(), one.splits[split], teacher.pieces, teacher.config.max_words, weight)
-            for one, weight in zip(data, weights, strict=True)
-        ]
-        for split in (TRAIN, VALID)
-    )
+    train, valid = _tasks(teacher.pieces, data, weights, teacher.config.max_words)
     optim = _optimizer(teacher, settings)
     for number in range(settings.epochs):
         start = time.monotonic()
@@ -68,6 +73,79 @@ def teach(
         seconds = round(time.monotonic() - start, 1)
         report({"epoch": number + 1, "loss": loss, "macro_f1": found, "seconds": seconds})
     return teacher
+
+
+def teach_ngrams(
+    data: Sequence[LabelSet],
+    weights: Sequence[float],
+    settings: NgramSettings,
+    out: Path,
+    *,
+    report: Report = lambda record: None,
+) -> NgramTeacher:
+    """Train a linear model of n-grams on the training texts of `data`; otherwise as `teach`."""
+    check_weights(weights, len(data))
+    _check_unused(out)
+    heads = tuple(labelled.head() for labelled in data)
+    teacher = NgramTeacher(
+        EmotionConfig(vocab_size=settings.buckets, max_words=settings.max_words, heads=heads)
+    )
+    train, valid = _tasks(teacher.pieces, data, weights, settings.max_words)
+    teacher.count(train)
+    optimizers = teacher.optimizers(settings.lr)
+    for number in range(settings.epochs):
+        start = time.monotonic()
+        # said either way, or torch warns that it was not
+        with torch.sparse.check_sparse_tensor_invariants(False):
+            loss = _linear_part(teacher, optimizers, train, number, settings)
+        found = _measured(teacher, valid)
+        teacher.save(out)
+        seconds = round(time.monotonic() - start, 1)
+        report({"epoch": number + 1, "loss": loss, "macro_f1": found, "seconds": seconds})
+    return teacher
+
+
+def _linear_part(
+    teacher: NgramTeacher,
+    optimizers: Sequence[torch.optim.Optimizer],
+    train: list[Task],
+    number: int,
+    settings: NgramSettings,
+) -> float:
+    """One epoch; returns the mean loss. Gradients are sparse, which clipping cannot do."""
+    s = settings
+    total = texts = 0.0
+    for batch in epoch(
+        train, number=number, epoch_size=s.epoch_size, batch_size=s.batch_size, balanced=False, seed=s.seed
+    ):
+        loss = batch_loss(teacher, batch)
+        for optim in optimizers:
+            optim.zero_grad()
+        loss.backward()
+        for optim in optimizers:
+            optim.step()
+        total += float(loss.detach()) * len(batch.ids)
+        texts += len(batch.ids)
+    return total / max(1.0, texts)
+
+
+def _check_unused(out: Path) -> None:
+    if (out / DESCRIPTION).exists() or (out / NGRAMS).exists():
+        raise SettingsError(f"{out}: holds a teacher already; use another --out")
+
+
+def _tasks(
+    words: Words, data: Sequence[LabelSet], weights: Sequence[float], max_words: int
+) -> tuple[list[Task], list[Task]]:
+    """The training texts of every set, and those that are measured."""
+    train, valid = (
+        [
+            Task.encode(one.head(), one.splits[split], words, max_words, weight)
+            for one, weight in zip(data, weights, strict=True)
+        ]
+        for split in (TRAIN, VALID)
+    )
+    return train, valid
 
 
 def _optimizer(teacher: Teacher, settings: TeachSettings) -> torch.optim.AdamW:
@@ -98,7 +176,7 @@ def _part(
     return train_epoch(teacher, optim, shown, s.max_norm, each_step)
 
 
-def _measured(teacher: Teacher, valid: list[Task]) -> dict[str, float]:
+def _measured(teacher: Network, valid: list[Task]) -> dict[str, float]:
     """Macro-F1 of every set's held-out texts, with thresholds chosen there and kept."""
     found = {}
     for task in valid:

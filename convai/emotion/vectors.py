@@ -28,7 +28,7 @@ _LONGEST: Final = 2000
 def texts_in(
     source: str, reading: Reading | None = None, *, report: Callable[[Taken], None] = lambda taken: None
 ) -> Iterator[str]:
-    """The texts of `PATH` or `PATH@K` (every K-th line or dialogue): a label set's training texts, the turns
+    """The texts of `PATH` or `PATH@K` (every K-th text): a label set's training texts, the turns
     of dialogues in JSON, or the lines of a text file.
 
     `reading` says how dialogues are read (a format in it makes dialogues of other files too); of a file that
@@ -39,7 +39,7 @@ def texts_in(
         name, every = source, "1"
     path = Path(name)
     if path.is_dir():
-        yield from read_labelled(path).split(TRAIN).texts
+        yield from read_labelled(path).split(TRAIN).texts[:: int(every)]
         return
     if not _DIALOGUES.intersection(path.suffixes) and (reading is None or reading.format is None):
         for number, line in lines(path):

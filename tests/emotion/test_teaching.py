@@ -19,9 +19,10 @@ from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.fitting import batch_loss
 from convai.emotion.labelled import Texts
 from convai.emotion.lessons import chances, load_network, taught
-from convai.emotion.settings import TeachSettings, TrainSettings
+from convai.emotion.ngrams import Grams, NgramTeacher
+from convai.emotion.settings import NgramSettings, TeachSettings, TrainSettings
 from convai.emotion.tables import read_to_train
-from convai.emotion.teach import teach
+from convai.emotion.teach import teach, teach_ngrams
 from convai.emotion.teacher import Pieces, Teacher, with_names
 from convai.emotion.train import new_run, resume_run
 from tests.emotion.models import HEADS, VOCABULARY, saved_model, tiny_model
@@ -157,6 +158,38 @@ def test_wrong_folders_and_settings_are_told(base: Path, tmp_path: Path) -> None
     (teacher / "heads.pt").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="damaged"):
         Teacher.load(teacher)
+
+
+def test_a_linear_teacher_learns_and_comes_back_from_its_folder(tmp_path: Path) -> None:
+    data = read_to_train([label_set(tmp_path)], 0, 0.2, 0)
+    settings = NgramSettings(buckets=500, epochs=2, epoch_size=80, batch_size=8)
+    teacher = teach_ngrams(data, [1.0], settings, tmp_path / "linear")
+    again, words = load_network(tmp_path / "linear")
+    expected = chances(teacher, teacher.pieces, [GLAD, SORRY])["Mine"]
+    torch.testing.assert_close(chances(again, words, [GLAD, SORRY])["Mine"], expected, atol=1e-2, rtol=0)
+    assert expected.argmax(1).tolist() == [1, 0]
+    with pytest.raises(SettingsError, match="holds a teacher already"):
+        teach_ngrams(data, [1.0], settings, tmp_path / "linear")
+    (tmp_path / "linear" / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_network(tmp_path / "linear")
+
+
+def test_grams_count_once_and_a_batch_is_as_its_texts_alone() -> None:
+    grams = Grams(10_000)
+    assert grams.encode("so so so", 9) == grams.encode("so so", 9)
+    assert set(grams.encode("so happy", 9)) > set(grams.encode("happy", 9))
+    assert grams.encode("", 9) == [1]
+    teacher = NgramTeacher(EmotionConfig(vocab_size=10_000, heads=HEADS))
+    torch.manual_seed(0)
+    torch.nn.init.normal_(teacher.weights.weight)
+    texts = [GLAD, "so", SORRY]
+    together = chances(teacher, grams, texts)
+    for head in HEADS:
+        alone = torch.cat([chances(teacher, grams, [text])[head.name] for text in texts])
+        torch.testing.assert_close(together[head.name], alone)
+    assert together["faces"].shape == (3, 3)
+    assert together["feelings"].shape == (3, 2)
 
 
 # -- lessons ---------------------------------------------------------------------------------------
