@@ -102,8 +102,11 @@ def _vectors(args: argparse.Namespace) -> int:
 def _teach(args: argparse.Namespace) -> int:
     from convai.emotion.settings import NgramSettings, TeachSettings
 
-    kind = TeachSettings if args.action == "teach" else NgramSettings
-    settings: TeachSettings | NgramSettings = config_from_args(kind, args)
+    settings: TeachSettings | NgramSettings
+    if args.action == "teach":
+        settings = config_from_args(TeachSettings, args)
+    else:
+        settings = config_from_args(NgramSettings, args)
     set_threads(args.threads)
     from convai.emotion.tables import read_to_train
     from convai.emotion.teach import teach, teach_ngrams
