@@ -10,9 +10,12 @@ from typing import Any, Final
 
 from convai.conversation.cast import NO_NOTE, Note
 from convai.conversation.conversation import NOBODY
+from convai.conversation.group import NO_GROUP, Group
+from convai.conversation.saved_group import group_entry, group_of
 from convai.core.character import Character, Lorebook
 from convai.core.dialog import Persona, check_text
 from convai.core.errors import ConvaiError, DataError
+from convai.core.limits import MAX_WHOLE
 from convai.core.safe_text import one_line
 from convai.text.cards import Card, card_of, character_of
 from convai.text.cards.books import book_json, book_of
@@ -31,6 +34,7 @@ class Staging:
     partner: Persona = NOBODY
     note: Note = NO_NOTE
     books: tuple[Lorebook, ...] = ()
+    group: Group = NO_GROUP
 
     def as_json(self) -> str:
         """The staging as text."""
@@ -42,6 +46,7 @@ class Staging:
                 "partner": {"name": self.partner.name, "sentences": list(self.partner.sentences)},
                 "note": {"text": self.note.text, "depth": self.note.depth},
                 "books": [book_json(book) for book in self.books],
+                **({"group": group_entry(self.group)} if self.group else {}),
             },
             separators=(",", ":"),
         )
@@ -55,12 +60,13 @@ def staging_of(text: str) -> Staging:
     """The staging from its text, as `as_json` wrote it: the same objects for the same text."""
     value = json.loads(text)
     cards = {int(version): character_of(Card(document)) for version, document in value["cards"].items()}
-    partner, note = value["partner"], value["note"]
+    partner, note, group = value["partner"], value["note"], value.get("group")
     return Staging(
         cards,
         Persona(tuple(partner["sentences"]), partner["name"]),
         Note(note["text"], note["depth"]),
         tuple(map(book_of, value["books"])),
+        NO_GROUP if group is None else group_of(group, "group", range(1, MAX_WHOLE)),
     )
 
 

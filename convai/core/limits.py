@@ -97,6 +97,8 @@ class Limits:
     """Greetings of a character."""
     books: int = 20
     """Lorebooks in a conversation."""
+    members: int = 32
+    """Characters in a group, those who have left counted."""
     data_bytes: int = 16_384
     """Bytes of a free JSON object, such as the marks on a message."""
 

@@ -25,6 +25,8 @@ from convai.server.asgi import (
 from convai.server.completion_request import ApiError, too_slow
 from convai.server.completions import completions
 from convai.server.connection import Connection
+from convai.server.conversation_route import ROUTE as CONVERSATIONS
+from convai.server.conversation_route import conversations
 from convai.server.cors import answer_preflight, is_preflight, readable_by_page
 from convai.server.health import Health
 from convai.server.limiter import Busy
@@ -70,6 +72,8 @@ class App:
         path = route_of(scope["path"])
         if path in (COMPLETIONS, TEXT_COMPLETIONS):
             answer = completions(self.service, scope, receive, send, chat=path == COMPLETIONS)
+        elif (about := CONVERSATIONS.match(path)) is not None:
+            answer = conversations(self.service, self.rooms, scope, receive, send, *about.groups())
         else:
             answer = self._plain({**scope, "path": path}, receive, send)
         await self._guarded(answer, send)

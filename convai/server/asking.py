@@ -77,17 +77,17 @@ async def inspect(room: Room, event: client.Inspect) -> Inspected:
         personas = service.store.personas(room.owner, room.id)
         own = decoding_of(conversation, agent.decoding)
         drawn = drawn_of(target.details, agent.decoding, agent.tokenizer.vocab_size)
-        turns = turns_of(above.messages)
+        scene = service.scene(room.owner, conversation, target.persona)
+        turns = turns_of(above.messages, service.store.scenes.known(room.id).group)
         for number, text in drawn.read.items() if drawn else ():
             if -len(turns) <= number < 0:
                 turns[number] = replace(turns[number], text=text)
         place = Place.after(turns, earlier=above.earlier).onward(drawn.prefill if drawn else "")
-        scene = service.scene(room.owner, conversation, target.persona)
         called = called_of(target.details) or (() if drawn else None)
         source = prompt_input(
             agent,
             scene.persona(personas.get(target.persona, conversation.persona), agent),
-            place,
+            scene.seen(place),
             AGENT,
             max_history=drawn.max_history if drawn else agent.max_history,
             max_length=(drawn.decoding if drawn else own).max_length,
@@ -146,10 +146,11 @@ async def suggest(room: Room, event: client.Suggest) -> Accepted:
         def prepare() -> Suggesting:
             conversation = service.store.load(room.owner, room.id)
             decoding = decoding_of(conversation, service.agent.decoding)
+            turns = turns_of(path.messages, service.store.scenes.known(room.id).group)
             return Suggesting(
                 service.agent,
                 conversation.persona,
-                Place.after(turns_of(path.messages), earlier=path.earlier).onward(event.hint),
+                Place.after(turns, earlier=path.earlier).onward(event.hint),
                 decoding,
                 seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
                 max_history=service.agent.max_history,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from convai.conversation.explain import Account as ContextAccount
+from convai.conversation.group import NO_GROUP, Group
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, Persona, Turn
 from convai.core.errors import SettingsError
@@ -61,12 +62,19 @@ def message_of(kept: Kept, *, request: str | None = None) -> Message:
         candidates=candidates,
         chosen=chosen,
         marks=marks if isinstance(marks := kept.details.get("marks"), dict) else None,
+        persona=kept.persona if kept.speaker == AGENT else 1,
     )
 
 
-def turns_of(branch: Sequence[Kept]) -> list[Turn]:
-    """A branch as turns."""
-    return [Turn(kept.speaker, kept.text) for kept in branch]
+def turns_of(branch: Sequence[Kept], group: Group = NO_GROUP) -> list[Turn]:
+    """A branch as turns; those of a group's members have their names."""
+    if not group:
+        return [Turn(kept.speaker, kept.text) for kept in branch]
+    names = group.names
+    return [
+        Turn(kept.speaker, kept.text, name=names.get(kept.persona, "") if kept.speaker == AGENT else "")
+        for kept in branch
+    ]
 
 
 def persona_card(persona: Persona) -> PersonaCard:

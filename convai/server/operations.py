@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from convai.conversation.cast import another_greeting
+from convai.conversation.group import Group, next_one
 from convai.conversation.prompt_input import check_persona
 from convai.conversation.reply import Reply
 from convai.conversation.tree import answered_by_another, check_goes_on
@@ -18,6 +19,7 @@ from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.core.token_texts import check_bias
+from convai.server import grouping
 from convai.server.convert import decoding_of, message_of, persona_of, title_of
 from convai.server.protocol import client
 from convai.server.protocol.answers import Accepted
@@ -25,7 +27,7 @@ from convai.server.protocol.changes import DecodingSet, Path, PersonaSet, TitleS
 from convai.server.protocol.kinds import SettingValue
 from convai.server.replying import Seen, after_last, answering, asked, begin, say
 from convai.server.room import Room
-from convai.server.service import Service
+from convai.server.service import Service, seed_of
 from convai.server.writing import Writing
 from convai.store import Branch, Receipt, Said
 from convai.store import Message as Kept
@@ -42,14 +44,21 @@ async def send(room: Room, event: client.Send, address: str) -> Accepted:
 
     def look() -> Seen:
         conversation, shown = room.latest()
-        return Seen(conversation, shown, answering(shown, event.text))
+        group = store.scenes.known(room.id).group
+        if not group:
+            return Seen(conversation, shown, answering(shown, event.text))
+        place, one = grouping.answers(shown, event.text, conversation, group)
+        return Seen(conversation, shown, place, None if one is None else one.version, group, one is None)
 
     def commit(seen: Seen) -> Said:
         after = event.after if event.after is not None else seen.shown.leaf
-        return store.say(owner, room.id, event.text, after=after, request=event.request)
+        if seen.nobody:
+            said = store.append_user(owner, room.id, event.text, after=after, request=event.request)
+            return Said(receipt=said)
+        return store.say(owner, room.id, event.text, after=after, request=event.request, persona=seen.version)
 
     async with room.lock:
-        return await say(room, event.request, address, look, commit)
+        return await say(room, event.request, address, look, commit, then=grouping.follow_up)
 
 
 async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
@@ -60,19 +69,30 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
         before = await room.branch()
         until = await room.branch(event.message)
         old = until.messages[-1]
+        group = await room.group()
+        persona = old.persona if group else None
 
         def commit() -> Receipt:
-            return store.edit(owner, room.id, event.message, event.text, request=event.request)
+            return store.edit(
+                owner, room.id, event.message, event.text, request=event.request, persona=persona
+            )
 
         if old.speaker == USER:
-            place = answering(until.above(), event.text)
+
+            def look() -> Seen:
+                conversation = store.load(owner, room.id)
+                place, one = grouping.answers(until.above(), event.text, conversation, group)
+                version = None if one is None else one.version
+                return Seen(conversation, before, place, version, group, bool(group) and one is None)
+
             return await say(
                 room,
                 event.request,
                 address,
-                lambda: Seen(store.load(owner, room.id), before, place),
+                look,
                 lambda _: Said(receipt=commit()),
                 retells=event.message,
+                then=grouping.follow_up,
             )
         receipt = await service.in_store(commit)
         if not receipt.again:
@@ -88,22 +108,37 @@ async def regenerate(room: Room, event: client.Regenerate, address: str) -> Acce
             raise Refused("there is no reply to draw again; say something first")
         until = await room.branch(event.message)
         store, target = room.service.store, until.messages[-1]
-
-        def commit() -> Receipt:
-            return store.regenerate(room.owner, room.id, target.id, request=event.request)
-
+        group = await room.group()
         parent = answered_by_another(target)
         above = until if parent == target.id else until.above()
+        place = after_last(above, group)
+        version = None
+        if group and target.speaker == USER:
+            conversation = await room.service.in_store(store.load, room.owner, room.id)
+            version = next_one(group, place.turns, place.number, seed_of(conversation)).version
+        elif group:
+            version = target.persona
+
+        def commit() -> Receipt:
+            return store.regenerate(room.owner, room.id, target.id, request=event.request, persona=version)
+
         drawn = await room.service.in_thread(store.replies, room.owner, room.id, parent)
-        if not event.begun and (text := await room.service.in_thread(_greeting, room, target, drawn.texts)):
+        begin_of_it = target.parent is None or (
+            group and not above.earlier and all(one.speaker != USER for one in above.messages)
+        )
+        if (
+            not event.begun
+            and begin_of_it
+            and (text := await room.service.in_thread(_greeting, room, target, drawn.texts, version))
+        ):
             said = await room.service.in_store(
-                store.edit, room.owner, room.id, target.id, text, request=event.request
+                store.edit, room.owner, room.id, target.id, text, request=event.request, persona=version
             )
             if not said.again:
                 await _emit_branch(room, before)
             return Accepted(request=event.request, message=said.message, again=said.again)
-        place = replace(after_last(above).beside(drawn.texts, drawn.attempts), prefill=event.begun)
-        receipt = await begin(room, event.request, address, before, above, place, commit)
+        place = replace(place.beside(drawn.texts, drawn.attempts), prefill=event.begun)
+        receipt = await begin(room, event.request, address, before, above, place, commit, version)
         return Accepted(request=event.request, again=receipt.again)
 
 
@@ -122,8 +157,10 @@ async def go_on(room: Room, event: client.Continue, address: str) -> Accepted:
 
         drawn = await room.service.in_thread(store.replies, room.owner, room.id, target.parent, before=target)
         above = until.above()
-        place = after_last(above).onward(target.text, drawn.attempts)
-        receipt = await begin(room, event.request, address, before, above, place, commit)
+        group = await room.group()
+        place = after_last(above, group).onward(target.text, drawn.attempts)
+        version = target.persona if group else None
+        receipt = await begin(room, event.request, address, before, above, place, commit, version)
         return Accepted(request=event.request, again=receipt.again)
 
 
@@ -150,7 +187,8 @@ async def take_up(room: Room, claimed: Claimed) -> None:
         conversation = await service.in_thread(store.load, room.owner, room.id)
         personas = await service.in_thread(store.personas, room.owner, room.id)
         conversation = replace(conversation, persona=personas.get(draft.persona, conversation.persona))
-        place, prefill = after_last(above), draft.text if live is None else str(live["prefill"])
+        group = await room.group()
+        place, prefill = after_last(above, group), draft.text if live is None else str(live["prefill"])
         place = (
             place.onward(prefill, drawn.attempts) if prefill else place.beside(drawn.texts, drawn.attempts)
         )
@@ -162,7 +200,8 @@ async def take_up(room: Room, claimed: Claimed) -> None:
                 tokens = [(token.id, logprob) for token, logprob in claimed.tokens]
                 reply.resume(tokens, claimed.tokens[-1][0].seed)
 
-        drawing = await service.planned(asked, room, place, conversation, begun)
+        version = draft.persona if group else None
+        drawing = await service.planned(asked, room, place, conversation, begun, version)
         request = draft.request if live is None else live["request"]
         room.goes_on(above)
         room.writing = Writing(room, drawing, draft, request or "taken-up", lambda: None)
@@ -196,6 +235,7 @@ async def set_persona(room: Room, event: client.SetPersona) -> Accepted:
     """The agent is somebody else from now on. Raises SettingsError where the model has no room for them."""
     service, persona = room.service, persona_of(event.persona)
     async with room.lock:
+        check_alone(await room.group())
         await service.in_thread(check_persona, service.agent, persona, service.agent.decoding.max_length)
         receipt = await service.in_store(
             service.store.set_persona, room.owner, room.id, persona, request=event.request
@@ -248,11 +288,18 @@ async def set_title(room: Room, event: client.SetTitle) -> Accepted:
 # -- inside -------------------------------------------------------------------------------------------
 
 
-def _greeting(room: Room, target: Kept, shown: list[str]) -> str | None:
+def check_alone(group: Group) -> None:
+    """Raise Refused where a group is there: its members are changed by `set_group`."""
+    if group:
+        raise Refused("this conversation is a group; let somebody in, or begin a new conversation")
+
+
+def _greeting(room: Room, target: Kept, shown: list[str], version: int | None) -> str | None:
     """The greeting that takes the place of one, which is not drawn. Waits for the disk."""
-    if target.parent is not None or target.speaker == USER:
+    if target.speaker == USER:
         return None
-    found = room.service.scene(room.owner, room.service.store.load(room.owner, room.id)).greetings()
+    conversation = room.service.store.load(room.owner, room.id)
+    found = room.service.scene(room.owner, conversation, version).greetings()
     return another_greeting(found, target.text, shown)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from convai.conversation.conversation import Place
 from convai.conversation.drawing import Drawing
+from convai.conversation.group import NO_GROUP, Group
 from convai.conversation.memory.finding import LOOK_BACK
 from convai.conversation.reply import Reply
 from convai.core.dialog import USER, Turn
@@ -16,7 +18,7 @@ from convai.server.convert import decoding_of, turns_of
 from convai.server.limiter import Busy
 from convai.server.protocol.answers import Accepted
 from convai.server.room import Room
-from convai.server.writing import Writing
+from convai.server.writing import Follow, Writing
 from convai.store import Branch, Conversation, Receipt, Said
 from convai.store import Message as Kept
 
@@ -28,16 +30,25 @@ class Seen:
     conversation: Conversation
     shown: Branch
     place: Place
+    version: int | None = None
+    """Of the persona that answers, in a group."""
+    group: Group = NO_GROUP
+    nobody: bool = False
+    """Nobody of the group answers."""
 
 
-def after_last(above: Branch) -> Place:
+Then = Callable[[Room, str, str, str], Awaitable[None]]
+"""What follows a reply that came to its end: in the room, of the request and address, behind that reply."""
+
+
+def after_last(above: Branch, group: Group = NO_GROUP) -> Place:
     """Where the reply to what was said last stands."""
-    return Place.after(turns_of(above.messages), earlier=above.earlier)
+    return Place.after(turns_of(above.messages, group), earlier=above.earlier)
 
 
-def answering(above: Branch, text: str) -> Place:
+def answering(above: Branch, text: str, group: Group = NO_GROUP) -> Place:
     """Where the reply to `text` stands, which the user says now."""
-    return Place.after([*turns_of(above.messages), Turn(USER, text)], earlier=above.earlier)
+    return Place.after([*turns_of(above.messages, group), Turn(USER, text)], earlier=above.earlier)
 
 
 async def say(
@@ -47,16 +58,19 @@ async def say(
     look: Callable[[], Seen],
     commit: Callable[[Seen], Said],
     retells: str | None = None,
+    then: Then | None = None,
 ) -> Accepted:
     """Commit what the user says, and begin the reply to it; all that waits for the disk in one go.
 
-    `retells`: the message in whose place it is said.
+    `retells`: the message in whose place it is said; `then`: what follows the reply.
     """
     service = room.service
 
-    def both() -> tuple[Seen, Drawing[Reply], Said]:
+    def both() -> tuple[Seen, Drawing[Reply] | None, Said]:
         seen = look()
-        drawing = asked(room, seen.place, seen.conversation)
+        if seen.nobody:
+            return seen, None, commit(seen)
+        drawing = asked(room, seen.place, seen.conversation, version=seen.version)
         try:
             return seen, drawing, commit(seen)
         except BaseException:
@@ -71,6 +85,8 @@ async def say(
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
         seen, drawing, said = await service.planned(both)
+        if drawing is None:
+            return await told(room, request, seen.shown, said.receipt)
         undo_all.callback(drawing.close)
         receipt, draft = said.receipt, said.draft
         after = seen.shown.then(said.message) if said.message is not None else await room.branch()
@@ -79,16 +95,40 @@ async def say(
             if after.leaf != receipt.message:
                 return Accepted(request=request, message=receipt.message, again=True)
             # it was done, but the server ended, or everybody left, before there was a reply
-            drawing = await service.planned(asked, room, after_last(after))
+            place = after_last(after, seen.group)
+            drawing = await service.planned(asked, room, place, version=seen.version)
             undo_all.callback(drawing.close)
         if draft is None:
-            draft = await service.in_store(_draft, room, service.store.begin_reply)
+            begin_it = partial(service.store.begin_reply, persona=seen.version)
+            draft = await service.in_store(_draft, room, begin_it)
         undo_all.pop_all()
-        _start(room, Writing(room, drawing, draft, request, release), seen.shown, after)
+        writing = Writing(
+            room,
+            drawing,
+            draft,
+            request,
+            release,
+            _then(then if seen.group else None, room, request, address, draft),
+        )
+        _start(room, writing, seen.shown, after)
     if receipt.message is not None:
         last = turns_of(after.messages[-LOOK_BACK - 1 :])
         number = after.earlier + len(after.messages) - 1
         service.remembering.told(room, receipt.message, last, number, retells=retells)
+    return Accepted(request=request, message=receipt.message, again=receipt.again)
+
+
+async def told(room: Room, request: str, before: Branch, receipt: Receipt) -> Accepted:
+    """What the user said, and nobody answers, is shown."""
+    if not receipt.again:
+        room.stop_suggesting()
+        after = await room.branch()
+        room.goes_on(after)
+        room.emit_path(before.messages, after.messages)
+        if receipt.message is not None:
+            last = turns_of(after.messages[-LOOK_BACK - 1 :])
+            number = after.earlier + len(after.messages) - 1
+            room.service.remembering.told(room, receipt.message, last, number)
     return Accepted(request=request, message=receipt.message, again=receipt.again)
 
 
@@ -100,8 +140,13 @@ async def begin(
     above: Branch,
     place: Place,
     commit: Callable[[], Receipt],
+    version: int | None = None,
+    then: Then | None = None,
 ) -> Receipt:
-    """Begin a reply at `place`, which is behind `above`; `commit` makes its draft."""
+    """Begin a reply at `place`, which is behind `above`; `commit` makes its draft.
+
+    `version`: of the persona that speaks, in a group; `then`: what follows it.
+    """
     service = room.service
     if room.writing is not None:
         return await service.in_store(commit)
@@ -109,7 +154,7 @@ async def begin(
         service.check_open()
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
-        drawing = await service.planned(asked, room, place)
+        drawing = await service.planned(asked, room, place, version=version)
         undo_all.callback(drawing.close)
         receipt = await service.in_store(commit)
         if receipt.again:
@@ -118,8 +163,13 @@ async def begin(
         undo_all.pop_all()
         # the reply may be on another branch than the one that is shown
         elsewhere = above.leaf is not None and above.leaf not in {kept.id for kept in before.messages}
-        _start(room, Writing(room, drawing, draft, request, release), before, above if elsewhere else before)
+        writing = Writing(room, drawing, draft, request, release, _then(then, room, request, address, draft))
+        _start(room, writing, before, above if elsewhere else before)
     return receipt
+
+
+def _then(then: Then | None, room: Room, request: str, address: str, draft: Kept) -> Follow | None:
+    return None if then is None else partial(then, room, request, address, draft.id)
 
 
 def _start(room: Room, writing: Writing, before: Branch, after: Branch) -> None:
@@ -142,24 +192,26 @@ def asked(
     place: Place,
     conversation: Conversation | None = None,
     prepare: Callable[[Reply], None] | None = None,
+    version: int | None = None,
 ) -> Drawing[Reply]:
     """The reply at `place`, asked of the engine already. Raises Busy, SettingsError.
 
-    `prepare` is shown it before. Waits for the disk, where `conversation` is not given.
+    `prepare` is shown it before; `version`: of the persona that speaks, None for the one in use. Waits for
+    the disk, where `conversation` is not given.
     """
     service = room.service
     now = conversation or service.store.load(room.owner, room.id)
     decoding = decoding_of(now, service.agent.decoding)
     reply = Reply(
         service.agent,
-        now.persona,
+        now.persona if version is None else service.store.personas(room.owner, room.id)[version],
         place,
         decoding,
         seed=secrets.randbits(32) if decoding.seed is None else decoding.seed,
         max_history=service.agent.max_history,
         alternatives=room.alternatives,
         hooks=service.hooks,
-        scene=service.scene(room.owner, now),
+        scene=service.scene(room.owner, now, version),
     )
     if prepare is not None:
         prepare(reply)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
 from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
 from convai.conversation.prompt_input import check_persona
+from convai.core.character import Character
 from convai.core.errors import DataError, SettingsError
-from convai.server import asking, operations, staging
+from convai.server import asking, grouping, operations, staging
 from convai.server.convert import persona_of
 from convai.server.logs import log_failure
 from convai.server.memory import NoMemory
@@ -25,7 +28,7 @@ from convai.server.protocol.answers import Accepted, Error, Pong
 from convai.server.room import Reader, Room
 from convai.server.rooms import Rooms
 from convai.server.service import Service
-from convai.store import Asked, Conflict, NotFound
+from convai.store import Asked, Conflict, NotFound, Receipt
 
 _MOST_ASKED: Final = 4096
 """Requests of a connection that are known when they are sent once more."""
@@ -101,6 +104,10 @@ class Requests:
                 return await operations.set_persona(room, event)
             case client.SetScene():
                 return await staging.set_scene(room, event)
+            case client.SetGroup():
+                return await grouping.set_group(room, event)
+            case client.Speak():
+                return await grouping.speak(room, event, self._caller.address)
             case client.Greet():
                 return await staging.greet(room, event)
             case client.SetDecoding():
@@ -125,35 +132,15 @@ class Requests:
     async def _new(self, event: client.New, named: Asked) -> Accepted:
         service = self._service
         service.check_open()
-        character = None
-        if event.character is not None:
-            character = await service.in_thread(
-                staging.library_character, service, self._caller.owner, event.character
-            )
-            persona = character.persona
-        else:
-            persona = service.deck.draw() if event.persona is None else persona_of(event.persona)
-        await service.in_thread(check_persona, service.agent, persona, service.agent.decoding.max_length)
-        config = operations.checked_decoding(service, service.agent.decoding, event.settings or {})
 
         def taken(conversation: str) -> bool:
             room = self._rooms.known(self._caller.owner, conversation)
             return room is not None and room.has_others(self._caller)
 
         async with self._rooms.naming(self._caller.owner, named.key):  # nobody may enter in between
-            receipt = await service.in_store(
-                service.store.create,
-                self._caller.owner,
-                persona=persona,
-                settings=service.settings(config),
-                title=event.title,
-                request=named,
-                taken=None if named.repeated else taken,
+            receipt = await _made(
+                service, self._caller.owner, event, named, None if named.repeated else taken
             )
-            if not receipt.again:
-                await service.in_thread(
-                    staging.begin, service, self._caller.owner, receipt.conversation, event, character
-                )
             await self._caller.enter(receipt.conversation)
         return Accepted(request=event.request, conversation=receipt.conversation, again=receipt.again)
 
@@ -190,6 +177,51 @@ class Requests:
         if len(self._asked) > _MOST_ASKED:
             del self._asked[next(iter(self._asked))]
         return named
+
+
+async def new_conversation(service: Service, owner: str, event: client.New) -> str:
+    """Begin a conversation; its id. Raises NotFound, SettingsError."""
+    service.check_open()
+    return (await _made(service, owner, event, None, None)).conversation
+
+
+async def _made(
+    service: Service,
+    owner: str,
+    event: client.New,
+    named: Asked | None,
+    taken: Callable[[str], bool] | None,
+) -> Receipt:
+    """A new conversation, with all that is to be in it."""
+    character = None
+    cast: list[Character] = []
+    find = partial(staging.library_character, service, owner)
+    if event.characters is not None:
+        cast = [await service.in_thread(find, id) for id in event.characters]
+        await service.in_thread(grouping.check_cast, service, cast)
+        persona = cast[0].persona
+    elif event.character is not None:
+        character = await service.in_thread(find, event.character)
+        persona = character.persona
+    else:
+        persona = service.deck.draw() if event.persona is None else persona_of(event.persona)
+    await service.in_thread(check_persona, service.agent, persona, service.agent.decoding.max_length)
+    config = operations.checked_decoding(service, service.agent.decoding, event.settings or {})
+    receipt = await service.in_store(
+        service.store.create,
+        owner,
+        persona=persona,
+        settings=service.settings(config),
+        title=event.title,
+        request=named,
+        taken=taken,
+    )
+    if not receipt.again:
+        if cast:
+            await service.in_thread(grouping.gather, service, owner, receipt.conversation, event, cast)
+        else:
+            await service.in_thread(staging.begin, service, owner, receipt.conversation, event, character)
+    return receipt
 
 
 def error_of(error: Exception, request: str | None) -> Error:

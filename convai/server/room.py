@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 
 from convai.conversation.conversation import LOOK_BACK
+from convai.conversation.group import Group
 from convai.conversation.staging import NOTHING_STAGED, Staging
 from convai.core.dialog import Turn
 from convai.engine import Request, Stream
@@ -192,6 +193,10 @@ class Room:
             await self.writing.stop("client")
 
     # -- the state ---------------------------------------------------------------------------------
+
+    async def group(self) -> Group:
+        """Who is in the conversation, where that is more than one."""
+        return (await self.service.in_store(self.service.store.scenes.known, self.id)).group
 
     async def branch(self, until: str | None = None) -> Branch:
         """The current branch, or that up to `until`: its end, and all that a reply depends on."""

@@ -6,11 +6,12 @@ import itertools
 from typing import Final
 
 from convai.conversation.conversation import NOBODY
+from convai.conversation.group import Group
 from convai.conversation.staging import Staging
 from convai.core.character import Character, Lorebook
 from convai.server.convert import persona_card
 from convai.server.protocol.kinds import LIMITS
-from convai.server.protocol.values import BookCard, CharacterCard, NoteCard
+from convai.server.protocol.values import BookCard, CharacterCard, GroupCard, MemberCard, NoteCard
 from convai.server.protocol.values import Scene as SceneCard
 
 MOST_GREETINGS: Final = 40_000
@@ -30,7 +31,23 @@ def scene_card(staging: Staging, character: Character | None) -> SceneCard:
         user=None if user == NOBODY else persona_card(user),
         note=note,
         books=tuple(book_card(book) for book in staging.books[: LIMITS.books]),
+        group=group_card(staging.group) if staging.group else None,
     )
+
+
+def group_card(group: Group) -> GroupCard:
+    """A group as it goes over the wire."""
+    members = [
+        MemberCard(
+            persona=one.version,
+            name=one.name,
+            talkativeness=one.talkativeness,
+            muted=one.muted,
+            here=one.here,
+        )
+        for one in group.members
+    ]
+    return GroupCard(members=tuple(members), order=group.order, cards=group.cards)
 
 
 def character_card(character: Character, id: str | None = None) -> CharacterCard:

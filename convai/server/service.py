@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final, TypeVar
 
 from convai.conversation.agent import Talker
+from convai.conversation.company import company_of
 from convai.conversation.hooks import NO_HOOKS, Hooks
 from convai.conversation.memory.listening import Recollection
 from convai.conversation.memory.memory import Memory
@@ -108,14 +109,20 @@ class Service:
         found = (source(owner, conversation) for source in self.sources)
         summary = summary_of if self.remembering.keeps else None
         staging = self.store.scenes.known(conversation.id)
+        speaks = conversation.persona_version if version is None else version
+        company = None
+        if staging.group:
+            personas = self.store.personas(owner, conversation.id)
+            company = company_of(staging.group, speaks, personas, staging.characters)
         return Scene(
             tuple(source for source in found if source is not None),
             summary=summary,
-            character=staging.characters.get(conversation.persona_version if version is None else version),
+            character=staging.characters.get(speaks),
             partner=staging.partner,
             note=staging.note,
             books=staging.books,
             seed=seed_of(conversation),
+            company=company,
         )
 
     def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Handle:

@@ -45,6 +45,8 @@ async def set_scene(room: Room, event: client.SetScene) -> Accepted:
         staging = store.scenes.scene(owner, room.id)
         character = None
         if event.character is not None:
+            if staging.group:
+                raise Conflict("this conversation is a group; let the character in instead")
             character = library_character(service, owner, event.character)
             check_persona(service.agent, character.persona, service.agent.decoding.max_length)
             staging = replace(staging, characters={**staging.characters, 0: character})
@@ -79,6 +81,8 @@ async def greet(room: Room, event: client.Greet) -> Accepted:
 
         def do() -> Accepted:
             conversation = service.store.load(room.owner, room.id)
+            if service.store.scenes.known(room.id).group:
+                raise Conflict("a group greets at its begin; begin a new conversation")
             found = greetings_of(service, room.owner, conversation)
             if event.greeting >= len(found):
                 raise Conflict(f"there is no greeting {event.greeting}; the character has {len(found)}")
@@ -98,21 +102,30 @@ async def greet(room: Room, event: client.Greet) -> Accepted:
 
 
 def begin(
-    service: Service, owner: str, conversation: str, event: client.New, character: Character | None
+    service: Service,
+    owner: str,
+    conversation: str,
+    event: client.New,
+    character: Character | None,
 ) -> None:
     """Put into a new conversation what it is to begin with."""
-    partner = NOBODY if event.user is None else checked_partner(persona_of(event.user))
-    note = Note("") if event.note is None else Note(event.note.text, event.note.depth)
     characters = {} if character is None or character.is_plain else {1: character}
-    staging = Staging(characters, partner, note)
+    staging = replace(staged(event), characters=characters)
     if staging != Staging():
         service.store.scenes.set_scene(owner, conversation, staging)
     if character is None or event.greeting is None:
         return
     seed = seed_of(service.store.load(owner, conversation))
-    found = Scene(character=character, partner=partner, seed=seed).greetings()
+    found = Scene(character=character, partner=staging.partner, seed=seed).greetings()
     if found:
         service.store.append_reply(owner, conversation, found[min(event.greeting, len(found) - 1)])
+
+
+def staged(event: client.New) -> Staging:
+    """The user and the note that a new conversation is to have."""
+    partner = NOBODY if event.user is None else checked_partner(persona_of(event.user))
+    note = Note("") if event.note is None else Note(event.note.text, event.note.depth)
+    return Staging(partner=partner, note=note)
 
 
 def _book(service: Service, owner: str, id: str) -> Lorebook:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace as replace_settings
 from typing import Any, Final, Literal, Protocol
@@ -29,6 +29,8 @@ from convai.store import Draft
 from convai.store import Message as Kept
 from convai.store.change_log import Drawn
 
+Follow = Callable[[], Awaitable[None]]
+"""Begins what follows a reply."""
 By = Literal["client", "left", "shutdown"]
 _OUTCOMES: Final[dict[By | None, Outcome]] = {
     None: "finished",
@@ -61,9 +63,16 @@ class Writing:
     """The reply `message` of a room, from its first token to its place in the store."""
 
     def __init__(
-        self, room: Listener, drawing: Drawing[Reply], draft: Kept, request: str, release: Callable[[], None]
+        self,
+        room: Listener,
+        drawing: Drawing[Reply],
+        draft: Kept,
+        request: str,
+        release: Callable[[], None],
+        follow: Follow | None = None,
     ) -> None:
-        """`drawing` has been started; `release` is called at its end."""
+        """`drawing` has been started; `release` is called at its end, `follow` behind one that is whole."""
+        self._follow = follow
         self.room = room
         self._drawing, self._draft, self._request, self._release = drawing, draft, request, release
         self.abandoned = False
@@ -160,6 +169,16 @@ class Writing:
                 self.room.emit(Failed(id=self.id, code="internal", error="the reply could not be kept"))
                 outcome = "failed"
         metrics.replies.labels("socket", outcome).inc()
+        if self._follow is not None and outcome == "finished":
+            try:
+                await self._follow()
+            except Exception as error:
+                log_failure("what follows a reply could not begin", error)
+
+    async def ended(self) -> None:
+        """Wait until it is in the store, and what follows it has begun."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
 
     async def _leave(self) -> None:
         """What was shown is in the store; nothing is told, since the reply goes on elsewhere."""

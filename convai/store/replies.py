@@ -67,14 +67,15 @@ class Replies:
         status: Literal["complete", "interrupted"] = COMPLETE,
         details: Mapping[str, Any] | None = None,
         request: str | None = None,
+        persona: int | None = None,
     ) -> Receipt:
-        """A reply that is there at once, at the end of the current branch."""
+        """A reply that is there at once, at the end of the current branch, by a version of the persona."""
         clean = check_text(text, "reply")
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
             reply = self._writer.new_message(
-                row, row.leaf, AGENT, clean, status, details=details, request=request
+                row, row.leaf, AGENT, clean, status, details=details, request=request, persona=persona
             )
             self._writer.insert(connection, reply)
             self._writer.change(connection, row.id, leaf=reply["id"])
@@ -82,19 +83,30 @@ class Replies:
 
         return self._writer.once(owner, request, do)
 
-    def begin_reply(self, owner: str, conversation: str, *, request: str | None = None) -> Receipt:
-        """A draft behind the end of the current branch. Raises Conflict where that is a reply already."""
+    def begin_reply(
+        self, owner: str, conversation: str, *, request: str | None = None, persona: int | None = None
+    ) -> Receipt:
+        """A draft behind the end of the current branch. Raises Conflict where that is a reply already.
+
+        With `persona`, the version of it that speaks, that is no matter: others of a group spoke before.
+        """
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
-            if row.leaf is not None:
+            if row.leaf is not None and persona is None:
                 check_answerable(queries.message_row(connection, row.id, row.leaf, self._writer.id))
-            return self._begun(connection, row, row.leaf, request)
+            return self._begun(connection, row, row.leaf, request, persona)
 
         return self._writer.once(owner, request, do)
 
     def regenerate(
-        self, owner: str, conversation: str, message: str | None = None, *, request: str | None = None
+        self,
+        owner: str,
+        conversation: str,
+        message: str | None = None,
+        *,
+        request: str | None = None,
+        persona: int | None = None,
     ) -> Receipt:
         """A draft beside a reply (None: the last one), or behind a user's message that has none."""
 
@@ -103,7 +115,7 @@ class Replies:
             old = self._named(
                 connection, row, message, "there is no reply to draw again; say something first"
             )
-            return self._begun(connection, row, answered_by_another(old), request)
+            return self._begun(connection, row, answered_by_another(old), request, persona)
 
         return self._writer.once(owner, request, do)
 
@@ -191,8 +203,15 @@ class Replies:
             raise Conflict(none)
         return queries.message_row(connection, row.id, id, self._writer.id)
 
-    def _begun(self, connection: Connection, row: Row, parent: str | None, request: str | None) -> Receipt:
-        draft = self._writer.draft(row, parent, request)
+    def _begun(
+        self,
+        connection: Connection,
+        row: Row,
+        parent: str | None,
+        request: str | None,
+        persona: int | None = None,
+    ) -> Receipt:
+        draft = self._writer.draft(row, parent, request, persona=persona)
         self._writer.insert(connection, draft)
         return Receipt(conversation=row.id, message=draft["id"])
 

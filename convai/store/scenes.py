@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -10,7 +12,7 @@ from convai.conversation.staging import NOTHING_STAGED, Staging, staging_of
 from convai.core.dialog import Persona
 from convai.core.safe_text import one_line
 from convai.store import queries
-from convai.store.errors import NotFound, StoreError
+from convai.store.errors import Conflict, NotFound, StoreError
 from convai.store.prepared import Prepared
 from convai.store.records import Receipt
 from convai.store.tables import imported, personas, scenes
@@ -125,9 +127,35 @@ class Scenes:
                 self._writer.change(connection, row.id, persona=version)
                 if 0 in cards:
                     cards[version] = cards.pop(0)
-            put_scene(
-                connection, row.id, Staging(cards, staging.partner, staging.note, staging.books).as_json()
-            )
+            put_scene(connection, row.id, replace(staging, characters=cards).as_json())
+            return Receipt(conversation=row.id)
+
+        return self._writer.once(owner, request, do)
+
+    def set_group(
+        self,
+        owner: str,
+        conversation: str,
+        staging: Staging,
+        known: Mapping[int, Persona],
+        *,
+        version: int | None = None,
+        request: str | None = None,
+    ) -> Receipt:
+        """Another group from now on, whose members are versions of the persona; new ones of `known` are kept.
+
+        `version`: the one in use from now on. Raises NotFound, Conflict where somebody came in meanwhile.
+        """
+
+        def do(connection: Connection) -> Receipt:
+            row = queries.owned(connection, owner, conversation, lock=True)
+            there = queries.personas_of(connection, row.id)
+            if any(known.get(one, persona) != persona for one, persona in there.items()):
+                raise Conflict("somebody else has come into the group meanwhile; do it again")
+            for one in sorted(known.keys() - there.keys()):
+                self._writer.insert_persona(connection, row.id, one, known[one], now())
+            self._writer.change(connection, row.id, persona=version or row.persona)
+            put_scene(connection, row.id, staging.as_json())
             return Receipt(conversation=row.id)
 
         return self._writer.once(owner, request, do)

@@ -30,7 +30,7 @@ def to_talk(
     """The whole conversation, every branch. A reply that is being written counts as interrupted."""
     talk = Talk(conversation.persona, staging.partner)
     talk.characters = dict(staging.characters)
-    talk.note, talk.books = staging.note, staging.books
+    talk.note, talk.books, talk.group = staging.note, staging.books, staging.group
     talk.personas, talk.version = dict(personas), conversation.persona_version
     talk.title, talk.created, talk.updated = conversation.title, conversation.created, conversation.updated
     drawn: Counter[str | None] = Counter()
@@ -60,7 +60,7 @@ def to_talk(
 
 def staging_of(talk: Talk) -> Staging:
     """What is kept of a conversation beside persona and turns."""
-    return Staging(talk.characters, talk.partner, talk.note, talk.books)
+    return Staging(talk.characters, talk.partner, talk.note, talk.books, talk.group)
 
 
 def settings_of(settings: ChatSettings | None) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Turns:
         *,
         after: str | EllipsisType | None = ...,
         request: str | None = None,
+        persona: int | None = None,
     ) -> Said:
         """`append_user`, then `begin_reply`, in one transaction."""
         clean = check_text(text, "message")
@@ -73,7 +74,7 @@ class Turns:
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
             said = self._said(row, clean, after, request)
-            draft = self._writer.draft(row, said["id"], None, place=2)
+            draft = self._writer.draft(row, said["id"], None, place=2, persona=persona)
             self._writer.insert(connection, said, draft)
             self._lead_to(connection, row, said)
             receipt = Receipt(conversation=row.id, message=said["id"])
@@ -106,15 +107,27 @@ class Turns:
         )
 
     def edit(
-        self, owner: str, conversation: str, message: str, text: str, *, request: str | None = None
+        self,
+        owner: str,
+        conversation: str,
+        message: str,
+        text: str,
+        *,
+        request: str | None = None,
+        persona: int | None = None,
     ) -> Receipt:
-        """Write a message anew: a sibling of the old one, and the end of the current branch."""
+        """Write a message anew: a sibling of the old one, and the end of the current branch.
+
+        `persona`: the version of it that says so, None for the one in use.
+        """
         clean = check_text(text, "message")
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
             old = queries.message_row(connection, row.id, message, self._writer.id)
-            anew = self._writer.new_message(row, old.parent, old.speaker, clean, COMPLETE, request=request)
+            anew = self._writer.new_message(
+                row, old.parent, old.speaker, clean, COMPLETE, request=request, persona=persona
+            )
             self._writer.insert(connection, anew)
             self._writer.change(connection, row.id, leaf=anew["id"])
             return Receipt(conversation=row.id, message=anew["id"])

@@ -183,8 +183,12 @@ class Writer:
         details: Mapping[str, Any] | None = None,
         request: str | None = None,
         place: int = 1,
+        persona: int | None = None,
     ) -> dict[str, Any]:
-        """The values of a new row, the `place`th behind those of a conversation that was entered."""
+        """The values of a new row, the `place`th behind those of a conversation that was entered.
+
+        `persona`: the version of it that says it, None for the one in use.
+        """
         return {
             "id": new_id(),
             "conversation": conversation.id,
@@ -194,7 +198,7 @@ class Writer:
             "text": text,
             "status": status,
             "writer": writer,
-            "persona": conversation.persona,
+            "persona": conversation.persona if persona is None else persona,
             "details": as_json(dict(details or {}), "details"),
             "request": request,
             "created": now(),
@@ -224,10 +228,17 @@ class Writer:
         """Set columns of a conversation; it is the latest of its owner's now."""
         _CHANGE.run(connection, {"of_conversation": conversation, "at": now(), **values})
 
-    def draft(self, row: Row, parent: str | None, request: str | None, place: int = 1) -> dict[str, Any]:
-        """The values of a draft of this process, the `place`th new row."""
+    def draft(
+        self,
+        row: Row,
+        parent: str | None,
+        request: str | None,
+        place: int = 1,
+        persona: int | None = None,
+    ) -> dict[str, Any]:
+        """The values of a draft of this process, the `place`th new row, by a version of the persona."""
         return self.new_message(
-            row, parent, AGENT, "", STREAMING, writer=self.id, request=request, place=place
+            row, parent, AGENT, "", STREAMING, writer=self.id, request=request, place=place, persona=persona
         )
 
     def idle(self, connection: Connection, owner: str, conversation: str) -> Row:

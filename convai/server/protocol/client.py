@@ -9,9 +9,12 @@ from msgspec import Meta
 from convai.server.protocol.kinds import LIMITS, line, raw, whole
 from convai.server.protocol.schema import Event, sent, type_of
 from convai.server.protocol.values import (
+    Cards,
     Count,
     Id,
+    Name,
     NoteCard,
+    Order,
     PersonaCard,
     RequestId,
     Resume,
@@ -56,6 +59,8 @@ class New(Asked, tag="new", frozen=True, kw_only=True):
     user: PersonaCard | None = None
     """Who the user is."""
     note: NoteCard | None = None
+    characters: Annotated[tuple[Id, ...], Meta(max_length=LIMITS.members)] | None = None
+    """Several that were imported, in place of one: a group, in this order; each greets."""
 
 
 class Open(Asked, tag="open", frozen=True, kw_only=True):
@@ -162,6 +167,29 @@ class SetScene(Asked, tag="set_scene", frozen=True, kw_only=True):
     """Lorebooks that were imported, all of them."""
 
 
+class SetGroup(Asked, tag="set_group", frozen=True, kw_only=True):
+    """Change the group: what is given is done, in this order. The first that comes in finds who was alone."""
+
+    add: Id | None = None
+    """A character that was imported comes in."""
+    remove: Name | None = None
+    """One of them leaves."""
+    mute: Name | None = None
+    """One of them speaks only when it is let by `speak`."""
+    unmute: Name | None = None
+    order: Order | None = None
+    """Who answers: as talkative as they are, the next in turn, or nobody but whom the user chooses."""
+    cards: Cards | None = None
+    """Whose cards a prompt has: that of who speaks, or everybody's."""
+
+
+class Speak(Asked, tag="speak", frozen=True, kw_only=True):
+    """Let one of the group speak."""
+
+    member: Name = sent("")
+    """Its name; blank: whoever is next."""
+
+
 class Greet(Asked, tag="greet", frozen=True, kw_only=True):
     """The character says one of its greetings, in a conversation in which nothing else was said."""
 
@@ -252,6 +280,8 @@ Request = (
     | Suggest
     | SetPersona
     | SetScene
+    | SetGroup
+    | Speak
     | Greet
     | SetDecoding
     | SetTitle

@@ -40,6 +40,8 @@ Alternatives = Annotated[tuple[tuple[Text, LogProb], ...], Meta(max_length=LIMIT
 MOST_CANDIDATES = 64
 MOST_ADDED = 1_000
 Role = Literal["user", "agent"]
+Order = Literal["talk", "turn", "chosen"]
+Cards = Literal["swap", "join"]
 Status = Literal["complete", "interrupted", "streaming"]
 Piece = Annotated[str, line(LIMITS.name_chars)]
 """`persona`, `history`, `examples`, `reply`, or what a text was added as: `lore`, `note`, `memory`, ..."""
@@ -83,7 +85,8 @@ class Message(Part, frozen=True, kw_only=True):
     """One message of the tree. `streaming`: still being written, only as a reply's first frame or in a state.
 
     `candidates` are the replies that this one was chosen from, `chosen` its index among them; `marks` are
-    what emotion and coreference found in it.
+    what emotion and coreference found in it. `persona`: the version of the agent's persona that it was said
+    with, 1 where it is not there; in a group, who of `scene.group` said it.
     """
 
     id: Id
@@ -97,6 +100,7 @@ class Message(Part, frozen=True, kw_only=True):
     candidates: Annotated[tuple[Candidate, ...], Meta(max_length=MOST_CANDIDATES)] = sent(())
     chosen: Count | None = None
     marks: Data | None = None
+    persona: Annotated[int, whole(1)] = 1
 
 
 class Suggestion(Part, frozen=True, kw_only=True):
@@ -172,6 +176,27 @@ class BookCard(Part, frozen=True, kw_only=True):
     entries: Count = sent(0)
 
 
+class MemberCard(Part, frozen=True, kw_only=True):
+    """One of a group: the version of the persona that it is, and what it is called.
+
+    One that is not `here` any more has left.
+    """
+
+    persona: Annotated[int, whole(1)]
+    name: Name
+    talkativeness: Annotated[float, number(0, 1)] = sent(0.5)
+    muted: bool = sent(False)
+    here: bool = sent(True)
+
+
+class GroupCard(Part, frozen=True, kw_only=True):
+    """Who is in a group, those who have left as well; who of them answers, and whose cards are shown."""
+
+    members: Annotated[tuple[MemberCard, ...], Meta(max_length=LIMITS.members)]
+    order: Order = sent("talk")
+    cards: Cards = sent("swap")
+
+
 class Scene(Part, frozen=True, kw_only=True):
     """What is in a conversation beside persona and messages. `user`: who the user is, as they say."""
 
@@ -179,6 +204,7 @@ class Scene(Part, frozen=True, kw_only=True):
     user: PersonaCard | None = None
     note: NoteCard | None = None
     books: Annotated[tuple[BookCard, ...], Meta(max_length=LIMITS.books)] = sent(())
+    group: GroupCard | None = None
 
 
 class Summary(Part, frozen=True, kw_only=True):
