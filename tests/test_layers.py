@@ -218,3 +218,15 @@ def test_the_page_on_the_layout_names_files_that_are_there() -> None:
     named = sorted(set(re.findall(r"`((?:tests/)?[a-z_]+/[a-z_/]+\.py)`", page)))
     assert len(named) > 20
     assert [name for name in named if not (PACKAGE / name).is_file() and not (ROOT / name).is_file()] == []
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for top in ("convai", "tests", "web")
+        for path in (ROOT / top).rglob("*")
+    ]
+    short = set(re.findall(r"`([\w/.-]+\.(?:py|h|js))`", page))
+    assert [
+        name for name in sorted(short) if not any(f"/{file}".endswith(f"/{name}") for file in files)
+    ] == []
+    symbols = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+    named = sorted(set(re.findall(r"`(?:\w+\.)*(\w+)(?:\(\.\.\.\))?`", page)))
+    assert [name for name in named if not re.search(rf"\b{name}\b", symbols)] == []

@@ -16,7 +16,7 @@ from convai.conversation.drawing import Drawing
 from convai.conversation.group import due, next_one
 from convai.conversation.hooks import Hooks, notify
 from convai.conversation.reply import SILENCE, Reply
-from convai.conversation.session_state import Draft, SessionState
+from convai.conversation.session_state import ReplyDraft, SessionState
 from convai.conversation.suggestions import Suggesting
 from convai.core.dialog import AGENT, USER, Turn, check_text
 from convai.core.errors import ConvaiError, SettingsError
@@ -192,10 +192,10 @@ class Session(SessionState):
             scene=self._scene(version),
         )
         self._speaking = version
-        self._running = self._draw(Draft(said, parent, place, reply, speaks))
+        self._running = self._draw(ReplyDraft(said, parent, place, reply, speaks))
         return self._running
 
-    def _draw(self, draft: Draft) -> Generator[Event, None, None]:
+    def _draw(self, draft: ReplyDraft) -> Generator[Event, None, None]:
         reply = draft.reply
         try:
             with closing(Drawing(reply, self.engine.stream)) as drawing:
@@ -211,7 +211,7 @@ class Session(SessionState):
         self._commit(draft, end.text)
         yield end
 
-    def _commit(self, draft: Draft, text: str, interrupted: bool = False) -> None:
+    def _commit(self, draft: ReplyDraft, text: str, interrupted: bool = False) -> None:
         talk, parent = self.conversation, draft.parent
         if draft.said is not None:
             parent = talk.add(USER, draft.said, parent=parent).id

@@ -26,7 +26,7 @@ from convai.engine import Event, Port
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ReplyDraft:
     """A reply in the making: what is said before it, if anything, behind `parent`, and where it stands."""
 
     said: str | None
@@ -78,7 +78,7 @@ class SessionState:
         self._drawn_seed = secrets.randbits(32)
         self.conversation = Conversation(persona)
         self._running: Generator[Event, None, None] | None = None
-        self._last: Draft | None = None
+        self._last: ReplyDraft | None = None
         self._speaking: int | None = None
         self.set_persona(persona)
 

@@ -42,9 +42,9 @@ from convai.engine.wire import (
     batches,
     frame,
     from_door,
+    in_frames,
     length,
     opening,
-    told,
 )
 
 logger: Final = logging.getLogger("convai.engine")
@@ -273,13 +273,13 @@ class _Door:
                 if over:
                     self._streams.pop(number, None)
                     self._state = True
-                self._told += told(number, parcel)
+                self._told += in_frames(number, parcel)
                 self._wake()
         except Exception as error:
             stream.close()
             self._streams.pop(number, None)
             failure = error if isinstance(error, ConvaiError) else EngineClosed()
-            self._told += told(number, Parcel((), over=True, error=failure))
+            self._told += in_frames(number, Parcel((), over=True, error=failure))
             self._wake()
             if not isinstance(error, ConvaiError):
                 logger.error("a reply could not be passed on: %s", type(error).__name__)

@@ -153,7 +153,7 @@ _DOOR: Final = msgspec.msgpack.Decoder(FromDoor)
 _ENGINE: Final = msgspec.msgpack.Decoder(FromEngine)
 
 
-def told(number: int, parcel: Parcel) -> Iterator[Told]:
+def in_frames(number: int, parcel: Parcel) -> Iterator[Told]:
     """A parcel on its way; more than one where tokens follow an end."""
     runs: list[tuple[list[Token], list[Finished]]] = []
     for kind, events in groupby(parcel.events, type):

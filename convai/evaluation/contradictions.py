@@ -62,7 +62,7 @@ def _first(
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class LabelledPair:
     """What somebody said of themselves, a question, and a reply that contradicts it or does not."""
 
     said: tuple[str, ...]
@@ -77,14 +77,14 @@ class Pair:
         return any(True for _ in _first(0, self.reply, claims(self.reply, self.ask), known))
 
 
-def read_pairs(path: Path) -> list[Pair]:
+def read_pairs(path: Path) -> list[LabelledPair]:
     """The labelled pairs in a file, one a line as JSON. Raises DataError, naming file and line."""
     found = []
     for where, entry in objects(path, _EXAMPLE):
         if not isinstance(entry.get("contradicts"), bool):
             raise DataError(f"{where}: 'contradicts' must be true or false; a line is like {_EXAMPLE}")
         found.append(
-            Pair(
+            LabelledPair(
                 sentences(entry.get("persona"), where),
                 check_text(entry.get("ask"), f"{where}, ask"),
                 check_text(entry.get("reply"), f"{where}, reply"),
@@ -95,7 +95,7 @@ def read_pairs(path: Path) -> list[Pair]:
     return found
 
 
-def precision_and_recall(pairs: Sequence[Pair]) -> dict[str, float]:
+def precision_and_recall(pairs: Sequence[LabelledPair]) -> dict[str, float]:
     """How the rules do on labelled pairs: `precision`, `recall`, and the numbers they come from.
 
     Precision is 1 where nothing is found, recall where there is nothing to find.

@@ -76,7 +76,7 @@ class ToldFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedFact:
     """A question, what the prompt held of the memory, and whether the fact and no outdated one was there."""
 
     fact: ToldFact
@@ -146,7 +146,7 @@ def tell_and_ask(
     seed: int = 0,
     resolve: Resolve | None = None,
     embed: Callable[[], Embed] | None = None,
-) -> tuple[list[Asked], dict[str, float]]:
+) -> tuple[list[AskedFact], dict[str, float]]:
     """Tell all facts over SESSIONS of TURNS among small talk, then ask for each in a new conversation.
 
     Returns what was asked and the figures: shares of `right` and `wrong`, facts in the prompt, and the
@@ -173,7 +173,7 @@ def tell_and_ask(
         held = tuple(lines_of(memory.recall(_ANN, turns, conversation="later")))
         text = "\n".join(held).lower()
         wrong = fact.wrong is not None and fact.wrong.search(text) is not None
-        asked.append(Asked(fact, held, any(fact.right.search(one.lower()) for one in held), wrong))
+        asked.append(AskedFact(fact, held, any(fact.right.search(one.lower()) for one in held), wrong))
     asking = time.process_time() - begun
     return asked, {
         "right": sum(one.right for one in asked) / len(asked),

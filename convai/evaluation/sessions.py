@@ -77,7 +77,7 @@ def pairs_of(dialogs: Sequence[Dialog]) -> list[Pair]:
     return found
 
 
-def told(pair: Pair, resolve: Resolve | None, embed: Callable[[], Embed] | None) -> Memory:
+def memory_of(pair: Pair, resolve: Resolve | None, embed: Callable[[], Embed] | None) -> Memory:
     """A memory of what the partner said in the first session."""
     memory = Memory(OpenShelf(), resolve=resolve, embed=embed)
     for number, turn in enumerate(pair.first.turns):
@@ -100,7 +100,7 @@ def perplexities(
     added = dict.fromkeys(WAYS, 0)
     tokens = 0
     for number, pair in enumerate(pairs):
-        memory = told(pair, resolve, embed)
+        memory = memory_of(pair, resolve, embed)
         count = 0
         for way in WAYS:
             layout = _laid_out(agent, pair, memory, way)
@@ -231,7 +231,7 @@ def answerable(
     memories: dict[str, Memory] = {}
     for question in questions:
         if question.pair.name not in memories:
-            memories = {question.pair.name: told(question.pair, resolve, embed)}
+            memories = {question.pair.name: memory_of(question.pair, resolve, embed)}
         memory = memories[question.pair.name]
         text = " ".join(lines(memory.recall(_WHO, [Turn(USER, question.ask)], conversation="later")))
         held += bool(question.words & content(normal(text)))
@@ -267,7 +267,7 @@ def ask_questions(
             some = questions[start : start + _AT_ONCE]
             replies = []
             for number, question in enumerate(some, start):
-                memory = told(question.pair, resolve, embed)
+                memory = memory_of(question.pair, resolve, embed)
                 greeting = [Turn(USER, "hello again!"), Turn(AGENT, "Hi! Good to see you.")]
                 before = [Turn(turn.speaker, turn.text) for turn in question.pair.first.turns]
                 for way in ASKED:

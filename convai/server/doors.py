@@ -26,7 +26,7 @@ from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Start
 from convai.server.protocol.replay import ReplayBuffer
 from convai.server.protocol.values import Message
 from convai.server.protocol.wire import encode, parse_server
-from convai.store.change_log import Drawn, Followed, Numbered, Posted, Snapshot
+from convai.store.change_log import DrawnToken, Followed, Numbered, Posted, Snapshot
 from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
@@ -40,7 +40,7 @@ _ASK: Final = 0.5
 InThread = Callable[..., Awaitable[Any]]
 
 
-class Shown(Protocol):
+class SharedRoom(Protocol):
     """A conversation that somebody has open here; `convai.server.room.Room` is one."""
 
     owner: str
@@ -89,18 +89,18 @@ class Doors:
 
     def __init__(self, shared: Shared, in_thread: InThread, draining: Callable[[], bool]) -> None:
         self.shared, self._in_thread, self._draining = shared, in_thread, draining
-        self._known: WeakValueDictionary[str, Shown] = WeakValueDictionary()
-        self._posts: dict[str, tuple[Shown, Posted]] = {}
+        self._known: WeakValueDictionary[str, SharedRoom] = WeakValueDictionary()
+        self._posts: dict[str, tuple[SharedRoom, Posted]] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._flown: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = threading.Event()
         self._hearing: threading.Thread | None = None
-        self._open: Callable[[str, str], Shown] | None = None
+        self._open: Callable[[str, str], SharedRoom] | None = None
 
     def start(
         self,
-        open: Callable[[str, str], Shown],
+        open: Callable[[str, str], SharedRoom],
         take_up: Callable[[Orphan, Claimed], Awaitable[None]],
     ) -> None:
         """Begin: `open` gives an owner's room, `take_up` goes on with a reply that is ours now."""
@@ -130,7 +130,7 @@ class Doors:
 
     # -- out ---------------------------------------------------------------------------------------
 
-    def emit(self, room: Shown, change: Change, drawn: Drawn | None = None) -> None:
+    def emit(self, room: SharedRoom, change: Change, drawn: DrawnToken | None = None) -> None:
         """Number a change and tell everybody, soon."""
         if room.id not in self._posts:
             self._posts[room.id] = room, Posted(room.id)
@@ -169,7 +169,7 @@ class Doors:
         finally:
             self._flushing = None
 
-    async def _append(self, posts: dict[str, tuple[Shown, Posted]]) -> list[Numbered | None]:
+    async def _append(self, posts: dict[str, tuple[SharedRoom, Posted]]) -> list[Numbered | None]:
         """Until it is done: a database that is away for a while costs time and nothing else."""
         pause = 0.05
         while True:
@@ -182,7 +182,7 @@ class Doors:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 1.0)
 
-    def _arrived(self, room: Shown, numbered: Numbered) -> None:
+    def _arrived(self, room: SharedRoom, numbered: Numbered) -> None:
         buffer, abroad = room.buffer, room.abroad
         last = numbered.first + len(numbered.frames) - 1
         if not abroad.followed:
@@ -197,7 +197,7 @@ class Doors:
 
     # -- in ----------------------------------------------------------------------------------------
 
-    async def follow(self, room: Shown) -> Followed | None:
+    async def follow(self, room: SharedRoom) -> Followed | None:
         """Have the changes of a room's conversation come here; what there is, where that begins now."""
         if room.abroad.followed:
             return None
@@ -214,7 +214,7 @@ class Doors:
                 await self._catch_up(room)
         return found
 
-    async def snapshot(self, room: Shown) -> Snapshot:
+    async def snapshot(self, room: SharedRoom) -> Snapshot:
         """The whole conversation at one moment; the changes behind it come next. Raises NotFound."""
         await self.follow(room)
         snapshot: Snapshot = await self._in_thread(self.shared.changes.snapshot, room.owner, room.id)
@@ -224,7 +224,7 @@ class Doors:
             await self._catch_up(room)
         return snapshot
 
-    async def _catch_up(self, room: Shown) -> None:
+    async def _catch_up(self, room: SharedRoom) -> None:
         """Read what other doors have told."""
         async with room.abroad.catching:
             found: Followed = await self._in_thread(self.shared.changes.after, room.id, room.buffer.last)
@@ -243,7 +243,7 @@ class Doors:
             self._elsewhere(room, found)
             room.wake()
 
-    def _elsewhere(self, room: Shown, found: Followed) -> None:
+    def _elsewhere(self, room: SharedRoom, found: Followed) -> None:
         there = found.live is not None and found.writer != self.shared.id
         room.abroad.writing = found.live["id"] if there and found.live is not None else None
         if room.abroad.writing is None:
@@ -294,7 +294,7 @@ class Doors:
 
     # -- asking other doors ------------------------------------------------------------------------
 
-    async def stop(self, room: Shown, message: str | None) -> None:
+    async def stop(self, room: SharedRoom, message: str | None) -> None:
         """Have the door that writes a reply stop it; returns when it has, or does not answer."""
         writing = room.abroad.writing
         if writing is None or message not in (None, writing):
@@ -304,7 +304,7 @@ class Doors:
             async with asyncio.timeout(_PATIENCE):
                 await room.abroad.settled.wait()
 
-    async def read_elsewhere(self, room: Shown) -> bool:
+    async def read_elsewhere(self, room: SharedRoom) -> bool:
         """Whether somebody reads this conversation at another door."""
         room.abroad.read.clear()
         await self._tell(f"who {room.id}")

@@ -57,7 +57,7 @@ ReadCoref = Callable[[Sequence[Turn]], Sequence[Linked]]
 """The links in a branch, oldest turn first. May take its time, and may raise."""
 
 
-class Shown(Protocol):
+class MarkedRoom(Protocol):
     """A conversation whose messages are marked; `convai.server.room.Room` is one."""
 
     deleted: bool
@@ -80,11 +80,11 @@ class Marker:
         self._coref_thread = ThreadPoolExecutor(1, "convai-coref")
         self._waiting = 0
         self._reading: set[str] = set()
-        self._looking: dict[Shown, bool] = {}
+        self._looking: dict[MarkedRoom, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._warned: set[str] = set()
 
-    def seen(self, room: Shown, messages: Iterable[Message]) -> None:
+    def seen(self, room: MarkedRoom, messages: Iterable[Message]) -> None:
         """These messages are shown now: have the mood of those read that have none yet."""
         if self._read_mood is None:
             return
@@ -99,7 +99,7 @@ class Marker:
             self._reading.add(message.id)
             self._start(self._mood(room, message.id, message.text))
 
-    def changed(self, room: Shown) -> None:
+    def changed(self, room: MarkedRoom) -> None:
         """The branch that a room shows is another one now: have its links read."""
         if self._read_coref is None:
             return
@@ -125,7 +125,7 @@ class Marker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _mood(self, room: Shown, message: str, text: str) -> None:
+    async def _mood(self, room: MarkedRoom, message: str, text: str) -> None:
         assert self._read_mood is not None
         loop = asyncio.get_running_loop()
         try:
@@ -140,7 +140,7 @@ class Marker:
             self._waiting -= 1
             self._reading.discard(message)
 
-    async def _look(self, room: Shown) -> None:
+    async def _look(self, room: MarkedRoom) -> None:
         assert self._read_coref is not None
         loop = asyncio.get_running_loop()
         try:

@@ -56,7 +56,7 @@ class Remembering:
         self._tasks: dict[asyncio.Task[None], str] = {}
         """What is being learnt, and of whom."""
 
-    def told(
+    def listen(
         self, room: Told, message: str, turns: Sequence[Turn], number: int, *, retells: str | None = None
     ) -> None:
         """The user has said the last of `turns`, as `message`, in the place of another (`retells`) if any.

@@ -114,7 +114,7 @@ async def say(
     if receipt.message is not None:
         last = turns_of(after.messages[-LOOK_BACK - 1 :])
         number = after.earlier + len(after.messages) - 1
-        service.remembering.told(room, receipt.message, last, number, retells=retells)
+        service.remembering.listen(room, receipt.message, last, number, retells=retells)
     return Accepted(request=request, message=receipt.message, again=receipt.again)
 
 
@@ -128,7 +128,7 @@ async def told(room: Room, request: str, before: Branch, receipt: Receipt) -> Ac
         if receipt.message is not None:
             last = turns_of(after.messages[-LOOK_BACK - 1 :])
             number = after.earlier + len(after.messages) - 1
-            room.service.remembering.told(room, receipt.message, last, number)
+            room.service.remembering.listen(room, receipt.message, last, number)
     return Accepted(request=request, message=receipt.message, again=receipt.again)
 
 

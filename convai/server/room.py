@@ -26,7 +26,7 @@ from convai.server.service import Service
 from convai.server.writing import Writing
 from convai.store import Branch, Conversation, NotFound
 from convai.store import Message as Kept
-from convai.store.change_log import Drawn, Snapshot
+from convai.store.change_log import DrawnToken, Snapshot
 
 IN_VIEW: Final = 50
 """Messages from the end of a branch that every reader has; changes farther back are told by a `state`."""
@@ -124,7 +124,7 @@ class Room:
         """Whether somebody else reads."""
         return bool(self._readers - {reader})
 
-    def emit(self, change: Change, drawn: Drawn | None = None) -> None:
+    def emit(self, change: Change, drawn: DrawnToken | None = None) -> None:
         """Number a change and tell everybody; `drawn` is what a token is to who goes on with the reply."""
         if self.service.doors is None:
             self.buffer.append(change)

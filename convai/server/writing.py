@@ -27,7 +27,7 @@ from convai.server.protocol.wire import encode
 from convai.server.service import Service
 from convai.store import Draft
 from convai.store import Message as Kept
-from convai.store.change_log import Drawn
+from convai.store.change_log import DrawnToken
 
 Follow = Callable[[], Awaitable[None]]
 """Begins what follows a reply."""
@@ -49,7 +49,7 @@ class Listener(Protocol):
     id: str
     lock: asyncio.Lock
 
-    def emit(self, change: Change, drawn: Drawn | None = None) -> None:
+    def emit(self, change: Change, drawn: DrawnToken | None = None) -> None:
         """Number a change and tell everybody; `drawn` is what a token is to who goes on with the reply."""
 
     def written(self, reply: Kept | None) -> None:
@@ -195,7 +195,7 @@ class Writing:
                 pace.token(self._clock())
                 if live:
                     seed = self._drawing.work.request.config.seed
-                    drawn = Drawn(event.id, seed) if seed is not None else None
+                    drawn = DrawnToken(event.id, seed) if seed is not None else None
                     self.room.emit(self._token(event), drawn)
                     drafts.changed(self)
 

@@ -58,7 +58,7 @@ _PRUNE: Final = text(
 _TELL: Final = text("SELECT pg_notify(:channel, said) FROM unnest(CAST(:said AS TEXT[])) AS said")
 
 
-class Drawn(NamedTuple):
+class DrawnToken(NamedTuple):
     """A token of a reply, as it is told: its id, and the seed that it was drawn with."""
 
     id: int
@@ -75,7 +75,7 @@ class Posted:
 
     conversation: str
     makes: list[Callable[[int], str]] = field(default_factory=list)
-    drawn: list[Drawn | None] = field(default_factory=list)
+    drawn: list[DrawnToken | None] = field(default_factory=list)
     begins: int | None = None
     live: str | None = None
     ends: bool = False
@@ -267,7 +267,7 @@ def followed_of(row: Row[Any], frames: list[tuple[int, str]]) -> Followed:
     return Followed(row.stream, row.last, row.writer, live, frames)
 
 
-def drawn_tokens(connection: Connection, row: Row[Any]) -> list[tuple[dict[str, Any], Drawn]]:
+def drawn_tokens(connection: Connection, row: Row[Any]) -> list[tuple[dict[str, Any], DrawnToken]]:
     """The frames of the reply that is being written, those of its latest draw."""
     found = connection.execute(
         select(changes.c.frame, changes.c.token, changes.c.draw)
@@ -280,7 +280,9 @@ def drawn_tokens(connection: Connection, row: Row[Any]) -> list[tuple[dict[str, 
         .order_by(changes.c.n)
     ).all()
     return [
-        (json.loads(one.frame), Drawn(one.token, one.draw)) for one in found if one.draw == found[-1].draw
+        (json.loads(one.frame), DrawnToken(one.token, one.draw))
+        for one in found
+        if one.draw == found[-1].draw
     ]
 
 

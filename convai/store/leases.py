@@ -9,7 +9,7 @@ from sqlalchemy import select, text, update
 
 from convai.conversation.tree import Conflict
 from convai.store import queries
-from convai.store.change_log import LOCK, Drawn, drawn_tokens, followed_of, quick, stream_row
+from convai.store.change_log import LOCK, DrawnToken, drawn_tokens, followed_of, quick, stream_row
 from convai.store.errors import StoreError
 from convai.store.records import STREAMING, Message
 from convai.store.tables import messages, streams
@@ -52,7 +52,7 @@ class Claimed(NamedTuple):
 
     draft: Message
     live: dict[str, Any] | None
-    tokens: list[tuple[Drawn, float]]
+    tokens: list[tuple[DrawnToken, float]]
 
 
 class Leases:

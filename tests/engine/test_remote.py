@@ -420,7 +420,7 @@ EVENTS = st.lists(
 @given(events=EVENTS, over=st.booleans(), failed=st.booleans())
 def test_a_parcel_arrives_in_its_order(events: list[Token | Finished], over: bool, failed: bool) -> None:
     error = EngineLost("gone") if failed else None
-    parts = list(wire.told(7, Parcel(events, over, error)))
+    parts = list(wire.in_frames(7, Parcel(events, over, error)))
     batch = wire.from_engine(wire.frame(wire.Batch([], parts))[4:])
     parcels = [told.parcel() for told in batch.told]
     assert [event for parcel in parcels for event in parcel.events] == events

@@ -11,7 +11,7 @@ from convai.core import resources
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
 from convai.core.errors import DataError
 from convai.evaluation.contradictions import (
-    Pair,
+    LabelledPair,
     contradictions,
     opposed,
     precision_and_recall,
@@ -115,10 +115,10 @@ def test_a_reply_is_held_against_persona_and_earlier_replies() -> None:
 def test_precision_and_recall_count_pairs() -> None:
     said = ("i have two dogs.",)
     pairs = [
-        Pair(said, "any pets?", "no, i have no pets.", True, "all"),
-        Pair(said, "any pets?", "yes, two dogs.", False, "all"),
-        Pair(said, "any pets?", "animals give me a rash, so never.", True, "all"),
-        Pair(said, "any pets?", "i have three dogs.", False, "all"),
+        LabelledPair(said, "any pets?", "no, i have no pets.", True, "all"),
+        LabelledPair(said, "any pets?", "yes, two dogs.", False, "all"),
+        LabelledPair(said, "any pets?", "animals give me a rash, so never.", True, "all"),
+        LabelledPair(said, "any pets?", "i have three dogs.", False, "all"),
     ]
     found = precision_and_recall(pairs)
     assert (found["precision"], found["recall"]) == (0.5, 0.5)

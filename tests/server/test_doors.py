@@ -12,7 +12,7 @@ import pytest
 from convai.server import heartbeat
 from convai.server.protocol.changes import Deleted, FinishedReply, Started, State, Stopped, TokenDrawn
 from convai.store import Store
-from convai.store.change_log import Drawn, Numbered, Posted
+from convai.store.change_log import DrawnToken, Numbered, Posted
 from convai.store.shared import Shared
 from tests.postgresql import schema
 from tests.server.gate import Gate, gated
@@ -250,7 +250,7 @@ def test_changes_are_numbered_once(shared: tuple[Shared, Shared]) -> None:
 def test_tokens_are_told_by_who_writes(shared: tuple[Shared, Shared]) -> None:
     one, other = shared
     one.changes.append([posted("c", "started", begins=0, live='{"id": "m"}')])
-    token = {"drawn": [Drawn(7, 2**62)]}
+    token = {"drawn": [DrawnToken(7, 2**62)]}
     assert one.changes.append([posted("c", "t", **token)]) != [None]
     assert other.changes.append([posted("c", "t", **token)]) == [None]
     assert one.changes.append([posted("c", "finished", ends=True)]) != [None]

@@ -15,7 +15,7 @@ ROLES: Final = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Node:
     """A message with a text; `parent`: the one before it on its branch."""
 
     id: str
@@ -30,12 +30,12 @@ class Said:
 class Export:
     """The messages by id, a parent before its children, and the last one of the branch that was shown."""
 
-    messages: Mapping[str, Said]
+    messages: Mapping[str, Node]
     leaf: str | None
 
-    def branch(self) -> list[Said]:
+    def branch(self) -> list[Node]:
         """The messages that were shown, oldest first."""
-        path: list[Said] = []
+        path: list[Node] = []
         at = self.leaf
         while at is not None:
             path.append(self.messages[at])
@@ -51,7 +51,7 @@ def is_export(value: object) -> bool:
 def read_export(value: Mapping[str, Any]) -> Export:
     """The messages of a conversation that `is_export`; without a node that is shown, its newest branch."""
     nodes: dict[str, Any] = value["mapping"]
-    found: dict[str, Said] = {}
+    found: dict[str, Node] = {}
     at: dict[str | None, str | None] = {None: None}  # a node → the message that it is, or comes after
     newest: str | None = None
     for id in _in_order(nodes):
@@ -64,7 +64,7 @@ def read_export(value: Mapping[str, Any]) -> Export:
         text = _text(message.get("content"))
         at[id] = parent
         if role in ROLES and text:
-            found[id] = Said(id, parent, role, text, message.get("create_time"))
+            found[id] = Node(id, parent, role, text, message.get("create_time"))
             at[id] = id
         newest = at[id]
     current = value.get("current_node")
