@@ -37,10 +37,11 @@ def being_lasts(words: list[str]) -> bool:
     first, rest = words[0], " ".join(words)
     if re.match(
         r"(?:big |huge )?(?:an? )?(?:\w+ )?(?:fan|lover|member|student|graduate|native|citizen|owner|"
-        r"parent) of\b",
+        r"parent|god(?:father|mother|parent)|guardian|captain|treasurer|coach) (?:of|to)\b"
+        r"|halfway through (?:my|a)\b|growing (?!up|tired|old|bored|fond)[a-z]{2,}s\b",
         rest,
     ):
-        return not EMPTY_OBJECT.match("x " + rest.rsplit(" of ", 1)[-1])
+        return not EMPTY_OBJECT.match("x " + re.split(r" (?:of|to) ", rest)[-1])
     if first in ("a", "an", "the", "one", "two"):
         return (
             not re.match(

@@ -15,6 +15,7 @@ from convai.conversation.memory.lasting_words import (
     DATED,
     DOES,
     EMPTY_OBJECT,
+    HABIT,
     HAVE_BEEN,
     IMAGINED,
     LASTING_ING,
@@ -35,6 +36,9 @@ from convai.text.claims.words import content
 def lasts(plain: str) -> bool:
     """Whether a plain statement is worth keeping for another conversation."""
     plain = re.sub(r"\b(?:do|does|did) not\b", "not", plain)
+    plain = re.sub(r"^(i|we) have got (?!to\b)", r"\1 have ", plain)
+    if re.match(r"i get ", plain):  # what happens whenever something else does
+        plain = re.sub(r" (?:if|when|whenever) i\b.*$", "", plain)
     if LISTENER.search(plain) or not content(plain):
         return False
     if WANTS.match(plain):
@@ -88,6 +92,8 @@ def _of_me(rest: str) -> bool:
         return bool(DATED.search(rest)) and len(words) > 2
     if LIFE.match(rest):
         return len(words) > 1 or verb in ("retired", "divorced")
+    if HABIT.match(rest):
+        return True
     if verb in PAST or verb in NOT_HABITS or (verb.endswith("ed") and verb not in ("need", "feed", "breed")):
         return False
     if verb.endswith("ing") and verb not in ("bring", "sing", "swing"):
@@ -137,6 +143,8 @@ def _having(words: list[str], rest: str) -> bool:
     after = " ".join(words)
     if rest.startswith("got"):
         return bool(LIFE.match(rest))
+    if words[0] == "had" and re.search(r"\b(?:since|for (?:\w+ )?years)\b", after):
+        return True
     if words[0] == "been":
         return bool(HAVE_BEEN.match(after))
     if re.match(
@@ -226,6 +234,8 @@ def _of_mine(rest: str) -> bool:
             not in PASSING - {"kind", "new", "about", "with", "all", "different", "little", "good", "great"}
             or "favorite" in noun
         )
+    if verb in ("was", "were") and {"old", "last", "previous", "former", "first"} & set(noun):
+        return True
     if verb in ("was", "were"):
         return _begins_noun_phrase(words) or words[0] in (
             "born",

@@ -55,7 +55,7 @@ ADVERBS: Final = _words(
     "finally already both kinda absolutely totally simply mostly mainly especially once ever not very so "
     "quite "
     "pretty rather presently basically truly honestly definitely certainly regularly occasionally rarely "
-    "generally typically normally secretly personally happily too do"
+    "generally typically normally originally secretly personally happily too do"
 )
 PASSING: Final = _words(
     """tired hungry thirsty fine ok okay good great well sorry happy sad busy bored glad sure back here
@@ -73,7 +73,8 @@ PASSING: Final = _words(
 )
 STATES: Final = _words(
     """retired vegan vegetarian pescatarian married single divorced engaged widowed pregnant blind deaf
-    colorblind left-handed right-handed lefthanded tall short shy introverted extroverted outgoing adopted
+    colorblind colourblind color-blind colour-blind
+    left-handed right-handed lefthanded tall short shy introverted extroverted outgoing adopted
     unemployed disabled religious christian catholic jewish muslim hindu buddhist atheist agnostic
     republican democrat conservative liberal gay straight bisexual lesbian transgender nonbinary autistic
     diabetic asthmatic dyslexic bilingual male female self-employed homeless sober bald blonde redheaded
@@ -89,7 +90,8 @@ LASTING_ING: Final = _words(
     """studying learning training writing saving planning teaching building moving expecting raising
     dating volunteering majoring interning apprenticing renovating restoring preparing applying marrying
     retiring flying traveling travelling visiting turning starting attending living working taking
-    quitting recovering renting engaged adopting opening publishing recording coaching
+    quitting retraining fostering homeschooling
+    recovering renting engaged adopting opening publishing recording coaching
     """
 )
 PASSING_HAD: Final = _words(
@@ -120,6 +122,7 @@ LIFE: Final = re.compile(
     r"phone|wallet|patience)|broke my|broke up|became|joined|was named|was adopted|founded|"
     r"(?:studied|majored|trained|served|lived|worked|volunteered|competed) (?:\w+ )?(?:as|in|at|for|with|"
     r"on)|dropped out|learned (?:to|how)|"
+    r"left (?:school|college|university|home|the (?:army|navy|church|force))|"
     r"met my|switched|changed (?:jobs|careers|my)|inherited|published|wrote (?:a|two|three|several) |won "
     r"(?:a|the|an|my|first|second|\d)|"
     r"bought (?:a|an|my|our|another) (?:\w+ ){0,2}(?:house|home|car|apartment|flat|boat|bike|motorcycle|"
@@ -136,6 +139,17 @@ LIFE: Final = re.compile(
     r"went to (?:\w+ ){0,3}(?:college|university|school|harvard|yale|oxford|cambridge)|taught|named (?:my|"
     r"our|him|her)|played|died|passed away)"
 )
+HABIT: Final = re.compile(
+    r"keep (?:\w+ )?(?!things|secrets|tabs|promises|notes|people|kids|us|yes)[a-z]{2,}s"
+    r"(?: (?:on|in|at|for|as)\b|$)"
+    r"|take (?:my|our) (?:coffee|tea|steak|eggs|whisky|whiskey)\b"
+    r"|take (?:insulin|medication|medicine|pills)\b"
+    r"|make (?:my|our|all (?:my|our)) own\b"
+    r"|get (?:\w+ )?(?:migraines|headaches|hay fever|hayfever|seasick|carsick|travel sick|panic attacks|"
+    r"nightmares|hives|rashes|nosebleeds|heartburn|cramps|sunburnt|sunburned)\b"
+    r"|read (?:[a-z]+ )?(?:cards|palms|comics|novels|poems|poetry|manga|mysteries|thrillers|biographies)\b"
+)
+"""What verbs that mostly tell of a moment say of a life."""
 HAVE_BEEN: Final = re.compile(
     r"been (?:to |married|working (?:as|at|for|in|with|on)|living|playing|studying|teaching|learning|"
     r"writing|dating|an? |in the|with|"
@@ -157,7 +171,7 @@ RELATED: Final = (
     r"makes|does|"
     r"did|can|will|want|wants|raised|taught|named|call|calls|met|started|breeds|grows|keeps|enjoys|enjoy|"
     r"eats|eat|"
-    r"attends|attend|works|owned|worked|says|always|also|still|never|now|both|all|turned|turns|weighs|became)"
+    r"emigrated|hibernates|snores|sleeps|refuses|rides|swims|drinks|attends|attend|works|owned|worked|says|always|also|still|never|now|both|all|turned|turns|weighs|became)"
 )
 
 
@@ -166,7 +180,9 @@ PEOPLE: Final = frozenset(
     f"uncle|cousin|niece|nephew|boss|"
     "neighbor|neighbour|roommate|friend|ex|twin|stepdad|stepmom|boyfriend|girlfriend|child|kid|baby|"
     "grandson|granddaughter|dog|cat|horse|"
-    "parrot|rabbit|hamster|teacher|colleague|coworker".split("|")
+    "parrot|rabbit|hamster|teacher|colleague|coworker|tortoise|turtle|snake|lizard|budgie|canary|ferret|pony|"
+    "donkey|goat|pig|hen|duck|bird|puppy|kitten|landlord|landlady|flatmate|housemate|mate|stepson|"
+    "stepdaughter|godson|goddaughter|dentist|doctor|therapist".split("|")
 )
 DOES: Final = re.compile(
     rf"(?:[a-z-]+ ){{0,2}}(?:{'|'.join(sorted(PEOPLE))})(?: [a-z]+)? [a-z]+(?<!s)s\b (?!me$)"

@@ -40,7 +40,9 @@ _LEAD: Final = re.compile(
     same(?:\ here)?|guess\ what|for\ me|personally|actually|wait|oops|correction|however|plus|then|
     that(?:'s|\ is)\ (?:great|cool|nice|awesome|right|true|wrong|not\ right)|me\ too|not\ any\ ?more|
     not\ really|of\ course|definitely|absolutely|unfortunately|sadly|luckily|fortunately|in\ fact|
-    well\ then|good|fine|since|like\ i\ said|as\ i\ said|turns\ out|i\ think(?:\ that)?|i\ guess|
+    well\ then|good|fine|since|by\ (?:trade|profession|day|night)|these\ days|nowadays|originally|
+    in\ my\ (?:spare|free)\ time|(?:at|on)\ (?:the\ )?weekends?|
+    like\ i\ said|as\ i\ said|turns\ out|i\ think(?:\ that)?|i\ guess|
     i\ must\ say|i\ forgot\ to\ (?:say|mention|tell\ you)(?:\ that)?|did\ i\ (?:tell|
     mention)(?:\ to)?(?:\ you)?(?:\ that)?|you\ see|just\ so\ you\ know|let\ me\ tell\ you|
     remember(?:\ that)?|don't\ forget(?:\ that)?|please\ remember(?:\ that)?)(?=\W|$)[\s,.!:]*)""",
@@ -53,6 +55,26 @@ _CORRECTS: Final = re.compile(
     re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(rf"(?:(?:both|all|one|some|two|three) (?:of )?)?{_OWN}\b|me and my\b", re.I)
+_KIN: Final = re.compile(
+    r"(?:mum|mom|mummy|mommy|dad|daddy|gran|granny|nan|nana|grandma|grandpa|granddad)(?:'s)? (?!and\b|i\b)\w",
+    re.IGNORECASE,
+)
+"""Whom people speak of without a "my"."""
+_CALLED: Final = re.compile(
+    r"(?i:people|everyone|everybody|friends|most people|folks|they) (?:all |just |usually )*call me ([A-Z]\w+)"
+)
+_THE_CALLED: Final = re.compile(
+    r"the (\w+) (?:(?:that|which) )?(?:i|we)(?:'m|'re)? (?:[\w']+ ){1,5}?(?:is|are) (called|named) (.+)",
+    re.IGNORECASE,
+)
+"""`the band I'm in is called ...`"""
+_IS: Final = re.compile(
+    r"^((?:my|our) (?:[\w-]+ ){0,3}[\w-]+)'s "
+    r"(?=(?:an?|the|called|named|from|expecting|allergic|not|in|at|on|also|always|now|still)\b)"
+    r"|^((?:my|our) fav(?:ou?rite)? \w+)'s ",
+    re.IGNORECASE,
+)
+"""`my partner's a cook`, where no `'s` of a possession can stand."""
 _HALF_SUBJECT: Final = re.compile(r"(?:me|(?:[Mm]y|[Oo]ur) (?!name)(?:\w+ )?\w+)")
 _ELIDED: Final = re.compile(
     r"(?:just |also |always |never |really |still |recently |currently |absolutely |only )*"
@@ -151,11 +173,18 @@ def _joined(parts: list[str]) -> list[str]:
 
 def _stated(clause: str, names: Mapping[str, str]) -> str:
     """The clause with a subject of the speaker's; nothing where it has another, or asks."""
+    if _KIN.match(clause):
+        clause = f"my {clause[:1].lower()}{clause[1:]}"
     if _SUBJECT.match(clause):
+        clause = _IS.sub(lambda match: f"{match[1] or match[2]} is ", clause)
         return re.sub(r"^(?:i|I)m\b", "i'm", re.sub(r"^(?:i|I)ve\b", "i've", clause))
     first = clause.split(" ", 1)[0].removesuffix("'s")
     if first in names and " " in clause and first != clause:
         return names[first] + clause[len(first) :]
+    if called := _CALLED.match(clause):
+        return f"my nickname is {called[1]}"
+    if called := _THE_CALLED.fullmatch(clause):
+        return f"my {called[1]} is {called[2]} {called[3]}"
     if call := re.match(r"(?:please )?(?:just )?call me ([A-Za-z]+)$", clause):
         return f"my name is {call[1]}"
     if re.match(r"(?:the )?name(?:'s| is) [A-Za-z]+", clause):

@@ -57,6 +57,7 @@ _NAMES: Final = {
     "major": "subject",
 }
 """Words that name a topic as a question does."""
+_MONTHS: Final = "january|february|march|april|may|june|july|august|september|october|november|december"
 _PATTERNS: Final = tuple(
     (topic, re.compile(rf"\b(?:{pattern})\b"))
     for topic, pattern in (
@@ -76,7 +77,7 @@ _PATTERNS: Final = tuple(
             r"for a living|my (?:job|work|profession|occupation|career)|do i work|i (?:work|am working) "
             r"(?:as|at|for|in)|where do i work|own a|"
             r"i run a|i (?:sell|teach|drive a truck|fix|repair|am an? \w+er)|my living|do i do for work|"
-            r"my boss|promoted|job interview|earn my money",
+            r"my boss|promoted|job interview|earn my money|trade|profession",
         ),
         ("name", r"my name|who am i|i am called|call me"),
         (
@@ -85,7 +86,7 @@ _PATTERNS: Final = tuple(
             r"(?:called|named)|named [a-z]+",
         ),
         ("child", r"kids?|child(?:ren)?|sons?|daughters?|twins|baby|toddler|pregnant"),
-        ("sibling", r"brothers?|sisters?|siblings?|twin"),
+        ("sibling", r"brothers?|sisters?|siblings?|twin|only child|middle child|(?:young|old|eld)est of"),
         (
             "partner",
             r"husband|wife|spouse|partner|boyfriend|girlfriend|fiancee?|married|marry|wedding|engaged|"
@@ -100,12 +101,12 @@ _PATTERNS: Final = tuple(
         (
             "diet",
             r"vegan|vegetarian|eat meat|meat|diet|pescatarian|lactose|intolerant|gluten|milk|dairy|(?:do "
-            r"not|never|should not|can not) eat",
+            r"not|never|should not|can not) eat|stomach|tolerate|digest",
         ),
         (
             "allergy",
             r"allerg(?:y|ic|ies)|intolerant|intolerance|should not eat|can not eat|not allowed to eat|not "
-            r"supposed to eat",
+            r"supposed to eat|(?:must|can|should|may) i not (?:have|take|eat)|penicillin|antibiotics",
         ),
         ("fear", r"afraid|scared?s?|scary|fear|fears|phobia|terrified|frighten(?:s|ed)?"),
         (
@@ -119,11 +120,15 @@ _PATTERNS: Final = tuple(
         (
             "study",
             r"study(?:ing)?|studied|major(?:ing|ed)?|college|university|degree|school|graduated|dropped "
-            r"out|learn(?:ing)?",
+            r"out|learn(?:ing)?|course|lessons|picked up",
         ),
         ("origin", r"am i from|i am from|born|grew up|grow up|raised|come from|native|hometown|originally"),
-        ("birthday", r"birthday|born on"),
-        ("vehicle", r"car|cars|van|truck|drive|driving|motorcycle|bike|jeep|scooter|beetle|mustang|vehicle"),
+        ("birthday", rf"birthday|born on|born (?:in )?(?:the )?(?:{_MONTHS}|\\d)"),
+        (
+            "vehicle",
+            r"car|cars|van|truck|drive|driving|motorcycle|bike|jeep|scooter|beetle|mustang|vehicle|"
+            r"get around|commute|cycle|ferry|bus|train",
+        ),
         ("collect", r"collect(?:s|ing|ion)?"),
         (
             "hobby",
@@ -135,9 +140,22 @@ _PATTERNS: Final = tuple(
             "dream",
             r"dream|want to (?:be|become|visit|learn)|one day|wish|plan to|would like to|would love to",
         ),
-        ("past", r"used to|use to|formerly|in the past|quit|gave up|ex"),
+        (
+            "past",
+            r"used to|use to|formerly|in the past|quit|gave up|ex|previously|(?:do|did|work|be) before|"
+            r"my (?:old|last|previous|former) \w+",
+        ),
         ("smoke", r"smok(?:e|ed|ing|er)|cigarettes?"),
-        ("home", r"house|flat|apartment|floor|roommate|neighbou?r"),
+        (
+            "home",
+            r"home|house|flat|apartment|floor|roommate|flatmate|neighbou?r|houseboat|narrowboat|caravan|cottage|"
+            r"bungalow|live on",
+        ),
+        ("shift", r"shifts?|work (?:nights?|mornings?|days|evenings|weekends)|when do i work|hours"),
+        ("height", r"tall|height|(?:four|five|six|\d) (?:foot|feet)|\d+ ?(?:cm|centimet)"),
+        ("money", r"money|owes?|owed|debts?|quid|dollars|pounds|savings?|saving|salary|loan|mortgage"),
+        ("heart", r"heart|pacemaker"),
+        ("drinks", r"brew(?:s|ing)?|cider|beer|wine|mead"),
         ("movie", r"movies?|films?|series|shows?|tv|actor|actress"),
         ("book", r"books?|novel|read(?:ing)?|author|bookshop|library"),
         ("religion", r"religio(?:n|us)|church|god|christian|muslim|jewish|catholic|atheist|hindu|buddhist"),

@@ -109,3 +109,27 @@ def test_long_turns_are_bounded() -> None:
     assert len(found_in([Turn(USER, many)])) == MOST_FACTS
     assert found_in([Turn(USER, "i like " + "very " * 20_000 + "much tea")]) == []
     assert statements("(" * 4000 + "'" * 4000) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("My partner's a cook.", ["my partner is a cook."]),
+        ("mum died last winter", ["my mum died last winter."]),
+        ("By trade I'm a welder.", ["I'm a welder."]),
+        ("People call me Kit, you see.", ["my nickname is Kit."]),
+        ("The band I'm in is called Blue Mud.", ["my band is called Blue Mud."]),
+        ("I've got tickets for Rome in May.", ["I've got tickets for Rome in May."]),
+        ("I've got to go", []),
+        ("I've got a cold", []),
+        ("I keep hens in the garden.", ["I keep hens in the garden."]),
+        ("i keep things in the car", []),
+        ("I take my tea with lemon.", ["I take my tea with lemon."]),
+        ("I get migraines when I skip lunch.", ["I get migraines when I skip lunch."]),
+        ("My tortoise Bob sleeps in a box.", ["my tortoise Bob sleeps in a box."]),
+        ("my brother's car is red", ["my brother's car is red."]),
+        ("i'm growing tired of this", []),
+    ],
+)
+def test_what_people_tell_in_other_ways(said: str, kept: list[str]) -> None:
+    assert [one.text for one in found_in([Turn(USER, said)], None)] == kept
