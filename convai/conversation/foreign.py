@@ -1,8 +1,9 @@
 """Conversations that other programs saved, as trees: SillyTavern's chats with their swipes, ChatGPT's export.
 
-SillyTavern writes a header, then a message a line (`name`, `is_user`, `mes`, `swipes`). ChatGPT's export
-(`conversations.json`) is a list of conversations (`convai.text.corpora.chatgpt`). Branches
-are kept, and who was spoken with; what a system or a tool said is left out.
+SillyTavern writes a header, with the author's note in its `chat_metadata`, then a message a line (`name`,
+`is_user`, `mes`, `swipes`). ChatGPT's export (`conversations.json`) is a list of conversations
+(`convai.text.corpora.chatgpt`). Branches are kept, and who was spoken with; what a system or a tool said is
+left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from convai.conversation.cast import MAX_DEPTH, MAX_NOTE, NO_NOTE, Note
 from convai.conversation.conversation import Conversation, Message
 from convai.core.dialog import AGENT, MAX_UTTERANCE_CHARS, USER, Persona
 from convai.core.errors import DataError
@@ -20,6 +22,8 @@ from convai.text.corpora.chatgpt import is_export, read_export
 
 MAX_MESSAGES: Final = 20_000
 _ROLES: Final = {"user": USER, "assistant": AGENT}
+_IN_CHAT: Final = 1
+"""SillyTavern's `note_position` of a note at a depth."""
 _MARKS: Final = ('"character_name"', '"chat_metadata"', '"is_user"', '"mapping"')
 """One of them stands near the begin of every such file."""
 _NEAR: Final = 20_000
@@ -79,6 +83,7 @@ def _sillytavern(entries: list[dict[str, Any]], where: str) -> Conversation:
     said = [entry for entry in entries if _is_message(entry) and not entry.get("is_system")]
     speaker = next((entry.get("name") for entry in said if not entry.get("is_user")), "")
     talk = Conversation(_called(header.get("character_name") or speaker), _called(header.get("user_name")))
+    talk.note = _note(header.get("chat_metadata"))
     _check_count(len(said), where)
     for number, entry in enumerate(said):
         who = USER if entry.get("is_user") else AGENT
@@ -92,6 +97,21 @@ def _sillytavern(entries: list[dict[str, Any]], where: str) -> Conversation:
             _keep(talk, f"{number}.{attempt}", parent, who, text, attempt if who == AGENT else 0)
         talk.leaf = f"{number}.{texts.index(shown)}"
     return _checked(talk, where)
+
+
+def _note(metadata: object) -> Note:
+    """SillyTavern's author's note: at a depth, or (`note_position` 0 and 2) ahead of all that was said.
+
+    An interval of 0 switches it off; another says how often it is put anew, which here follows its depth.
+    """
+    told: Mapping[str, Any] = metadata if isinstance(metadata, dict) else {}
+    text, depth = told.get("note_prompt"), told.get("note_depth", 4)
+    if not isinstance(text, str) or not text.strip() or told.get("note_interval", 1) == 0:
+        return NO_NOTE
+    if told.get("note_position", 1) != _IN_CHAT:
+        depth = MAX_DEPTH
+    sound = isinstance(depth, int) and not isinstance(depth, bool)
+    return Note(text.strip()[:MAX_NOTE], min(max(depth, 0), MAX_DEPTH) if sound else 4)
 
 
 def _chatgpt(entry: Mapping[str, Any], where: str) -> Conversation:

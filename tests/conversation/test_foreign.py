@@ -120,3 +120,27 @@ def test_other_files_are_not_theirs() -> None:
         "[" * 9_000,
     ):
         assert read_foreign(text, "file") is None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "note"),
+    [
+        (
+            {"note_prompt": "It rains.", "note_depth": 2, "note_interval": 1, "note_position": 1},
+            ("It rains.", 2),
+        ),
+        ({"note_prompt": "It rains.", "note_depth": 2, "note_position": 0}, ("It rains.", 1_000)),
+        ({"note_prompt": "It rains.", "note_depth": "x", "note_interval": 3}, ("It rains.", 4)),
+        ({"note_prompt": "It rains.", "note_depth": -3}, ("It rains.", 0)),
+        ({"note_prompt": "It rains.", "note_interval": 0}, ("", 4)),
+        ({"note_prompt": " "}, ("", 4)),
+        ({"note_prompt": ["x"]}, ("", 4)),
+        (None, ("", 4)),
+    ],
+)
+def test_sillytaverns_authors_note_is_kept(metadata: object, note: tuple[str, int]) -> None:
+    header = {"user_name": "Bob", "character_name": "Ann", "chat_metadata": metadata}
+    said = {"name": "Ann", "is_user": False, "mes": "Hello!"}
+    talk = read_foreign("\n".join(map(json.dumps, (header, said))), "file")
+    assert talk is not None
+    assert (talk.note.text, talk.note.depth) == note

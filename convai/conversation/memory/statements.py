@@ -61,7 +61,8 @@ _KIN: Final = re.compile(
 )
 """Whom people speak of without a "my"."""
 _CALLED: Final = re.compile(
-    r"(?i:people|everyone|everybody|friends|most people|folks|they) (?:all |just |usually )*call me ([A-Z]\w+)"
+    r"(?i:people|everyone|everybody|friends|most people|folks|they) (?:all |just |usually )*call me "
+    r"([A-Z]\w+)"
 )
 _THE_CALLED: Final = re.compile(
     r"the (\w+) (?:(?:that|which) )?(?:i|we)(?:'m|'re)? (?:[\w']+ ){1,5}?(?:is|are) (called|named) (.+)",
