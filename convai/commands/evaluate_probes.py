@@ -62,13 +62,13 @@ def probe(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
 def check_rules(args: argparse.Namespace) -> dict[str, Any]:
     """Measure the check on labelled pairs, print what it gets wrong, and return the record."""
     from convai.core import resources
-    from convai.evaluation.contradictions import precision_and_recall, read_pairs
+    from convai.evaluation.contradictions import read_pairs, score_rules
     from convai.evaluation.report import rules_table
 
     path = resources.contradictions_path() if args.contradictions == OWN_SET else args.contradictions
     pairs = read_pairs(path)
     parts = {part: [p for p in pairs if p.part == part] for part in dict.fromkeys(p.part for p in pairs)}
-    result = {part: precision_and_recall(of_part) for part, of_part in parts.items()}
+    result = {part: score_rules(of_part) for part, of_part in parts.items()}
     if not args.json:
         for pair in pairs:
             if pair.found() != pair.contradicts:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from convai.conversation.agent import Talker
 from convai.conversation.cast import Company
 from convai.conversation.conversation import Conversation
-from convai.conversation.group import NO_GROUP, Group, check_cards, check_order, gathered, member_of
+from convai.conversation.group import Group, check_cards, check_order, gathered, member_of
 from convai.conversation.prompt_input import check_persona, room_of
 from convai.conversation.scene import Scene
 from convai.core.character import Character
@@ -128,10 +128,6 @@ class Members:
     def cards(self, cards: str) -> None:
         """Whose cards are shown: `swap` or `join`."""
         self._take(replace(self._talk.group, cards=check_cards(cards)))
-
-    def disband(self) -> None:
-        """No group any more: the first of them, or whoever is set, is the agent."""
-        self._talk.group = NO_GROUP
 
     def _take(
         self,

@@ -14,6 +14,7 @@ from typing import Final
 
 from convai.core.dialog import AGENT, Dialog, check_text
 from convai.core.errors import DataError
+from convai.evaluation.metrics import precision_and_recall
 from convai.text.claims.opposed import opposed
 from convai.text.claims.reading import Claim, claims
 from convai.text.corpora.building import sentences
@@ -95,17 +96,13 @@ def read_pairs(path: Path) -> list[LabelledPair]:
     return found
 
 
-def precision_and_recall(pairs: Sequence[LabelledPair]) -> dict[str, float]:
-    """How the rules do on labelled pairs: `precision`, `recall`, and the numbers they come from.
-
-    Precision is 1 where nothing is found, recall where there is nothing to find.
-    """
+def score_rules(pairs: Sequence[LabelledPair]) -> dict[str, float]:
+    """How the rules do on labelled pairs: precision, recall, and the numbers that they come from."""
     hits = sum(pair.found() and pair.contradicts for pair in pairs)
     found = sum(pair.found() for pair in pairs)
     wanted = sum(pair.contradicts for pair in pairs)
     return {
-        "precision": hits / found if found else 1.0,
-        "recall": hits / wanted if wanted else 1.0,
+        **precision_and_recall(hits, found, wanted),
         "pairs": len(pairs),
         "contradictions": wanted,
         "found": found,

@@ -31,6 +31,7 @@ from convai.conversation.memory.vectors import Embed
 from convai.core import resources
 from convai.core.dialog import AGENT, USER, Turn, check_text
 from convai.core.errors import DataError
+from convai.evaluation.metrics import precision_and_recall
 from convai.text.claims.words import normal
 from convai.text.compose.dialogues import Composer, read_talk
 from convai.text.corpora.building import sentences
@@ -131,8 +132,7 @@ def finding(labelled: Sequence[LabelledTurn], resolve: Resolve | None = None) ->
     hits = sum(len(found & wanted) for found, wanted in pairs)
     found, wanted = sum(len(one) for one, _ in pairs), sum(len(one) for _, one in pairs)
     return {
-        "precision": hits / found if found else 1.0,
-        "recall": hits / wanted if wanted else 1.0,
+        **precision_and_recall(hits, found, wanted),
         "turns": len(labelled),
         "facts": wanted,
         "found": found,

@@ -43,6 +43,14 @@ def hits_at_k(scores: Sequence[Sequence[float]], gold: Sequence[int], k: int = 1
     return hits / len(scores)
 
 
+def precision_and_recall(hits: int, found: int, wanted: int) -> dict[str, float]:
+    """Of `found` things of which `hits` are among the `wanted` ones: `precision` and `recall`.
+
+    Precision is 1 where nothing is found, recall where there is nothing to find.
+    """
+    return {"precision": hits / found if found else 1.0, "recall": hits / wanted if wanted else 1.0}
+
+
 def perplexity(total_nll: float, count: int) -> float:
     """exp(total_nll / count): `total_nll` in nats over `count` tokens or words; infinite on overflow.
 

@@ -14,8 +14,8 @@ from convai.evaluation.contradictions import (
     LabelledPair,
     contradictions,
     opposed,
-    precision_and_recall,
     read_pairs,
+    score_rules,
 )
 from convai.evaluation.report import contradiction_lines
 from convai.text.claims.reading import Claim, claims
@@ -120,9 +120,9 @@ def test_precision_and_recall_count_pairs() -> None:
         LabelledPair(said, "any pets?", "animals give me a rash, so never.", True, "all"),
         LabelledPair(said, "any pets?", "i have three dogs.", False, "all"),
     ]
-    found = precision_and_recall(pairs)
+    found = score_rules(pairs)
     assert (found["precision"], found["recall"]) == (0.5, 0.5)
-    assert precision_and_recall(pairs[1:2])["precision"] == 1.0
+    assert score_rules(pairs[1:2])["precision"] == 1.0
 
 
 def test_our_own_pairs_and_how_the_check_does_on_them() -> None:
@@ -131,7 +131,7 @@ def test_our_own_pairs_and_how_the_check_does_on_them() -> None:
     parts = {part: [pair for pair in pairs if pair.part == part] for part in ("tune", "test")}
     assert len(pairs) >= 198
     assert all(0.4 < sum(p.contradicts for p in of) / len(of) < 0.6 for of in parts.values())
-    scores = precision_and_recall(parts["test"])
+    scores = score_rules(parts["test"])
     assert scores["precision"] > 0.9
     assert scores["recall"] > 0.7
 
