@@ -227,7 +227,7 @@ export class Chat {
 
   /** Ask for something that needs no more than an answer; false when it was refused. */
   async do(type, fields = {}) {
-    const brings = ["regenerate", "edit", "continue"].includes(type);
+    const brings = ["regenerate", "edit", "continue", "speak"].includes(type);
     try {
       await this.connection.request(type, fields, brings ? this.#reply() : undefined);
       return true;

@@ -9,6 +9,7 @@ const NAMES = {
   personality: "Personality",
   persona: "Persona",
   scenario: "Scenario",
+  group: "Group",
   user: "You",
   lore: "Lore",
   memory: "Memory",

@@ -1,6 +1,7 @@
 // The log: one element a message, kept as long as the message is shown, so that focus and selection stay.
 
 import { byId, el, setChildren } from "./dom.js";
+import { speakerOf } from "./group.js";
 import { setUpMentions } from "./marks.js";
 import { mentionsOf } from "./mentions.js";
 import { focusAway, Row } from "./row.js";
@@ -77,7 +78,8 @@ export function setUpMessages({ store, chat, inspect, reader }) {
       }
       const row = rows.get(message.id);
       row.show(message, {
-        name: view.persona.name,
+        name: speakerOf(view.scene, message)?.name ?? view.persona.name,
+        colour: speakerOf(view.scene, message)?.colour ?? null,
         last: message === last,
         cut: cut.has(message.id),
         marks: marks.emotion ? view.marks[message.id] : undefined,

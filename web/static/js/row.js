@@ -46,6 +46,8 @@ export class Row {
     classList.toggle("writing", message.status === "streaming");
     if (!user && context.name !== was.name)
       this.face.replaceChildren(context.name ? [...context.name][0].toUpperCase() : icon("logo"));
+    if ((context.colour ?? null) === null) delete this.element.dataset.member;
+    else this.element.dataset.member = context.colour;
     setText(this.who, user ? "You" : context.name || "Bot");
     this.who.classList.toggle("hidden", user || !context.name);
     if (!this.#editing) this.#showText();

@@ -4,7 +4,7 @@
 import { byId, el, iconButton, setText } from "./dom.js";
 import { dropImported, importBook, importCharacter, imported, save, exportCharacter, fileName } from "./http.js";
 
-export function setUpScene({ store, chat, panel, notify }) {
+export function setUpScene({ store, chat, panel, notify, group }) {
   let characters = [];
   let books = [];
 
@@ -47,6 +47,9 @@ export function setUpScene({ store, chat, panel, notify }) {
 
   const talkWith = ({ id }) => attempt(() => chat.begin({ character: id, greeting: 0 }));
 
+  /** One more in the conversation that is open: a group; where none is, the one that is talked with. */
+  const join = async (one) => (chat.view.conversation === null ? talkWith(one) : group.add(one.id));
+
   function showAbout(read) {
     const box = byId("card-about");
     const parts = [el("p", { class: "strong", text: `You talk with ${read.name || "the character"} now.` })];
@@ -70,7 +73,8 @@ export function setUpScene({ store, chat, panel, notify }) {
       const out = iconButton("download", `Export ${one.name}`, () =>
         attempt(async () => save(await exportCharacter(one.id), `${fileName(one.name, "character")}.png`)),
       );
-      return el("li", {}, talk, out, bin("characters", one));
+      const letIn = iconButton("plus", `Let ${one.name} into this conversation`, () => join(one));
+      return el("li", {}, talk, letIn, out, bin("characters", one));
     });
     byId("characters").replaceChildren(...items);
   }
