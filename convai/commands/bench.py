@@ -7,6 +7,7 @@ from typing import Any
 
 from convai.commands import (
     bench_cluster,
+    bench_context,
     bench_coref,
     bench_emotion,
     bench_inference,
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_coref.add_action(actions)
     bench_server.add_action(actions)
     bench_cluster.add_action(actions)
+    bench_context.add_action(actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         return bench_emotion.run(args)
     if args.action == "coref":
         return bench_coref.run(args)
+    if args.action == "context":
+        return bench_context.run(args)
     if args.action == "cluster":
         return bench_cluster.run(args)
     if args.action == "server":

@@ -153,8 +153,15 @@ def lay_out(
         last = frame.turn_size(turns[-1].speaker, len(turns[-1].ids)) if turns else 0
         most = max(room - max(room // _SHARE, last), 0)
         missing = {fixed[k] for k in dropped_by_importance([(added[i][0], sizes[i]) for i in fixed], most)}
-    always = sum(sizes[i] for i in fixed if i not in missing)
+    always = 0
     beside = [0] * total
+    for i in fixed:
+        if i in missing:
+            continue
+        if added[i][0].fades and places[i] == total - 1:  # it stays there: the cut must not move when it ages
+            beside[-1] += sizes[i]
+        else:
+            always += sizes[i]
     for i, turn in goes.items():
         beside[turn] += sizes[i]
     kept = fit_history(
