@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from convai.conversation.cast import MAX_DEPTH, MAX_NOTE, NO_NOTE, Note
 from convai.conversation.conversation import Conversation, Message
+from convai.conversation.group import MOST_MEMBERS, Member
 from convai.core.dialog import AGENT, MAX_UTTERANCE_CHARS, USER, Persona
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line
@@ -84,6 +86,7 @@ def _sillytavern(entries: list[dict[str, Any]], where: str) -> Conversation:
     speaker = next((entry.get("name") for entry in said if not entry.get("is_user")), "")
     talk = Conversation(_called(header.get("character_name") or speaker), _called(header.get("user_name")))
     talk.note = _note(header.get("chat_metadata"))
+    versions = _gather(talk, said)
     _check_count(len(said), where)
     for number, entry in enumerate(said):
         who = USER if entry.get("is_user") else AGENT
@@ -95,8 +98,24 @@ def _sillytavern(entries: list[dict[str, Any]], where: str) -> Conversation:
         parent = talk.leaf
         for attempt, text in enumerate(texts):
             _keep(talk, f"{number}.{attempt}", parent, who, text, attempt if who == AGENT else 0)
+            if who == AGENT and (version := versions.get(_called(entry.get("name")).name.casefold())):
+                talk.keep(replace(talk.messages[-1], persona=version))
         talk.leaf = f"{number}.{texts.index(shown)}"
     return _checked(talk, where)
+
+
+def _gather(talk: Conversation, said: list[dict[str, Any]]) -> dict[str, int]:
+    """Make it a group's where several characters speak; the version of the persona of each name."""
+    spoken = (_called(entry.get("name")).name for entry in said if not entry.get("is_user"))
+    names = {name.casefold(): name for name in spoken if name}
+    if not 1 < len(names) <= MOST_MEMBERS:
+        return {}
+    for version, name in enumerate(names.values(), 1):
+        talk.group = talk.group.with_member(Member(version, name))
+        talk.personas[version] = Persona((), name)
+    user = next((entry.get("name") for entry in said if entry.get("is_user")), "")
+    talk.partner = _called(user)
+    return {name: version for version, name in enumerate(names, 1)}
 
 
 def _note(metadata: object) -> Note:

@@ -144,3 +144,22 @@ def test_sillytaverns_authors_note_is_kept(metadata: object, note: tuple[str, in
     talk = read_foreign("\n".join(map(json.dumps, (header, said))), "file")
     assert talk is not None
     assert (talk.note.text, talk.note.depth) == note
+
+
+def test_a_group_of_sillytavern_is_one_here() -> None:
+    lines = [
+        {"name": "Ann", "is_user": False, "mes": "Hello.", "swipes": ["Hi.", "Hello."]},
+        {"name": "Tom", "is_user": True, "mes": "who are you?"},
+        {"name": "Bob", "is_user": False, "mes": "A smith."},
+        {"name": "Ann", "is_user": False, "mes": "A baker."},
+    ]
+    talk = read_foreign("".join(json.dumps(line) + "\n" for line in lines), "chat")
+    assert talk is not None
+    assert [(turn.name, turn.text) for turn in talk.turns] == [
+        ("Ann", "Hello."),
+        ("", "who are you?"),
+        ("Bob", "A smith."),
+        ("Ann", "A baker."),
+    ]
+    assert [one.name for one in talk.group.here] == ["Ann", "Bob"]
+    assert talk.partner.name == "Tom"
