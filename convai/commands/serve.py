@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 HELP: Final = "serve the chat in the browser, the chat socket and an OpenAI-compatible REST API"
 
 _FILE: Final = "conversations.db"
+_ENGINE_WAIT: Final = 60.0
+"""Seconds in which one of the engines elsewhere must be there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +174,8 @@ def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Cal
 
     token = read_token(args.engine_token_file, "localhost")
     voice = load_voice(args.model, context=args.context)
-    engine = reach(args.engine, token, identity(voice.name, voice.tokenizer))
+    # they are often started together, and an engine has more to load
+    engine = reach(args.engine, token, identity(voice.name, voice.tokenizer), wait=_ENGINE_WAIT)
     voice.positions = min(voice.positions, engine.limits.positions)
     return voice, lambda: engine
 

@@ -22,11 +22,19 @@ from convai.server.convert import message_of
 from convai.server.heartbeat import Heartbeat
 from convai.server.logs import log_failure
 from convai.server.protocol import Change
-from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Started, Stopped
+from convai.server.protocol.changes import (
+    Deleted,
+    Failed,
+    FinishedReply,
+    Path,
+    Started,
+    Stopped,
+    TokenDrawn,
+)
 from convai.server.protocol.replay import ReplayBuffer
 from convai.server.protocol.values import Message
 from convai.server.protocol.wire import encode, parse_server
-from convai.store.change_log import DrawnToken, Followed, Numbered, Posted, Snapshot
+from convai.store.change_log import DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
 from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
@@ -61,6 +69,9 @@ class SharedRoom(Protocol):
 
     def record(self) -> dict[str, Any]:
         """What another door needs to go on with the reply that begins."""
+
+    def retell(self) -> None:
+        """Tell of the reply that is written here anew, as far as it has come."""
 
     async def lost(self) -> None:
         """The reply that is written here belongs to another door."""
@@ -138,8 +149,12 @@ class Doors:
         if isinstance(change, Started):
             post.begins, post.ends = len(post.makes), False
             post.live = json.dumps(room.record())
-        elif isinstance(change, FinishedReply | Stopped | Failed):
-            post.ends = True
+        elif isinstance(change, FinishedReply):
+            post.reply, post.ends = change.message.id, True
+        elif isinstance(change, Stopped | Failed):
+            post.reply, post.ends = change.id, True
+        elif isinstance(change, TokenDrawn):
+            post.reply = change.message
         post.last |= isinstance(change, Deleted)
         post.makes.append(functools.partial(encode, change))
         post.drawn.append(drawn)
@@ -160,16 +175,33 @@ class Doors:
                 rooms = [room for room, _ in posts.values()]
                 self._flown = set(posts)
                 for room, numbered in zip(rooms, await self._append(posts), strict=True):
-                    if numbered is None:
-                        self._start(room.lost())
-                    else:
+                    if isinstance(numbered, Numbered):
                         self._arrived(room, numbered)
+                    elif numbered is Refused.FORGOTTEN:
+                        self._retell(room, posts[room.id][1])
+                    else:
+                        self._start(room.lost())
                 self._flown = set()
                 await asyncio.sleep(FLUSH)
         finally:
             self._flushing = None
 
-    async def _append(self, posts: dict[str, tuple[SharedRoom, Posted]]) -> list[Numbered | None]:
+    def _retell(self, room: SharedRoom, refused: Posted) -> None:
+        """The database has forgotten that a reply is written here: tell it again, as far as it has come.
+
+        What was told behind its tokens, and is not numbered yet, comes after that.
+        """
+        _, waiting = self._posts.pop(room.id, (room, Posted(room.id)))
+        told: list[Change] = [make.args[0] for make in (*refused.makes, *waiting.makes)]
+        room.retell()
+        for change in told:
+            if isinstance(change, FinishedReply | Stopped | Failed) and change.message is not None:
+                # whoever has read the conversation meanwhile knows nothing of a reply that was being written
+                self.emit(room, Path(keep=change.message.parent, messages=(change.message,)))
+            elif not isinstance(change, TokenDrawn):
+                self.emit(room, change)
+
+    async def _append(self, posts: dict[str, tuple[SharedRoom, Posted]]) -> list[Numbered | Refused]:
         """Until it is done: a database that is away for a while costs time and nothing else."""
         pause = 0.05
         while True:
@@ -193,7 +225,7 @@ class Doors:
             room.wake()
         abroad.told = max(abroad.told, last)
         if abroad.told > buffer.last or numbered.stream != buffer.stream:
-            self._start(self._catch_up(room))
+            self._start(self._keep_up(room))
 
     # -- in ----------------------------------------------------------------------------------------
 
@@ -223,6 +255,19 @@ class Doors:
             room.abroad.told = max(room.abroad.told, followed.last)
             await self._catch_up(room)
         return snapshot
+
+    async def _keep_up(self, room: SharedRoom) -> None:
+        """`_catch_up`, however long the database is away; one that has crashed has forgotten the stream."""
+        pause = 0.05
+        while True:
+            try:
+                return await self._catch_up(room)
+            except Exception as error:
+                log_failure("what other doors told could not be read; once more", error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 1.0)
+            with suppress(Exception):
+                await self._in_thread(self.shared.changes.follow, room.id)
 
     async def _catch_up(self, room: SharedRoom) -> None:
         """Read what other doors have told."""
@@ -280,13 +325,13 @@ class Doors:
                 room.abroad.told = max(room.abroad.told, int(number))
                 if conversation not in self._flown and room.abroad.followed:
                     if room.abroad.told > room.buffer.last:
-                        self._start(self._catch_up(room))
+                        self._start(self._keep_up(room))
 
     def _missed(self) -> None:
         """Something may have been told while nobody listened."""
         for room in list(self._known.values()):
             if room.abroad.followed:
-                self._start(self._catch_up(room))
+                self._start(self._keep_up(room))
 
     async def _tell(self, said: str) -> None:
         with suppress(Exception):

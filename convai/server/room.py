@@ -181,6 +181,11 @@ class Room:
         assert self.writing is not None
         return self.writing.record()
 
+    def retell(self) -> None:
+        """Tell of the reply that is written here anew, as far as it has come."""
+        if self.writing is not None:
+            self.writing.retell()
+
     async def lost(self) -> None:
         """The reply that is written here belongs to another door: what was told last, nobody was told."""
         if self.writing is not None:

@@ -25,7 +25,7 @@ from convai.server.protocol.changes import Failed, FinishedReply, Started, Stopp
 from convai.server.protocol.values import Message
 from convai.server.protocol.wire import encode
 from convai.server.service import Service
-from convai.store import Draft
+from convai.store import Conflict, Draft, NotFound, StoreError
 from convai.store import Message as Kept
 from convai.store.change_log import DrawnToken
 
@@ -38,6 +38,10 @@ _OUTCOMES: Final[dict[By | None, Outcome]] = {
     "left": "left",
     "shutdown": "shutdown",
 }
+
+
+_PATIENCE: Final = 120.0
+"""Seconds for which the end of a reply waits for a database that is away."""
 
 
 class Listener(Protocol):
@@ -54,6 +58,9 @@ class Listener(Protocol):
 
     def written(self, reply: Kept | None) -> None:
         """Nothing is being written any more; `reply` is in the store."""
+
+    def restate(self) -> None:
+        """Everybody is to get the whole anew."""
 
     async def show_what_is(self, shown: str | None) -> None:
         """After a reply that came to nothing: show the branch again."""
@@ -80,6 +87,7 @@ class Writing:
         self.settled = False
         """Whether it has come to its end, and belongs into the store as it is then."""
         self._by: By | None = None
+        self._retold = False
         self._task: asyncio.Task[None] | None = None
         self._clock = time.monotonic
 
@@ -113,6 +121,11 @@ class Writing:
         """Go on, in a task, with what another door has begun and told."""
         self._task = asyncio.create_task(self._run(), name="convai-reply")
 
+    def retell(self) -> None:
+        """Tell the room of it anew, with what has been shown: nobody remembers the tokens one by one."""
+        self._retold = True
+        self.room.emit(Started(message=self.message()))
+
     def record(self) -> dict[str, Any]:
         """What another door needs to go on with it, should this one die."""
         work = self._drawing.work
@@ -120,7 +133,7 @@ class Writing:
             "id": self.id,
             "parent": self.parent,
             "request": self._request,
-            "prefill": work.place.prefill,
+            "prefill": work.shown if self._retold else work.place.prefill,
             "seed": work.seed,
             "decoding": self.room.service.settings(replace_settings(work.request.config, seed=None)),
             "started": encode(Started(message=self.message()), 1),
@@ -163,6 +176,10 @@ class Writing:
             try:
                 async with self.room.lock:
                     outcome = await self._settle(failure, outcome)
+            except Conflict:  # this door was taken for dead, and another one has it
+                self.room.written(None)
+                self.room.restate()
+                return
             except Exception as error:
                 log_failure("a reply could not be kept", error)
                 self.room.written(None)
@@ -207,6 +224,31 @@ class Writing:
             alternatives=tuple((text, bounded(number, 0.0)) for text, number in token.alternatives),
         )
 
+    async def _finish(self, text: str, **values: Any) -> Kept:
+        """The end in the store. A database that is away for a while costs time and nothing else.
+
+        Raises Conflict where another door has taken the reply up, and what the store raises.
+        """
+        room, store = self.room, self.room.service.store
+        where = (room.owner, room.id, self.id)
+        until, pause = self._clock() + _PATIENCE, 0.05
+        while True:
+            try:
+                return await room.service.in_store(store.finish_reply, *where, text, **values)
+            except Conflict:
+                row = await room.service.in_store(store.message, *where)
+                if row.status == values["status"] and row.text == text:
+                    return row  # it was done, and the answer was lost
+                raise
+            except NotFound:
+                raise
+            except StoreError as error:
+                if room.service.doors is None or self._clock() > until:
+                    raise
+                log_failure("the end of a reply could not be kept; once more", error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 1.0)
+
     async def _settle(self, failure: Exception | None, outcome: Outcome) -> Outcome:
         """Put the reply's end into the store, then tell the room."""
         room, reply = self.room, self._drawing.work
@@ -218,11 +260,7 @@ class Writing:
         kept: Message | None = None
         row: Kept | None = None
         if text:
-            row = await call(
-                store.finish_reply,
-                room.owner,
-                room.id,
-                self.id,
+            row = await self._finish(
                 text,
                 status="complete" if end is not None else "interrupted",
                 details={**details_of(reply), "request": self._request},

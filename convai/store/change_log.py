@@ -6,6 +6,7 @@ conversation and its newest number; the change is in the table.
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 import secrets
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, select, text
@@ -20,8 +22,8 @@ from sqlalchemy import Connection, Row, select, text
 from convai.store import queries
 from convai.store.database import Database
 from convai.store.errors import StoreError
-from convai.store.records import Branch, Conversation, Message
-from convai.store.tables import changes, streams
+from convai.store.records import STREAMING, Branch, Conversation, Message
+from convai.store.tables import changes, messages, streams
 from convai.store.writer import now
 
 MOST_KEPT: Final = 256
@@ -69,13 +71,16 @@ class DrawnToken(NamedTuple):
 class Posted:
     """Changes of one conversation that are to be numbered and told.
 
-    `makes` give the frames, told their numbers; `drawn` belongs to those that are tokens. `begins`: the place
-    of the change with which a reply begins, whose `live` it is; `ends`: a reply has ended, or was given up.
+    `makes` give the frames of changes, told their numbers; `drawn` belongs to those that are tokens.
+    `begins`: the place of the change with which a reply begins, whose `live` it is; `ends`: a reply has
+    ended, or was given up.
     """
 
     conversation: str
-    makes: list[Callable[[int], str]] = field(default_factory=list)
+    makes: list[partial[str]] = field(default_factory=list)
     drawn: list[DrawnToken | None] = field(default_factory=list)
+    reply: str | None = None
+    """The reply that tokens and ends belong to."""
     begins: int | None = None
     live: str | None = None
     ends: bool = False
@@ -83,6 +88,15 @@ class Posted:
     """The conversation is gone: what was told before is, too."""
     key: str = field(default_factory=lambda: secrets.token_hex(8))
     """So that it is told once, should an answer of the database be lost."""
+
+
+class Refused(enum.Enum):
+    """Why nothing of what a door tells of a reply was numbered."""
+
+    ELSEWHERE = enum.auto()
+    """Another door has taken the reply up."""
+    FORGOTTEN = enum.auto()
+    """The database has crashed, and does not know any more that it is being written here: tell it anew."""
 
 
 class Followed(NamedTuple):
@@ -158,10 +172,21 @@ class ChangeLog:
                     earlier = queries.branch_length(connection, conversation, path[0].parent)
             return Snapshot(followed, found, Branch(path, earlier), shown)
 
-    def append(self, posted: Sequence[Posted]) -> list[Numbered | None]:
-        """Number the changes and tell them. None: tokens of a reply that another door has taken up."""
+    def _refused(self, connection: Connection, row: Row[Any], one: Posted) -> Refused | None:
+        if one.begins is not None or row.writer == self._door or not (one.ends or any(one.drawn)):
+            return None
+        if row.writer is None and one.reply is not None:
+            kept = connection.execute(
+                select(messages.c.status, messages.c.writer).where(messages.c.id == one.reply)
+            ).one_or_none()
+            if kept is not None and (kept.writer == self._door or (one.ends and kept.status != STREAMING)):
+                return Refused.FORGOTTEN
+        return None if one.ends and row.writer is None else Refused.ELSEWHERE
+
+    def append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
+        """Number the changes and tell them, but for what is told of a reply that is not written here."""
         ids = [one.conversation for one in posted]
-        done: list[Numbered | None] = []
+        done: list[Numbered | Refused] = []
         added: dict[str, list[Any]] = {
             name: [] for name in ("ids", "numbers", "frames", "tokens", "draws", "times")
         }
@@ -182,8 +207,8 @@ class ChangeLog:
                 if row.mark == one.key:
                     done.append(Numbered(row.stream, row.last + 1, []))
                     continue
-                if one.begins is None and any(one.drawn) and row.writer != self._door:
-                    done.append(None)
+                if (why := self._refused(connection, row, one)) is not None:
+                    done.append(why)
                     continue
                 first = row.last + 1
                 frames = [make(number) for number, make in enumerate(one.makes, first)]

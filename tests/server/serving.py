@@ -27,11 +27,11 @@ from convai.server.protocol.answers import Accepted, Error, Overloaded, Ready
 from convai.server.protocol.changes import Failed, FinishedReply, State, Stopped
 from convai.server.protocol.client import Hello
 from convai.server.protocol.values import Message, Resume
+from convai.server.protocol.view import View
 from convai.server.run import Server, address, listen
 from convai.server.service import Service
 from convai.store import Store
 from tests.chatting import tiny_agent
-from tests.server.protocol.view import View
 
 PATIENCE = 120
 """Seconds after which a test that waits gives up; none waits that long unless something is broken."""

@@ -45,7 +45,7 @@ from convai.server.protocol.values import (
     Siblings,
     Suggestion,
 )
-from tests.server.protocol.view import View
+from convai.server.protocol.view import View
 from tests.web.conftest import JS_TESTS, RunNode
 
 HISTORIES = 200

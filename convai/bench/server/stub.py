@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from convai.engine import EngineClosed, Finished, Health, Limits, Request, Stats, Stream, Token
+from convai.engine import EngineClosed, Event, Finished, Health, Limits, Request, Stats, Stream, Token
 from convai.engine.mailbox import Mailbox, Parcel
 from convai.engine.stream import MailboxSource
 
@@ -24,6 +24,7 @@ _LIMITS: Final = Limits(positions=4096, vocabulary=261, slots=1024, name="stub")
 class _Reply:
     """One that is being drawn: `length` tokens of it in all."""
 
+    request: Request
     length: int
     mailbox: Mailbox = field(default_factory=Mailbox)
     left: bool = False
@@ -44,6 +45,7 @@ class StubEngine:
         self._changed = threading.Condition()
         self._closed = False
         self._count = 0
+        self._known: set[str] = set()
         self._thread = threading.Thread(target=self._serve, name="stub-engine", daemon=True)
         self._thread.start()
 
@@ -56,14 +58,16 @@ class StubEngine:
 
     def stream(self, request: Request) -> Stream:
         """Begin a reply of as many tokens as the request allows. Raises EngineClosed, SettingsError."""
-        reply = _Reply(request.room(_LIMITS.positions))
+        reply = _Reply(request, request.room(_LIMITS.positions))
+        begun = sum(len(one.ids) for one in request.begun)
         with self._changed:
             if self._closed:
                 raise EngineClosed
             self._count += 1
             # replies begin at different moments, as they do where people talk
             first = time.monotonic() + self._interval * ((self._count * 0.618) % 1)
-            heapq.heappush(self._due, (first, self._count, reply, 0))
+            heapq.heappush(self._due, (first, self._count, reply, begun))
+            self._looked_up(request)
             self._stats.submitted += 1
             self._stats.running += 1
             self._changed.notify()
@@ -99,22 +103,40 @@ class StubEngine:
                 if reply.left:
                     self._over("cancelled")
                     continue
-                self._stats.tokens_drawn += 1
+                drawn = done < reply.length  # or it was begun elsewhere, and lacks its end alone
+                self._stats.tokens_drawn += drawn
                 self._stats.steps += 1
                 last = done + 1 >= reply.length
                 if last:
                     self._over("finished")
                 else:
                     heapq.heappush(self._due, (due + self._interval, number, reply, done + 1))
-            reply.mailbox.put(self._parcel(done + 1, last))
+            reply.mailbox.put(self._parcel(reply, done, drawn, last))
 
     def _over(self, how: str) -> None:
         setattr(self._stats, how, getattr(self._stats, how) + 1)
         self._stats.running -= 1
 
-    def _parcel(self, count: int, last: bool) -> Parcel:
-        token = Token(0, 97, f" {time.monotonic():.6f}", -1.0)
-        if not last:
-            return Parcel((token,))
-        end = Finished(0, (97,) * count, "stub", -float(count), 0.5, "length")
-        return Parcel((token, end), over=True)
+    def _looked_up(self, request: Request) -> None:
+        """As if the cache held every conversation that was here."""
+        length = len(request.prompt)
+        if request.session and request.session in self._known:
+            self._stats.tokens_reused += length
+        else:
+            self._stats.tokens_computed += length
+            self._known.add(request.session)
+
+    def _parcel(self, reply: _Reply, place: int, drawn: bool, last: bool) -> Parcel:
+        events: list[Event] = [self.token(reply.request, place)] if drawn else []
+        if last:
+            ids, text = self.whole(reply.request, reply.length)
+            events.append(Finished(0, ids, text, -float(len(ids)), 0.5, "length"))
+        return Parcel(events, over=last)
+
+    def token(self, request: Request, place: int) -> Token:
+        """Token number `place` of a reply, counted from 0."""
+        return Token(0, 97, f" {time.monotonic():.6f}", -1.0)
+
+    def whole(self, request: Request, count: int) -> tuple[tuple[int, ...], str]:
+        """The ids and the text of a whole reply."""
+        return (97,) * count, "stub"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from convai.server.protocol import Frame, ReplayBuffer, parse_server
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, Stopped, TokenDrawn
 from convai.server.protocol.values import Message, PersonaCard, Resume
-from tests.server.protocol.view import View
+from convai.server.protocol.view import View
 
 USER = Message(id="m0", role="user", text="hi", time=0)
 

@@ -23,7 +23,7 @@ from convai.server.protocol.changes import (
     TokenDrawn,
 )
 from convai.server.protocol.values import Message, PersonaCard, Resume, Suggestion
-from tests.server.protocol.view import View
+from convai.server.protocol.view import View
 
 HI = Message(id="m1", role="user", text="hi", time=1)
 DRAFT = Message(id="m2", parent="m1", role="agent", text="", status="streaming", time=2)

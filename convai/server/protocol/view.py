@@ -1,6 +1,6 @@
 """What a client knows: frames go in, the conversation as it is shown comes out. What the changes mean.
 
-The page does the same in its own language; tests hold both against the server through this one.
+The page does the same in its own language; tests and benchmarks hold the server against this one.
 """
 
 from __future__ import annotations
