@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, cast
 
@@ -56,7 +58,21 @@ def open_binary(path: Path) -> BinaryIO:
         return cast(BinaryIO, lzma.open(path, "rb"))
     if head and path.suffix.lower() in COMPRESSED:
         raise DataError(f"{path}: named {path.suffix} but not compressed so; rename or compress it")
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _from_utf16(path)
     return path.open("rb")
+
+
+def _from_utf16(path: Path) -> BinaryIO:
+    """A file as spreadsheets save "Unicode text", in UTF-8. Raises DataError for one that is no UTF-16."""
+    with path.open("rb") as raw:
+        data = raw.read(MAX_WHOLE_BYTES + 1)
+    if len(data) > MAX_WHOLE_BYTES:
+        raise DataError(f"{path}:1: over {MAX_WHOLE_BYTES // 2**20:,} MiB of UTF-16; save the file as UTF-8")
+    try:
+        return BytesIO(data.decode("utf-16").encode("utf-8"))
+    except UnicodeError:
+        raise DataError(f"{path}:1: damaged UTF-16 text; save the file as UTF-8") from None
 
 
 def first_bytes(path: Path, count: int) -> bytes:

@@ -32,7 +32,7 @@ def test_lines_are_numbered_and_bare(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "part"),
     [
-        ("hi\nhello".encode("utf-16"), ":1: UTF-16 text; save the file as UTF-8"),
+        ("hi\nhello".encode("utf-16")[:-1], ":1: damaged UTF-16 text; save the file as UTF-8"),
         ("hi\ncaf\u00e9 !\n".encode("latin-1"), ":2: not UTF-8 (byte 0xe9); save the file as UTF-8"),
         (b"hi\nhello\nca\xc3", ":3: not UTF-8 (byte 0xc3)"),
         (b"hi\nhe\0llo\n", ":2: a NUL byte, so binary data; give a text file in UTF-8"),

@@ -51,6 +51,8 @@ _CONVERSATIONS: Final = (
 )
 _SPEAKERS: Final = ("speaker_idx", "speaker", "role", "author", "sender", "from", "name")
 _TEXTS: Final = ("utterance", "text", "message", "content", "body")
+_NO_TURNS: Final = {"rating", "stars", "score", "title", "subject", "label"}
+"""Columns of reviews, posts and letters, which have an author and a text, too."""
 _LABELS: Final = {"context": "emotion", "emotion": "emotion", "prompt": "situation"}
 """Columns of EmpatheticDialogues that say something about a whole conversation."""
 
@@ -60,8 +62,9 @@ Row = tuple[int, list[str]]
 def kind_of(header: Sequence[str]) -> str:
     """What a table with these columns has in a row: a `chat`, a `turn`, an `exchange`, or an empty text."""
     names = {name.strip().lower() for name in header}
-    if _named(names, _CONVERSATIONS) and _named(names, _SPEAKERS) and _named(names, _TEXTS):
-        return "turn"
+    if _named(names, _SPEAKERS) and _named(names, _TEXTS) and not names & _NO_TURNS:
+        if _named(names, _CONVERSATIONS) or names & {"speaker", "role", "sender", "author"}:
+            return "turn"
     if _named(names, _CHATS) and (len(names) == 1 or names & {*_PERSONAS, "", "split"}):
         return "chat"
     if _named(names, QUESTION_KEYS) and _named(names, ANSWER_KEYS):
@@ -181,6 +184,11 @@ def _conversations(
 ) -> Iterator[tuple[int, Dialog]]:
     """Neighbouring rows of one conversation; a name that comes again later is another one."""
     key = _named(names, _CONVERSATIONS)
+    if not key and "id" in names:  # of the conversation, where two rows have the same one
+        rows = list(rows)
+        at = names.index("id")
+        ids = [row[at] for _, row in rows if len(row) > at]
+        key = "id" if len(set(ids)) < len(ids) else ""
     last, group = "", list[tuple[int, dict[str, str]]]()
     for line, row in rows:
         try:
@@ -188,17 +196,17 @@ def _conversations(
         except DataError as error:
             notes.error(error)
             continue
-        if group and cells[key] != last:
-            yield from _conversation(path, group, notes)
+        if group and key and cells[key] != last:
+            yield from _conversation(path, key, group, notes)
             group = []
-        last = cells[key]
+        last = cells[key] if key else ""
         group.append((line, cells))
     if group:
-        yield from _conversation(path, group, notes)
+        yield from _conversation(path, key, group, notes)
 
 
 def _conversation(
-    path: Path, group: list[tuple[int, dict[str, str]]], notes: Notes
+    path: Path, key: str, group: list[tuple[int, dict[str, str]]], notes: Notes
 ) -> Iterator[tuple[int, Dialog]]:
     line, first = group[0]
     speaker, text = _named(first, _SPEAKERS), _named(first, _TEXTS)
@@ -218,8 +226,8 @@ def _conversation(
         }
         split = split_named(first.get("split"))
         labels |= {"split": split} if split else {}
-        key = _named(first, _CONVERSATIONS)
-        found = dialog(places[0], turns, id=check_text(first[key], places[0]), labels=labels)
+        name = check_text(first[key], places[0]) if key else ""
+        found = dialog(places[0], turns, id=name, labels=labels)
     except DataError as error:
         notes.error(error)
     else:

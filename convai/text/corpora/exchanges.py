@@ -43,11 +43,19 @@ def exchange(value: Any, where: str) -> Dialog:
     answer = next((key for key in ANSWER_KEYS if entry.get(key) not in (None, "")), None)
     if answer is None:
         raise DataError(f"{where}: no answer ({', '.join(ANSWER_KEYS[:4])}); write it like {_EXAMPLE}")
-    found.turns += _replies(entry[answer], f"{where}, {answer}")
+    found.turns += _ranked(entry[answer], f"{where}, {answer}")
     label = next((entry[key] for key in _LABELS if isinstance(entry.get(key), bool)), True)
     if not label:
         found.turns[-1] = replace(found.turns[-1], target=False)
     return found.dialog(where, id=entry_name(entry, where))
+
+
+def _ranked(value: Any, where: str) -> list[Turn]:
+    """The turns that end with a reply; of a list of texts the first is it, the others are worse ones."""
+    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        return _replies(value, where)
+    gold, *worse = dict.fromkeys(check_text(text, where) for text in value)
+    return [Turn(AGENT, gold, tuple(worse))]
 
 
 def _preference(value: Any, where: str) -> Dialog:

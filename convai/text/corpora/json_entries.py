@@ -21,7 +21,7 @@ from convai.text.corpora.messages import is_exchange
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
 from convai.text.corpora.splits import split_named
-from convai.text.corpora.unwrapped import rows_of_columns, unwrapped
+from convai.text.corpora.unwrapped import rows_of_columns, rows_of_names, unwrapped
 
 _PEEK: Final = 65536
 
@@ -114,7 +114,7 @@ def _unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, dict) and not shape_of(value) and (inside := _sections(value)):
         for key, items in inside:
             yield from _unpacked(items, split_named(key) or split)
-    elif (rows := rows_of_columns(value)) is not None:
+    elif (rows := rows_of_columns(value) or rows_of_names(value, shape_of)) is not None:
         for row in rows:
             yield split, row
     else:

@@ -25,15 +25,26 @@ SILENCE: Final = timedelta(hours=6)
 
 _MARKS: Final = str.maketrans("", "", "\u200e\u200f\u202a\u202c\u202f\u00a0\ufeff")
 _STAMP = re.compile(
-    r"\[?(?P<a>\d{1,4})[./-](?P<b>\d{1,2})[./-](?P<c>\d{1,4}),?\s+(?:um )?"
-    r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?\s?(?P<half>[aApP]\.?\s?[mM]\.?)?"
-    r"(?:\]\s?|\s[-–]\s)"
+    r"\[?(?P<a>\d{1,4})(?:[./-]|년 )(?P<b>\d{1,2})(?:[./-]|월 )(?P<c>\d{1,4})일?[,،]?\s+"
+    r"(?:(?:um|à|às|a las|alle|at|klo|kl\.|kl) )?(?P<before>오전|오후|上午|下午|午前|午後)?\s?"
+    r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?\s?(?P<half>[aApP]\.?\s?[mM]\.?|[صم])?"
+    r"(?:\]\s?|\s[-–]\s|,\s(?=[^:]{1,40} : ))"
 )
-_SENDER = re.compile(r"(?P<name>[^:]{1,80}?):\s(?P<text>.*)", re.DOTALL)
+_SENDER = re.compile(r"(?P<name>[^:\"“„«]{1,80}?):\s(?P<text>.*)", re.DOTALL)
 _NO_WORDS = re.compile(
     r"<[^<>]{1,40}>|(?:this message was|you) deleted (?:this message)?\.?|missed (?:voice|video) call.*|"
+    r"(?:messages and calls|nachrichten und anrufe) (?:are|sind) (?:end-to-end|ende-zu-ende).*|"
+    r"diese nachricht wurde gelöscht\.?|du hast diese nachricht gelöscht\.?|"
+    r"ce message a été supprimé\.?|vous avez supprimé ce message\.?|"
+    r"(?:se eliminó|eliminaste) este mensaje\.?|mensagem apagada|esta mensagem foi apagada\.?|"
+    r"você apagou esta mensagem\.?|questo messaggio è stato eliminato\.?|hai eliminato questo messaggio\.?|"
+    r"dit bericht is verwijderd\.?|u hebt dit bericht verwijderd\.?|"
+    r"(?:bild|video|audio|sticker|gif|dokument|kontaktkarte) weggelassen|"
+    r"(?:image|vidéo|audio|sticker|gif|document) absente?|"
+    r"(?:imagen|video|vídeo|audio|sticker|gif|documento|imagem|figurinha|áudio) (?:omitid|ocultad)[oa]|"
+    r"(?:immagine|video|audio|sticker|gif|documento) omess[oa]|"
     r"null|(?:image|video|audio|sticker|gif|document|contact card) omitted|"
-    r"\S+ \((?:file attached|datei angehängt)\)",
+    r"\S+ \((?:file attached|datei angehängt|fichier joint|archivo adjunto|arquivo anexado|file allegato)\)",
     re.IGNORECASE,
 )
 _EDITED = re.compile(
@@ -97,9 +108,9 @@ def _moment(stamp: re.Match[str], day_first: bool) -> datetime | None:
     else:
         year, (day, month) = c, (a, b) if day_first else (b, a)
     hour = int(stamp["hour"])
-    half = (stamp["half"] or "").lower()
+    half = (stamp["half"] or stamp["before"] or "").lower()
     if half:
-        hour = hour % 12 + (12 if half.startswith("p") else 0)
+        hour = hour % 12 + (12 if half.startswith("p") or half in ("م", "오후", "下午", "午後") else 0)
     try:
         return datetime(year + (2000 if year < 100 else 0), month, day, hour, int(stamp["minute"]))
     except ValueError:

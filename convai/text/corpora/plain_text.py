@@ -26,7 +26,7 @@ _PERSONA: Final = {
     "partner's persona": USER,
     "user's persona": USER,
 }
-_PREFIX = re.compile(r"\s*([^\W\d_][\w .'-]{0,39}?)\s*:(?:\s|$)")
+_PREFIX = re.compile(r"\s*\*{0,2}([^\W\d_][\w .'’\"()&-]{0,39}?)\s*\*{0,2}(?::\*{0,2}(?:\s|$)|：\*{0,2})")
 _PREFIX_CHARS: Final = 64
 
 _Line = tuple[int, str]
@@ -61,7 +61,10 @@ def _blocks(numbered: Iterable[_Line]) -> Iterator[list[_Line]]:
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every block."""
-    for block in blocks(path):
+    found = list(blocks(path))
+    if len(found) > 1 and all(len(block) == 1 and _prefix(block[0][1])[0] for block in found):
+        found = [[block[0] for block in found]]  # a blank line between any two turns, as texts are pasted
+    for block in found:
         try:
             parsed = _dialog(path, block)
         except DataError as error:

@@ -10,7 +10,9 @@ from convai.core.errors import DataError
 from convai.text.corpora.building import two_sides
 
 ROLES: Final = {
-    **dict.fromkeys(("user", "human", "partner", "speaker1", "prompter", "customer", "instruction"), USER),
+    **dict.fromkeys(
+        ("user", "human", "partner", "speaker1", "prompter", "customer", "instruction", "input"), USER
+    ),
     **dict.fromkeys(
         ("agent", "bot", "assistant", "speaker2", "gpt", "chatgpt", "bing", "bard", "ai", "model", "chatbot"),
         AGENT,
@@ -28,6 +30,10 @@ def sides(names: Sequence[str], places: Sequence[str]) -> list[int]:
     """
     low = [name.strip().lower() for name in names]
     known = [name in ROLES for name in low]
+    if "system" in low and AGENT not in (ROLES.get(name) for name in low):
+        # the machine of a task-oriented corpus: it talks with the user, and nobody else does
+        low = ["agent" if name == "system" else name for name in low]
+        known = [name in ROLES for name in low]
     if all(known):
         return [ROLES[name] for name in low]
     if any(known):

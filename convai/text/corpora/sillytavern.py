@@ -38,7 +38,9 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
                     if said:
                         yield first, _chat(f"{path}:{first}", said, agent)
                     first, said, agent = entry.line, [], _text(message.get("character_name"))
-                elif not message.get("is_system"):
+                elif (
+                    not message.get("is_system") and message["mes"] != ""
+                ):  # a reply that was stopped at once
                     name = "" if message.get("is_user") else _text(message.get("name"))
                     user = bool(message.get("is_user"))
                     said.append(_Said(user, name, check_text(message["mes"], entry.where)))

@@ -1,4 +1,4 @@
-"""A whole dialogue in one text: `### Human: ... ### Assistant: ...`, ChatML, `User 1: ...` line by line."""
+"""A whole dialogue in one text: in the marks of a chat template, `### Human: ...`, `User 1: ...` a line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,28 @@ from convai.text.corpora.notes import Notes
 from convai.text.corpora.roles import PERSONA_ROLES, sides
 from convai.text.corpora.shapes import lowered
 
-_CHATML = re.compile(r"<\|im_start\|>\s*(\w+)\n?(.*?)(?=<\|im_end\|>|<\|im_start\|>|\Z)", re.DOTALL)
+_TEMPLATES: Final = {
+    "<|im_start|>": re.compile(
+        r"<\|im_start\|>\s*(\w+)\n?(.*?)(?=<\|im_end\|>|<\|im_start\|>|\Z)", re.DOTALL
+    ),
+    "<|start_header_id|>": re.compile(
+        r"<\|start_header_id\|>\s*(\w+)\s*<\|end_header_id\|>"
+        r"(.*?)(?=<\|eot_id\|>|<\|end_of_text\|>|<\|start_header_id\|>|\Z)",
+        re.DOTALL,
+    ),
+    "<start_of_turn>": re.compile(
+        r"<start_of_turn>\s*(\w+)\n?(.*?)(?=<end_of_turn>|<start_of_turn>|\Z)", re.DOTALL
+    ),
+    "<|user|>": re.compile(
+        r"<\|(user|assistant|system)\|>(.*?)"
+        r"(?=<\|end\|>|<\|endoftext\|>|</s>|<\|(?:user|assistant|system)\|>|\Z)",
+        re.DOTALL,
+    ),
+}
+"""By what tells them: ChatML, and the templates of Llama 3, Gemma, Phi and Zephyr."""
+_VICUNA = re.compile(r"(?:^|(?<=\s)|(?<=</s>))(USER|ASSISTANT):")
+_SYS = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+_ALPACA: Final = "Below is an instruction"
 _HEADED = re.compile(r"(?:^|\n)\s*#{2,4}\s*(\w[\w ]{0,30}?)\s*:", re.MULTILINE)
 _INLINE = re.compile(r"###\s*(Human|User|Assistant|Instruction|Input|Response|System)\s*:")
 _INST = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=<s>|</s>|\[INST\]|\Z)", re.DOTALL)
@@ -33,15 +54,22 @@ def has_speakers(text: str) -> bool:
 def _pieces(text: str) -> list[tuple[str, str]]:
     """(name, words) of each turn, or nothing where the text has no marks."""
     text = text[:_LONGEST]
-    if "<|im_start|>" in text:
-        return [(name, words) for name, words in _CHATML.findall(text) if words.strip()]
+    for mark, template in _TEMPLATES.items():
+        if mark in text:
+            return [(name, words) for name, words in template.findall(text) if words.strip()]
     if "[INST]" in text:
         return [
             piece
             for asked, reply in _INST.findall(text)
-            for piece in (("user", asked), ("assistant", reply))
+            for piece in (("system", _system(asked)), ("user", _SYS.sub("", asked)), ("assistant", reply))
             if piece[1].strip()
         ]
+    if len(list(_VICUNA.finditer(text))) > 1:
+        before, *rest = _VICUNA.split(text)
+        pairs = [("system", before), *zip(rest[::2], rest[1::2], strict=True)]
+        return [(name, said) for name, words in pairs if (said := words.replace("</s>", "")).strip()]
+    if text.startswith(_ALPACA) and "###" in text:
+        text = text[text.index("###") :]
     for pattern in (_INLINE, _HEADED, _NAMED):
         marks = list(pattern.finditer(text))
         if len(marks) > 1 and not text[: marks[0].start()].strip():
@@ -52,6 +80,12 @@ def _pieces(text: str) -> list[tuple[str, str]]:
                 if text[mark.end() : end].strip()
             ]
     return []
+
+
+def _system(asked: str) -> str:
+    """What Llama 2's template has for a system message in the first thing asked."""
+    found = _SYS.match(asked)
+    return found[1] if found else ""
 
 
 def transcript(text: str, where: str) -> Said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from convai.text.corpora.chatgpt import is_export, read_export
@@ -12,12 +13,50 @@ _ROW_KEYS: Final = {"row", "row_idx", "truncated_cells"}
 def unwrapped(value: Any) -> Any:
     """The entry itself: of a row of the Hugging Face hub's viewer, of a conversation exported by ChatGPT."""
     if isinstance(value, dict):
+        value = _renamed(value)
         if isinstance(value.get("row"), dict) and value.keys() <= _ROW_KEYS:
             return value["row"]
         if is_export(value):
             shown = [{"role": said.role, "content": said.text} for said in read_export(value).branch()]
             return {"messages": shown, "id": value.get("title")}
     return value
+
+
+def _renamed(value: dict[str, Any]) -> dict[str, Any]:
+    """What others call their turns, in words that the readers know; anything else as it is."""
+    body, turns, data = value.get("body"), value.get("turns"), value.get("data")
+    if isinstance(body, dict) and "messages" in body:  # a line of a batch of requests
+        return body
+    if isinstance(turns, list) and turns and isinstance(turns[0], dict):
+        if isinstance(turns[0].get("speaker"), str) and "utterance" in turns[0]:
+            return {
+                **{key: kept for key, kept in value.items() if key != "turns"},
+                "dialogue": _of_machine(turns),
+            }
+    if isinstance(data, list) and len(data) > 1 and all(isinstance(text, str) for text in data):
+        return {**{key: kept for key, kept in value.items() if key != "data"}, "dialog": data}
+    for key in ("dialogue", "dialog", "conversation"):
+        if isinstance(value.get(key), str) and ":" in value[key] and "text" not in value:
+            return {**{name: kept for name, kept in value.items() if name != key}, "text": value[key]}
+    return value
+
+
+def _of_machine(turns: list[Any]) -> list[Any]:
+    """Turns of a task-oriented corpus, whose SYSTEM is who answers and no persona."""
+    return [
+        {**turn, "speaker": "assistant"}
+        if isinstance(turn, dict) and str(turn.get("speaker")).lower() == "system"
+        else turn
+        for turn in turns
+    ]
+
+
+def rows_of_names(value: Any, shape_of: Callable[[object], str]) -> list[Any] | None:
+    """The dialogues of an object that has them under names of their own, `{"c1": {...}, "c2": {...}}`."""
+    if not isinstance(value, dict) or not value or shape_of(value):
+        return None
+    shapes = {shape_of(entry) for entry in value.values()}
+    return list(value.values()) if len(shapes) == 1 and not shapes & {"", "transcript", "lists"} else None
 
 
 def rows_of_columns(value: Any) -> list[dict[str, Any]] | None:
