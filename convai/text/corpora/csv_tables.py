@@ -185,9 +185,10 @@ def _conversations(
     """Neighbouring rows of one conversation; a name that comes again later is another one."""
     key = _named(names, _CONVERSATIONS)
     if not key and "id" in names:  # of the conversation, where two rows have the same one
-        rows = list(rows)
+        held = list(rows)
         at = names.index("id")
-        ids = [row[at] for _, row in rows if len(row) > at]
+        ids = [row[at] for _, row in held if len(row) > at]
+        rows = iter(held)
         key = "id" if len(set(ids)) < len(ids) else ""
     last, group = "", list[tuple[int, dict[str, str]]]()
     for line, row in rows:
