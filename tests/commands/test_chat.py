@@ -49,6 +49,7 @@ class Door:
         mood: object = None,
         links: object = None,
         memory: object = None,
+        yous: object = None,
         *,
         greeting: int = 1,
     ) -> None:

@@ -239,7 +239,7 @@ def test_a_damaged_conversation_is_one_line(tmp_path: Path, changes: dict[str, o
         (b"[]", ":1: expected an object, found a list"),
         (b"{}", ":1: no 'turns', so no conversation"),
         (b'{"turns": []}\n{"turns": []}\n', ":2: a second dialogue; a conversation is a file of one line"),
-        (b"\xff\xfe\x00", ":1: UTF-16 text"),
+        (b"\xff\xfe\x00", ":1: damaged UTF-16 text"),
         (b"\x00\x01", ":1: a NUL byte"),
     ],
 )

@@ -155,7 +155,7 @@ def test_a_card_is_read(client: FlaskClient, png: bool) -> None:
     persona = card_persona(parse_card(data, "")).persona
     assert answer["persona"] == {"name": "Ann", "sentences": list(persona.sentences)}
     assert answer["creator_notes"] == "Best with a large model."
-    assert answer["greeting"] == "Hello you!"
+    assert answer["greeting"] == "Hello!"
     assert "large model" not in json.dumps(answer["persona"])
     assert answer["card"]["data"]["x_unknown"] == {"kept": [1, 2]}
 

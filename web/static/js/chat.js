@@ -6,7 +6,6 @@ import { token } from "./storage.js";
 
 const LIST = 50;
 const SUGGESTIONS = 3;
-
 export const INITIAL = Object.freeze({
   view: EMPTY,
   link: { is: "connecting", tries: 0 },
@@ -296,10 +295,6 @@ export class Chat {
 
   #tell(error) {
     if (!(error instanceof Refused)) throw error;
-    const lines = {
-      conflict: "The conversation has moved on, perhaps in another window. Look, then try again.",
-      internal: "The server failed at this. Try again.",
-    };
-    this.notify(lines[error.code] ?? error.message, "error");
+    this.notify(error.line, "error");
   }
 }

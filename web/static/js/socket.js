@@ -10,12 +10,22 @@ const HANDSHAKE = 10_000; // from opening to `ready`
 const CALM = 5_000; // a connection that holds so long is a good one
 const MOST_REPEATS = 20; // of a request that the server had no room for
 
+const LINES = {
+  conflict: "The conversation has moved on, perhaps in another window. Look, then try again.",
+  internal: "The server failed at this. Try again.",
+};
+
 /** An `error` frame as the answer to a request. */
 export class Refused extends Error {
   constructor(frame) {
     super(frame.message);
     this.code = frame.code;
     this.field = frame.field ?? null;
+  }
+
+  /** What to tell the reader: the server's line, where it is no code for all of a kind. */
+  get line() {
+    return LINES[this.code] ?? this.message;
   }
 }
 
