@@ -323,32 +323,6 @@ def test_a_crash_of_the_database_in_mid_reply_costs_no_word(
         assert here.say("hello") == reply  # undisturbed
 
 
-def test_who_is_taken_for_dead_leaves_the_reply_to_who_has_it(
-    where: str, two: tuple[Running, Running], gate: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its own end of the reply is told to nobody: that would be the end for who goes on with it."""
-    monkeypatch.setattr(heartbeat, "STEADY", 10**6)  # nobody takes it up
-    one, _ = two
-    with one.chat() as here:
-        conversation = here.new(settings={**SETTINGS, "max_length": 3, "min_length": 3})
-        here.post("send", text="hello")
-        here.until(Started)
-        in_database(
-            where,
-            "INSERT INTO writers (id, seen) VALUES ('x', 9999999999999)",
-            "UPDATE messages SET writer = 'x' WHERE status = 'streaming'",
-        )
-        told = here.view.last
-        gate.open()
-        here.until(State)
-        in_database(where, "UPDATE streams SET writer = 'x' WHERE live IS NOT NULL")
-        shared = one.store.shared
-        assert shared is not None
-        found = shared.changes.after(conversation, told)
-        assert not [frame for _, frame in found.frames if '"type":"failed"' in frame]
-        assert found.live is not None
-
-
 def test_the_end_of_a_reply_waits_for_a_database_that_is_away(
     two: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:

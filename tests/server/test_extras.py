@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from convai.conversation.scene import Source
 from convai.server.protocol.answers import Inspected
 from convai.server.protocol.changes import FinishedReply, Suggestions, TokenDrawn
@@ -67,9 +69,9 @@ def test_the_best_of_several_is_shown_with_all_scores(chat: Chat) -> None:
     reply = chat.until(FinishedReply).message
     assert not any(isinstance(frame, TokenDrawn) for frame in chat.frames)
     assert len(reply.candidates) == 5
-    best = max((c for c in reply.candidates if c.text), key=lambda c: c.score)
-    assert reply.candidates[reply.chosen] == best
-    assert reply.text == best.text
+    best = reply.candidates[reply.chosen]  # which one that is: tests/conversation/test_ranking.py
+    assert reply.text == best.text != ""
+    assert all(math.isfinite(candidate.score) for candidate in reply.candidates)
     inspected = chat.ask("inspect", message=reply.id)
     assert isinstance(inspected, Inspected)
     assert (inspected.candidates, inspected.chosen) == (reply.candidates, reply.chosen)

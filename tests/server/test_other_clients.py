@@ -315,7 +315,7 @@ def test_a_client_may_be_given_the_bare_address(server: Running, base: str) -> N
     with openai.OpenAI(base_url=server.url + base, api_key="none", max_retries=0) as api:
         assert said(ask(api, NURSE, HI))
         assert api.completions.create(model="tiny", prompt="a").choices
-        assert [model.id for model in api.models.list()] == ["tiny"]
+        assert next(iter(api.models.list())).id == "tiny"
     body = {"model": "tiny", "messages": [HI]}
     answer = httpx2.post(f"{server.url}/v1/chat/completions/", json=body, timeout=PATIENCE)
     assert answer.status_code == 200

@@ -211,6 +211,7 @@ def test_one_owner_never_reaches_anothers(store: Store) -> None:
             attempt()
     assert (store.export_json(ANN, chat.id), store.find(ANN)) == before
     assert [item.title for item in store.find(BOB).items] == ["bob's own"]
+    assert store.names(BOB) == [own.id]
     assert store.find(BOB, search="secret").items == ()
     store.delete_person(BOB)
     assert store.find(BOB).items == ()
