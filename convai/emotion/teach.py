@@ -65,13 +65,7 @@ def teach(
         teacher.begin(one.name, texts.counts(len(one.labels)), len(texts))
     train, valid = _tasks(teacher.pieces, data, weights, teacher.config.max_words)
     optim = _optimizer(teacher, settings)
-    for number in range(settings.epochs):
-        start = time.monotonic()
-        loss = _part(teacher, optim, train, number, settings)
-        found = _measured(teacher, valid)
-        teacher.save(out)
-        seconds = round(time.monotonic() - start, 1)
-        report({"epoch": number + 1, "loss": loss, "macro_f1": found, "seconds": seconds})
+    _epochs(teacher, settings.epochs, lambda n: _part(teacher, optim, train, n, settings), valid, out, report)
     return teacher
 
 
@@ -93,16 +87,32 @@ def teach_ngrams(
     train, valid = _tasks(teacher.pieces, data, weights, settings.max_words)
     teacher.count(train)
     optimizers = teacher.optimizers(settings.lr)
-    for number in range(settings.epochs):
-        start = time.monotonic()
+
+    def learn(number: int) -> float:
         # said either way, or torch warns that it was not
         with torch.sparse.check_sparse_tensor_invariants(False):
-            loss = _linear_part(teacher, optimizers, train, number, settings)
+            return _linear_part(teacher, optimizers, train, number, settings)
+
+    _epochs(teacher, settings.epochs, learn, valid, out, report)
+    return teacher
+
+
+def _epochs(
+    teacher: Teacher | NgramTeacher,
+    epochs: int,
+    learn: Callable[[int], float],
+    valid: list[Task],
+    out: Path,
+    report: Report,
+) -> None:
+    """After each epoch, which `learn` makes and gives the mean loss of, measure, save and report."""
+    for number in range(epochs):
+        start = time.monotonic()
+        loss = learn(number)
         found = _measured(teacher, valid)
         teacher.save(out)
         seconds = round(time.monotonic() - start, 1)
         report({"epoch": number + 1, "loss": loss, "macro_f1": found, "seconds": seconds})
-    return teacher
 
 
 def _linear_part(
