@@ -53,7 +53,7 @@ _MENDS: Final = {
 }
 
 
-class Command(Protocol):
+class CommandModule(Protocol):
     """What a module of convai.commands provides."""
 
     HELP: str
@@ -108,7 +108,7 @@ def _run(argv: list[str]) -> int:
     return command.run(args)
 
 
-def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
+def _parse(argv: list[str]) -> tuple[CommandModule, argparse.Namespace]:
     if not argv or argv[0] not in COMMANDS:
         _parse_top(argv)
     name = argv[0]
@@ -137,8 +137,8 @@ def _parse_top(argv: list[str]) -> NoReturn:
     parser.error(f"name a command ({', '.join(COMMANDS)})")
 
 
-def _load(name: str) -> Command:
-    return cast(Command, importlib.import_module(COMMANDS[name]))
+def _load(name: str) -> CommandModule:
+    return cast(CommandModule, importlib.import_module(COMMANDS[name]))
 
 
 def _accept_any_text() -> None:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from convai.conversation.hooks import notify
 from convai.conversation.links import LinkReader
-from convai.conversation.memory.listening import Listener
+from convai.conversation.memory.listening import MemoryLearner
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
 from convai.conversation.yous import Yous
@@ -28,7 +28,7 @@ def interact(
     out: TextIO,
     mood: MoodReader | None = None,
     links: LinkReader | None = None,
-    memory: Listener | None = None,
+    memory: MemoryLearner | None = None,
     greeting: int = 1,
     yous: Yous | None = None,
 ) -> None:

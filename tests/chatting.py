@@ -12,7 +12,7 @@ from convai.conversation.agent import Agent
 from convai.conversation.session import Session
 from convai.core.dialog import Persona
 from convai.core.settings import DecodingConfig
-from convai.engine import Event, Finished, Health, Limits, Request, Stats, Token
+from convai.engine import Event, Finished, Health, ModelLimits, Request, Stats, Token
 from convai.text.tokenizer import Tokenizer
 from tests.tiny import tiny_model
 
@@ -78,8 +78,8 @@ class DigestEngine:
         self._tokenizer = agent.tokenizer
 
     @property
-    def limits(self) -> Limits:
-        return Limits(positions=400, vocabulary=self._tokenizer.vocab_size, slots=64)
+    def limits(self) -> ModelLimits:
+        return ModelLimits(positions=400, vocabulary=self._tokenizer.vocab_size, slots=64)
 
     def stream(self, request: Request) -> Events:
         asked = (request.prompt, request.config, [list(ids) for ids in request.own_turns])

@@ -26,7 +26,7 @@ from convai.model.logits import (
     xtc,
 )
 from convai.text.segments import EncodedTurn, build_prompt
-from convai.text.sequence_breaks import SequenceBreaks, Vocabulary
+from convai.text.sequence_breaks import SequenceBreaks, TokenTexts
 from convai.text.tokenizer import Tokenizer
 from tests import samplers
 
@@ -161,7 +161,7 @@ def test_a_breaker_is_found_however_it_is_cut() -> None:
     texts = ["good morning :) to you", "one two: three", "a b"] * 5
     tokenizer = Tokenizer.train(texts, 290)
     pieces = [tokenizer.piece(id) for id in range(tokenizer.vocab_size)]
-    vocabulary = Vocabulary(tokenizer)
+    vocabulary = TokenTexts(tokenizer)
     assert vocabulary.breaks((":",)).tokens == {i for i, piece in enumerate(pieces) if ":" in piece}
     assert vocabulary.breaks((":", "\n")) is vocabulary.breaks((":", "\n"))
     for text in ("morning", "two: th", ":) to"):
@@ -169,12 +169,12 @@ def test_a_breaker_is_found_however_it_is_cut() -> None:
         said = tokenizer.encode(f"good x {text}")
         ends = [i for i in range(len(said)) if breaks.ended(said[: i + 1])]
         assert ends == [len(said) - 1], text
-    assert not Vocabulary(BYTES).breaks(()).tokens
+    assert not TokenTexts(BYTES).breaks(()).tokens
 
 
 def test_dry_does_not_look_across_a_breaker_of_several_tokens() -> None:
     config = replace(OFF, dry_multiplier=1.0, dry_base=2.0, dry_allowed_length=1)
-    dry = Dry(config, Vocabulary(BYTES).breaks(("##",)))
+    dry = Dry(config, TokenTexts(BYTES).breaks(("##",)))
     for char in b"xy##abq xy##ab":
         dry.push(char)
     assert dry.penalties() == {ord("q"): 2.0}, "two tokens since the breaker, not six"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convai.bench.contenders.base import Setup, Timing, one_after_another
-from convai.bench.contenders.registry import Kind
+from convai.bench.contenders.registry import ContenderKind
 from convai.bench.worker import Worker, WorkerError
-from convai.bench.workload import Chat, chats
+from convai.bench.workload import BenchChat, chats
 from convai.core.errors import ConvaiError
 from convai.model.shape import Family
 
@@ -36,7 +36,7 @@ class Field:
 
 
 @contextlib.contextmanager
-def running(kinds: Sequence[Kind], setup: Setup, family: Family = "gpt2") -> Iterator[Field]:
+def running(kinds: Sequence[ContenderKind], setup: Setup, family: Family = "gpt2") -> Iterator[Field]:
     """Processes of the contenders, loaded with a model of `family`; those that cannot be are in `missing`."""
     field = Field()
     try:
@@ -87,7 +87,7 @@ def alternate(
     return timings
 
 
-def one(worker: Worker, asked: Sequence[Chat], reply: int, seed: int) -> Timing:
+def one(worker: Worker, asked: Sequence[BenchChat], reply: int, seed: int) -> Timing:
     """One run. Raises ConvaiError when the replies are not as long as asked for: it would be other work."""
     timing: Timing = worker.call("run", asked, seed)
     lengths = {len(ids) for ids in timing.replies}

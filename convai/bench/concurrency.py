@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from convai.bench.contenders.registry import OURS
-from convai.bench.inference import Plan, compared, contenders, header, missing_lines, rows, surroundings
+from convai.bench.inference import BenchPlan, compared, contenders, header, missing_lines, rows, surroundings
 from convai.bench.worker import Worker
 from convai.core.errors import SettingsError
 
@@ -24,7 +24,7 @@ NEW_CHATS: Final = 4
 
 
 def measure(
-    plan: Plan, chats: Sequence[int], show: Callable[[str], None], *, memory: bool = False
+    plan: BenchPlan, chats: Sequence[int], show: Callable[[str], None], *, memory: bool = False
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Ratios `SIZE/CHATS/vs_BASELINE` and `SIZE/CHATS/first_token_within_3x`, with `memory` also
     `SIZE/CHATS/memory_within_3gb`, and the figures behind them.

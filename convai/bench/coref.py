@@ -25,7 +25,7 @@ from convai.coref.document import Cluster, Document, Sentence
 from convai.coref.features import CATEGORIES, OBJECTS, SUBJECTS, MentionTable
 from convai.coref.lexicon import Kind
 from convai.coref.linking import Clusters
-from convai.coref.mentions import Candidate, candidates
+from convai.coref.mentions import SpanCandidate, candidates
 from convai.coref.pairs import MENTIONS, NUMBER_OF, RANKS, RELATIONS, SENTENCES, SUMMARY, TURNS, Pairs
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
@@ -43,7 +43,7 @@ GROWTH: Final = (20_000, 200_000)
 """Words of the documents whose memory is compared."""
 
 
-class Plain:
+class PlainSide:
     """The plain side for one model."""
 
     def __init__(self, resolver: CorefResolver) -> None:
@@ -52,7 +52,7 @@ class Plain:
         self.weights = {name: p.detach().numpy() for name, p in model.state_dict().items()}
         window = resolver.window
         self.window = (window.window, window.matching, window.reach)
-        self.names = plain_coref.Words(
+        self.names = plain_coref.PlainWords(
             i=int(Kind.I), you=int(Kind.YOU), other_pronoun=int(Kind.OTHER_PRONOUN), name=int(Kind.NAME),
             kinds=len(Kind), relations=RELATIONS, subjects=SUBJECTS, objects=OBJECTS, sentences=SENTENCES,
             mentions=MENTIONS, turns=TURNS, ranks=RANKS,
@@ -73,7 +73,7 @@ class Plain:
         table, _ = FeatureReader(self.resolver.words, self.resolver.said).read(document.sentences)
         return table, makers
 
-    def _mention(self, sentence: SentenceRows, c: Candidate, inside: int, holds: int) -> Any:
+    def _mention(self, sentence: SentenceRows, c: SpanCandidate, inside: int, holds: int) -> Any:
         """One mention with its attributes, and what the network takes of it."""
         row: dict[str, Any] = dict(zip(_NAMES, sentence.row(c, inside, holds), strict=True))
         vectors = self._vectors(sentence.ids)
@@ -123,7 +123,7 @@ def heads_of(table: MentionTable) -> list[tuple[int, int]]:
 
 def measure(resolver: CorefResolver, documents: Sequence[Document], seconds: float = 20.0) -> dict[str, Any]:
     """Words a second of ours over all documents, and the ratio to the plain side over a part of them."""
-    plain = Plain(resolver)
+    plain = PlainSide(resolver)
     part = _part(documents, _PLAIN_WORDS)
     same = all(plain.resolve(document) == resolver.resolve(document) for document in part)
     times = _medians(

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from convai.bench.compare import Field
 from convai.bench.contenders.registry import OURS
-from convai.bench.inference import Plan, compared, contenders, header, missing_lines, rows, surroundings
+from convai.bench.inference import BenchPlan, compared, contenders, header, missing_lines, rows, surroundings
 
 TURNS: Final = 10
 WITHIN: Final = 1.5
 
 
-def measure(plan: Plan, show: Callable[[str], None]) -> tuple[dict[str, float], dict[str, Any]]:
+def measure(plan: BenchPlan, show: Callable[[str], None]) -> tuple[dict[str, float], dict[str, Any]]:
     """Ratios `SIZE/1/vs_BASELINE` and `SIZE/1/turn10_within_1.5x`, and the figures behind them.
 
     `show` gets the table line by line.

@@ -25,7 +25,7 @@ BUSY: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BenchPlan:
     """What is measured. `quick` is for trying: short chats and one round, whose figures mean nothing."""
 
     sizes: tuple[str, ...] = ("S", "M")
@@ -58,7 +58,7 @@ class Plan:
         return self.threads or len(self.cores)
 
 
-def surroundings(plan: Plan, show: Callable[[str], None]) -> tuple[Bandwidth, dict[str, Any]]:
+def surroundings(plan: BenchPlan, show: Callable[[str], None]) -> tuple[Bandwidth, dict[str, Any]]:
     """The memory's bandwidth with the threads that everybody gets, and what else there is to say first.
 
     `show` gets a line about the memory, and one where the machine is busy with something else.
@@ -74,7 +74,7 @@ def surroundings(plan: Plan, show: Callable[[str], None]) -> tuple[Bandwidth, di
 
 
 @contextmanager
-def contenders(plan: Plan, size: str, chats: int) -> Iterator[tuple[Setup, Field, dict[str, Any]]]:
+def contenders(plan: BenchPlan, size: str, chats: int) -> Iterator[tuple[Setup, Field, dict[str, Any]]]:
     """A folder with the model, and the processes of ours and the baselines on it."""
     with tempfile.TemporaryDirectory(prefix="convai-bench-") as folder:
         told = save_size(size, Path(folder))

@@ -69,7 +69,7 @@ def dialogues(vocab_size: int, seed: int) -> Iterator[EncodedDialog]:
         yield EncodedDialog(persona, turns)
 
 
-class Plain:
+class PlainTraining:
     """transformers' model and a plain loop."""
 
     def __init__(self, shape: Shape, precision: torch.dtype | None) -> None:
@@ -95,7 +95,7 @@ class Plain:
         self.optimizer.zero_grad()
 
 
-class Ours:
+class OurTraining:
     """What `convai train` does in a step, on the same rows."""
 
     def __init__(self, shape: Shape, precision: torch.dtype | None, *, rank: int) -> None:
@@ -124,11 +124,11 @@ class Ours:
 
 
 def _serve(pipe: Connection, name: str, shape: Shape, precision: torch.dtype | None, seed: int) -> None:
-    made: Plain | Ours
+    made: PlainTraining | OurTraining
     if name == "transformers":
-        made = Plain(shape, precision)
+        made = PlainTraining(shape, precision)
     else:
-        made = Ours(shape, precision, rank=_RANK if name == "lora" else 0)
+        made = OurTraining(shape, precision, rank=_RANK if name == "lora" else 0)
     source = dialogues(shape.vocab_size, seed)
     pipe.send(None)
     while pipe.recv():

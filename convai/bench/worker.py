@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from convai.bench.contenders.base import Setup
-from convai.bench.contenders.registry import Kind
+from convai.bench.contenders.registry import ContenderKind
 from convai.core.errors import ConvaiError
 
 
@@ -24,7 +24,7 @@ class WorkerError(ConvaiError):
 class Worker:
     """A started contender. `ready` waits until it is loaded; `call` has one of its methods run."""
 
-    def __init__(self, kind: Kind, setup: Setup) -> None:
+    def __init__(self, kind: ContenderKind, setup: Setup) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads half-alive
         self.kind = kind
         self._pipe, theirs = context.Pipe()
@@ -65,7 +65,7 @@ class Worker:
             self._process.join()
 
 
-def _serve(pipe: Connection, kind: Kind, setup: Setup) -> None:
+def _serve(pipe: Connection, kind: ContenderKind, setup: Setup) -> None:
     """The process: load, then answer calls until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the one who asks ends the others
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

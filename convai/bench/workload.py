@@ -59,7 +59,7 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class BenchChat:
     """A persona, a list of ids a sentence, and the turns so far, the user's last."""
 
     persona: tuple[tuple[int, ...], ...]
@@ -69,7 +69,7 @@ class Chat:
         """The input that the reply is drawn after."""
         return build_prompt(frame, self.persona, self.turns)
 
-    def said(self, reply: Sequence[int], user: Sequence[int]) -> Chat:
+    def said(self, reply: Sequence[int], user: Sequence[int]) -> BenchChat:
         """The chat after a reply and the user's next turn."""
         return replace(self, turns=(*self.turns, EncodedTurn(AGENT, reply), EncodedTurn(USER, user)))
 
@@ -84,7 +84,7 @@ def persona(rng: random.Random, count: int, vocab_size: int) -> tuple[tuple[int,
     return tuple(words(rng, min(12, count - start), vocab_size) for start in range(0, count, 12))
 
 
-def chats(work: Workload, vocab_size: int, count: int, seed: int) -> list[Chat]:
+def chats(work: Workload, vocab_size: int, count: int, seed: int) -> list[BenchChat]:
     """`count` chats with nothing in common; the same seed gives the same ones."""
     rng = random.Random(seed)
     made = []
@@ -94,5 +94,5 @@ def chats(work: Workload, vocab_size: int, count: int, seed: int) -> list[Chat]:
         turns = tuple(
             EncodedTurn((work.turns - 1 - i) % 2, words(rng, n, vocab_size)) for i, n in enumerate(lengths)
         )
-        made.append(Chat(persona(rng, work.persona, vocab_size), turns))
+        made.append(BenchChat(persona(rng, work.persona, vocab_size), turns))
     return made

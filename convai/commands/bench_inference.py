@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convai.bench.inference import Plan
+    from convai.bench.inference import BenchPlan
 
 
 def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,14 +62,14 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def _plan(args: argparse.Namespace) -> BenchPlan:
     from convai.bench.cores import allowed
 
     cores = allowed()  # before torch is loaded, which forgets them
 
-    from convai.bench.inference import Plan
+    from convai.bench.inference import BenchPlan
 
-    return Plan(
+    return BenchPlan(
         cores=cores,
         sizes=tuple(args.size),
         baselines=tuple(args.baselines),

@@ -21,7 +21,7 @@ from convai.core.settings import DecodingConfig, EngineConfig
 
 if TYPE_CHECKING:
     from convai.conversation.links import LinkReader
-    from convai.conversation.memory.listening import Listener
+    from convai.conversation.memory.listening import MemoryLearner
     from convai.conversation.session import Session
     from convai.conversation.yous import Yous
     from convai.core.character import Character
@@ -249,7 +249,7 @@ def _cards(path: str) -> list[Character]:
 
 def _kept(
     args: argparse.Namespace, session: Session, links: LinkReader, held: ExitStack, typed: bool
-) -> tuple[Listener | None, Yous | None]:
+) -> tuple[MemoryLearner | None, Yous | None]:
     """What remembers the one who types, and who they may be, its database held open; None where nothing is
     to be remembered.
 
@@ -258,7 +258,7 @@ def _kept(
     if args.memory == "off" or (args.memory == "auto" and not typed):
         return None, None
     from convai.commands.serve import default_store
-    from convai.conversation.memory.listening import Listener, Recollection
+    from convai.conversation.memory.listening import MemoryLearner, Recollection
     from convai.conversation.memory.memory import Memory
     from convai.conversation.memory.summary import summary_of
     from convai.server.access import LOCAL
@@ -273,7 +273,7 @@ def _kept(
         print(f"convai: no memory: {error}", file=sys.stderr)
         return None, None
     memory = Memory(store.memories, resolve=links.resolved)
-    listener = Listener(memory, LOCAL, lambda: session.turns)
+    listener = MemoryLearner(memory, LOCAL, lambda: session.turns)
     recollection = Recollection(memory, LOCAL, lambda: listener.conversation)
     session.scene = replace(session.scene, sources=(*session.scene.sources, recollection), summary=summary_of)
     return listener, StoredYous(store.scenes, LOCAL)

@@ -17,7 +17,7 @@ from convai.core.errors import ConvaiError, SettingsError
 if TYPE_CHECKING:
     from convai.coref.document import Document
     from convai.coref.resolver import CorefResolver, ResolveSettings
-    from convai.coref.scorer.gap import Asked
+    from convai.coref.scorer.gap import ParsedExample
 
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -227,7 +227,7 @@ class _Reader:
         parse_documents(self._nlp, documents)
         return documents
 
-    def asked(self, path: Path) -> list[Asked]:
+    def asked(self, path: Path) -> list[ParsedExample]:
         from convai.coref.parsing.parse import text_reader
         from convai.coref.scorer.gap import ask, read_gap
 

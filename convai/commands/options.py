@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convai.core.errors import SettingsError
-from convai.core.settings_values import Kind, field_docs, kind_of
+from convai.core.settings_values import FieldKind, field_docs, kind_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -94,7 +94,7 @@ def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: Kind, doc: str) -> None:
+def _add_option(group: argparse._ArgumentGroup, field: Field[Any], kind: FieldKind, doc: str) -> None:
     settings: dict[str, Any] = {"dest": field.name, "default": argparse.SUPPRESS}
     if field.default is not MISSING:
         default = field.default
@@ -123,7 +123,7 @@ def _show(value: object) -> str:
     return str(value)
 
 
-def _parser_of(kind: Kind) -> tuple[Callable[[str], Any], str]:
+def _parser_of(kind: FieldKind) -> tuple[Callable[[str], Any], str]:
     """A function from text to value, and the placeholder that the help shows for it."""
     choices = {str(choice): choice for choice in kind.choices}
     convert: Callable[[str], Any] = functools.partial(_choose, choices=choices)

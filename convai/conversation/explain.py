@@ -18,7 +18,7 @@ Part = str
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class InputToken:
     """One token of the model's input. `item` counts the sentences, turns or texts of its part from 0.
 
     `logprob`: the natural log of the probability that the model gave to a token of the reply (before
@@ -43,7 +43,7 @@ class Explanation:
     `decoding.seed` is the seed that this reply was drawn with. `account` says what the context went to.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[InputToken, ...]
     candidates: tuple[Finished, ...]
     chosen: int | None
     decoding: DecodingConfig
@@ -108,12 +108,12 @@ class Input:
         )
 
 
-def input_rows(tokenizer: Tokenizer, source: Input) -> list[Row]:
+def input_rows(tokenizer: Tokenizer, source: Input) -> list[InputToken]:
     """The rows of a prompt, up to the speaker token after which the reply begins, or what it goes on from."""
     prompt, names = source.prompt, segment_names(tokenizer)
     parts = ((span.part, span.item) for span in source.layout.spans for _ in range(span.size))
     return [
-        Row(id, token_text(tokenizer, id), position, names[segment], part, item)
+        InputToken(id, token_text(tokenizer, id), position, names[segment], part, item)
         for id, position, segment, (part, item) in zip(
             prompt.ids, prompt.positions, prompt.segments, parts, strict=True
         )
@@ -122,7 +122,7 @@ def input_rows(tokenizer: Tokenizer, source: Input) -> list[Row]:
 
 def reply_rows(
     tokenizer: Tokenizer, source: Input, ids: Sequence[int], tokens: Sequence[Token], end: Finished | None
-) -> list[Row]:
+) -> list[InputToken]:
     """The rows of a reply's `ids`, and of the <eos> where it ended by itself.
 
     `tokens` are its events, none after beam search; `end` is None for a reply that was stopped.
@@ -135,7 +135,7 @@ def reply_rows(
         logprobs.append(end.logprob - sum(event.logprob for event in tokens) if tokens else None)
     start = len(source.prompt)
     return [
-        Row(id, token_text(tokenizer, id), start + i, segment, REPLY, 0, logprob)
+        InputToken(id, token_text(tokenizer, id), start + i, segment, REPLY, 0, logprob)
         for i, (id, logprob) in enumerate(zip(words, logprobs, strict=True))
     ]
 

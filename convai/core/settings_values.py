@@ -42,7 +42,7 @@ def from_text(base: T, name: str, text: str) -> T:
     value: object = text
     name = name.replace("-", "_")
     known = [field.name for field in fields(base)]
-    kind = kind_of(type(base), name) if name in known else Kind(str)
+    kind = kind_of(type(base), name) if name in known else FieldKind(str)
     if text.lower() == "none":
         value = "" if kind.type is str and not kind.optional else None
     elif kind.type is bool:
@@ -108,7 +108,7 @@ def _ranges(cls: type) -> dict[str, Range]:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FieldKind:
     """What one field may be."""
 
     type: Any
@@ -122,7 +122,7 @@ class Kind:
 
 
 @cache
-def kind_of(cls: type, name: str) -> Kind:
+def kind_of(cls: type, name: str) -> FieldKind:
     """What the annotation of a field allows.
 
     Understood: int, float, str, bool, Path, Literal of texts, each also `| None`, and tuples of fixed length
@@ -131,10 +131,10 @@ def kind_of(cls: type, name: str) -> Kind:
     return _kind(get_type_hints(cls)[name], name)
 
 
-def _kind(hint: Any, name: str) -> Kind:
+def _kind(hint: Any, name: str) -> FieldKind:
     args = get_args(hint)
     if get_origin(hint) is Literal:
-        return Kind(type(args[0]), choices=args)
+        return FieldKind(type(args[0]), choices=args)
     if NoneType in args and len(args) == 2:
         [inner] = [arg for arg in args if arg is not NoneType]
         return replace(_kind(inner, name), optional=True)
@@ -142,7 +142,7 @@ def _kind(hint: Any, name: str) -> Kind:
         return replace(_kind(args[0], name), count=len(args))
     if hint not in (bool, int, float, str, Path):
         raise TypeError(f"field {name}: {hint!r} means nothing for a setting")
-    return Kind(hint)
+    return FieldKind(hint)
 
 
 def _typed(cls: type, name: str, value: Any) -> Any:

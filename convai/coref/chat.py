@@ -27,7 +27,7 @@ Place = tuple[int, int]
 """Where a word stands in its message: start and end, in characters."""
 
 
-class Growing(Protocol):
+class GrowingDocument(Protocol):
     """A document to which sentences are added; `convai.coref.resolver.Growing` is one."""
 
     def add(self, sentences: Sequence[Sentence]) -> object:
@@ -40,7 +40,7 @@ class Growing(Protocol):
 class Beginning(Protocol):
     """What begins such documents; `convai.coref.resolver.CorefResolver` is one."""
 
-    def begin(self) -> Growing:
+    def begin(self) -> GrowingDocument:
         """A document without a word."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from convai.core.errors import CheckpointError
-from convai.coref.contexts import Contexts, Stream
+from convai.coref.contexts import Contexts, GrowingText
 from convai.coref.document import Document, Sentence
 from convai.coref.pairs import Floats
 
@@ -81,7 +81,7 @@ class CachedContexts:
         if self._size:
             self._states = np.memmap(self._rows, np.float16, "r", shape=(self._size, self._width))
 
-    def begin(self) -> Stream:
+    def begin(self) -> GrowingText:
         """A text without a word, which will be one of those given to `fill`."""
         return _Known(self)
 

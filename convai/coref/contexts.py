@@ -46,7 +46,7 @@ Piece = list[list[int]]
 """Words as ids."""
 
 
-class Stream(Protocol):
+class GrowingText(Protocol):
     """A text as it grows."""
 
     def add(self, sentences: Sequence[Sentence]) -> Floats:
@@ -56,7 +56,7 @@ class Stream(Protocol):
 class Contexts(Protocol):
     """What begins such texts."""
 
-    def begin(self) -> Stream:
+    def begin(self) -> GrowingText:
         """A text without a word."""
 
 

@@ -11,7 +11,7 @@ from convai.core.errors import SettingsError
 from convai.coref.checkpoint import load_coref_model
 from convai.coref.document import Document
 from convai.coref.pairs import Floats
-from convai.coref.scorer.gap import Asked
+from convai.coref.scorer.gap import ParsedExample
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL
 from convai.text import word_vectors
@@ -23,7 +23,7 @@ class Read(Protocol):
     def documents(self, path: Path) -> list[Document]:
         """Those of a column file."""
 
-    def asked(self, path: Path) -> list[Asked]:
+    def asked(self, path: Path) -> list[ParsedExample]:
         """The ambiguous pronouns of a table of GAP's."""
 
 
@@ -36,9 +36,9 @@ class Data:
     words: list[str]
     vectors: Floats
     """`[words, d]`"""
-    asked: list[Asked] = dataclasses.field(default_factory=list)
+    asked: list[ParsedExample] = dataclasses.field(default_factory=list)
     """Ambiguous pronouns to learn from, beside the documents."""
-    asked_dev: dict[str, list[Asked]] = dataclasses.field(default_factory=dict)
+    asked_dev: dict[str, list[ParsedExample]] = dataclasses.field(default_factory=dict)
 
 
 def read_data(described: dict[str, Any], read: Read, settings: CorefTrainSettings) -> Data:

@@ -17,7 +17,7 @@ _COUNTED: Final = frozenset(("NN", "NNS", "NNP", "NNPS"))
 _NAME_TAGS: Final = ("NNP", "NNPS")
 
 
-class Known(NamedTuple):
+class KnownWords(NamedTuple):
     """What is known of the words of a sentence before it is read."""
 
     names: dict[int, tuple[int, int]]
@@ -36,7 +36,7 @@ class Discourse:
         self._counts: dict[int, int] = {}
         self._genders: dict[str, int] = {}
 
-    def read(self, forms: Sequence[Forms], tags: Sequence[str]) -> Known:
+    def read(self, forms: Sequence[Forms], tags: Sequence[str]) -> KnownWords:
         """What is known of the sentence's words; the sentence is then part of the discourse."""
         counts = self._counts
         counted = [(i, forms[i].lemma_key) for i, tag in enumerate(tags) if tag in _COUNTED]
@@ -53,7 +53,7 @@ class Discourse:
         for start, end in rows:
             if end - start > 1:
                 self._name([form.normal for form in forms[start:end]])
-        return Known({i: row for row in rows for i in range(*row)}, before, genders)
+        return KnownWords({i: row for row in rows for i in range(*row)}, before, genders)
 
     def _name(self, words: list[str]) -> None:
         gender = said_by_name(words, self._nouns, self._names).gender

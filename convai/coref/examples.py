@@ -18,7 +18,7 @@ from convai.coref.model import tensors
 from convai.coref.pairs import Floats, Window, describe, make_pairs, summary
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import stretches
-from convai.coref.scorer.gap import Asked, is_of_name
+from convai.coref.scorer.gap import ParsedExample, is_of_name
 from convai.coref.words import WordIds
 
 _LONGEST: Final = 4000
@@ -117,7 +117,7 @@ def examples(
 
 
 def questions(
-    asked: Iterable[Asked],
+    asked: Iterable[ParsedExample],
     words: WordIds,
     unit: Floats,
     window: Window,

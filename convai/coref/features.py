@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convai.coref.lexicon import Kind
-from convai.coref.mentions import Shape
+from convai.coref.mentions import MentionShape
 
 Ints = NDArray[np.int32]
 Keys = NDArray[np.int64]
@@ -39,7 +39,7 @@ OBJECTS: Final = (DEP_ID["obj"], DEP_ID["iobj"])
 WORDS: Final = 9
 """Word slots of a mention: head, first, last, two before, two after, its governor, the sentence's root."""
 CATEGORIES: Final = {
-    "kind": len(Kind), "shape": len(Shape), "head tag": len(TAGS) + 1, "head relation": len(DEPS) + 1,
+    "kind": len(Kind), "shape": len(MentionShape), "head tag": len(TAGS) + 1, "head relation": len(DEPS) + 1,
     "governor tag": len(TAGS) + 1, "governor relation": len(DEPS) + 1, "gender": 4, "number": 3, "life": 5,
     "entity": 6, "length": 8, "place": 4, "quoted": 2, "inside": 3, "holds": 3, "reflexive": 3, "speaker": 2,
     "sentence": 6, "said before": 4, "ending": 9,

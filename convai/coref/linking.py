@@ -183,7 +183,11 @@ def _may_be_speaker(table: MentionTable, row: int, other: int) -> bool:
 def _says(table: MentionTable, row: int) -> tuple[int, int, int]:
     """Gender, the speaker where it is "I", and the speaker where it is "you"; 0 for none."""
     gender, kind, speaker = int(table.gender[row]), int(table.kind[row]), int(table.speaker[row])
-    return gender, speaker if kind == Kind.I else NOBODY, speaker if kind == Kind.YOU else NOBODY
+    return (
+        gender,
+        speaker if kind == Kind.I else NOBODY,
+        speaker if kind == Kind.YOU else NOBODY,
+    )
 
 
 def _profile(table: MentionTable, row: int) -> Profile:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from convai.coref.document import Sentence
 
 
-class Shape(IntEnum):
+class MentionShape(IntEnum):
     """What of a tree a candidate is."""
 
     PRONOUN = 0
@@ -32,13 +32,13 @@ class Shape(IntEnum):
     """here, there"""
 
 
-class Candidate(NamedTuple):
+class SpanCandidate(NamedTuple):
     """A span `[start, end)` with the index of its head word, all counted from the sentence's first word."""
 
     start: int
     end: int
     head: int
-    shape: Shape
+    shape: MentionShape
 
 
 PERSONAL_TAGS: Final = frozenset({"PRP", "PRP$"})
@@ -74,7 +74,7 @@ _EDGES: Final = frozenset(".,;:!?()[]{}\"'`“”‘’…") | {"``", "''", "--"
 """No phrase begins or ends with one of these (a possessive 's apart)."""
 
 
-def candidates(sentence: Sentence) -> list[Candidate]:
+def candidates(sentence: Sentence) -> list[SpanCandidate]:
     """Candidates of a parsed sentence, ordered by start and, of those that start together, longest first.
 
     Raises ValueError where the sentence has no parse.
@@ -87,39 +87,39 @@ def candidates(sentence: Sentence) -> list[Candidate]:
         if head != i:
             children[head].append(i)
     low, high = _extents(heads, children)
-    found: dict[tuple[int, int], Candidate] = {}
+    found: dict[tuple[int, int], SpanCandidate] = {}
 
-    def add(start: int, end: int, head: int, shape: Shape) -> None:
+    def add(start: int, end: int, head: int, shape: MentionShape) -> None:
         while start < head and words[start] in _EDGES:
             start += 1
         while end - 1 > head and words[end - 1] in _EDGES and not _is_possessive(words, tags, end - 1):
             end -= 1
-        found.setdefault((start, end), Candidate(start, end, head, shape))
+        found.setdefault((start, end), SpanCandidate(start, end, head, shape))
 
     for i, tag in enumerate(tags):
         if tag in PERSONAL_TAGS:
-            add(i, i + 1, i, Shape.PRONOUN)
+            add(i, i + 1, i, MentionShape.PRONOUN)
             continue
         word = words[i].lower()
         if word in PLACES and deps[i] != "expl" and tag == "RB":
-            add(i, i + 1, i, Shape.PLACE)
+            add(i, i + 1, i, MentionShape.PLACE)
             continue
         if word in DEMONSTRATIVES and _stands_alone(i, tags, deps):
-            add(i, i + 1, i, Shape.PRONOUN)
+            add(i, i + 1, i, MentionShape.PRONOUN)
             if tag == "DT":
                 start, full, _ = _phrase(i, words, tags, deps, children, low, high)
                 if full > i + 1:
-                    add(i, full, i, Shape.FULL)
+                    add(i, full, i, MentionShape.FULL)
             continue
         if not _stands_for_noun(i, tag, deps[i]):
             continue
         start, full, core = _phrase(i, words, tags, deps, children, low, high)
-        add(start, full, i, Shape.FULL)
+        add(start, full, i, MentionShape.FULL)
         if core < full:
-            add(start, core, i, Shape.CORE)
+            add(start, core, i, MentionShape.CORE)
         if i + 1 < core:
             base = i + 2 if i + 1 < len(words) and tags[i + 1] == "POS" else i + 1
-            add(start, base, i, Shape.BASE)
+            add(start, base, i, MentionShape.BASE)
         conjuncts = [c for c in children[i] if deps[c] == "conj" and c > i and tags[c][:2] in ("NN", "PR")]
         if conjuncts:
             last = conjuncts[-1]
@@ -128,12 +128,12 @@ def candidates(sentence: Sentence) -> list[Candidate]:
                 if tags[last] in PERSONAL_TAGS
                 else _phrase(last, words, tags, deps, children, low, high)[1]
             )
-            add(start, end, i, Shape.JOINED)
+            add(start, end, i, MentionShape.JOINED)
     for start, end in entity_spans(sentence.entities):
         capital = words[start][:1].isupper()
         while capital and end - 1 > start and deps[end - 1] in _NAME_PARTS and words[end - 1][:1].islower():
             end -= 1
-        add(start, end, head_of(start, end, heads), Shape.ENTITY)
+        add(start, end, head_of(start, end, heads), MentionShape.ENTITY)
     return sorted(found.values(), key=lambda c: (c.start, -c.end))
 
 

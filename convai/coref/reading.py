@@ -14,7 +14,7 @@ from convai.coref.document import Sentence
 from convai.coref.features import CATEGORIES, CONTENT, WORDS, Ints, MentionTable
 from convai.coref.lexicon import Says, first_names, nouns
 from convai.coref.mentions import candidates
-from convai.coref.rows import Place, SentenceRows, Vocabulary
+from convai.coref.rows import RowVocabulary, SentencePlace, SentenceRows
 from convai.coref.words import WordIds, key, normal
 
 _QUOTES: Final = frozenset(("``", "''", '"', "“", "”"))
@@ -31,7 +31,7 @@ class FeatureReader:
         """`said`: what words say that are defined on the fly, before the lists of the lexicon."""
         self.words = words
         of_nouns, of_names = {**nouns(), **(said or {})}, {**first_names(), **(said or {})}
-        self._vocabulary = Vocabulary(words, of_nouns, of_names)
+        self._vocabulary = RowVocabulary(words, of_nouns, of_names)
         self._discourse = Discourse(of_nouns, of_names)
         self._tokens = 0
         self._sentences = 0
@@ -58,7 +58,7 @@ class FeatureReader:
         """The next sentence, whose first word is `offset` among the tokens of its stretch."""
         self._turn(sentence.speaker)
         quotes = self._read_quotes(sentence.words)
-        place = Place(
+        place = SentencePlace(
             offset, self._tokens, self._sentences, self._turns, self._speaker, self._partner,
             self._speaker_keys, self._partner_keys,
         )  # fmt: skip

@@ -71,7 +71,7 @@ Scores = dict[Span, dict[Span | None, float]]
 
 
 @dataclass(slots=True)
-class Reading:
+class ResolvedDocument:
     """What was found in a document."""
 
     clusters: list[Cluster]
@@ -114,12 +114,12 @@ class CorefResolver:
         """
         return self.read(document).clusters
 
-    def read(self, document: Document) -> Reading:
+    def read(self, document: Document) -> ResolvedDocument:
         """Clusters, and the scores where the settings keep them. Raises DataError as `resolve` does."""
         growing = self.begin()
         for sentences in stretches(document.sentences):
             growing.add(sentences)
-        return Reading(growing.clusters(), growing.scores)
+        return ResolvedDocument(growing.clusters(), growing.scores)
 
     def begin(self) -> Growing:
         """A document without a word, to which sentences are added."""
@@ -248,4 +248,4 @@ def _with_defined(
     return bigger.eval(), more, said
 
 
-__all__ = ["SPECIAL", "CorefResolver", "Growing", "Reading", "ResolveSettings", "stretches"]
+__all__ = ["SPECIAL", "CorefResolver", "Growing", "ResolveSettings", "ResolvedDocument", "stretches"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from convai.coref.discourse import Known, said_by_name
+from convai.coref.discourse import KnownWords, said_by_name
 from convai.coref.document import Sentence
 from convai.coref.features import CONTENT, DEP_ID, RENAMED, TAG_ID
 from convai.coref.lexicon import (
@@ -21,7 +21,7 @@ from convai.coref.lexicon import (
     Says,
     places,
 )
-from convai.coref.mentions import Candidate, Shape
+from convai.coref.mentions import MentionShape, SpanCandidate
 from convai.coref.words import NOTHING, Forms, WordIds, key
 
 _ENTITIES: Final = {"PER": 1, "PERSON": 1, "person": 1, "LOC": 2, "GPE": 2, "location": 2, "FAC": 2, "ORG": 3,
@@ -30,7 +30,7 @@ _ENDINGS: Final = {"a": 1, "e": 2, "i": 3, "y": 3, "o": 4, "u": 4, "n": 5, "s": 
 _LENGTHS: Final = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6)
 
 
-class Vocabulary(NamedTuple):
+class RowVocabulary(NamedTuple):
     """Words as rows, and what they say."""
 
     words: WordIds
@@ -38,7 +38,7 @@ class Vocabulary(NamedTuple):
     names: Mapping[str, Says]
 
 
-class Place(NamedTuple):
+class SentencePlace(NamedTuple):
     """Where a sentence stands: among the tokens of its stretch, and in the document."""
 
     offset: int
@@ -56,12 +56,12 @@ class SentenceRows:
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        vocabulary: RowVocabulary,
         forms: Sequence[Forms],
         sentence: Sentence,
         quotes: list[int],
-        known: Known,
-        place: Place,
+        known: KnownWords,
+        place: SentencePlace,
     ) -> None:
         self.vocabulary = vocabulary
         self.sentence = sentence
@@ -83,12 +83,12 @@ class SentenceRows:
         }
         self.tag_ids = [TAG_ID.get(tag, 0) for tag in sentence.tags]
 
-    def rows(self, found: list[Candidate]) -> list[tuple[object, ...]]:
+    def rows(self, found: list[SpanCandidate]) -> list[tuple[object, ...]]:
         """A row for each candidate, its values in the order of MentionTable's arrays."""
         inside, holds = nesting(found)
         return [self.row(c, inside[i], holds[i]) for i, c in enumerate(found)]
 
-    def row(self, c: Candidate, inside: int, holds: int) -> tuple[object, ...]:
+    def row(self, c: SpanCandidate, inside: int, holds: int) -> tuple[object, ...]:
         """The values of one candidate; whether another holds it, and it another (see `nesting`)."""
         place, ids, n = self.place, self.ids, len(self.ids)
         start, end, head, shape = c
@@ -156,21 +156,21 @@ class SentenceRows:
             governor = heads[governor]
         return governor
 
-    def _said_before(self, c: Candidate, kind: Kind) -> int:
+    def _said_before(self, c: SpanCandidate, kind: Kind) -> int:
         """How often earlier sentences have the head, or another part of the name; 0 for pronouns."""
         if kind <= Kind.OTHER_PRONOUN:
             return 0
         start, end = self.known.names.get(c.head, (c.head, c.head + 1))
         return max(self.known.before[start:end])
 
-    def _ending(self, c: Candidate, kind: Kind) -> int:
+    def _ending(self, c: SpanCandidate, kind: Kind) -> int:
         """The last letter of a name's first word, which in many languages tells the gender; 0 for no name."""
         if kind != Kind.NAME:
             return 0
         start, _ = self.known.names.get(c.head, (c.head, c.head + 1))
         return _ENDINGS.get(self.lower[max(start, c.start)][-1:], 8)
 
-    def _content(self, c: Candidate, kind: Kind, lemma_key: int) -> tuple[int, ...]:
+    def _content(self, c: SpanCandidate, kind: Kind, lemma_key: int) -> tuple[int, ...]:
         """Numbers of the words that tell this mention from others, its head first; pronouns have none."""
         if kind <= Kind.OTHER_PRONOUN:
             return (0,) * CONTENT
@@ -181,12 +181,12 @@ class SentenceRows:
                 found.append(self.forms[i].lemma_key & 0x7FFFFFFF)
         return (*found, *(0,) * (CONTENT - len(found)))
 
-    def _says(self, c: Candidate) -> tuple[Kind, Gender, Number, Life]:
+    def _says(self, c: SpanCandidate) -> tuple[Kind, Gender, Number, Life]:
         """Kind, gender, number and life of the one that is named."""
         word, tag = self.lower[c.head], self.sentence.tags[c.head]
-        if c.shape == Shape.PRONOUN:
+        if c.shape == MentionShape.PRONOUN:
             return PRONOUNS.get(word, (Kind.OTHER_PRONOUN, Gender.UNKNOWN, Number.UNKNOWN, Life.UNKNOWN))
-        if c.shape == Shape.JOINED:
+        if c.shape == MentionShape.JOINED:
             says = self.vocabulary.nouns.get(word) or self.vocabulary.names.get(word) or Says()
             return Kind.JOINED, Gender.UNKNOWN, Number.MANY, says.life
         if tag in ("NNP", "NNPS"):
@@ -197,7 +197,7 @@ class SentenceRows:
             number = Number.UNKNOWN
         return self._kind(c, tag), says.gender, number, says.life
 
-    def _says_name(self, c: Candidate, tag: str) -> tuple[Kind, Gender, Number, Life]:
+    def _says_name(self, c: SpanCandidate, tag: str) -> tuple[Kind, Gender, Number, Life]:
         """The entity recogniser errs so often that a first name, where it is no place's, says more."""
         lower, known, nouns = self.lower, self.known, self.vocabulary.nouns
         number = Number.MANY if tag == "NNPS" else Number.ONE
@@ -226,7 +226,7 @@ class SentenceRows:
         kind = Kind.NAME if first not in POSSESSIVES else Kind.POSSESSED
         return kind, gender, number, life
 
-    def _kind(self, c: Candidate, tag: str) -> Kind:
+    def _kind(self, c: SpanCandidate, tag: str) -> Kind:
         first = self.lower[c.start]
         if first in POSSESSIVES and c.end - c.start > 1:
             return Kind.POSSESSED
@@ -256,7 +256,7 @@ def _often(times: int) -> int:
     return min(times, 2) if times < 4 else 3
 
 
-def nesting(found: list[Candidate]) -> tuple[list[int], list[int]]:
+def nesting(found: list[SpanCandidate]) -> tuple[list[int], list[int]]:
     """Of each candidate whether one holds it (2: with the same head), and whether it holds one."""
     inside, holds = [0] * len(found), [0] * len(found)
     open_: list[int] = []

@@ -19,7 +19,12 @@ from convai.coref.lexicon import Gender, Kind, Life, Number, nouns, titles
 from convai.coref.pairs import Bools, Floats, Pairs
 from convai.coref.words import SPECIAL, WordIds, key, singular
 
-HAS_ANTECEDENT: Final = {Kind.HE: 0.75, Kind.SHE: 0.75, Kind.IT: 0.4, Kind.THEY: 0.5}
+HAS_ANTECEDENT: Final = {
+    Kind.HE: 0.75,
+    Kind.SHE: 0.75,
+    Kind.IT: 0.4,
+    Kind.THEY: 0.5,
+}
 """Pronouns of the third person seldom begin a chain (not "it" as a subject, which may be nobody)."""
 CREATURE: Final = 3.5
 """For "he" and "she" of an animal, where nobody near is of that gender."""

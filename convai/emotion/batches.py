@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convai.core.errors import SettingsError
 from convai.emotion.config import Head
 from convai.emotion.labelled import Target, Texts
-from convai.emotion.vocabulary import PAD_ID, UNKNOWN_ID, Words
+from convai.emotion.vocabulary import PAD_ID, UNKNOWN_ID, WordEncoder
 
 _WINDOW = 50
 """Batches whose texts are sorted by length together: little padding, yet another mixture every time."""
@@ -23,7 +23,7 @@ Lesson = tuple[Head, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class HeadTexts:
     """The texts of one head, as ids."""
 
     head: Head
@@ -41,12 +41,12 @@ class Task:
         cls,
         head: Head,
         texts: Texts,
-        vocabulary: Words,
+        vocabulary: WordEncoder,
         max_words: int,
         weight: float = 1.0,
         lessons: tuple[Lesson, ...] = (),
         share: float = 0.0,
-    ) -> Task:
+    ) -> HeadTexts:
         """Texts to ids, a row a text."""
         ids = [vocabulary.encode(text, max_words) for text in texts.texts]
         return cls(head, ids, texts.targets, weight, lessons, share)
@@ -93,7 +93,7 @@ class Batch:
     parts: tuple[Part, ...]
 
 
-def collate(rows: Sequence[tuple[Task, int]]) -> Batch:
+def collate(rows: Sequence[tuple[HeadTexts, int]]) -> Batch:
     """A batch of (task, text) pairs, ordered by task: those of a set next to each other."""
     groups: dict[int, list[int]] = {}  # task → its texts
     tasks = {id(task): task for task, _ in rows}
@@ -139,7 +139,7 @@ def draw(targets: Sequence[Target], count: int, rng: random.Random, *, balanced:
 
 
 def epoch(
-    tasks: Sequence[Task], *, number: int, epoch_size: int, batch_size: int, balanced: bool, seed: int
+    tasks: Sequence[HeadTexts], *, number: int, epoch_size: int, batch_size: int, balanced: bool, seed: int
 ) -> Iterator[Batch]:
     """The batches of epoch `number`: `epoch_size` texts, divided among the tasks by their weights.
 
@@ -147,7 +147,7 @@ def epoch(
     """
     rng = random.Random(f"{seed}/{number}")
     total = sum(task.weight for task in tasks)
-    rows: list[tuple[Task, int]] = []
+    rows: list[tuple[HeadTexts, int]] = []
     for task in tasks:
         count = max(1, round(epoch_size * task.weight / total))
         rows += [(task, i) for i in draw(task.targets, count, rng, balanced=balanced)]
@@ -167,7 +167,7 @@ def with_unknown(batch: Batch, share: float) -> Batch:
     return Batch(batch.ids.masked_fill(gone, UNKNOWN_ID), batch.lengths, batch.parts)
 
 
-def in_order(task: Task, batch_size: int) -> Iterator[tuple[list[int], Batch]]:
+def in_order(task: HeadTexts, batch_size: int) -> Iterator[tuple[list[int], Batch]]:
     """All texts of a task once, those of like length together, with their numbers."""
     order = sorted(range(len(task)), key=lambda i: len(task.ids[i]))
     for start in range(0, len(order), batch_size):

@@ -11,11 +11,11 @@ from convai.core.errors import SettingsError
 from convai.emotion import native
 from convai.emotion.int8 import Int8Layer
 from convai.emotion.model import EmotionModel, Encoded, Packing
-from convai.emotion.recurrence import Layer, Steps, fold, run_layer
+from convai.emotion.recurrence import FoldedLayer, Steps, fold, run_layer
 
 Precision = Literal["float32", "bf16", "int8"]
 PRECISIONS: Final = get_args(Precision)
-_Ready = Layer | Int8Layer | native.NativeLayer
+_Ready = FoldedLayer | Int8Layer | native.NativeLayer
 
 
 class Encoder:
@@ -37,7 +37,7 @@ class Encoder:
         with torch.no_grad():
             folded = [_folded(lstm, self.hard) for lstm in (model.lstm_0, model.lstm_1)]
             if precision == "bf16":
-                folded = [Layer(*(weight.bfloat16() for weight in layer)) for layer in folded]
+                folded = [FoldedLayer(*(weight.bfloat16() for weight in layer)) for layer in folded]
             self._layers: list[_Ready] = [_int8(layer) if precision == "int8" else layer for layer in folded]
             compiled = any(isinstance(layer, native.NativeLayer) for layer in self._layers)
             vector = model.attention_layer.attention_vector
@@ -56,19 +56,19 @@ class Encoder:
         return encoded
 
     def _run(self, layer: _Ready, x: Tensor, steps: Steps) -> Tensor:
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, FoldedLayer):
             return layer.run(x, steps, hard=self.hard)
         rows, _ = run_layer(x.to(layer.w_x.dtype), steps, layer, hard=self.hard)
         return rows.float()
 
 
-def _int8(layer: Layer) -> Int8Layer | native.NativeLayer:
+def _int8(layer: FoldedLayer) -> Int8Layer | native.NativeLayer:
     """The compiled cell where there is one, otherwise the same on torch's operators."""
     cell = native.library() if native.fits(layer) else None
     return Int8Layer(layer) if cell is None else native.NativeLayer(layer, cell)
 
 
-def _folded(lstm: nn.LSTM, hard: bool) -> Layer:
+def _folded(lstm: nn.LSTM, hard: bool) -> FoldedLayer:
     """The first layer of a bidirectional `lstm`, folded."""
     suffixes = ("l0", "l0_reverse")
     weights = {name: p.detach().float() for name, p in lstm.named_parameters()}

@@ -9,19 +9,19 @@ from typing import Any, Final
 
 from convai.core.errors import DataError
 from convai.core.intervals import wilson
-from convai.emotion.batches import Task
+from convai.emotion.batches import HeadTexts
 from convai.emotion.classifier import EmotionClassifier
 from convai.emotion.config import Head
 from convai.emotion.fitting import judged, score
 from convai.emotion.labelled import LabelSet, Target, Texts
 from convai.emotion.model import Network
-from convai.emotion.vocabulary import Words
+from convai.emotion.vocabulary import WordEncoder
 from convai.text.corpora.json_text import objects
 
 _EXAMPLE: Final = '{"part": "seen", "text": "i am not happy", "right": ["sadness", "disappointment"]}'
 
 
-def evaluate(model: Network, vocabulary: Words, data: LabelSet, split: str) -> dict[str, Any]:
+def evaluate(model: Network, vocabulary: WordEncoder, data: LabelSet, split: str) -> dict[str, Any]:
     """Accuracy, macro-F1, and F1 of each label on a split of `data`, by the head that has its labels.
 
     Raises DataError when no head has them, or the split is missing.
@@ -30,7 +30,7 @@ def evaluate(model: Network, vocabulary: Words, data: LabelSet, split: str) -> d
     texts = data.split(split)
     order = [head.labels.index(label) for label in data.labels]
     targets: list[Target] = [tuple(sorted(order[label] for label in target)) for target in texts.targets]
-    task = Task.encode(head, Texts(texts.texts, targets), vocabulary, model.config.max_words)
+    task = HeadTexts.encode(head, Texts(texts.texts, targets), vocabulary, model.config.max_words)
     _, chances = judged(model, task)
     return {"head": head.name, **score(head, chances, targets)}
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from convai.emotion import scores
-from convai.emotion.batches import Task, epoch, with_unknown
+from convai.emotion.batches import HeadTexts, epoch, with_unknown
 from convai.emotion.config import Head
 from convai.emotion.fitting import (
     Rates,
@@ -124,8 +124,8 @@ def prepared(
     return tuned.to(model.embed.weight.device), words
 
 
-def _task(model: EmotionModel, vocabulary: Vocabulary, head: Head, texts: Texts) -> Task:
-    return Task.encode(head, texts, vocabulary, model.config.max_words)
+def _task(model: EmotionModel, vocabulary: Vocabulary, head: Head, texts: Texts) -> HeadTexts:
+    return HeadTexts.encode(head, texts, vocabulary, model.config.max_words)
 
 
 def stages(settings: FinetuneSettings) -> list[tuple[str, Rates]]:
@@ -141,7 +141,11 @@ def stages(settings: FinetuneSettings) -> list[tuple[str, Rates]]:
 
 
 def fit(
-    model: EmotionModel, train: Task, valid: Task, settings: FinetuneSettings, report: Report = _silent
+    model: EmotionModel,
+    train: HeadTexts,
+    valid: HeadTexts,
+    settings: FinetuneSettings,
+    report: Report = _silent,
 ) -> None:
     """Run the stages of the method on `model`, each until its validation loss falls no more."""
     number = 0

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convai.core.errors import TrainingError
 from convai.emotion import scores
-from convai.emotion.batches import Batch, Task, in_order
+from convai.emotion.batches import Batch, HeadTexts, in_order
 from convai.emotion.config import Head
 from convai.emotion.model import EmotionModel, Network, probabilities
 from convai.emotion.settings import LAYERS
@@ -90,7 +90,7 @@ def train_epoch(
 
 
 @torch.no_grad()
-def judged(model: Network, task: Task) -> tuple[float, list[list[float]]]:
+def judged(model: Network, task: HeadTexts) -> tuple[float, list[list[float]]]:
     """The mean loss of a task's texts, and the probabilities of every label, a row a text."""
     model.eval()
     chances: list[list[float]] = [[] for _ in range(len(task))]

@@ -10,14 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from convai.emotion.recurrence import Layer, Steps, advance
+from convai.emotion.recurrence import FoldedLayer, Steps, advance
 from convai.model.native import quantise
 
 
 class Int8Layer:
     """A layer whose weights are int8. Works on the processor, and gives no gradients."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: FoldedLayer) -> None:
         """`layer`: folded weights in float32."""
         # [K, 4H] views of contiguous [4H, K]: the layout that the product wants
         self.w_x, self.x_scale = self._pack(layer.w_x)

@@ -19,15 +19,15 @@ from tqdm import tqdm
 
 from convai.core.errors import CheckpointError, SettingsError
 from convai.core.files import atomic_write
-from convai.emotion.batches import Lesson, Task, in_order
+from convai.emotion.batches import HeadTexts, Lesson, in_order
 from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.config import Head
 from convai.emotion.labelled import Texts
 from convai.emotion.model import Network, probabilities
 from convai.emotion.ngrams import DESCRIPTION as NGRAMS
 from convai.emotion.ngrams import NgramTeacher
-from convai.emotion.teacher import DESCRIPTION, Teacher
-from convai.emotion.vocabulary import Words
+from convai.emotion.teacher import DESCRIPTION, EmotionTeacher
+from convai.emotion.vocabulary import WordEncoder
 
 _TOGETHER: Final = 64
 FILE: Final = "lessons.safetensors"
@@ -36,13 +36,13 @@ Said = Mapping[str, Mapping[str, Tensor]]
 """Source of texts → head → probabilities `[texts, labels]`."""
 
 
-def load_network(name: Path | str | None) -> tuple[Network, Words]:
+def load_network(name: Path | str | None) -> tuple[Network, WordEncoder]:
     """A teacher's folder or an emotion model's (None: the embedded one), and what it reads with.
 
     Raises CheckpointError as `load_emotion_model` and the teachers do.
     """
     if name is not None and (Path(name) / DESCRIPTION).is_file():
-        teacher = Teacher.load(Path(name))
+        teacher = EmotionTeacher.load(Path(name))
         return teacher, teacher.pieces
     if name is not None and (Path(name) / NGRAMS).is_file():
         linear = NgramTeacher.load(Path(name))
@@ -51,13 +51,13 @@ def load_network(name: Path | str | None) -> tuple[Network, Words]:
 
 
 @torch.inference_mode()
-def chances(network: Network, words: Words, texts: Sequence[str], name: str = "") -> dict[str, Tensor]:
+def chances(network: Network, words: WordEncoder, texts: Sequence[str], name: str = "") -> dict[str, Tensor]:
     """Head → probabilities `[texts, labels]`. `name` is shown beside the progress."""
     network.eval()
     heads = network.config.heads
     found = {head.name: torch.zeros(len(texts), len(head.labels)) for head in heads}
     plain = Texts(list(texts), [(0,)] * len(texts))  # the targets count nothing here
-    task = Task.encode(heads[0], plain, words, network.config.max_words)
+    task = HeadTexts.encode(heads[0], plain, words, network.config.max_words)
     batches = -(-len(task) // _TOGETHER)
     for rows, batch in tqdm(
         in_order(task, _TOGETHER), total=batches, desc=name, leave=False, dynamic_ncols=True
@@ -69,7 +69,9 @@ def chances(network: Network, words: Words, texts: Sequence[str], name: str = ""
 
 
 def taught(
-    teachers: Mapping[str, tuple[Network, Words]], heads: Sequence[Head], texts: Mapping[str, Sequence[str]]
+    teachers: Mapping[str, tuple[Network, WordEncoder]],
+    heads: Sequence[Head],
+    texts: Mapping[str, Sequence[str]],
 ) -> dict[str, dict[str, Tensor]]:
     """For every list of `texts`, by its name: head → the mean of what the teachers who have it say, in half
     precision. `teachers` by the names that errors and progress show.

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from convai.core.errors import SettingsError
-from convai.emotion.recurrence import Layer, Steps, fold, run_layer
+from convai.emotion.recurrence import FoldedLayer, Steps, fold, run_layer
 
 State = tuple[Tensor, Tensor]
 
@@ -39,7 +39,7 @@ class HardSigmoidLSTM(nn.LSTM):
         if self.proj_size:
             raise SettingsError("proj_size: a hard-sigmoid LSTM has no projections; use 0")
 
-    def layer(self, index: int) -> Layer:
+    def layer(self, index: int) -> FoldedLayer:
         """The weights of layer `index`, folded, both directions stacked; gradients reach the parameters."""
         w_x, w_h, bias = [], [], []
         for suffix in ("", "_reverse")[: 1 + self.bidirectional]:

@@ -81,7 +81,7 @@ class Packing:
         return result
 
 
-class Attention(nn.Module):
+class WordAttention(nn.Module):
     """A weighted mean of a text's words; the weights are a softmax of one learnt projection (§3.2)."""
 
     def __init__(self, attention_size: int) -> None:
@@ -111,7 +111,7 @@ class EmotionModel(nn.Module):
         self.embed = nn.Embedding(config.vocab_size, config.embedding_size)
         self.lstm_0 = kind(config.embedding_size, hidden, batch_first=True, bidirectional=True)
         self.lstm_1 = kind(2 * hidden, hidden, batch_first=True, bidirectional=True)
-        self.attention_layer = Attention(config.feature_size)
+        self.attention_layer = WordAttention(config.feature_size)
         self.final_dropout = nn.Dropout(config.final_dropout)
         self.heads = nn.ModuleDict(
             {head.name: nn.Linear(config.feature_size, len(head.labels)) for head in config.heads}

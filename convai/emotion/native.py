@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from convai.emotion.model import Encoded, Packing
-from convai.emotion.recurrence import Layer, Steps
+from convai.emotion.recurrence import FoldedLayer, Steps
 from convai.model import native
 from convai.model.native import quantise
 
@@ -39,7 +39,7 @@ def library() -> ctypes.CDLL | None:
     return native.library(Path(__file__).with_name("cell"), "convai_emotion_supported", _FUNCTIONS)
 
 
-def fits(layer: Layer) -> bool:
+def fits(layer: FoldedLayer) -> bool:
     """Whether the cell's panels can hold the layer."""
     return layer.w_x.shape[2] % 4 == 0 and layer.w_h.shape[2] % (2 * _UNITS) == 0
 
@@ -75,7 +75,7 @@ class _Buffer:
 class NativeLayer:
     """An int8 layer run by the compiled cell, its directions beside each other on torch's threads."""
 
-    def __init__(self, layer: Layer, cell: ctypes.CDLL) -> None:
+    def __init__(self, layer: FoldedLayer, cell: ctypes.CDLL) -> None:
         """`layer`: folded weights that `fits`."""
         self._cell = cell
         self._hidden = layer.w_h.shape[2]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from convai.core.errors import CheckpointError
 from convai.core.files import atomic_write, read_json, write_json
 from convai.emotion import text
-from convai.emotion.batches import Task
+from convai.emotion.batches import HeadTexts
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.model import Encoded
 from convai.emotion.vocabulary import PAD_ID
@@ -85,7 +85,7 @@ class NgramTeacher(nn.Module):
         return features[:, start : start + len(head.labels)]
 
     @torch.no_grad()
-    def count(self, tasks: Sequence[Task]) -> None:
+    def count(self, tasks: Sequence[HeadTexts]) -> None:
         """Weigh features by how few of the texts have them; what one text has alone says nothing."""
         texts = sum(map(len, tasks))
         there = torch.zeros(self.config.vocab_size)

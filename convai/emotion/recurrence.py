@@ -64,7 +64,7 @@ class Steps:
         return (offsets[self.lengths - 1] + torch.arange(self.batch)).to(self.device)
 
 
-class Layer(NamedTuple):
+class FoldedLayer(NamedTuple):
     """Folded weights of a layer: gates in the order i, f, o, g; see `fold`."""
 
     w_x: Tensor
@@ -75,7 +75,7 @@ class Layer(NamedTuple):
     """`[G, 4H]`"""
 
 
-def fold(w_x: Tensor, w_h: Tensor, bias: Tensor, *, hard: bool = True) -> Layer:
+def fold(w_x: Tensor, w_h: Tensor, bias: Tensor, *, hard: bool = True) -> FoldedLayer:
     """torch's gate order i, f, g, o to i, f, o, g; with `hard`, 0.2 x + 0.5 put into i, f and o.
 
     After that hard_sigmoid is clamp(·, 0, 1). Exact in real numbers; within rounding in floating point.
@@ -89,11 +89,11 @@ def fold(w_x: Tensor, w_h: Tensor, bias: Tensor, *, hard: bool = True) -> Layer:
         return torch.cat((scale * i, scale * f, scale * o, g), 1)
 
     folded = torch.cat((scale * i + shift, scale * f + shift, scale * o + shift, g), -1)
-    return Layer(arrange(w_x), arrange(w_h), folded)
+    return FoldedLayer(arrange(w_x), arrange(w_h), folded)
 
 
 def run_layer(
-    x: Tensor, steps: Steps, layer: Layer, state: State | None = None, *, hard: bool = True
+    x: Tensor, steps: Steps, layer: FoldedLayer, state: State | None = None, *, hard: bool = True
 ) -> tuple[Tensor, State]:
     """Rows `[N, D]` → rows `[N, G * H]`, and the last h and c, each `[G, B, H]`.
 
@@ -116,7 +116,7 @@ def run_layer(
     return torch.cat((h[0], h[1].index_select(0, steps.flip)), 1), last
 
 
-def input_gates(x: Tensor, steps: Steps, layer: Layer) -> Tensor:
+def input_gates(x: Tensor, steps: Steps, layer: FoldedLayer) -> Tensor:
     """What inputs give to the gates, `[G, N, 4H]`: a product a direction, the second on flipped rows."""
     sides = [x] if layer.w_x.shape[0] == 1 else [x, x.index_select(0, steps.flip)]
     if torch.is_grad_enabled():

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from convai.core.errors import SettingsError
-from convai.emotion.batches import Task, check_weights, epoch
+from convai.emotion.batches import HeadTexts, check_weights, epoch
 from convai.emotion.config import EmotionConfig
 from convai.emotion.fitting import (
     batch_loss,
@@ -27,8 +27,8 @@ from convai.emotion.model import Network
 from convai.emotion.ngrams import DESCRIPTION as NGRAMS
 from convai.emotion.ngrams import NgramTeacher
 from convai.emotion.settings import NgramSettings, TeachSettings
-from convai.emotion.teacher import DESCRIPTION, Teacher
-from convai.emotion.vocabulary import Words
+from convai.emotion.teacher import DESCRIPTION, EmotionTeacher
+from convai.emotion.vocabulary import WordEncoder
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -43,7 +43,7 @@ def teach(
     out: Path,
     *,
     report: Report = lambda record: None,
-) -> Teacher:
+) -> EmotionTeacher:
     """Tune the encoder in `base` on the training texts of `data`, drawn in proportion to `weights`.
 
     `data` has a validation split each, see `with_validation`: it is measured after every part of the run,
@@ -58,7 +58,7 @@ def teach(
         final_dropout=settings.final_dropout,
         heads=tuple(labelled.head() for labelled in data),
     )
-    teacher = Teacher.begun(base, config)
+    teacher = EmotionTeacher.begun(base, config)
     teacher.freeze(settings.freeze)
     for one in data:
         texts = one.splits[TRAIN]
@@ -98,10 +98,10 @@ def teach_ngrams(
 
 
 def _epochs(
-    teacher: Teacher | NgramTeacher,
+    teacher: EmotionTeacher | NgramTeacher,
     epochs: int,
     learn: Callable[[int], float],
-    valid: list[Task],
+    valid: list[HeadTexts],
     out: Path,
     report: Report,
 ) -> None:
@@ -118,7 +118,7 @@ def _epochs(
 def _linear_part(
     teacher: NgramTeacher,
     optimizers: Sequence[torch.optim.Optimizer],
-    train: list[Task],
+    train: list[HeadTexts],
     number: int,
     settings: NgramSettings,
 ) -> float:
@@ -145,12 +145,12 @@ def _check_unused(out: Path) -> None:
 
 
 def _tasks(
-    words: Words, data: Sequence[LabelSet], weights: Sequence[float], max_words: int
-) -> tuple[list[Task], list[Task]]:
+    words: WordEncoder, data: Sequence[LabelSet], weights: Sequence[float], max_words: int
+) -> tuple[list[HeadTexts], list[HeadTexts]]:
     """The training texts of every set, and those that are measured."""
     train, valid = (
         [
-            Task.encode(one.head(), one.splits[split], words, max_words, weight)
+            HeadTexts.encode(one.head(), one.splits[split], words, max_words, weight)
             for one, weight in zip(data, weights, strict=True)
         ]
         for split in (TRAIN, VALID)
@@ -158,7 +158,7 @@ def _tasks(
     return train, valid
 
 
-def _optimizer(teacher: Teacher, settings: TeachSettings) -> torch.optim.AdamW:
+def _optimizer(teacher: EmotionTeacher, settings: TeachSettings) -> torch.optim.AdamW:
     learning = [p for p in teacher.encoder.parameters() if p.requires_grad]
     groups = [
         {"params": learning, "lr": settings.lr, "peak": settings.lr},
@@ -168,7 +168,11 @@ def _optimizer(teacher: Teacher, settings: TeachSettings) -> torch.optim.AdamW:
 
 
 def _part(
-    teacher: Teacher, optim: torch.optim.Optimizer, train: list[Task], number: int, settings: TeachSettings
+    teacher: EmotionTeacher,
+    optim: torch.optim.Optimizer,
+    train: list[HeadTexts],
+    number: int,
+    settings: TeachSettings,
 ) -> float:
     s = settings
     steps = -(-s.epoch_size // s.batch_size)
@@ -186,7 +190,7 @@ def _part(
     return train_epoch(teacher, optim, shown, s.max_norm, each_step)
 
 
-def _measured(teacher: Network, valid: list[Task]) -> dict[str, float]:
+def _measured(teacher: Network, valid: list[HeadTexts]) -> dict[str, float]:
     """Macro-F1 of every set's held-out texts, with thresholds chosen there and kept."""
     found = {}
     for task in valid:

@@ -81,7 +81,7 @@ def with_names(text: str) -> str:
     return "".join(_name(c) if ord(c) > 0x2000 and unicodedata.category(c) == "So" else c for c in text)
 
 
-class Teacher(nn.Module):
+class EmotionTeacher(nn.Module):
     """The encoder and its heads; `forward` encodes, `logits` classifies, as an `EmotionModel` does."""
 
     def __init__(self, encoder: Any, pieces: Pieces, config: EmotionConfig) -> None:
@@ -139,7 +139,7 @@ class Teacher(nn.Module):
         write_json(folder / DESCRIPTION, self.config.to_json())
 
     @classmethod
-    def load(cls, folder: Path) -> Teacher:
+    def load(cls, folder: Path) -> EmotionTeacher:
         """A teacher that was saved. Raises CheckpointError."""
         config = EmotionConfig.from_json(read_json(folder / DESCRIPTION), str(folder / DESCRIPTION))
         teacher = cls(_encoder(folder), Pieces.load(folder), config)
@@ -151,7 +151,7 @@ class Teacher(nn.Module):
         return teacher.eval()
 
     @classmethod
-    def begun(cls, folder: Path, config: EmotionConfig) -> Teacher:
+    def begun(cls, folder: Path, config: EmotionConfig) -> EmotionTeacher:
         """A pretrained encoder with fresh heads. Raises CheckpointError."""
         pieces = Pieces.load(folder)
         if (pieces.tokenizer.token_to_id("[PAD]") or PAD_ID) != PAD_ID:

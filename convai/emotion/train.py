@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from convai.core.errors import SettingsError
 from convai.core.settings_values import laid_over
-from convai.emotion.batches import Batch, Task, check_weights, epoch, with_unknown
+from convai.emotion.batches import Batch, HeadTexts, check_weights, epoch, with_unknown
 from convai.emotion.checkpoint import load_emotion_model, save_emotion_model
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.fitting import (
@@ -154,8 +154,8 @@ def _fresh(data: Sequence[LabelSet], settings: TrainSettings) -> Begin:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Tasks:
-    train: list[Task]
-    valid: list[Task]
+    train: list[HeadTexts]
+    valid: list[HeadTexts]
 
 
 def _tasks(
@@ -169,9 +169,9 @@ def _tasks(
     """What to learn: the sets with what teachers said of them, then the texts without labels."""
     (model, vocabulary), heads = begin, [one.head() for one in data]
 
-    def task(one: LabelSet, split: str, weight: float) -> Task:
+    def task(one: LabelSet, split: str, weight: float) -> HeadTexts:
         lessons = of_source(said.get(one.name, {}), heads) if split == TRAIN else ()
-        return Task.encode(
+        return HeadTexts.encode(
             one.head(),
             one.splits[split],
             vocabulary,
@@ -190,7 +190,9 @@ def _tasks(
             weight = settings.texts_weight * len(lines) / total
             texts = Texts(list(lines), [()] * len(lines))
             head = lessons[0][0]
-            train.append(Task.encode(head, texts, vocabulary, model.config.max_words, weight, lessons, 1.0))
+            train.append(
+                HeadTexts.encode(head, texts, vocabulary, model.config.max_words, weight, lessons, 1.0)
+            )
     return _Tasks(train, [task(one, VALID, 1.0) for one, _ in pairs])
 
 

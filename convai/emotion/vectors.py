@@ -26,7 +26,10 @@ _LONGEST: Final = 2000
 
 
 def texts_in(
-    source: str, reading: Reading | None = None, *, report: Callable[[Taken], None] = lambda taken: None
+    source: str,
+    reading: Reading | None = None,
+    *,
+    report: Callable[[Taken], None] = lambda taken: None,
 ) -> Iterator[str]:
     """The texts of `PATH` or `PATH@K` (every K-th text): a label set's training texts, the turns
     of dialogues in JSON, or the lines of a text file.

@@ -23,7 +23,7 @@ RESERVED: Final = (*text.SPECIAL, *(f"CUSTOM_BLANK_{i}" for i in range(6, 10)))
 """What a vocabulary begins with; the blanks are free for uses of one's own."""
 
 
-class Words(Protocol):
+class WordEncoder(Protocol):
     """What makes ids of texts: a `Vocabulary`, or a teacher's `Pieces`; PAD_ID is nothing in either."""
 
     def encode(self, line: str, max_words: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from convai.engine.engine import Engine
 from convai.engine.errors import EngineClosed, EngineError, EngineLost, NotANumber, Overloaded
-from convai.engine.messages import Begun, Event, Finished, Health, Limits, Request, Stats, Timings, Token
+from convai.engine.messages import Begun, Event, Finished, Health, ModelLimits, Request, Stats, Timings, Token
 from convai.engine.port import Port
 from convai.engine.stream import Stream
 
@@ -15,7 +15,7 @@ __all__ = [
     "Event",
     "Finished",
     "Health",
-    "Limits",
+    "ModelLimits",
     "NotANumber",
     "Overloaded",
     "Port",

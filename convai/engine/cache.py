@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from convai.engine.backends import KVPool
+from convai.engine.beam_search import reorder
 from convai.engine.job import SLOTLESS, Job
 from convai.engine.prefix import SlotTable
 
@@ -39,6 +42,27 @@ class Cache:
         """Make slot `target`, which is in use, begin with the first `length` tokens of slot `source`."""
         self.pool.copy(source, target, length)
         self.table.fork(source, target, length)
+
+    def follow(self, job: Job, parents: Sequence[int], tokens: Sequence[int]) -> None:
+        """The beams of `job` go on from the beams `parents` `[beams]` with `tokens` `[beams]`."""
+        length = job.rows[0].length
+        slots = reorder(
+            [row.slot for row in job.rows],
+            parents,
+            lambda source, target: self.copy(source, target, length),
+        )
+        for row, slot, token in zip(job.rows, slots, tokens, strict=True):
+            row.slot, row.pending = slot, [token]
+
+    def keep_one_beam(self, job: Job) -> int:
+        """Leave one beam of `job`, with the prompt alone; returns how many others there were."""
+        row, *others = job.rows
+        job.rows = [row]
+        for other in others:
+            self.table.cool(other.slot, self.table.release(other.slot))
+        self.table.truncate(row.slot, job.prompt)
+        row.length = job.prompt
+        return len(others)
 
     def keep_pending(self, job: Job) -> int:
         """What was pending in the replies of `job` is in the cache now; returns how many tokens that is."""

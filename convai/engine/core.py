@@ -13,15 +13,15 @@ from typing import Final
 from convai.core.errors import ConvaiError
 from convai.core.settings import EngineConfig
 from convai.engine.backends import InferenceModel
-from convai.engine.beam_search import Search, reorder
+from convai.engine.beam_search import Search
 from convai.engine.cache import Cache
 from convai.engine.draw import BROKEN
 from convai.engine.errors import NotANumber, Overloaded, as_failure
-from convai.engine.job import Job, Row
-from convai.engine.mailbox import Parcel, Waiting, wake
+from convai.engine.job import Job, ReplyRow
+from convai.engine.mailbox import Deliveries, Parcel
 from convai.engine.messages import Counters, Reason, Stats, Timings
-from convai.engine.runner import Drawn, Outcome, Runner
-from convai.engine.scheduler import Plan, Scheduler, State
+from convai.engine.runner import Outcome, RowDraw, Runner
+from convai.engine.scheduler import Scheduler, StepPlan, TaskState
 from convai.model.double_heads import DoubleHeadsModel
 from convai.text.tokenizer import Tokenizer
 
@@ -56,7 +56,7 @@ class Core:
         resting = min(max(config.prefix_mib * 2**20 // slot_bytes, 1), MOST_RESTING)
         self._pool = model.new_pool(config.slots + resting, capacity)
         self._runner = Runner(model, self._pool, tokenizer, source)
-        self._waiting: list[Waiting] = []
+        self._deliveries = Deliveries()
         self._lock = threading.RLock()  # of the scheduler; a stream may be collected while it is held
         self._reset()
 
@@ -124,9 +124,9 @@ class Core:
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._wake()
+            self._deliveries.wake()
 
-    def _compute(self, plan: Plan[Job]) -> None:
+    def _compute(self, plan: StepPlan[Job]) -> None:
         try:
             outcome = self._runner.compute(plan.decodes, plan.prefills)
         except Exception as error:
@@ -135,9 +135,9 @@ class Core:
                 self._fail(jobs[0], as_failure(error))
                 return
             for job in plan.decodes:
-                self._compute(Plan(decodes=[job]))
+                self._compute(StepPlan(decodes=[job]))
             for job, count in plan.prefills:
-                self._compute(Plan(prefills=[(job, count)]))
+                self._compute(StepPlan(prefills=[(job, count)]))
             return
         self.counters.steps += 1
         self._account(plan)
@@ -145,7 +145,7 @@ class Core:
         for job in (*plan.decodes, *(job for job, _ in plan.prefills)):
             self._deliver(job)
 
-    def _account(self, plan: Plan[Job]) -> None:
+    def _account(self, plan: StepPlan[Job]) -> None:
         """Write down what is in the cache now."""
         tokens = sum(map(self._cache.keep_pending, plan.decodes))
         for job, count in plan.prefills:
@@ -162,7 +162,7 @@ class Core:
         for row, logprob in outcome.summed:
             row.logprob = logprob
         for row, score in outcome.scored:
-            if row.job.state is not State.OVER:
+            if row.job.state is not TaskState.OVER:
                 self._end(row, score, now)
         for job, logits, first in outcome.searched:
             try:
@@ -173,10 +173,10 @@ class Core:
             except ConvaiError as error:
                 self._fail(job, error)
 
-    def _grow(self, drawn: Drawn, now: float) -> None:
+    def _grow(self, drawn: RowDraw, now: float) -> None:
         row, token = drawn.row, drawn.token
         job = row.job
-        if job.state is State.OVER:
+        if job.state is TaskState.OVER:
             return
         if token == BROKEN:
             self._fail(job, NotANumber("the model's output"))
@@ -197,7 +197,7 @@ class Core:
         elif len(row.ids) == job.limit:
             row.end("length", self._eos_id)
 
-    def _end(self, row: Row, score: float, now: float) -> None:
+    def _end(self, row: ReplyRow, score: float, now: float) -> None:
         """A reply is complete."""
         job = row.job
         try:
@@ -227,30 +227,16 @@ class Core:
         if moved is None:
             self._end_search(job, "length")
             return
-        parents, tokens = moved
-        length = job.rows[0].length
-
-        slots = reorder(
-            [row.slot for row in job.rows],
-            parents,
-            lambda source, target: self._cache.copy(source, target, length),
-        )
-        for row, slot, token in zip(job.rows, slots, tokens, strict=True):
-            row.slot, row.pending = slot, [token]
+        self._cache.follow(job, *moved)
 
     def _end_search(self, job: Job, reason: Reason) -> None:
         """Leave one beam: the reply that was found, to be computed once more for its score."""
         tokens = job.search.best()
-        row, *others = job.rows
-        job.rows = [row]
-        for other in others:
-            self._cache.table.cool(other.slot, self._cache.table.release(other.slot))
-        self._scheduler.narrow(job, len(others))
+        self._scheduler.narrow(job, self._cache.keep_one_beam(job))
+        [row] = job.rows
         stopped = bool(tokens) and tokens[-1] == self._eos_id
         for token in tokens[: len(tokens) - stopped]:
             row.push(token, 0.0, ())
-        self._cache.table.truncate(row.slot, job.prompt)
-        row.length = job.prompt
         row.pending = list(row.ids)
         row.end("stop" if stopped else reason, self._eos_id)
 
@@ -266,8 +252,8 @@ class Core:
     def _deliver(self, job: Job) -> None:
         """Hand over what is new, and count what the next step computes."""
         job.pending = sum(len(row.pending) for row in job.rows)
-        if job.out and job.state is not State.OVER:
-            self._put(job, Parcel(job.out))
+        if job.out and job.state is not TaskState.OVER:
+            self._deliveries.put(job.mailbox, Parcel(job.out))
             job.out = []
 
     def _finish(self, job: Job, now: float) -> None:
@@ -277,7 +263,7 @@ class Core:
                 self.counters.expired += 1
             else:
                 self.counters.finished += 1
-        self._put(job, Parcel(job.out, over=True))
+        self._deliveries.put(job.mailbox, Parcel(job.out, over=True))
         job.out = []
 
     def _fail(self, job: Job, error: ConvaiError) -> None:
@@ -288,12 +274,12 @@ class Core:
             self._scheduler.remove(job)
             self.counters.failed += 1
             self.counters.not_a_number += broken
-        self._put(job, Parcel(job.out, over=True, error=error))
+        self._deliveries.put(job.mailbox, Parcel(job.out, over=True, error=error))
         job.out = []
 
     def _expire(self, job: Job) -> None:
         """The deadline of `job` is over: its replies end as they are, and are scored in the next step."""
-        if job.state is State.DECODE:
+        if job.state is TaskState.DECODE:
             if job.search is not None:
                 if all(row.reason is None for row in job.rows):
                     self._end_search(job, "deadline")
@@ -311,30 +297,20 @@ class Core:
 
     def cancel(self, job: Job) -> None:
         """Nobody reads `job` any more: stop it, and free its slots, whose tokens stay valid."""
-        if job.state is State.OVER:
+        if job.state is TaskState.OVER:
             return
         self._cache.release(job)
         with self._lock:
             self._scheduler.remove(job)
             self.counters.cancelled += 1
-        self._put(job, Parcel((), over=True))
-        self._wake()
+        self._deliveries.put(job.mailbox, Parcel((), over=True))
+        self._deliveries.wake()
 
     def fail_all(self, error: ConvaiError) -> None:
         """Break off everything that runs or waits."""
         for job in self._scheduler.tasks():
             self._fail(job, error)
-        self._wake()
-
-    def _put(self, job: Job, parcel: Parcel) -> None:
-        waiting = job.mailbox.leave(parcel)
-        if waiting is not None:
-            self._waiting.append(waiting)
-
-    def _wake(self) -> None:
-        """Wake all who got something."""
-        waiting, self._waiting = self._waiting, []
-        wake(waiting)
+        self._deliveries.wake()
 
     def _start_over(self, error: BaseException) -> None:
         failure = as_failure(error)
@@ -342,9 +318,9 @@ class Core:
             jobs = self._scheduler.tasks()
             self._reset()
             for job in jobs:
-                if job.state is State.WAITING:
+                if job.state is TaskState.WAITING:
                     self._scheduler.submit(job)
                     continue
-                job.state = State.OVER
+                job.state = TaskState.OVER
                 self.counters.failed += 1
-                self._put(job, Parcel(job.out, over=True, error=failure))
+                self._deliveries.put(job.mailbox, Parcel(job.out, over=True, error=failure))

@@ -25,7 +25,7 @@ from convai.engine.core import Core
 from convai.engine.errors import EngineClosed, EngineError, Overloaded
 from convai.engine.job import Job, new_job
 from convai.engine.mailbox import Parcel
-from convai.engine.messages import Finished, Health, Limits, Request, Stats
+from convai.engine.messages import Finished, Health, ModelLimits, Request, Stats
 from convai.engine.past import Pasts
 from convai.engine.stream import Stream
 from convai.model.double_heads import DoubleHeadsModel
@@ -129,9 +129,9 @@ class Engine:
     # -- looking -----------------------------------------------------------------------------------
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ModelLimits:
         """What the model takes."""
-        return Limits(
+        return ModelLimits(
             positions=self.positions,
             vocabulary=self.tokenizer.vocab_size,
             slots=self.config.slots,

@@ -22,7 +22,7 @@ SLOTLESS = -1
 
 
 @dataclass(slots=True, eq=False)
-class Row:
+class ReplyRow:
     """One reply as it grows.
 
     `length`: its tokens in the cache, the prompt's counted; `pending`: those that the next step computes.
@@ -116,7 +116,7 @@ class Job(Task):
     """What was said before the replies, where that has to do with their tokens."""
     slot: int = SLOTLESS
     reused: int = 0
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ReplyRow] = field(default_factory=list)
     ended: list[tuple[float, int, int]] = field(default_factory=list)
     """Score, slot and its mark, of every reply that is complete."""
     cut: bool = False
@@ -152,7 +152,7 @@ class Job(Task):
                 continue
             draws = uniforms(row_generator(config.seed, index), self.limit) if sampled else []
             bans = fresh.copy() if (sampled and self.rows) or begun else fresh
-            row = Row(self, index, tokenizer.stream(), bans, draws)
+            row = ReplyRow(self, index, tokenizer.stream(), bans, draws)
             row.past = self.past.copy() if self.past and ((sampled and self.rows) or begun) else self.past
             if sampled and config.xtc_probability:
                 row.chances = uniforms(row_generator(config.seed, index, "xtc"), self.limit)

@@ -15,8 +15,8 @@ from convai.engine.wire import (
     SILENCE,
     VERSION,
     Challenge,
+    NotWelcome,
     Proof,
-    Refused,
     Welcome,
     WireError,
     frame,
@@ -40,7 +40,7 @@ def dial(host: str, port: int) -> Dial:
     return connect
 
 
-class Link:
+class FrameLink:
     """A connection: whole frames in, bytes out."""
 
     def __init__(self, connected: socket.socket, silence: float) -> None:
@@ -70,7 +70,7 @@ class Link:
         own = nonce()
         self.send(frame(Proof(VERSION, own, prove(token, "door", own, challenge.nonce))))
         answer = opening(self.read())
-        if isinstance(answer, Refused):
+        if isinstance(answer, NotWelcome):
             raise Stranger(f"{name}: {answer.text}")
         if not isinstance(answer, Welcome) or answer.proof != prove(token, "engine", challenge.nonce, own):
             raise Stranger(f"{name}: the engine does not know the token; give both the same --token-file")

@@ -29,14 +29,14 @@ from convai.engine.wire import (
     Ask,
     Beat,
     Challenge,
+    EngineState,
     FromDoor,
     Identity,
     Leave,
+    NewEvents,
+    NotWelcome,
     Opening,
     Proof,
-    Refused,
-    State,
-    Told,
     Welcome,
     WireError,
     batches,
@@ -71,9 +71,9 @@ class Listening:
         """Doors that are connected."""
         return len(self._doors)
 
-    def state(self) -> State:
+    def state(self) -> EngineState:
         """How the engine is."""
-        return State(self.engine.stats(), self.engine.health(), self.draining)
+        return EngineState(self.engine.stats(), self.engine.health(), self.draining)
 
     async def serve(self, listening: socket.socket, ready: asyncio.Event | None = None) -> None:
         """Serve doors until the task is cancelled."""
@@ -145,7 +145,7 @@ class Listening:
         try:
             check_door(answer, self._token, own)
         except Stranger as error:
-            say(Refused(str(error)))
+            say(NotWelcome(str(error)))
             await writer.drain()
             raise
         proof = prove(self._token, "engine", own, answer.nonce)
@@ -167,7 +167,7 @@ class _Door:
         self._limits = listening.engine.limits
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
         self._taken: list[int] = []
-        self._told: list[Told] = []
+        self._told: list[NewEvents] = []
         self._news = asyncio.Event()
         self._state = False
         self._idle = asyncio.Event()
@@ -241,7 +241,7 @@ class _Door:
             self._check(number, request)
             stream = self._listening.engine.stream(request)
         except ConvaiError as error:
-            self._say(Told(number, over=True, failure=Failure.of(error)))
+            self._say(NewEvents(number, over=True, failure=Failure.of(error)))
             return
         self._taken.append(number)
         task = asyncio.create_task(self._relay(number, stream))
@@ -285,7 +285,7 @@ class _Door:
                 logger.error("a reply could not be passed on: %s", type(error).__name__)
         self._listening.ended()
 
-    def _say(self, one: Told) -> None:
+    def _say(self, one: NewEvents) -> None:
         self._told.append(one)
         self._state = True
         self._wake()

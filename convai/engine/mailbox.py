@@ -75,6 +75,24 @@ class Mailbox:
             ready.clear()
 
 
+class Deliveries:
+    """Parcels for many readers, who are woken together once all are delivered."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Waiting] = []
+
+    def put(self, mailbox: Mailbox, parcel: Parcel) -> None:
+        """Deliver; a coroutine that waits there is woken by `wake`."""
+        waiting = mailbox.leave(parcel)
+        if waiting is not None:
+            self._waiting.append(waiting)
+
+    def wake(self) -> None:
+        """Wake all who got something."""
+        waiting, self._waiting = self._waiting, []
+        wake(waiting)
+
+
 def wake(waiting: Iterable[Waiting]) -> None:
     """Wake coroutines, those of an event loop together: waking a loop costs a system call."""
     loops: dict[asyncio.AbstractEventLoop, list[asyncio.Event]] = {}

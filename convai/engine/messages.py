@@ -1,7 +1,7 @@
 """What is said to an engine and what it answers: plain data, which can be pickled, or sent as JSON.
 
 A reply is asked for by a `Request` and comes as events, `Token`s and a `Finished` for every candidate.
-`Limits`, `Stats` and `Health` tell of the engine itself; `Failure` is an error on its way.
+`ModelLimits`, `Stats` and `Health` tell of the engine itself; `Failure` is an error on its way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from convai.text.segments import Prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ModelLimits:
     """What an engine's model takes: `positions` of a prompt and its reply, ids below `vocabulary`.
 
     `slots`: replies that are computed side by side; `name`: the model's.
@@ -258,10 +258,10 @@ _KINDS: Final[dict[Kind, type[ConvaiError]]] = {
     "engine": EngineError,
 }
 
-Message = Limits | Request | Token | Finished | Stats | Health | Failure
+Message = ModelLimits | Request | Token | Finished | Stats | Health | Failure
 """Everything that goes to an engine or comes from one."""
 _TYPES: Final[dict[str, type[Message]]] = {
-    kind.__name__.lower(): kind for kind in (Limits, Request, Token, Finished, Stats, Health, Failure)
+    kind.__name__.lower(): kind for kind in (ModelLimits, Request, Token, Finished, Stats, Health, Failure)
 }
 
 

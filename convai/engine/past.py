@@ -11,7 +11,7 @@ from convai.core.settings import DecodingConfig
 from convai.core.token_texts import biases_of, breakers_of, check_bias
 from convai.decoding import Past
 from convai.text.segments import NOBODY, Prompt
-from convai.text.sequence_breaks import SequenceBreaks, Vocabulary
+from convai.text.sequence_breaks import SequenceBreaks, TokenTexts
 from convai.text.tokenizer import Tokenizer
 
 LONGEST_MATCH: Final = 50
@@ -124,7 +124,7 @@ class Pasts:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._vocabulary: Vocabulary | None = None
+        self._vocabulary: TokenTexts | None = None
 
     def of(self, config: DecodingConfig, prompt: Prompt) -> ReplyPast | None:
         """The past of a reply to `prompt`; None where nothing of it matters but for XTC.
@@ -141,7 +141,7 @@ class Pasts:
         dry = None
         if dries:
             if self._vocabulary is None:
-                self._vocabulary = Vocabulary(self._tokenizer)
+                self._vocabulary = TokenTexts(self._tokenizer)
             dry = Dry(config, self._vocabulary.breaks(breakers_of(config.dry_sequence_breakers)))
             for id in marked:
                 dry.push(id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from convai.engine.messages import Health, Limits, Request, Stats
+from convai.engine.messages import Health, ModelLimits, Request, Stats
 from convai.engine.stream import Stream
 
 
@@ -16,7 +16,7 @@ class Port(Protocol):
     """An engine, to a door."""
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ModelLimits:
         """What its model takes."""
 
     def stream(self, request: Request) -> Stream:

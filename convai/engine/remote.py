@@ -20,19 +20,19 @@ from typing import Final
 from convai.core.errors import ConvaiError, SettingsError
 from convai.engine.errors import EngineClosed, EngineError, EngineLost
 from convai.engine.handshake import Kin, Stranger
-from convai.engine.link import Dial, Link
+from convai.engine.link import Dial, FrameLink
 from convai.engine.mailbox import Mailbox, Parcel, Waiting, wake
-from convai.engine.messages import Health, Limits, Request, Stats
+from convai.engine.messages import Health, ModelLimits, Request, Stats
 from convai.engine.stream import MailboxSource, Stream
 from convai.engine.wire import (
     BEAT,
     SILENCE,
     Ask,
-    Batch,
     Beat,
+    EngineState,
+    EventBatch,
     Identity,
     Leave,
-    State,
     WireError,
     frame,
     from_engine,
@@ -79,13 +79,13 @@ class RemoteEngine:
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
         self._outbox: queue.SimpleQueue[Ask | Leave | None] = queue.SimpleQueue()
-        self._link: Link | None = None
+        self._link: FrameLink | None = None
         self._why = "it has not been reached yet"
         self._closed = False
         self._ended = threading.Event()
-        self._limits: Limits | None = None
+        self._limits: ModelLimits | None = None
         self.identity = Identity()
-        self._state = State(Stats(), Health("lost", self._why))
+        self._state = EngineState(Stats(), Health("lost", self._why))
         self._first(wait, required)
         self._reading = threading.Thread(target=self._read, name="convai-remote-in", daemon=True)
         self._writing = threading.Thread(target=self._write, name="convai-remote-out", daemon=True)
@@ -95,7 +95,7 @@ class RemoteEngine:
     # -- the port ----------------------------------------------------------------------------------
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ModelLimits:
         """What its model takes. Raises EngineLost while it was never reached."""
         if self._limits is None:
             raise EngineLost(f"the engine at {self.name} was not reached yet: {self._why}")
@@ -192,7 +192,7 @@ class RemoteEngine:
 
     def _open(self) -> None:
         """Connect, and shake hands. Raises OSError, Stranger, EngineLost."""
-        link = Link(self._connect(), self._silence)
+        link = FrameLink(self._connect(), self._silence)
         try:
             welcome = link.shake_hands(self._token, self._kin, self.name)
         except EOFError:
@@ -232,7 +232,7 @@ class RemoteEngine:
             self._link = None
         self._break_off()
 
-    def _hear(self, link: Link) -> str:
+    def _hear(self, link: FrameLink) -> str:
         """Read until the connection is lost; returns why."""
         try:
             while True:
@@ -246,7 +246,7 @@ class RemoteEngine:
         except ConvaiError as error:
             return str(error)
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: EventBatch) -> None:
         if batch.state is not None:
             self._state = batch.state
         for number in batch.taken:

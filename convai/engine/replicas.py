@@ -22,7 +22,7 @@ from typing import Final
 from convai.core.errors import ConvaiError
 from convai.engine.errors import EngineClosed, EngineLost, Overloaded
 from convai.engine.mailbox import Parcel
-from convai.engine.messages import Begun, Event, Finished, Health, Limits, Request, Stats
+from convai.engine.messages import Begun, Event, Finished, Health, ModelLimits, Request, Stats
 from convai.engine.port import Port
 from convai.engine.stream import Stream
 
@@ -56,9 +56,9 @@ class Replicas:
     # -- the port ----------------------------------------------------------------------------------
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ModelLimits:
         """What all of them take. Raises EngineLost while none of them has been reached."""
-        found: list[Limits] = []
+        found: list[ModelLimits] = []
         error: ConvaiError = EngineLost("there is no engine; name one")
         for engine in self.engines.values():
             try:

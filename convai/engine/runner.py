@@ -15,9 +15,9 @@ from torch import Tensor
 
 from convai.core.settings import DecodingConfig
 from convai.decoding import log_prob_of, top_alternatives
-from convai.engine.backends import InferenceModel, KVPool, Span
+from convai.engine.backends import InferenceModel, KVPool, SlotSpan
 from convai.engine.draw import draw_tokens
-from convai.engine.job import Job, Row
+from convai.engine.job import Job, ReplyRow
 from convai.engine.match_inputs import match_scores
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.logits import forbid
@@ -27,10 +27,10 @@ Alternatives = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class RowDraw:
     """A token of a row, its log-probability, and the most probable tokens at its place, if asked for."""
 
-    row: Row
+    row: ReplyRow
     token: int
     logprob: float
     alternatives: Alternatives
@@ -46,10 +46,10 @@ class Outcome:
     reply.
     """
 
-    drawn: list[Drawn] = field(default_factory=list)
-    scored: list[tuple[Row, float]] = field(default_factory=list)
+    drawn: list[RowDraw] = field(default_factory=list)
+    scored: list[tuple[ReplyRow, float]] = field(default_factory=list)
     searched: list[tuple[Job, Tensor, Tensor | None]] = field(default_factory=list)
-    summed: list[tuple[Row, float]] = field(default_factory=list)
+    summed: list[tuple[ReplyRow, float]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class _Batch:
     words: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     segments: list[int] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
+    spans: list[SlotSpan] = field(default_factory=list)
     asked: int = 0
     """Hidden states that are asked for."""
 
@@ -71,9 +71,9 @@ class _Batch:
         self.words += words
         self.positions += range(position, position + count)
         self.segments += [segment] * count
-        return self.ask(Span(slot, start, count, wanted))
+        return self.ask(SlotSpan(slot, start, count, wanted))
 
-    def ask(self, span: Span) -> int:
+    def ask(self, span: SlotSpan) -> int:
         """A span whose tokens are there; returns the place of the last hidden state of it."""
         self.spans.append(span)
         self.asked += span.asked
@@ -105,9 +105,9 @@ class Runner:
     def compute(self, decodes: Sequence[Job], prefills: Sequence[tuple[Job, int]]) -> Outcome:
         """The next token of every reply in `decodes`, and the next tokens of the prompts in `prefills`."""
         batch = _Batch()
-        ahead: list[tuple[int, list[Row]]] = []  # place in the batch → the rows that are drawn from it
-        ends: list[tuple[int, Row]] = []
-        finals: list[tuple[int, Row]] = []
+        ahead: list[tuple[int, list[ReplyRow]]] = []  # place in the batch → the rows that are drawn from it
+        ends: list[tuple[int, ReplyRow]] = []
+        finals: list[tuple[int, ReplyRow]] = []
         beams: dict[Job, dict[int, int]] = {}  # beam → place
         rows = [row for job in decodes for row in job.rows if row.pending]
         # neighbouring slots in their order can be read without a copy
@@ -131,7 +131,7 @@ class Runner:
             prompt = job.request.prompt
             whole = end == job.prompt
             fresh = [row for row in job.rows if not row.ids] if whole else []
-            place = batch.ask(Span(job.slot, start, count, int(bool(fresh))))
+            place = batch.ask(SlotSpan(job.slot, start, count, int(bool(fresh))))
             batch.words += prompt.ids[start:end]
             batch.positions += prompt.positions[start:end]
             batch.segments += prompt.segments[start:end]
@@ -159,7 +159,7 @@ class Runner:
             outcome.searched.append((job, self.model.lm_logits(states).clone(), first))
         return outcome
 
-    def _score(self, rows: list[Row], scores: list[float]) -> list[tuple[Row, float]]:
+    def _score(self, rows: list[ReplyRow], scores: list[float]) -> list[tuple[ReplyRow, float]]:
         """The rows with their next-sentence scores; the match head's share is added to them."""
         if self._source.match_head is not None:
             replies = [(row.job.request.prompt, row.ids) for row in rows]
@@ -167,7 +167,7 @@ class Runner:
             scores = [score + more for score, more in zip(scores, matched, strict=True)]
         return list(zip(rows, scores, strict=True))
 
-    def _draw(self, hidden: Tensor, ahead: Sequence[tuple[int, list[Row]]]) -> list[Drawn]:
+    def _draw(self, hidden: Tensor, ahead: Sequence[tuple[int, list[ReplyRow]]]) -> list[RowDraw]:
         places = [place for place, _ in ahead]
         rows = [row for _, group in ahead for row in group]
         logits = self.model.lm_logits(hidden if len(places) == len(hidden) else hidden[places])
@@ -188,18 +188,18 @@ class Runner:
             plain_draw=self._plain_draw,
         )
         return [
-            Drawn(row, token, logprob, named.get(i, ()))
+            RowDraw(row, token, logprob, named.get(i, ()))
             for i, (row, token, logprob) in enumerate(zip(rows, tokens, logprobs, strict=True))
         ]
 
-    def _banned(self, row: Row) -> Sequence[int]:
+    def _banned(self, row: ReplyRow) -> Sequence[int]:
         """What may not come next; the sampler sees to the minimum length, but knows one end alone."""
         banned = row.bans.banned()
         if self._other_stops and len(row.ids) < row.job.request.config.min_length:
             return (*banned, *self._other_stops)
         return banned
 
-    def _named(self, logits: Tensor, rows: Sequence[Row]) -> dict[int, Alternatives]:
+    def _named(self, logits: Tensor, rows: Sequence[ReplyRow]) -> dict[int, Alternatives]:
         """The most probable tokens of the rows that ask for them."""
         wanted = [i for i, row in enumerate(rows) if row.job.request.alternatives]
         if not wanted:
@@ -216,7 +216,7 @@ class Runner:
             for i, tokens, own in zip(wanted, ids, values, strict=True)
         }
 
-    def _reply_logprob(self, hidden: Tensor, end: int, row: Row) -> float:
+    def _reply_logprob(self, hidden: Tensor, end: int, row: ReplyRow) -> float:
         """Log-probability of a beam search's reply, whose tokens and <eos> stand up to place `end`."""
         tokens = row.pending if row.reason == "stop" else row.pending[:-1]
         states = torch.cat([row.job.search.first, hidden[end - len(row.pending) + 1 : end]])[: len(tokens)]

@@ -26,7 +26,7 @@ _SMOOTHING: Final = 0.2
 """Weight of the newest measurement in the mean time between two finished requests."""
 
 
-class State(Enum):
+class TaskState(Enum):
     """Where a task is on its way."""
 
     WAITING = 1
@@ -48,7 +48,7 @@ class Task:
     prompt: int
     submitted: float = 0.0
     deadline: float = math.inf
-    state: State = State.WAITING
+    state: TaskState = TaskState.WAITING
     computed: int = 0
     pending: int = 0
     begun: bool = False
@@ -60,7 +60,7 @@ T = TypeVar("T", bound=Task)
 
 
 @dataclass(slots=True)
-class Plan(Generic[T]):
+class StepPlan(Generic[T]):
     """One step. `expired` tasks have just passed their deadline; they are in no other list."""
 
     expired: list[T] = field(default_factory=list)
@@ -126,15 +126,15 @@ class Scheduler(Generic[T]):
 
     def remove(self, task: T) -> None:
         """`task` is over, wherever it was; the slots that it still holds are free."""
-        if task.state is State.OVER:
+        if task.state is TaskState.OVER:
             return
-        if task.state is State.WAITING:
+        if task.state is TaskState.WAITING:
             self._waiting.remove(task)
         else:
             del self._running[task]
             self.free += task.width
             task.width = 0
-        task.state = State.OVER
+        task.state = TaskState.OVER
 
     def narrow(self, task: T, rows: int) -> None:
         """`rows` of the replies of `task` are through: their slots are free."""
@@ -152,20 +152,20 @@ class Scheduler(Generic[T]):
 
     # -- a step ------------------------------------------------------------------------------------
 
-    def plan(self, now: float) -> Plan[T]:
+    def plan(self, now: float) -> StepPlan[T]:
         """What the next step computes. Tasks are admitted, begun and found expired on the way."""
-        plan: Plan[T] = Plan()
+        plan: StepPlan[T] = StepPlan()
         for task in (*self._running, *self._waiting):
             if task.deadline <= now and not task.expired:
                 task.expired = True
                 plan.expired.append(task)
         while self._waiting and self._waiting[0].width <= self.free:
             task = self._waiting.popleft()
-            task.state, task.admitted = State.PREFILL, now
+            task.state, task.admitted = TaskState.PREFILL, now
             self.free -= task.width
             self._running[task] = None
         gone = set(plan.expired)
-        decodes = [task for task in self._running if task.state is State.DECODE and task not in gone]
+        decodes = [task for task in self._running if task.state is TaskState.DECODE and task not in gone]
         tokens = sum(task.pending for task in decodes)
         turn = not self._went_on  # of the replies, should there be prompts to compute
         # a full house of replies must not keep new ones out for ever
@@ -173,7 +173,7 @@ class Scheduler(Generic[T]):
         for task in self._running:
             if room <= 0:
                 break
-            if task.state is not State.PREFILL or task in gone:
+            if task.state is not TaskState.PREFILL or task in gone:
                 continue
             if not task.begun:
                 reused = self._begin(task)
@@ -196,5 +196,5 @@ class Scheduler(Generic[T]):
         task.computed += count
         if task.computed < task.prompt:
             return False
-        task.state = State.DECODE
+        task.state = TaskState.DECODE
         return True

@@ -17,7 +17,7 @@ import convai
 from convai.core.errors import ConvaiError
 from convai.engine.errors import EngineError
 from convai.engine.mailbox import Parcel
-from convai.engine.messages import Failure, Finished, Health, Limits, Request, Stats, Token
+from convai.engine.messages import Failure, Finished, Health, ModelLimits, Request, Stats, Token
 
 PROTOCOL: Final = 1
 """Of these frames; another number cannot be talked with."""
@@ -70,7 +70,7 @@ class Identity(msgspec.Struct, array_like=True, frozen=True):
     weights: str = ""
 
 
-class State(msgspec.Struct, array_like=True, frozen=True):
+class EngineState(msgspec.Struct, array_like=True, frozen=True):
     """How the engine is at this moment. `draining`: it takes no more requests."""
 
     stats: Stats
@@ -82,18 +82,18 @@ class Welcome(msgspec.Struct, tag="welcome", array_like=True, frozen=True):
     """The engine has let the door in, and shows that it knows the token as well."""
 
     proof: bytes
-    limits: Limits
+    limits: ModelLimits
     identity: Identity
-    state: State
+    state: EngineState
 
 
-class Refused(msgspec.Struct, tag="refused", array_like=True, frozen=True):
+class NotWelcome(msgspec.Struct, tag="refused", array_like=True, frozen=True):
     """The engine does not let the door in; `text` is a line to read."""
 
     text: str
 
 
-Opening = Challenge | Proof | Welcome | Refused
+Opening = Challenge | Proof | Welcome | NotWelcome
 
 
 # -- from a door ---------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ FromDoor = Ask | Leave | Beat
 # -- from an engine ------------------------------------------------------------------------------------
 
 
-class Told(msgspec.Struct, array_like=True, frozen=True):
+class NewEvents(msgspec.Struct, array_like=True, frozen=True):
     """Events of one request, in order: tokens, then ends. `over`: the last ones; `failure`: it broke off."""
 
     number: int
@@ -137,15 +137,15 @@ class Told(msgspec.Struct, array_like=True, frozen=True):
         return Parcel([*self.tokens, *self.ends], self.over, error)
 
 
-class Batch(msgspec.Struct, tag="batch", array_like=True, frozen=True):
+class EventBatch(msgspec.Struct, tag="batch", array_like=True, frozen=True):
     """What is new. `taken`: numbers of requests that are in the engine's queue now."""
 
     taken: list[int] = []
-    told: list[Told] = []
-    state: State | None = None
+    told: list[NewEvents] = []
+    state: EngineState | None = None
 
 
-FromEngine = Batch
+FromEngine = EventBatch
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _OPENING: Final = msgspec.msgpack.Decoder(Opening)
@@ -153,7 +153,7 @@ _DOOR: Final = msgspec.msgpack.Decoder(FromDoor)
 _ENGINE: Final = msgspec.msgpack.Decoder(FromEngine)
 
 
-def in_frames(number: int, parcel: Parcel) -> Iterator[Told]:
+def in_frames(number: int, parcel: Parcel) -> Iterator[NewEvents]:
     """A parcel on its way; more than one where tokens follow an end."""
     runs: list[tuple[list[Token], list[Finished]]] = []
     for kind, events in groupby(parcel.events, type):
@@ -165,7 +165,7 @@ def in_frames(number: int, parcel: Parcel) -> Iterator[Told]:
         runs.append(([], []))
     for place, (tokens, ends) in enumerate(runs, 1):
         last = place == len(runs)
-        yield Told(number, tokens, ends, last and parcel.over, failure if last else None)
+        yield NewEvents(number, tokens, ends, last and parcel.over, failure if last else None)
 
 
 def _shown(error: BaseException) -> ConvaiError:
@@ -183,15 +183,15 @@ def frame(message: Opening | FromDoor | FromEngine) -> bytes:
     return bytes(buffer)
 
 
-def batches(taken: list[int], told: list[Told], state: State | None) -> Iterator[Batch]:
+def batches(taken: list[int], told: list[NewEvents], state: EngineState | None) -> Iterator[EventBatch]:
     """As few batches as hold it all, none of them too large."""
     for start in range(0, len(told), MOST_TOLD):
         if start + MOST_TOLD >= len(told):
             told = told[start:]
             break
-        yield Batch(taken, told[start : start + MOST_TOLD])
+        yield EventBatch(taken, told[start : start + MOST_TOLD])
         taken = []
-    yield Batch(taken, told, state)
+    yield EventBatch(taken, told, state)
 
 
 def length(head: bytes, most: int = MAX_FRAME) -> int:

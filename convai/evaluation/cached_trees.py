@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convai.engine.backends import InferenceModel, KVPool, Span
+from convai.engine.backends import InferenceModel, KVPool, SlotSpan
 from convai.engine.backends.precision import Requested
 from convai.evaluation.scoring import WORTH_SHARING, TreeScores
 from convai.model.double_heads import DoubleHeadsModel
@@ -86,7 +86,7 @@ class CachedTrees:
         trunk = row.branch.count(TRUNK)
         ends = {place for places in row.choices for place in places}
         first = min([*labelled, *(place for place in ends if place < trunk)], default=trunk - 1)
-        hidden = self._forward(row, [(0, trunk)], [Span(0, 0, trunk, trunk - first)], pool)
+        hidden = self._forward(row, [(0, trunk)], [SlotSpan(0, 0, trunk, trunk - first)], pool)
         states = {place: hidden[place - first] for place in ends if place < trunk}
         nll = self._nll(hidden, [p - first for p in labelled], [row.labels[p] for p in labelled])
         held = [0] * pool.slots
@@ -95,13 +95,13 @@ class CachedTrees:
             for slot, branch in enumerate(group, 1):
                 pool.copy(0, slot, branch.seen, start=min(held[slot], branch.seen))
                 held[slot] = branch.seen
-                spans.append(Span(slot, branch.seen, branch.end - branch.start, 1))
+                spans.append(SlotSpan(slot, branch.seen, branch.end - branch.start, 1))
             last = self._forward(row, [(b.start, b.end) for b in group], spans, pool)
             states |= {branch.end - 1: state for branch, state in zip(group, last, strict=True)}
         return TreeScores(nll, self._choices(row, states))
 
     def _forward(
-        self, row: TokenSequence, pieces: Sequence[tuple[int, int]], spans: Sequence[Span], pool: KVPool
+        self, row: TokenSequence, pieces: Sequence[tuple[int, int]], spans: Sequence[SlotSpan], pool: KVPool
     ) -> Tensor:
         ids, positions, parts = (
             torch.tensor([n for start, end in pieces for n in numbers[start:end]])

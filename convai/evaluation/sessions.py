@@ -191,7 +191,7 @@ QUESTIONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SessionQuestion:
     """A question about the first session whose answer the labelled persona has: `says`, with these words."""
 
     pair: Pair
@@ -202,7 +202,7 @@ class Question:
     """Whether the words of the answer were said in the session at all."""
 
 
-def questions_of(pair: Pair) -> Iterator[Question]:
+def questions_of(pair: Pair) -> Iterator[SessionQuestion]:
     """What can be asked of the partner's labelled persona with known words as the answer."""
     seen = set()
     said = content(normal(" ".join(turn.text for turn in pair.first.turns if turn.speaker == USER)))
@@ -220,11 +220,14 @@ def questions_of(pair: Pair) -> Iterator[Question]:
                 words = frozenset({"married"} if "yes" in value else {"single"})
             if ask and words and ask not in seen:
                 seen.add(ask)
-                yield Question(pair, ask, sentence, words, bool(words & said))
+                yield SessionQuestion(pair, ask, sentence, words, bool(words & said))
 
 
 def answerable(
-    questions: Sequence[Question], *, resolve: Resolve | None = None, embed: Callable[[], Embed] | None = None
+    questions: Sequence[SessionQuestion],
+    *,
+    resolve: Resolve | None = None,
+    embed: Callable[[], Embed] | None = None,
 ) -> dict[str, float]:
     """Shares of questions whose answer is in what the memory puts into the prompt, without a model."""
     held = 0
@@ -239,23 +242,23 @@ def answerable(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnsweredQuestion:
     """A question, what the model said with each of the ways, and whether it has the words of the answer."""
 
-    question: Question
+    question: SessionQuestion
     answers: dict[str, str]
     right: dict[str, bool]
 
 
 def ask_questions(
     agent: Agent,
-    questions: Sequence[Question],
+    questions: Sequence[SessionQuestion],
     *,
     seed: int = 0,
     resolve: Resolve | None = None,
     embed: Callable[[], Embed] | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, of: None,
-) -> list[Asked]:
+) -> list[AnsweredQuestion]:
     """Ask each question in a new conversation, without the first session, with its memory, and behind all
     of it.
 
@@ -289,6 +292,6 @@ def ask_questions(
             for question in some:
                 answers = {way: next(texts) for way in ASKED}
                 right = {way: bool(question.words & content(normal(text))) for way, text in answers.items()}
-                found.append(Asked(question, answers, right))
+                found.append(AnsweredQuestion(question, answers, right))
             progress("questions", min(start + _AT_ONCE, len(questions)), len(questions))
     return found

@@ -28,7 +28,7 @@ from convai.server.connection import Connection
 from convai.server.conversation_route import ROUTE as CONVERSATIONS
 from convai.server.conversation_route import conversations
 from convai.server.cors import answer_preflight, is_preflight, readable_by_page
-from convai.server.health import Health
+from convai.server.health import ServerHealth
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
 from convai.server.rooms import Rooms
@@ -161,7 +161,7 @@ class App:
         assert self._loop is not None
         asyncio.run_coroutine_threadsafe(self.rooms.delete_person(owner), self._loop).result()
 
-    def _ask(self, question: Coroutine[Any, Any, Health]) -> Health:
+    def _ask(self, question: Coroutine[Any, Any, ServerHealth]) -> ServerHealth:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(question, self._loop).result()
 

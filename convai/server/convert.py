@@ -208,7 +208,7 @@ def candidates_of(details: Mapping[str, Any]) -> tuple[tuple[Candidate, ...], in
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnReply:
     """How a reply was drawn: its tokens (those of the kept candidate), its end, the settings of its input."""
 
     ids: tuple[int, ...]
@@ -223,7 +223,7 @@ class Drawn:
     """Turns that the model read in other words, by their place before the reply (-1: the last)."""
 
 
-def drawn_of(details: Mapping[str, Any], own: DecodingConfig, vocabulary: int) -> Drawn | None:
+def drawn_of(details: Mapping[str, Any], own: DecodingConfig, vocabulary: int) -> DrawnReply | None:
     """What is kept beside a reply; None where it was not drawn here, or does not read as such."""
     try:
         ids = tuple(details["ids"])
@@ -242,6 +242,6 @@ def drawn_of(details: Mapping[str, Any], own: DecodingConfig, vocabulary: int) -
             end = Finished(0, ids, "", bounded(float(details["logprob"]), 0.0), 0.0, reason)
         decoding = laid_over(own, details["settings"])
         read = {int(place): str(text) for place, text in details.get("read", {}).items()}
-        return Drawn(ids, tokens, end, decoding, history, str(details.get("begun", "")), read)
+        return DrawnReply(ids, tokens, end, decoding, history, str(details.get("begun", "")), read)
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError):
         return None

@@ -26,7 +26,7 @@ _LOOK: Final = 0.02
 """Seconds between two looks at the engine's counters."""
 
 
-class Health(NamedTuple):
+class ServerHealth(NamedTuple):
     """`status` is ok, draining, stuck, or what the engine says of itself; `detail` is for a person."""
 
     status: str
@@ -48,16 +48,16 @@ class Checker:
         """`draining` says whether the server is about to stop."""
         self._agent, self._engine, self._draining = agent, engine, draining
         self._seconds, self._clock = seconds, clock
-        self._task: asyncio.Task[Health] | None = None
-        self._known = (float("-inf"), Health("unknown"))
+        self._task: asyncio.Task[ServerHealth] | None = None
+        self._known = (float("-inf"), ServerHealth("unknown"))
 
-    async def check(self) -> Health:
+    async def check(self) -> ServerHealth:
         """How the server is. Takes a second answer within FRESH from the first."""
         if self._draining():
-            return Health("draining")
+            return ServerHealth("draining")
         said = self._engine.health()
         if said.status != "ok":
-            return Health(said.status, said.detail)
+            return ServerHealth(said.status, said.detail)
         since, known = self._known
         if self._clock() - since < FRESH:
             return known
@@ -65,7 +65,7 @@ class Checker:
             self._task = asyncio.create_task(self._draw(), name="convai-health")
         return await asyncio.shield(self._task)
 
-    async def _draw(self) -> Health:
+    async def _draw(self) -> ServerHealth:
         try:
             health = await self._token()
         finally:
@@ -73,7 +73,7 @@ class Checker:
         self._known = (self._clock(), health)
         return health
 
-    async def _token(self) -> Health:
+    async def _token(self) -> ServerHealth:
         config = DecodingConfig(max_length=1, temperature=0.0)
         try:
             source = prompt_input(self._agent, Persona(), Place(), AGENT, max_history=None, max_length=1)
@@ -81,19 +81,19 @@ class Checker:
                 async with self._engine.stream(EngineRequest(source.prompt, config)) as events:
                     ends = [event async for event in events if isinstance(event, Finished)]
         except TimeoutError:
-            return Health("stuck", f"no token within {self._seconds:g} seconds")
+            return ServerHealth("stuck", f"no token within {self._seconds:g} seconds")
         except Overloaded:  # the queue is full: others' tokens will do
             return await self._progress()
         except ConvaiError as error:
-            return Health("failed", str(error))
-        return Health("ok") if ends else Health("failed", "a reply without an end")
+            return ServerHealth("failed", str(error))
+        return ServerHealth("ok") if ends else ServerHealth("failed", "a reply without an end")
 
-    async def _progress(self) -> Health:
+    async def _progress(self) -> ServerHealth:
         engine = self._engine
         before = engine.stats().steps
         with suppress(TimeoutError):
             async with asyncio.timeout(self._seconds):
                 while engine.stats().steps == before:
                     await asyncio.sleep(_LOOK)
-                return Health("ok")
-        return Health("stuck", f"the queue is full, and no step in {self._seconds:g} seconds")
+                return ServerHealth("ok")
+        return ServerHealth("stuck", f"the queue is full, and no step in {self._seconds:g} seconds")

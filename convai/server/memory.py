@@ -33,7 +33,7 @@ class NoMemory(ConvaiError):
     """This server keeps none."""
 
 
-class Told(Protocol):
+class MemoryRoom(Protocol):
     """A conversation in which something was told; `convai.server.room.Room` is one."""
 
     owner: str
@@ -57,7 +57,13 @@ class Remembering:
         """What is being learnt, and of whom."""
 
     def listen(
-        self, room: Told, message: str, turns: Sequence[Turn], number: int, *, retells: str | None = None
+        self,
+        room: MemoryRoom,
+        message: str,
+        turns: Sequence[Turn],
+        number: int,
+        *,
+        retells: str | None = None,
     ) -> None:
         """The user has said the last of `turns`, as `message`, in the place of another (`retells`) if any.
 
@@ -86,7 +92,7 @@ class Remembering:
         learning = [task for task, whose in self._tasks.items() if whose == owner]
         await asyncio.gather(*learning, return_exceptions=True)
 
-    async def _learn(self, room: Told, learn: Callable[[], Learnt]) -> None:
+    async def _learn(self, room: MemoryRoom, learn: Callable[[], Learnt]) -> None:
         try:
             learnt = await asyncio.get_running_loop().run_in_executor(self._thread, learn)
             self._metrics.marks.labels("memory", "done").inc()

@@ -29,7 +29,7 @@ from convai.server.replying import Seen, after_last, answering, asked, begin, sa
 from convai.server.room import Room
 from convai.server.service import Service, seed_of
 from convai.server.writing import Writing
-from convai.store import Branch, Receipt, Said
+from convai.store import Branch, NewTurn, Receipt
 from convai.store import Message as Kept
 from convai.store.leases import Claimed
 
@@ -50,11 +50,11 @@ async def send(room: Room, event: client.Send, address: str) -> Accepted:
         place, one = grouping.answers(shown, event.text, conversation, group)
         return Seen(conversation, shown, place, None if one is None else one.version, group, one is None)
 
-    def commit(seen: Seen) -> Said:
+    def commit(seen: Seen) -> NewTurn:
         after = event.after if event.after is not None else seen.shown.leaf
         if seen.nobody:
             said = store.append_user(owner, room.id, event.text, after=after, request=event.request)
-            return Said(receipt=said)
+            return NewTurn(receipt=said)
         return store.say(owner, room.id, event.text, after=after, request=event.request, persona=seen.version)
 
     async with room.lock:
@@ -90,7 +90,7 @@ async def edit(room: Room, event: client.Edit, address: str) -> Accepted:
                 event.request,
                 address,
                 look,
-                lambda _: Said(receipt=commit()),
+                lambda _: NewTurn(receipt=commit()),
                 retells=event.message,
                 then=grouping.follow_up,
             )

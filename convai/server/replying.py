@@ -19,7 +19,7 @@ from convai.server.limiter import Busy
 from convai.server.protocol.answers import Accepted
 from convai.server.room import Room
 from convai.server.writing import Follow, Writing
-from convai.store import Branch, Conversation, Receipt, Said
+from convai.store import Branch, Conversation, NewTurn, Receipt
 from convai.store import Message as Kept
 
 
@@ -56,7 +56,7 @@ async def say(
     request: str,
     address: str,
     look: Callable[[], Seen],
-    commit: Callable[[Seen], Said],
+    commit: Callable[[Seen], NewTurn],
     retells: str | None = None,
     then: Then | None = None,
 ) -> Accepted:
@@ -66,7 +66,7 @@ async def say(
     """
     service = room.service
 
-    def both() -> tuple[Seen, Drawing[Reply] | None, Said]:
+    def both() -> tuple[Seen, Drawing[Reply] | None, NewTurn]:
         seen = look()
         if seen.nobody:
             return seen, None, commit(seen)

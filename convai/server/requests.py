@@ -28,7 +28,7 @@ from convai.server.protocol.answers import Accepted, Error, Pong
 from convai.server.room import Reader, Room
 from convai.server.rooms import Rooms
 from convai.server.service import Service
-from convai.store import Asked, Conflict, NotFound, Receipt
+from convai.store import Conflict, NotFound, Receipt, RequestName
 
 _MOST_ASKED: Final = 4096
 """Requests of a connection that are known when they are sent once more."""
@@ -129,7 +129,7 @@ class Requests:
             room.emit(change)
         return answer
 
-    async def _new(self, event: client.New, named: Asked) -> Accepted:
+    async def _new(self, event: client.New, named: RequestName) -> Accepted:
         service = self._service
         service.check_open()
 
@@ -160,7 +160,7 @@ class Requests:
             self._rooms.forget(room)
         return Accepted(request=event.request, again=receipt.again)
 
-    def _named(self, event: Request) -> Asked:
+    def _named(self, event: Request) -> RequestName:
         """A request's name as the store knows it.
 
         Clients number their requests, and two windows of one person, or one script that runs twice, use the
@@ -170,7 +170,7 @@ class Requests:
         about = "" if self._caller.room is None else self._caller.room.id
         within = {client.New: "", client.Delete: getattr(event, "conversation", "")}.get(type(event), about)
         what = msgspec.json.encode(msgspec.structs.replace(event, request="r"))
-        named = Asked(event.request, within=within, what=what)
+        named = RequestName(event.request, within=within, what=what)
         named.repeated = named.key in self._asked
         named.anew = not named.repeated and within not in ("", self.came_back_to)
         self._asked[named.key] = None
@@ -189,7 +189,7 @@ async def _made(
     service: Service,
     owner: str,
     event: client.New,
-    named: Asked | None,
+    named: RequestName | None,
     taken: Callable[[str], bool] | None,
 ) -> Receipt:
     """A new conversation, with all that is to be in it."""

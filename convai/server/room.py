@@ -18,7 +18,7 @@ from convai.engine import Request, Stream
 from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
 from convai.server.doors import Abroad, message_in
 from convai.server.drafts import Drafts
-from convai.server.protocol import Change, Frame, ReplayBuffer, newest_that_fit
+from convai.server.protocol import Change, ReplayBuffer, SentChange, newest_that_fit
 from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
 from convai.server.protocol.values import Message, Resume
 from convai.server.scene_cards import scene_card
@@ -159,7 +159,7 @@ class Room:
         """Whether what followed a returning reader's last number is here."""
         return self.buffer.resume(resume) is not None
 
-    def after(self, last: int) -> list[Frame] | None:
+    def after(self, last: int) -> list[SentChange] | None:
         """The changes behind number `last`; None: a state is needed."""
         return self.buffer.after(last)
 

@@ -16,20 +16,20 @@ from convai.core.errors import ConvaiError, DataError
 from convai.server.access import address_of
 from convai.server.characters_site import add_characters
 from convai.server.completion_request import ApiError
-from convai.server.health import Health
+from convai.server.health import ServerHealth
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
 from convai.server.memory import NoMemory
 from convai.server.memory_site import add_memory
 from convai.server.service import Service
-from convai.store import Asked, NotFound
+from convai.store import NotFound, RequestName
 
 MOST_BODY: Final = 32 * 2**20
 """Bytes of a file that is imported."""
 _FREE: Final = frozenset({"healthz"})
 """Endpoints that need no token; the page's own are free, too: they show nothing of anybody's."""
 
-Ask = Callable[[Coroutine[Any, Any, Health]], Health]
+Ask = Callable[[Coroutine[Any, Any, ServerHealth]], ServerHealth]
 """Runs a coroutine in the server's event loop, from a thread of Flask's."""
 
 
@@ -116,7 +116,7 @@ def create_site(service: Service, ask: Ask, delete_person: Callable[[str], None]
         plain = request.mimetype == "text/plain"
         take = service.store.import_text if plain else service.store.import_json
         name = request.args.get("request")
-        asked = None if name is None else Asked(name, within="import", what=text.encode())
+        asked = None if name is None else RequestName(name, within="import", what=text.encode())
         receipt = take(g.owner, text, "file", request=asked)
         return jsonify(conversation=receipt.conversation, again=receipt.again), 201
 

@@ -44,7 +44,7 @@ _PATIENCE: Final = 120.0
 """Seconds for which the end of a reply waits for a database that is away."""
 
 
-class Listener(Protocol):
+class ReplyRoom(Protocol):
     """Where a reply is written; `convai.server.room.Room` is one."""
 
     service: Service
@@ -71,7 +71,7 @@ class Writing:
 
     def __init__(
         self,
-        room: Listener,
+        room: ReplyRoom,
         drawing: Drawing[Reply],
         draft: Kept,
         request: str,

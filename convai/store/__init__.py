@@ -8,31 +8,31 @@ rows), `records` (what comes out), `database` (opening, transactions), `migratio
 
 from convai.store.errors import Conflict, NotFound, StoreError
 from convai.store.records import (
-    Asked,
     Branch,
     Conversation,
     Draft,
-    Drawn,
+    DrawnBefore,
     Message,
+    NewTurn,
     Page,
     Receipt,
-    Said,
+    RequestName,
     Summary,
 )
 from convai.store.store import Store
 
 __all__ = [
-    "Asked",
     "Branch",
     "Conflict",
     "Conversation",
     "Draft",
-    "Drawn",
+    "DrawnBefore",
     "Message",
+    "NewTurn",
     "NotFound",
     "Page",
     "Receipt",
-    "Said",
+    "RequestName",
     "Store",
     "StoreError",
     "Summary",

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from convai.core.dialog import AGENT, Persona
 from convai.store.errors import NotFound
 from convai.store.prepared import Prepared, Row
-from convai.store.records import INTERRUPTED, STREAMING, Conversation, Drawn, Message
+from convai.store.records import INTERRUPTED, STREAMING, Conversation, DrawnBefore, Message
 from convai.store.tables import conversations, messages, personas
 
 IDENT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -199,7 +199,7 @@ def replies(
     writer: str,
     before: int | None,
     latest: int,
-) -> Drawn:
+) -> DrawnBefore:
     """The agent's messages behind `parent` (only those with a number below `before`)."""
     wanted = and_(
         messages.c.conversation == conversation,
@@ -212,7 +212,7 @@ def replies(
     texts = connection.execute(
         select(messages.c.text).where(wanted).order_by(messages.c.number.desc()).limit(latest)
     ).scalars()
-    return Drawn(count, [*texts][::-1])
+    return DrawnBefore(count, [*texts][::-1])
 
 
 def tree(connection: Connection, conversation: str, writer: str) -> list[Message]:

@@ -9,13 +9,13 @@ from convai.core.dialog import Persona
 from convai.core.safe_text import one_line
 from convai.store import listing, queries
 from convai.store.errors import StoreError
-from convai.store.records import Branch, Conversation, Drawn, Message, Page
+from convai.store.records import Branch, Conversation, DrawnBefore, Message, Page
 from convai.store.writer import Writer
 
 MAX_PAGE: Final = 1000
 
 
-class Reading:
+class ConversationReader:
     """What is there. A reply that is being written is shown to its own writer."""
 
     def __init__(self, writer: Writer) -> None:
@@ -64,7 +64,7 @@ class Reading:
         *,
         before: Message | None = None,
         latest: int = MOST_REJECTED,
-    ) -> Drawn:
+    ) -> DrawnBefore:
         """The replies to `parent` (those that came `before` one of them), and the `latest` texts."""
         with self._writer.database.read() as connection:
             id = queries.owned(connection, owner, conversation).id

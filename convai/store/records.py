@@ -15,7 +15,7 @@ INTERRUPTED: Final = "interrupted"
 STREAMING: Final = "streaming"
 
 
-class Asked(str):
+class RequestName(str):
     """A request's name, as the client chose it, with what it is known by: names alone are soon used twice."""
 
     key: str
@@ -78,7 +78,7 @@ class Branch(NamedTuple):
         return Branch(self.messages[:-1], self.earlier)
 
 
-class Drawn(NamedTuple):
+class DrawnBefore(NamedTuple):
     """Replies to one message: how many were drawn, and the texts of the latest, oldest first."""
 
     attempts: int
@@ -132,7 +132,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class NewTurn:
     """What somebody said, and the draft of the reply to it; neither, where it had been said before."""
 
     receipt: Receipt

@@ -18,7 +18,7 @@ from typing import Self
 from convai.store.conversations import Conversations
 from convai.store.database import Database
 from convai.store.memories import Memories
-from convai.store.reading import Reading
+from convai.store.reading import ConversationReader
 from convai.store.replies import Replies
 from convai.store.scenes import Scenes
 from convai.store.shared import Shared
@@ -35,7 +35,7 @@ class Store:
         writer = Writer(self.database)
         self.shared = None if self.database.sqlite else Shared(writer)
         """What several doors on one PostgreSQL have in common; None on SQLite, which has one."""
-        reading, whole = Reading(writer), Conversations(writer)
+        reading, whole = ConversationReader(writer), Conversations(writer)
         turns, replies = Turns(writer), Replies(writer)
         self.find, self.load, self.personas = reading.find, reading.load, reading.personas
         self.branch, self.message, self.tree = reading.branch, reading.message, reading.tree

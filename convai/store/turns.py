@@ -14,7 +14,7 @@ from convai.core.dialog import USER, check_text
 from convai.store import queries
 from convai.store.errors import Conflict
 from convai.store.prepared import Row
-from convai.store.records import COMPLETE, STREAMING, Receipt, Said
+from convai.store.records import COMPLETE, STREAMING, NewTurn, Receipt
 from convai.store.writer import CHANGE_MESSAGE, Writer, as_json
 
 OPENING: Final = 80
@@ -66,10 +66,10 @@ class Turns:
         after: str | EllipsisType | None = ...,
         request: str | None = None,
         persona: int | None = None,
-    ) -> Said:
+    ) -> NewTurn:
         """`append_user`, then `begin_reply`, in one transaction."""
         clean = check_text(text, "message")
-        made: list[Said] = []
+        made: list[NewTurn] = []
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
@@ -83,7 +83,7 @@ class Turns:
                 [said["id"]] if alone else queries.children(connection, row.id, row.leaf, self._writer.id)
             )
             made.append(
-                Said(
+                NewTurn(
                     receipt=receipt,
                     message=queries.message_of(said, beside, self._writer.id),
                     draft=queries.message_of(draft, [draft["id"]], self._writer.id),
@@ -92,7 +92,7 @@ class Turns:
             return receipt
 
         receipt = self._writer.once(owner, request, do)
-        return Said(receipt=receipt) if receipt.again else made[-1]
+        return NewTurn(receipt=receipt) if receipt.again else made[-1]
 
     def _said(
         self, row: Row, clean: str, after: str | EllipsisType | None, request: str | None

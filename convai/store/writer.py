@@ -30,7 +30,7 @@ from convai.store.database import Database
 from convai.store.errors import Conflict, StoreError
 from convai.store.prepared import Prepared, Row
 from convai.store.queries import IDENT
-from convai.store.records import INTERRUPTED, STREAMING, Asked, Receipt, Status
+from convai.store.records import INTERRUPTED, STREAMING, Receipt, RequestName, Status
 from convai.store.tables import conversations, messages, personas, requests
 
 REQUEST_DAYS: Final = 7
@@ -142,12 +142,12 @@ class Writer:
         do: Callable[[Connection], Receipt],
         stands: Callable[[Connection, str], bool] | None,
     ) -> Receipt:
-        key = request.key if isinstance(request, Asked) else request
+        key = request.key if isinstance(request, RequestName) else request
         with self.database.write() as connection:
             if request is not None:
                 done = _DONE.one_or_none(connection, {"owner": owner, "name": key})
                 if done is not None:
-                    anew = isinstance(request, Asked) and request.anew
+                    anew = isinstance(request, RequestName) and request.anew
                     if not anew and (stands is None or stands(connection, done.conversation)):
                         return Receipt(conversation=done.conversation, message=done.message, again=True)
                     _FORGET.run(connection, {"of_owner": owner, "of_name": key})

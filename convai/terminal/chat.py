@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import convai
 from convai.conversation.conversation import ReplyTurn
 from convai.conversation.links import LinkReader
-from convai.conversation.memory.listening import Listener
+from convai.conversation.memory.listening import MemoryLearner
 from convai.conversation.mood import MoodReader
 from convai.conversation.session import Session
 from convai.conversation.yous import Yous
@@ -49,7 +49,7 @@ class Chat:
         execute: Callable[[Chat, str], None],
         mood: MoodReader | None = None,
         links: LinkReader | None = None,
-        memory: Listener | None = None,
+        memory: MemoryLearner | None = None,
         yous: Yous | None = None,
     ) -> None:
         self.session = session

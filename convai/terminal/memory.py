@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from convai.conversation.memory.facts import Fact
-from convai.conversation.memory.listening import Listener
+from convai.conversation.memory.listening import MemoryLearner
 from convai.core.errors import ConvaiError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def memory_command(chat: Chat, text: str) -> None:
             raise ConvaiError("say /memory, or /memory " + ", ".join(WORDS) + "; /help shows how")
 
 
-def _show(chat: Chat, listener: Listener, history: bool) -> None:
+def _show(chat: Chat, listener: MemoryLearner, history: bool) -> None:
     memory, owner = listener.memory, listener.owner
     facts = memory.facts(owner, history=history)
     for number, fact in enumerate(facts, 1):

@@ -11,7 +11,7 @@ from convai.core.settings import DecodingConfig
 from convai.terminal.screen import TIE, Screen
 
 if TYPE_CHECKING:
-    from convai.conversation.explain import Explanation, Row
+    from convai.conversation.explain import Explanation, InputToken
 
 
 def show_explanation(screen: Screen, explained: Explanation) -> None:
@@ -38,15 +38,15 @@ def show_explanation(screen: Screen, explained: Explanation) -> None:
     screen.line(", ".join(used), "dim", prefix="  ")
 
 
-def _token(row: Row) -> str:
+def _token(row: InputToken) -> str:
     """A token's text with control characters spelt out, and a mark for a part of a character."""
     spelt = (char if visible(char) else f"\\x{ord(char):02x}" for char in row.text)
     return "".join(spelt) or "\N{REPLACEMENT CHARACTER}"
 
 
-def _groups(rows: tuple[Row, ...]) -> list[list[Row]]:
+def _groups(rows: tuple[InputToken, ...]) -> list[list[InputToken]]:
     """Rows of one sentence, or one turn, together; <bos> stands alone."""
-    groups: list[list[Row]] = []
+    groups: list[list[InputToken]] = []
     for i, row in enumerate(rows):
         same = i > 1 and (row.part, row.item) == (rows[i - 1].part, rows[i - 1].item)
         if same:

@@ -51,7 +51,7 @@ class Parts:
     in_first_turn: bool
 
 
-class Template:
+class ChatTemplate:
     """A chat template and the control tokens that it may ask for (`bos_token` and the like)."""
 
     def __init__(self, source: str, control: Mapping[str, str]) -> None:

@@ -31,7 +31,7 @@ Dialogue = Sequence[EncodedTurn]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class PromptSpan:
     """Tokens one after another that are part of the same; `item` counts the sentences or turns of a part."""
 
     part: str
@@ -48,7 +48,7 @@ class Layout:
     """
 
     prompt: Prompt
-    spans: tuple[Span, ...]
+    spans: tuple[PromptSpan, ...]
     turns: Sequence[EncodedTurn]
     examples: Sequence[Dialogue]
     insertions: tuple[Insertion, ...]
@@ -69,7 +69,7 @@ class _Writer:
 
     frame: Frame
     sequence: TokenSequence = field(default_factory=TokenSequence)
-    spans: list[Span] = field(default_factory=list)
+    spans: list[PromptSpan] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
 
     def part(self, part: str, item: int, before: int) -> None:
@@ -78,7 +78,7 @@ class _Writer:
         if self.spans and (self.spans[-1].part, self.spans[-1].item) == (part, item):
             self.spans[-1] = replace(self.spans[-1], size=self.spans[-1].size + size)
         elif size:
-            self.spans.append(Span(part, item, size))
+            self.spans.append(PromptSpan(part, item, size))
 
     def number(self, kind: str) -> int:
         """The number of the next insertion of a kind."""
@@ -304,7 +304,7 @@ def _write(
             writer.added(insertion, ids)
     start = len(sequence)
     sequence.open_turn(frame, speaker, behind_persona=fresh)
-    writer.spans.append(Span(REPLY, 0, len(sequence) - start))
+    writer.spans.append(PromptSpan(REPLY, 0, len(sequence) - start))
 
 
 def _turn(

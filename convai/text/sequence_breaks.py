@@ -41,7 +41,7 @@ class SequenceBreaks:
         return any(at >= 0 and at + len(one) > len(text) - len(last) for at, one in starts)
 
 
-class Vocabulary:
+class TokenTexts:
     """The texts of a tokenizer's tokens, to look for breakers in."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:

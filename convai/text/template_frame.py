@@ -8,7 +8,7 @@ from typing import Final
 from convai.core.dialog import AGENT, USER, Turn
 from convai.core.errors import CheckpointError
 from convai.text.chat_files import ChatFiles
-from convai.text.chat_template import SEPARATOR, Template, TemplateError
+from convai.text.chat_template import SEPARATOR, ChatTemplate, TemplateError
 from convai.text.frames import TEMPLATE, Frame, Ids
 from convai.text.segments import EncodedTurn, build_prefix
 
@@ -41,7 +41,7 @@ def template_frame(
         return tuple(encode_template(text))
 
     try:
-        template = Template(chat.template, chat.control)
+        template = ChatTemplate(chat.template, chat.control)
         parts = template.parts()
         openings = (ids(parts.opens[USER]), ids(parts.opens[AGENT]))
         closings = (ids(parts.closes[USER]), ids(parts.closes[AGENT]))

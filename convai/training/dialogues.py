@@ -43,7 +43,7 @@ class StepSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class DialogueWindow:
     """Turns `start:stop` of a dialogue; those before `first_target` are context only."""
 
     dialog: int
@@ -122,9 +122,9 @@ class DialogueData:
 
     # -- the plan of an epoch: windows, grouped by length ------------------------------------------
 
-    def _plan(self, epoch: int) -> Iterator[list[Window]]:
+    def _plan(self, epoch: int) -> Iterator[list[DialogueWindow]]:
         rng = random.Random(f"plan {self.seed} {epoch}")
-        windows: list[Window] = []
+        windows: list[DialogueWindow] = []
         lengths: list[int] = []
         for index, dialog in enumerate(self.corpus):
             for window, length in self._windows(index, dialog, rng):
@@ -136,7 +136,9 @@ class DialogueData:
         rng.shuffle(groups)
         return ([windows[i] for i in group] for group in groups)
 
-    def _windows(self, index: int, dialog: EncodedDialog, rng: random.Random) -> Iterator[tuple[Window, int]]:
+    def _windows(
+        self, index: int, dialog: EncodedDialog, rng: random.Random
+    ) -> Iterator[tuple[DialogueWindow, int]]:
         frame = self.frame
         persona = frame.persona_size(dialog.persona)
         sizes = [turn.size(frame) for turn in dialog.turns]
@@ -153,7 +155,7 @@ class DialogueData:
                     first += 1
                 length = (persona + sum(sizes[first : reply + 1]) + frame.tail) * (self.n_distractors + 1)
                 if first < reply:  # what it answers fits beside it
-                    yield Window(index, first, reply + 1, reply), length
+                    yield DialogueWindow(index, first, reply + 1, reply), length
             return
         begin = 0
         if rng.random() < self.random_start and len(sizes) > 3:
@@ -163,13 +165,13 @@ class DialogueData:
             n = sum(1 for i in replies if max(first_target, start + 1) <= i < stop)
             if n or self.targets == "all":
                 yield (
-                    Window(index, start, stop, first_target),
+                    DialogueWindow(index, start, stop, first_target),
                     persona + sum(sizes[start:stop]) + n * self._branch,
                 )
 
     # -- one micro-batch ---------------------------------------------------------------------------
 
-    def _collate(self, epoch: int, windows: Sequence[Window]) -> Batch:
+    def _collate(self, epoch: int, windows: Sequence[DialogueWindow]) -> Batch:
         rows: list[segments.TokenSequence] = []
         groups: list[int] = []
         for window in windows:
@@ -204,7 +206,7 @@ class DialogueData:
         return collate(rows, self.frame.pad_id, groups=groups)
 
     def _with_distractors(
-        self, window: Window, dialog: EncodedDialog, index: int, room: int, rng: random.Random
+        self, window: DialogueWindow, dialog: EncodedDialog, index: int, room: int, rng: random.Random
     ) -> EncodedTurn:
         """Turn `index` with its distractors: none is the reply itself, none is longer than `room`.
 

@@ -29,7 +29,7 @@ from convai.training.dialogues import StepSource
 from convai.training.distillation import Distiller
 from convai.training.losses import compute_losses
 from convai.training.optim import Optimizers
-from convai.training.parallel import Replicas, seed_pass
+from convai.training.parallel import ReplicatedModel, seed_pass
 from convai.training.prefetch import prefetched
 from convai.training.processes import after_first, is_first, reduced
 from convai.training.rates import rate_factor
@@ -76,7 +76,7 @@ class Trainer:
         self.optimizers = Optimizers(self.model, self.config)
         if self.distiller is not None:
             self.optimizers.add(self.distiller.parameters())
-        self.replicas = Replicas(self.model, self.distiller or compute_losses)
+        self.replicas = ReplicatedModel(self.model, self.distiller or compute_losses)
         per_epoch = self.source.steps_per_epoch
         self.total_steps = self.config.steps or max(1, round(self.config.epochs * per_epoch))
         self.unfreezing = Unfreezing(self.model, self.config, per_epoch, self.total_steps)

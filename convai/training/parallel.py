@@ -39,7 +39,7 @@ class _Pass(nn.Module):
         return self.objective(self.model, batch)
 
 
-class Replicas:
+class ReplicatedModel:
     """`model` as every process holds it; with one process nothing but the objective itself.
 
     `objective(model, batch)` computes the summed losses of a micro-batch; it may have parameters of its own.

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 
 from convai.bench.contenders.base import Setup, Timing
-from convai.bench.contenders.registry import Kind
-from convai.bench.workload import Chat
+from convai.bench.contenders.registry import ContenderKind
+from convai.bench.workload import BenchChat
 
 PRECISION = "bf16"
 
@@ -24,7 +24,7 @@ class Fake:
     def about(self) -> dict[str, str]:
         return {"precision": PRECISION}
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         n, length = len(chats), self.length or self._setup.work.reply
         seconds = self.seconds * n * length / 8
         return Timing(seconds, (seconds / 8,) * n, (seconds,) * n, (tuple(range(length)),) * n)
@@ -67,7 +67,7 @@ class Unloadable(Fake):
 class Failing(Fake):
     """Answers the warm-up, then fails."""
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         if seed:
             raise RuntimeError("out of luck")
         return super().run(chats, seed)
@@ -76,9 +76,9 @@ class Failing(Fake):
 class Dying(Fake):
     """Its process ends in the middle of a run."""
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         os._exit(7)
 
 
-def fake(name: str, cls: type[Fake] = Fake, *, sequential: bool = False) -> Kind:
-    return Kind(name, cls.__module__, cls.__name__, "float32", f"the {name}", sequential=sequential)
+def fake(name: str, cls: type[Fake] = Fake, *, sequential: bool = False) -> ContenderKind:
+    return ContenderKind(name, cls.__module__, cls.__name__, "float32", f"the {name}", sequential=sequential)

@@ -10,7 +10,7 @@ import pytest
 
 from convai import __main__ as cli
 from convai.bench.cluster.counting import CountingEngine, letters, said
-from convai.bench.cluster.person import Notes, Person
+from convai.bench.cluster.person import Observations, Visitor
 from convai.core.settings import DecodingConfig
 from convai.engine import Begun, Finished, Request, Token
 from convai.server.protocol.changes import Started, State, TokenDrawn
@@ -42,8 +42,8 @@ def test_a_reply_follows_from_what_was_said() -> None:
 
 @pytest.mark.parametrize("fault", ["", "missing", "twice", "another"])
 def test_a_reader_sees_what_is_not_as_it_must_be(fault: str) -> None:
-    notes = Notes()
-    person = Person(1, ["ws://nowhere"], notes, length=90)
+    notes = Observations()
+    person = Visitor(1, ["ws://nowhere"], notes, length=90)
     user = Message(id="u", role="user", text=said(1, 0), time=0)
     reply = Message(id="a", parent="u", role="agent", text="", status="streaming", time=0)
     person.view.take(

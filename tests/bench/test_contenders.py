@@ -15,7 +15,7 @@ from convai.bench.contenders.base import Setup, Timing, Together, one_after_anot
 from convai.bench.contenders.ours import Ours
 from convai.bench.contenders.registry import BASELINES, KINDS, OURS
 from convai.bench.random_model import made_up_tokenizer
-from convai.bench.workload import Chat, Workload, chats
+from convai.bench.workload import BenchChat, Workload, chats
 from convai.conversation.agent import Agent
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
@@ -66,7 +66,7 @@ Run = Callable[..., Timing]
 
 @pytest.fixture
 def run(folder: Path, model: DoubleHeadsModel) -> Run:
-    def answer(name: str, work: Workload = GREEDY, asked: list[Chat] = ASKED) -> Timing:
+    def answer(name: str, work: Workload = GREEDY, asked: list[BenchChat] = ASKED) -> Timing:
         kind = KINDS[name]
         if (reason := kind.missing(model.config.family)) is not None:
             pytest.skip(reason)
@@ -79,7 +79,7 @@ def run(folder: Path, model: DoubleHeadsModel) -> Run:
     return answer
 
 
-def greedy(model: DoubleHeadsModel, chat: Chat, length: int, segments: bool) -> tuple[int, ...]:
+def greedy(model: DoubleHeadsModel, chat: BenchChat, length: int, segments: bool) -> tuple[int, ...]:
     """The best tokens, everything computed again for each."""
     prompt = chat.prompt(TOKENIZER.frame)
     words, last = list(prompt.ids), prompt.segments[-1]

@@ -22,7 +22,7 @@ SHAPE = Shape(
 
 
 def test_the_plain_loop_and_ours_have_one_loss(tmp_path: Path) -> None:
-    plain = train_pretrained.Plain(SHAPE, None)
+    plain = train_pretrained.PlainTraining(SHAPE, None)
     plain.model.save_pretrained(tmp_path)
     dialogs = list(itertools.islice(train_pretrained.dialogues(SHAPE.vocab_size, 1), 3))
     rows = [dialogue_tree(plain.frame, d.persona, d.turns, choices=False) for d in dialogs]
@@ -37,7 +37,7 @@ def test_the_plain_loop_and_ours_have_one_loss(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rank", [0, 4])
 def test_a_step_of_ours_changes_the_model(rank: int) -> None:
-    ours = train_pretrained.Ours(SHAPE, None, rank=rank)
+    ours = train_pretrained.OurTraining(SHAPE, None, rank=rank)
     before = [p.detach().clone() for p in ours.model.parameters() if p.requires_grad]
     ours.step(list(itertools.islice(train_pretrained.dialogues(SHAPE.vocab_size, 1), 2)))
     after = [p.detach() for p in ours.model.parameters() if p.requires_grad]

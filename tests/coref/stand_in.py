@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convai.coref.document import Cluster, Document, Sentence, Span
-from convai.coref.resolver import Reading
+from convai.coref.resolver import ResolvedDocument
 
 ANNA = frozenset(("anna", "she", "her"))
 PARIS = frozenset(("paris",))
@@ -46,7 +46,7 @@ class StandIn:
         self.begun.append(GrowingStandIn())
         return self.begun[-1]
 
-    def read(self, document: Document) -> Reading:
+    def read(self, document: Document) -> ResolvedDocument:
         growing = self.begin()
         growing.add(document.sentences)
         clusters = growing.clusters()
@@ -54,7 +54,7 @@ class StandIn:
         for first, *others in clusters:
             scores[first] = {None: 1.0}
             scores |= {other: {None: -1.0, first: 2.0} for other in others}
-        return Reading(clusters, scores)
+        return ResolvedDocument(clusters, scores)
 
     def resolve(self, document: Document) -> list[Cluster]:
         return self.read(document).clusters

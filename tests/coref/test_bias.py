@@ -9,7 +9,7 @@ import pytest
 from convai.core.errors import DataError
 from convai.coref.conll import read_conll, write_conll
 from convai.coref.document import Cluster, Document, Sentence
-from convai.coref.scorer.gap import Asked, ask, is_of_name, read_gap, score_gap
+from convai.coref.scorer.gap import ParsedExample, ask, is_of_name, read_gap, score_gap
 from convai.coref.scorer.winobias import find_winobias, read_winobias, score_winobias
 from tests.coref.made_up import sentence
 
@@ -43,7 +43,7 @@ def by_blanks(text: str) -> tuple[Document, list[tuple[int, int]]]:
     return Document("a", 0, [Sentence(words)]), places
 
 
-def asked(path: Path) -> list[Asked]:
+def asked(path: Path) -> list[ParsedExample]:
     return [ask(one, by_blanks) for one in read_gap(path)]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from convai.bench.baselines import plain_coref
-from convai.bench.coref import Plain, heads_of
+from convai.bench.coref import PlainSide, heads_of
 from convai.coref.model import tensors
 from convai.coref.pairs import FEATURES, NUMBER_OF, Window, describe, make_pairs, summary
 from convai.coref.reading import FeatureReader
@@ -17,7 +17,7 @@ from tests.coref.made_up import random_document, sentence, tiny_resolver
 @pytest.mark.parametrize("seed", range(6))
 def test_features_and_scores_equal_those_of_plain_python(seed: int) -> None:
     resolver = tiny_resolver()
-    plain = Plain(resolver)
+    plain = PlainSide(resolver)
     document = random_document(seed, sentences=14)
     table, makers = plain.read(document)
     mentions = [make() for make in makers]

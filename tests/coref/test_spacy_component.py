@@ -12,7 +12,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
 from convai.core.errors import ConvaiError, DataError, SettingsError
-from convai.coref.resolver import Reading
+from convai.coref.resolver import ResolvedDocument
 from convai.coref.spacy_component import NAME, dialogue, load_pipeline
 from tests.coref.stand_in import StandIn
 
@@ -122,7 +122,7 @@ def test_what_comes_anew_replaces_what_was_found(nlp) -> None:
         CLUSTER,
         "Paris: ['Paris', 'Paris']",
     ]
-    component.resolver.read = lambda document: Reading([[(8, 9), (10, 11)]])
+    component.resolver.read = lambda document: ResolvedDocument([[(8, 9), (10, 11)]])
     [cluster] = component(doc)._.coref_clusters
     assert [span.text for span in cluster] == ["Paris", "Anna"]
     assert not doc[0]._.in_coref
@@ -165,7 +165,7 @@ def test_mentions_that_became_one_token_are_one(nlp) -> None:
 
 def test_a_token_that_was_mentions_of_two_clusters_is_the_longer_ones(nlp) -> None:
     component = nlp.get_pipe(NAME)
-    component.resolver.read = lambda document: Reading([[(0, 2), (3, 5)], [(0, 1), (3, 4)]])
+    component.resolver.read = lambda document: ResolvedDocument([[(0, 2), (3, 5)], [(0, 1), (3, 4)]])
     doc = component(nlp("Anna Paris likes Anna Paris"))
     assert texts(doc) == [("Anna Paris", ["Anna Paris", "Anna Paris"]), ("Anna", ["Anna", "Anna"])]
     with doc.retokenize() as retokenizer:

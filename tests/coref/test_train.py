@@ -29,7 +29,7 @@ from convai.coref.losses import LOSSES, answers
 from convai.coref.pairs import Window
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
-from convai.coref.scorer.gap import Asked
+from convai.coref.scorer.gap import ParsedExample
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.train import Run, new_run, resume_run, scored
 from convai.model.run_folder import LOG, STATE, RunFolder
@@ -49,26 +49,26 @@ def annotated(seed: int) -> Document:
     return document
 
 
-def asked(seed: int, same: tuple[bool, bool] = (True, False)) -> Asked:
+def asked(seed: int, same: tuple[bool, bool] = (True, False)) -> ParsedExample:
     """A question of a random document: its last mention is the pronoun, two before it the names."""
     document = random_document(seed, sentences=5)
     table, _ = FeatureReader(tiny_resolver().words).read(document.sentences)
     spans = list(zip(table.start.tolist(), table.end.tolist(), strict=True))
-    return Asked(document, spans[-1], (spans[2], spans[5]), same, False)
+    return ParsedExample(document, spans[-1], (spans[2], spans[5]), same, False)
 
 
 class Files:
     """Reads what it was given, by the names of files."""
 
     def __init__(
-        self, documents: dict[str, list[Document]], gap: dict[str, list[Asked]] | None = None
+        self, documents: dict[str, list[Document]], gap: dict[str, list[ParsedExample]] | None = None
     ) -> None:
         self.found, self.gap = documents, gap or {}
 
     def documents(self, path: Path) -> list[Document]:
         return self.found[path.name]
 
-    def asked(self, path: Path) -> list[Asked]:
+    def asked(self, path: Path) -> list[ParsedExample]:
         return self.gap[path.name]
 
 

@@ -14,7 +14,7 @@ from convai.emotion import native
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.encoder import Encoder, Precision
 from convai.emotion.int8 import Int8Layer
-from convai.emotion.model import Attention, EmotionModel, Packing, initialise
+from convai.emotion.model import EmotionModel, Packing, WordAttention, initialise
 from convai.emotion.recurrence import Steps, fold
 from tests.emotion.models import HEADS, tiny_model
 from tests.emotion.reference import one_sequence
@@ -217,7 +217,7 @@ def test_the_cells_attention_is_the_models(cell: ctypes.CDLL) -> None:
     torch.manual_seed(0)
     packing = Packing(*padded(IDS, 9))
     parts = tuple(torch.randn(packing.steps.rows, width) for width in (40, 17, 3))
-    attention = Attention(60)
+    attention = WordAttention(60)
     torch.nn.init.normal_(attention.attention_vector)
     vector = attention.attention_vector.detach()
     ours, theirs = native.attend(cell, vector, parts, packing), attention(parts, packing)

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertModel
 
 from convai.__main__ import main
 from convai.core.errors import CheckpointError, SettingsError
-from convai.emotion.batches import Task, collate
+from convai.emotion.batches import HeadTexts, collate
 from convai.emotion.checkpoint import EMBEDDED, load_emotion_model
 from convai.emotion.config import EmotionConfig, Head
 from convai.emotion.fitting import batch_loss
@@ -23,7 +23,7 @@ from convai.emotion.ngrams import Grams, NgramTeacher
 from convai.emotion.settings import NgramSettings, TeachSettings, TrainSettings
 from convai.emotion.tables import read_to_train
 from convai.emotion.teach import teach, teach_ngrams
-from convai.emotion.teacher import Pieces, Teacher, with_names
+from convai.emotion.teacher import EmotionTeacher, Pieces, with_names
 from convai.emotion.train import new_run, resume_run
 from tests.emotion.models import HEADS, VOCABULARY, saved_model, tiny_model
 
@@ -127,7 +127,7 @@ def test_a_teacher_learns_what_is_not_frozen_and_comes_back_from_its_folder(
 
 def test_a_batch_is_as_its_texts_alone(base: Path) -> None:
     torch.manual_seed(0)
-    teacher = Teacher.begun(base, EmotionConfig(heads=HEADS)).eval()
+    teacher = EmotionTeacher.begun(base, EmotionConfig(heads=HEADS)).eval()
     texts = [GLAD, "so", SORRY + " so so so"]
     together = chances(teacher, teacher.pieces, texts)
     for i, text in enumerate(texts):
@@ -137,7 +137,7 @@ def test_a_batch_is_as_its_texts_alone(base: Path) -> None:
 
 
 def test_heads_begin_at_the_shares_of_their_labels(base: Path) -> None:
-    teacher = Teacher.begun(base, EmotionConfig(heads=HEADS)).eval()
+    teacher = EmotionTeacher.begun(base, EmotionConfig(heads=HEADS)).eval()
     teacher.begin("faces", [98, 0, 0], 98)
     teacher.begin("feelings", [97, 0], 98)
     found = chances(teacher, teacher.pieces, [GLAD])
@@ -152,12 +152,12 @@ def test_wrong_folders_and_settings_are_told(base: Path, tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="holds a teacher already"):
         teach(base, data, [1.0], QUICK, teacher)
     with pytest.raises(SettingsError, match="2 layers"):
-        Teacher.begun(base, EmotionConfig(heads=HEADS)).freeze(3)
+        EmotionTeacher.begun(base, EmotionConfig(heads=HEADS)).freeze(3)
     with pytest.raises(CheckpointError, match="no tokenizer"):
         teach(tmp_path, data, [1.0], QUICK, tmp_path / "other")
     (teacher / "heads.pt").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="damaged"):
-        Teacher.load(teacher)
+        EmotionTeacher.load(teacher)
 
 
 def test_a_linear_teacher_learns_and_comes_back_from_its_folder(tmp_path: Path) -> None:
@@ -199,7 +199,9 @@ def test_labels_and_lessons_are_mixed_and_other_heads_learn_too() -> None:
     texts = Texts(["i am happy", "so sad"], [(0,), (2,)])
     said = torch.tensor([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2]])
     other = torch.tensor([[0.9, 0.1], [0.3, 0.7]])
-    task = Task.encode(FACES, texts, VOCABULARY, 10, lessons=((FACES, said), (FEELINGS, other)), share=0.25)
+    task = HeadTexts.encode(
+        FACES, texts, VOCABULARY, 10, lessons=((FACES, said), (FEELINGS, other)), share=0.25
+    )
     batch = collate([(task, 1), (task, 0)])
     own, further = batch.parts
     assert (own[0], further[0]) == (FACES, FEELINGS)
@@ -217,9 +219,9 @@ def test_lessons_that_say_the_labels_cost_what_labels_cost(head: Head) -> None:
     losses = [
         batch_loss(model, collate([(task, i) for i in rows]))
         for task in (
-            Task.encode(head, texts, VOCABULARY, 10),
-            Task.encode(head, texts, VOCABULARY, 10, lessons=((head, marks),), share=0.5),
-            Task.encode(head, texts, VOCABULARY, 10, lessons=((head, marks),), share=1.0),
+            HeadTexts.encode(head, texts, VOCABULARY, 10),
+            HeadTexts.encode(head, texts, VOCABULARY, 10, lessons=((head, marks),), share=0.5),
+            HeadTexts.encode(head, texts, VOCABULARY, 10, lessons=((head, marks),), share=1.0),
         )
     ]
     torch.testing.assert_close(losses[1], losses[0])

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from convai.core.errors import CheckpointError, DataError, SettingsError, TrainingError
 from convai.emotion import scores
-from convai.emotion.batches import Task, collate, draw, epoch, with_unknown
+from convai.emotion.batches import HeadTexts, collate, draw, epoch, with_unknown
 from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.config import Head
 from convai.emotion.evaluate import evaluate
@@ -83,8 +83,8 @@ def test_draws_take_every_text_or_every_label_equally_often() -> None:
 
 
 def test_epochs_have_their_size_and_mix_tasks_by_weight() -> None:
-    one = Task.encode(HEADS[0], made_up(50), VOCABULARY, 40, weight=3)
-    two = Task.encode(HEADS[1], made_up(5, multi=True), VOCABULARY, 40)
+    one = HeadTexts.encode(HEADS[0], made_up(50), VOCABULARY, 40, weight=3)
+    two = HeadTexts.encode(HEADS[1], made_up(5, multi=True), VOCABULARY, 40)
     shape = {"epoch_size": 80, "batch_size": 16, "balanced": False, "seed": 7}
 
     def texts(number: int) -> list[tuple[int, ...]]:
@@ -102,8 +102,8 @@ def test_epochs_have_their_size_and_mix_tasks_by_weight() -> None:
 
 def test_a_mixed_batch_has_the_losses_of_its_parts() -> None:
     model = tiny_model()
-    one = Task.encode(HEADS[0], made_up(3), VOCABULARY, 40)
-    two = Task.encode(HEADS[1], made_up(4, 5, multi=True), VOCABULARY, 40)
+    one = HeadTexts.encode(HEADS[0], made_up(3), VOCABULARY, 40)
+    two = HeadTexts.encode(HEADS[1], made_up(4, 5, multi=True), VOCABULARY, 40)
     rows = [(one, 0), (two, 1), (one, 2), (two, 3), (one, 1)]
     total = 0.0
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_scores() -> None:
 
 
 def test_unknown_words_are_drawn_and_padding_stays() -> None:
-    task = Task.encode(HEADS[0], made_up(200), VOCABULARY, 40)
+    task = HeadTexts.encode(HEADS[0], made_up(200), VOCABULARY, 40)
     batch = collate([(task, i) for i in range(200)])
     torch.manual_seed(0)
     seen = with_unknown(batch, 0.25)
@@ -229,7 +229,7 @@ def test_the_best_epoch_is_kept() -> None:
         model, VOCABULARY, labelled(), quick(method="full", lr=50.0, head_lr=50.0, max_norm=1e9, epochs=4),
         report=lambda r: losses.append(r["valid_loss"]),
     )  # fmt: skip
-    task = Task.encode(tuned.model.config.heads[0], labelled().splits[VALID], VOCABULARY, 40)
+    task = HeadTexts.encode(tuned.model.config.heads[0], labelled().splits[VALID], VOCABULARY, 40)
     assert judged(tuned.model, task)[0] <= min(losses) + 1e-6
     assert len(losses) <= 4
 

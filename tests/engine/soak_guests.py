@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from convai.bench.workload import Chat, Workload, persona, words
+from convai.bench.workload import BenchChat, Workload, persona, words
 from convai.core.dialog import AGENT, USER
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
@@ -81,8 +81,8 @@ class Guest:
 
     # -- the conversation --------------------------------------------------------------------------
 
-    def _fresh(self) -> Chat:
-        return Chat(
+    def _fresh(self) -> BenchChat:
+        return BenchChat(
             persona(self._rng, self._rng.randint(0, self._work.persona), self._vocab), (self._said(),)
         )
 

@@ -19,8 +19,8 @@ from convai.engine.messages import (
     Failure,
     Finished,
     Health,
-    Limits,
     Message,
+    ModelLimits,
     Request,
     Stats,
     Timings,
@@ -38,7 +38,7 @@ decoding = st.builds(
     DecodingConfig, temperature=st.floats(0, 2), top_p=st.floats(0.1, 1), seed=st.none() | st.integers()
 )
 EXAMPLES: dict[type[Any], st.SearchStrategy[Any]] = {
-    Limits: st.builds(Limits, positions=numbers, vocabulary=numbers, slots=numbers, name=st.text()),
+    ModelLimits: st.builds(ModelLimits, positions=numbers, vocabulary=numbers, slots=numbers, name=st.text()),
     Request: st.builds(
         Request,
         prompts,

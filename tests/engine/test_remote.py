@@ -20,7 +20,7 @@ from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
 from convai.engine import Engine, EngineClosed, EngineLost, Finished, Overloaded, Port, Request, Token, wire
 from convai.engine.handshake import Kin, Stranger, host_port, identity, prove, read_token
-from convai.engine.link import Link
+from convai.engine.link import FrameLink
 from convai.engine.listener import Listener
 from convai.engine.mailbox import Parcel
 from tests.drawing import BYTES, finished, prompt, ready, settings_of
@@ -51,9 +51,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         yield made
 
 
-def link(where: tuple[str, int]) -> Link:
+def link(where: tuple[str, int]) -> FrameLink:
     """A door's connection, hands shaken."""
-    made = Link(socket.create_connection(where), PATIENCE)
+    made = FrameLink(socket.create_connection(where), PATIENCE)
     challenge = wire.opening(made.read())
     assert isinstance(challenge, wire.Challenge)
     own = b"1" * 32
@@ -168,7 +168,7 @@ def test_an_engine_that_does_not_know_the_token_is_no_engine() -> None:
         with taken, taken.makefile("rb") as file:
             taken.sendall(wire.frame(wire.Challenge(wire.VERSION, b"0" * 32)))
             file.read(wire.length(file.read(4)))
-            state = wire.State(StubEngine(0.0).stats(), StubEngine(0.0).health())
+            state = wire.EngineState(StubEngine(0.0).stats(), StubEngine(0.0).health())
             taken.sendall(wire.frame(wire.Welcome(b"?" * 32, StubEngine(0.0).limits, MODEL, state)))
 
     thread = threading.Thread(target=pretend)
@@ -421,7 +421,7 @@ EVENTS = st.lists(
 def test_a_parcel_arrives_in_its_order(events: list[Token | Finished], over: bool, failed: bool) -> None:
     error = EngineLost("gone") if failed else None
     parts = list(wire.in_frames(7, Parcel(events, over, error)))
-    batch = wire.from_engine(wire.frame(wire.Batch([], parts))[4:])
+    batch = wire.from_engine(wire.frame(wire.EventBatch([], parts))[4:])
     parcels = [told.parcel() for told in batch.told]
     assert [event for parcel in parcels for event in parcel.events] == events
     assert [parcel.over for parcel in parcels] == [False] * (len(parcels) - 1) + [over]
@@ -433,7 +433,7 @@ def test_frames_are_bounded() -> None:
         wire.frame(wire.Ask(1, replace(ask(), trace="x" * wire.MAX_FRAME)))
     with pytest.raises(wire.WireError, match="no convai engine or door"):
         wire.length(b"\xff\xff\xff\xff")
-    parts = [wire.Told(number) for number in range(3 * wire.MOST_TOLD + 1)]
+    parts = [wire.NewEvents(number) for number in range(3 * wire.MOST_TOLD + 1)]
     made = list(wire.batches([1], parts, None))
     assert [told for batch in made for told in batch.told] == parts
     assert max(len(batch.told) for batch in made) <= wire.MOST_TOLD

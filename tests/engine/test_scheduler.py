@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from convai.core.errors import SettingsError
 from convai.engine.errors import Overloaded
-from convai.engine.scheduler import LONGEST_WAIT, Plan, Scheduler, State, Task
+from convai.engine.scheduler import LONGEST_WAIT, Scheduler, StepPlan, Task, TaskState
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -34,7 +34,7 @@ def scheduler(**changes: int) -> Scheduler[Job]:
     return Scheduler(**{"slots": 4, "queue": 100, "step_tokens": 16, **changes}, begin=begin)
 
 
-def work(plan: Plan[Job], of: Scheduler[Job], now: float) -> None:
+def work(plan: StepPlan[Job], of: Scheduler[Job], now: float) -> None:
     """Do what the plan says."""
     for job in plan.expired:
         of.finish(job, now)
@@ -83,10 +83,10 @@ def test_every_request_is_served_in_order_and_within_bounds(
                 of.submit(job)
         if (gone := leaving.get(now)) is not None and gone in of.tasks():
             of.remove(gone)
-        before = {job: job.left for job in of.tasks() if job.state is State.DECODE}
+        before = {job: job.left for job in of.tasks() if job.state is TaskState.DECODE}
         plan = of.plan(float(now))
         admitted += [job for job in everyone if job.admitted == now]
-        running = [job for job in of.tasks() if job.state is not State.WAITING]
+        running = [job for job in of.tasks() if job.state is not TaskState.WAITING]
         assert of.free == slots - sum(job.width for job in running) >= 0
         if plan.decodes or not before:
             assert set(plan.decodes) == before.keys(), "all running replies go on together"
@@ -101,7 +101,7 @@ def test_every_request_is_served_in_order_and_within_bounds(
         decoded = sum(job.pending for job in plan.decodes)
         assert read <= max(step_tokens - decoded, step_tokens // 4, 1)
         assert all(0 < count <= job.prompt - job.computed for job, count in plan.prefills)
-        waiting = [job for job in of.tasks() if job.state is State.WAITING]
+        waiting = [job for job in of.tasks() if job.state is TaskState.WAITING]
         assert not waiting or waiting[0].width > of.free, "nobody waits while there is room"
         work(plan, of, float(now))
         if now > step and not of.tasks():
@@ -121,7 +121,7 @@ def test_a_prompt_is_read_in_chunks_beside_the_replies() -> None:
     work(of.plan(0.0), of, 0.0)
     of.submit(long)
     steps = []
-    while long.state is not State.DECODE:
+    while long.state is not TaskState.DECODE:
         plan = of.plan(0.0)
         steps.append((bool(plan.decodes), [count for _, count in plan.prefills]))
         work(plan, of, 0.0)
@@ -175,13 +175,17 @@ def test_a_wide_request_is_not_overtaken() -> None:
     for job in (first, wide, small):
         of.submit(job)
     of.plan(0.0)
-    assert [job.state for job in (first, wide, small)] == [State.PREFILL, State.WAITING, State.WAITING]
+    assert [job.state for job in (first, wide, small)] == [
+        TaskState.PREFILL,
+        TaskState.WAITING,
+        TaskState.WAITING,
+    ]
     of.narrow(first, 1)
     assert of.free == 3
     of.remove(first)
     of.remove(first)
     of.plan(0.0)
-    assert [job.state for job in (wide, small)] == [State.PREFILL, State.WAITING]
+    assert [job.state for job in (wide, small)] == [TaskState.PREFILL, TaskState.WAITING]
     of.remove(small)
     assert of.waiting == 0
 

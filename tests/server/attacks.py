@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from convai.bench.server.clients import Crowd, address_for
-from convai.bench.server.host import Host, Kind, hosted
+from convai.bench.server.host import Host, Served, hosted
 from convai.bench.server.transport import LINES, LONG
 
 INTERVAL: Final = 0.25
@@ -35,7 +35,7 @@ def measure(chats: int, seconds: float, show: Callable[[str], None]) -> dict[str
     """Each attack for `seconds` beside `chats` others on the stub, and beside some on the embedded model."""
     raw: dict[str, Any] = {}
     for compression in (False, True):
-        with hosted(Kind(interval=INTERVAL, compression=compression)) as host:
+        with hosted(Served(interval=INTERVAL, compression=compression)) as host:
             names = [name for name in ATTACKS if (name == "zip_bomb") == compression]
             raw |= asyncio.run(_besiege(host, chats, seconds, names, show))
     return raw

@@ -130,7 +130,9 @@ def test_a_conversation_from_before_is_read_when_it_is_opened(tmp_path: Path) ->
         chat.until(State)
         # Moods and links come in any order: a message may have its links before its mood.
         marks = chat.view.marks.values
-        while sum("emotion" in kinds for kinds in marks()) < 4 or not any("coref" in kinds for kinds in marks()):
+        while sum("emotion" in kinds for kinds in marks()) < 4 or not any(
+            "coref" in kinds for kinds in marks()
+        ):
             chat.read()
         assert [kinds["emotion"]["emoji"][0] for kinds in marks()] == [["❤", 0.5]] * 4
 

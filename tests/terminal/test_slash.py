@@ -12,7 +12,7 @@ import pytest
 
 from convai.conversation.conversation import reply_seed
 from convai.conversation.memory.facts import OpenShelf
-from convai.conversation.memory.listening import Listener
+from convai.conversation.memory.listening import MemoryLearner
 from convai.conversation.memory.memory import Memory
 from convai.conversation.session import Session
 from convai.core.dialog import Persona
@@ -331,7 +331,7 @@ class Remembered(Desk):
     def __init__(self, *script: Any) -> None:
         super().__init__(*script)
         memory = Memory(OpenShelf(), embed=None)
-        self.chat.memory = Listener(memory, "local", lambda: self.session.turns)
+        self.chat.memory = MemoryLearner(memory, "local", lambda: self.session.turns)
         self.session.on_turn = self.chat.memory
 
 

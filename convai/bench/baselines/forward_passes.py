@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convai.bench.sizes import SIZES
-from convai.engine.backends import InferenceModel, Span
+from convai.engine.backends import InferenceModel, SlotSpan
 from convai.engine.backends.precision import Requested
 from convai.model.double_heads import DoubleHeadsModel
 
@@ -32,14 +32,14 @@ def prompt_pass(model: InferenceModel, tokens: int) -> Pass:
     pool = model.new_pool(1, tokens)
     words = torch.randint(0, model.config.vocab_size, (tokens,))
     places = torch.arange(tokens)
-    return lambda: model.lm_logits(model.forward(words, places, words, [Span(0, 0, tokens)], pool)[-1:])
+    return lambda: model.lm_logits(model.forward(words, places, words, [SlotSpan(0, 0, tokens)], pool)[-1:])
 
 
 def step_pass(model: InferenceModel, chats: int) -> Pass:
     """One token more of each of `chats` chats, of a prompt and a few tokens each, up to their logits."""
     pool = model.new_pool(chats, PROMPT + 20)
     words = torch.randint(0, model.config.vocab_size, (chats,))
-    spans = [Span(slot, PROMPT + slot % 10, 1) for slot in range(chats)]
+    spans = [SlotSpan(slot, PROMPT + slot % 10, 1) for slot in range(chats)]
     places = torch.tensor([span.start for span in spans])
     return lambda: model.lm_logits(model.forward(words, places, words, spans, pool))
 

@@ -20,7 +20,7 @@ Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Words:
+class PlainWords:
     """The numbers that name kinds and relations, and the thresholds of distances."""
 
     i: int
@@ -49,7 +49,7 @@ class Mention:
 
 
 def antecedents(
-    heads: Sequence[tuple[int, int]], i: int, window: int, matching: int, reach: int, words: Words
+    heads: Sequence[tuple[int, int]], i: int, window: int, matching: int, reach: int, words: PlainWords
 ) -> Iterable[int]:
     """Those before mention `i` that it is compared with, the nearest first.
 
@@ -77,14 +77,16 @@ def agreement(a: int, b: int) -> tuple[bool, bool]:
     return False, False
 
 
-def named(keys: Sequence[int], other: Mention, words: Words) -> bool:
+def named(keys: Sequence[int], other: Mention, words: PlainWords) -> bool:
     """Whether the other mention is a name among `keys`."""
     if not keys[0] or other.kind <= words.other_pronoun:
         return False
     return other.text_key in (keys[0], keys[1]) or other.head_key == keys[2]
 
 
-def compare(a: Mention, b: Mention, distance: int, between: int, words: Words) -> tuple[list[float], int]:
+def compare(
+    a: Mention, b: Mention, distance: int, between: int, words: PlainWords
+) -> tuple[list[float], int]:
     """The features of the later mention `a` with the earlier `b`, and the crossed one."""
     found: list[float] = []
     for value, thresholds in (
@@ -133,7 +135,7 @@ def compare(a: Mention, b: Mention, distance: int, between: int, words: Words) -
     return found, int((a.kind * words.kinds + b.kind) * words.relations + relation)
 
 
-def matches(a: Mention, b: Mention, words: Words) -> list[float]:
+def matches(a: Mention, b: Mention, words: PlainWords) -> list[float]:
     """How the content words of two noun phrases fit together; all 0 where one is a pronoun."""
     if a.kind <= words.other_pronoun or b.kind <= words.other_pronoun:
         return [0.0] * 6
@@ -152,7 +154,7 @@ def matches(a: Mention, b: Mention, words: Words) -> list[float]:
     ]
 
 
-def agrees(a: Mention, b: Mention, words: Words) -> bool:
+def agrees(a: Mention, b: Mention, words: PlainWords) -> bool:
     """Whether nothing is known that speaks against the two being the same."""
     if b.kind <= words.you:
         return False
@@ -203,7 +205,7 @@ def score_document(
     mention: Callable[[int], Mention],
     heads: Sequence[tuple[int, int]],
     weights: Mapping[str, Array],
-    words: Words,
+    words: PlainWords,
     window: tuple[int, int, int],
     summary: Sequence[int],
 ) -> tuple[list[list[tuple[int, float]]], list[float]]:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from convai.bench.cluster.counting import letters
-from convai.bench.cluster.person import Notes, Person
-from convai.bench.cluster.processes import Database, Member, context, door, made_up_model, stub
+from convai.bench.cluster.person import Observations, Visitor
+from convai.bench.cluster.processes import ClusterProcess, OwnPostgres, context, door, made_up_model, stub
 from convai.core.dialog import USER
 from convai.core.errors import ConvaiError
 from convai.server.access import LOCAL
@@ -56,11 +56,11 @@ class Town:
     def __init__(self, size: Size, folder: Path, *, counting: bool, logs: Path) -> None:
         os.chmod(folder, 0o711)  # PostgreSQL is another user
         self.folder = folder
-        self.database = Database(folder / "postgresql")
+        self.database = OwnPostgres(folder / "postgresql")
         self.turns = context().Array("q", 2, lock=False)
         model = made_up_model(folder / "model")
         self.engines = [
-            Member(
+            ClusterProcess(
                 stub,
                 os.fspath(model),
                 size.interval,
@@ -82,7 +82,9 @@ class Town:
             "--connections-per-address=20000",
             "--threads=1",
         ]
-        self.doors = [Member(door, options, log=logs / f"door{number}.log") for number in range(size.doors)]
+        self.doors = [
+            ClusterProcess(door, options, log=logs / f"door{number}.log") for number in range(size.doors)
+        ]
 
     @property
     def sockets(self) -> list[str]:
@@ -115,7 +117,7 @@ def town(size: Size, *, counting: bool = True, logs: Path | None = None) -> Iter
         yield made
 
 
-async def up(member: Member) -> None:
+async def up(member: ClusterProcess) -> None:
     """Wait until it listens; who ends by itself meanwhile is started anew, as by any supervisor: a door does
     where PostgreSQL is away. Raises ConvaiError.
     """
@@ -137,8 +139,8 @@ def measure(size: Size, kills: int, seed: int = 0, logs: Path | None = None) -> 
 
 async def _measure(made: Town, size: Size, kills: int, chance: random.Random) -> dict[str, Any]:
     await made.start()
-    notes, ended = Notes(), asyncio.Event()
-    people = [Person(number, made.sockets, notes, size.length) for number in range(size.people)]
+    notes, ended = Observations(), asyncio.Event()
+    people = [Visitor(number, made.sockets, notes, size.length) for number in range(size.people)]
     tasks = [asyncio.create_task(person.live(ended)) for person in people]
     begun = time.monotonic()
     try:
@@ -190,7 +192,7 @@ def _nobody_fell(tasks: list[asyncio.Task[None]]) -> None:
             raise error
 
 
-async def _undisturbed(made: Town, people: list[Person], tasks: list[asyncio.Task[None]]) -> dict[str, Any]:
+async def _undisturbed(made: Town, people: list[Visitor], tasks: list[asyncio.Task[None]]) -> dict[str, Any]:
     """Three turns of everybody: how many of those after the first found their conversation where it was."""
     while min(len(person.acknowledged) for person in people) < 4:
         _nobody_fell(tasks)
@@ -199,7 +201,7 @@ async def _undisturbed(made: Town, people: list[Person], tasks: list[asyncio.Tas
     return {"turns": turns, "found": found, "stay": found / max(turns - len(people), 1)}
 
 
-async def _kill(made: Town, what: str, chance: random.Random, notes: Notes) -> str:
+async def _kill(made: Town, what: str, chance: random.Random, notes: Observations) -> str:
     if what == DATABASE:
         notes.killed.append((time.monotonic(), what))
         mode = chance.choice(("fast", "immediate"))
@@ -217,7 +219,7 @@ async def _kill(made: Town, what: str, chance: random.Random, notes: Notes) -> s
     return what
 
 
-def _look_at_all(made: Town, people: list[Person], notes: Notes, length: int) -> int:
+def _look_at_all(made: Town, people: list[Visitor], notes: Observations, length: int) -> int:
     """What the database has against what was acknowledged; returns how many replies are whole."""
     whole = 0
     with Store(made.database.url) as store:

@@ -36,7 +36,7 @@ _PING: Final = 3.0
 
 
 @dataclass(slots=True)
-class Notes:
+class Observations:
     """What all of them saw. `wrong`: what must not be, by kind; `killed`: when, and what; `away`: what was
     killed meanwhile → seconds without a word in a reply that was being written.
     """
@@ -59,10 +59,10 @@ class Notes:
             self.examples.append(f"{kind}: {example}")
 
 
-class Person:
+class Visitor:
     """One with one conversation; `acknowledged` are the texts that some door has taken."""
 
-    def __init__(self, number: int, doors: Sequence[str], notes: Notes, length: int) -> None:
+    def __init__(self, number: int, doors: Sequence[str], notes: Observations, length: int) -> None:
         """`doors`: their sockets' URLs; `length`: letters of a reply."""
         self.number, self.notes, self.length = number, notes, length
         self._doors, self._door = doors, number

@@ -60,7 +60,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Member:
+class ClusterProcess:
     """One process, at the same port every time it is started."""
 
     def __init__(self, target: Any, *args: Any, log: Path) -> None:
@@ -132,7 +132,7 @@ def _write_to(log: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who measures
 
 
-class Database:
+class OwnPostgres:
     """A PostgreSQL of our own, in `folder`."""
 
     def __init__(self, folder: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from convai.bench.cluster.kills import Size, Town, town
 from convai.bench.cluster.processes import processor_seconds
-from convai.bench.server.clients import Crowd, Notes
-from convai.bench.server.host import Kind, hosted
+from convai.bench.server.clients import ClientFigures, Crowd
+from convai.bench.server.host import Served, hosted
 from convai.bench.server.transport import LINES, LONG
 
 _PATIENCE: Final = 600.0
@@ -28,7 +28,7 @@ def measure(sockets: int, size: Size, seconds: float) -> dict[str, Any]:
     with town(size, counting=False) as made:
         cluster = asyncio.run(_cluster(made, sockets, seconds))
     alone = sockets // size.doors
-    with hosted(Kind(interval=size.interval)) as host:
+    with hosted(Served(interval=size.interval)) as host:
         pid = host.call("stats")["pid"]
         one = asyncio.run(_read([host.url], alone, seconds, lambda: processor_seconds(pid)))
     return {
@@ -74,7 +74,7 @@ async def _read(
         await crowd.enter()
     await asyncio.gather(*(crowd.talk(_PATIENCE) for crowd in crowds))
     begun, before, own = time.monotonic(), spent(), time.process_time()
-    every: list[Notes] = await asyncio.gather(*(crowd.window(seconds) for crowd in crowds))
+    every: list[ClientFigures] = await asyncio.gather(*(crowd.window(seconds) for crowd in crowds))
     took, used, readers = time.monotonic() - begun, spent() - before, time.process_time() - own
     for crowd in crowds:
         await crowd.leave()

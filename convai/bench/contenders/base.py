@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from convai.bench.cores import Cores
-from convai.bench.workload import Chat, Workload
+from convai.bench.workload import BenchChat, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Timing:
 class Contender(Protocol):
     """One way to answer chats."""
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         """Answer `chats`, which come at once, with the workload's settings."""
 
     def close(self) -> None:

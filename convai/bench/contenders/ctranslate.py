@@ -12,7 +12,7 @@ import transformers
 from ctranslate2.converters import TransformersConverter
 
 from convai.bench.contenders.base import Setup, Timing, Together
-from convai.bench.workload import Chat
+from convai.bench.workload import BenchChat
 from convai.text.tokenizer import Tokenizer
 
 
@@ -43,7 +43,7 @@ class CTranslate2:
             str(folder), device="cpu", compute_type=self.kind, inter_threads=1, intra_threads=setup.threads
         )
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         ctranslate2.set_random_seed(seed)
         work = self._work
         drawn = {"sampling_topk": 0, "sampling_topp": work.top_p, "sampling_temperature": work.temperature}

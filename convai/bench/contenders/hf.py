@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.generation.streamers import BaseStreamer
 
 from convai.bench.contenders.base import Setup, Timing, Together, one_after_another
-from convai.bench.workload import Chat
+from convai.bench.workload import BenchChat
 from convai.text.tokenizer import Tokenizer
 
 
@@ -61,13 +61,13 @@ class Transformers:
             **(drawn if work.temperature else {"do_sample": False}),
         )
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         torch.manual_seed(seed)
         if self.batched:
             return self._batch(chats)
         return one_after_another([self._one(chat) for chat in chats])
 
-    def _inputs(self, chats: Sequence[Chat]) -> dict[str, Tensor]:
+    def _inputs(self, chats: Sequence[BenchChat]) -> dict[str, Tensor]:
         prompts = [chat.prompt(self._tokenizer.frame) for chat in chats]
         words = torch.tensor([prompt.ids for prompt in prompts])  # of one length, so nothing is padded
         inputs = {"inputs": words, "attention_mask": torch.ones_like(words)}
@@ -75,12 +75,12 @@ class Transformers:
             inputs["token_type_ids"] = torch.tensor([prompt.segments for prompt in prompts])
         return inputs
 
-    def _one(self, chat: Chat) -> Timing:
+    def _one(self, chat: BenchChat) -> Timing:
         times = Together(time.perf_counter(), 1)
         self._model.generate(**self._inputs([chat]), generation_config=self._config, streamer=_Clock(times))
         return times.timing(time.perf_counter())
 
-    def _batch(self, chats: Sequence[Chat]) -> Timing:
+    def _batch(self, chats: Sequence[BenchChat]) -> Timing:
         """All rows in one call, which tells of no token before the last."""
         times = Together(time.perf_counter(), len(chats))
         inputs = self._inputs(chats)

@@ -16,7 +16,7 @@ import llama_cpp as ll
 
 from convai.bench.contenders.base import Setup, Timing, Together
 from convai.bench.contenders.gguf_file import write_gguf
-from convai.bench.workload import Chat
+from convai.bench.workload import BenchChat
 from convai.core.errors import ConvaiError
 from convai.text.tokenizer import Tokenizer
 
@@ -77,7 +77,7 @@ class LlamaCpp:
         if code := ll.llama_decode(self._context, self._batch):
             raise ConvaiError(f"llama.cpp's llama_decode failed with code {code}")
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         ll.llama_memory_clear(self._memory, False)
         sampler = self._sampler(seed)
         times = Together(time.perf_counter(), len(chats))

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from convai.bench.contenders.base import Setup, Timing, Together
-from convai.bench.workload import Chat, chats, persona, words
+from convai.bench.workload import BenchChat, chats, persona, words
 from convai.conversation.agent import load_agent
 from convai.core.dialog import USER
 from convai.core.errors import ConvaiError
@@ -47,7 +47,7 @@ class Ours:
         model = self._agent.model
         return {"precision": chosen(self._config.precision, model.config, model.device)}
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         """All at once; whoever reads computes, as in the terminal."""
         times = Together(time.perf_counter(), len(chats))
         streams = [self._engine.stream(self._request(chat, seed + i)) for i, chat in enumerate(chats)]
@@ -72,7 +72,7 @@ class Ours:
         """
         vocab, rng = self._tokenizer.vocab_size, random.Random(f"conversation {seed}")
         about = persona(rng, self._setup.work.persona, vocab)
-        chat = Chat(about, (EncodedTurn(USER, words(rng, USER_WORDS, vocab)),))
+        chat = BenchChat(about, (EncodedTurn(USER, words(rng, USER_WORDS, vocab)),))
         told = []
         for turn in range(turns):
             start, first, reply = time.perf_counter(), 0.0, list[int]()
@@ -115,7 +115,7 @@ class Ours:
             [chat] = chats(self._setup.work, self._tokenizer.vocab_size, 1, seed)
             yield self._request(chat, seed)
 
-    def _request(self, chat: Chat, seed: int) -> Request:
+    def _request(self, chat: BenchChat, seed: int) -> Request:
         return Request(chat.prompt(self._tokenizer.frame), self._setup.work.decoding(seed))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from convai.bench.baselines import blog_post
 from convai.bench.contenders.base import Setup, Timing, Together, one_after_another
 from convai.bench.contenders.hf import load_stock
-from convai.bench.workload import Chat
+from convai.bench.workload import BenchChat
 from convai.core.dialog import AGENT, USER
 from convai.text.tokenizer import Tokenizer
 
@@ -26,11 +26,11 @@ class Recompute:
         self._special = blog_post.SpecialIds(t.bos_id, t.speaker1_id, t.speaker2_id, tuple(t.hidden_ids))
         self._settings = blog_post.Settings(work.reply, work.temperature, 0, work.top_p)
 
-    def run(self, chats: Sequence[Chat], seed: int) -> Timing:
+    def run(self, chats: Sequence[BenchChat], seed: int) -> Timing:
         torch.manual_seed(seed)
         return one_after_another([self._one(chat) for chat in chats])
 
-    def _one(self, chat: Chat) -> Timing:
+    def _one(self, chat: BenchChat) -> Timing:
         speakers = {USER: self._tokenizer.speaker1_id, AGENT: self._tokenizer.speaker2_id}
         history = [(speakers[turn.speaker], turn.ids) for turn in chat.turns]
         reply: list[int] = []

@@ -20,7 +20,7 @@ OURS: Final = "ours"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ContenderKind:
     """A contender. `needs`: modules that must be importable, with the package that brings each."""
 
     name: str
@@ -61,8 +61,8 @@ _CT2 = (("ctranslate2", "ctranslate2"),)
 KINDS: Final = {
     kind.name: kind
     for kind in (
-        Kind(OURS, f"{_PLACE}.ours", "Ours", "", "convai"),
-        Kind(
+        ContenderKind(OURS, f"{_PLACE}.ours", "Ours", "", "convai"),
+        ContenderKind(
             "recompute",
             f"{_PLACE}.recompute",
             "Recompute",
@@ -71,8 +71,10 @@ KINDS: Final = {
             sequential=True,
             gpt2_only=True,
         ),
-        Kind("transformers", f"{_PLACE}.hf", "Transformers", "float32", "transformers", sequential=True),
-        Kind(
+        ContenderKind(
+            "transformers", f"{_PLACE}.hf", "Transformers", "float32", "transformers", sequential=True
+        ),
+        ContenderKind(
             "transformers_batched",
             f"{_PLACE}.hf",
             "TransformersBatched",
@@ -80,9 +82,9 @@ KINDS: Final = {
             "transformers, batched",
             single=False,
         ),
-        Kind("llamacpp", f"{_PLACE}.llamacpp", "LlamaCpp", "q8_0", "llama.cpp", _LLAMA),
-        Kind("llamacpp_f16", f"{_PLACE}.llamacpp", "LlamaCppHalf", "f16", "llama.cpp", _LLAMA),
-        Kind(
+        ContenderKind("llamacpp", f"{_PLACE}.llamacpp", "LlamaCpp", "q8_0", "llama.cpp", _LLAMA),
+        ContenderKind("llamacpp_f16", f"{_PLACE}.llamacpp", "LlamaCppHalf", "f16", "llama.cpp", _LLAMA),
+        ContenderKind(
             "ctranslate2",
             f"{_PLACE}.ctranslate",
             "CTranslate2",
@@ -91,7 +93,7 @@ KINDS: Final = {
             _CT2,
             gpt2_only=True,
         ),
-        Kind(
+        ContenderKind(
             "ctranslate2_float32",
             f"{_PLACE}.ctranslate",
             "CTranslate2Float",

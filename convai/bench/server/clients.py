@@ -34,7 +34,7 @@ def address_for(number: int, network: int = 1, sharing: int = PER_ADDRESS) -> st
 
 
 @dataclass(slots=True)
-class Notes:
+class ClientFigures:
     """What the clients saw. `delays`: seconds from the engine to the client, of the stub's tokens; `waits`:
     seconds from a message to its reply's first token, for each client; `whole`: to its end.
     """
@@ -54,7 +54,7 @@ class Client:
         self,
         number: int,
         url: str,
-        notes: Notes,
+        notes: ClientFigures,
         stamped: bool,
         sharing: int = PER_ADDRESS,
         keepalive: float = KEEPALIVE,
@@ -152,7 +152,7 @@ class Crowd:
         keepalive: float = KEEPALIVE,
     ) -> None:
         """The clients from number `first` on; see Client."""
-        self.notes = Notes()
+        self.notes = ClientFigures()
         self._lines, self._settings = lines, settings
         self._clients = [
             Client(first + i, url, self.notes, stamped, sharing, keepalive) for i in range(count)
@@ -181,15 +181,15 @@ class Crowd:
                 return
             await asyncio.sleep(0.1)
 
-    async def window(self, seconds: float, replies: int = 0) -> Notes:
+    async def window(self, seconds: float, replies: int = 0) -> ClientFigures:
         """What is seen in the next `seconds`, and until there is a token and so many whole replies."""
-        notes = self.notes = Notes()
+        notes = self.notes = ClientFigures()
         for client in self._clients:
             client.notes = notes
         await asyncio.sleep(seconds)
         while (not notes.tokens or notes.replies < replies) and not notes.errors:
             await asyncio.sleep(_LOOK)
-        self.notes = Notes()
+        self.notes = ClientFigures()
         for client in self._clients:
             client.notes = self.notes
         return notes

@@ -40,7 +40,7 @@ from convai.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Served:
     """What is served. `interval`: seconds between the stub's tokens; None: `model` draws them."""
 
     interval: float | None = None
@@ -52,7 +52,7 @@ class Kind:
 class Host:
     """A server that is up, at `url`. Its settings are those that `convai serve` has by default."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Served) -> None:
         """Start it. Raises ConvaiError where it does not come up."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -92,7 +92,7 @@ class Host:
 
 
 @contextmanager
-def hosted(kind: Kind) -> Iterator[Host]:
+def hosted(kind: Served) -> Iterator[Host]:
     """A server for as long as the block lasts."""
     host = Host(kind)
     try:
@@ -104,7 +104,7 @@ def hosted(kind: Kind) -> Iterator[Host]:
 # -- in the server's process --------------------------------------------------------------------------
 
 
-def _serve(pipe: Connection, kind: Kind) -> None:
+def _serve(pipe: Connection, kind: Served) -> None:
     try:
         log_to_stderr()
         torch.set_num_threads(1)
@@ -125,7 +125,7 @@ def _serve(pipe: Connection, kind: Kind) -> None:
         raise
 
 
-def _engine(kind: Kind) -> tuple[Agent, Port]:
+def _engine(kind: Served) -> tuple[Agent, Port]:
     if kind.interval is not None:
         shape = Shape(vocab_size=261, n_positions=4096, n_embd=8, n_layer=1, n_head=1)
         agent = Agent(DoubleHeadsModel(shape), Tokenizer.byte_level(), name="stub")

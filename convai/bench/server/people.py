@@ -8,7 +8,7 @@ import statistics
 from typing import Any, Final
 
 from convai.bench.server.clients import Crowd
-from convai.bench.server.host import Host, Kind, hosted
+from convai.bench.server.host import Host, Served, hosted
 from convai.core import resources
 from convai.core.dialog import USER
 
@@ -26,7 +26,7 @@ KEEPALIVE: Final = 2.0
 def measure(people: int, seconds: float, model: str | None, precision: str) -> dict[str, Any]:
     """The engine alone, then the same conversations through the server, `seconds` each, twice."""
     lines = sample_lines()
-    with hosted(Kind(model=model, precision=precision)) as host:
+    with hosted(Served(model=model, precision=precision)) as host:
         return asyncio.run(_measure(host, people, seconds, lines))
 
 

@@ -13,11 +13,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from convai.engine import EngineClosed, Event, Finished, Health, Limits, Request, Stats, Stream, Token
+from convai.engine import EngineClosed, Event, Finished, Health, ModelLimits, Request, Stats, Stream, Token
 from convai.engine.mailbox import Mailbox, Parcel
 from convai.engine.stream import MailboxSource
 
-_LIMITS: Final = Limits(positions=4096, vocabulary=261, slots=1024, name="stub")
+_LIMITS: Final = ModelLimits(positions=4096, vocabulary=261, slots=1024, name="stub")
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +52,7 @@ class StubEngine:
     # -- what a server asks of an engine ---------------------------------------------------------------
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ModelLimits:
         """As if there were a model."""
         return _LIMITS
 

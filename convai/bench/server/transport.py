@@ -7,7 +7,7 @@ import statistics
 from typing import Any, Final
 
 from convai.bench.server.clients import Crowd
-from convai.bench.server.host import Host, Kind, hosted
+from convai.bench.server.host import Host, Served, hosted
 
 INTERVAL: Final = 0.5
 """Seconds between two tokens of a chat: of a thousand chats more tokens than two cores can draw."""
@@ -27,7 +27,7 @@ _PATIENCE: Final = 120.0
 
 def measure(chats: int, seconds: float, interval: float = INTERVAL, settle: float = SETTLE) -> dict[str, Any]:
     """The figures of `chats` chats that each get a token every `interval` seconds, for `seconds`."""
-    with hosted(Kind(interval=interval)) as host:
+    with hosted(Served(interval=interval)) as host:
         return asyncio.run(_measure(host, chats, seconds, interval, settle))
 
 

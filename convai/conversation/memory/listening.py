@@ -51,7 +51,7 @@ class Recollection:
         return added
 
 
-class Listener:
+class MemoryLearner:
     """Learns what the user of a session tells, turn by turn; `news` says what was kept."""
 
     def __init__(self, memory: Memory, owner: str, turns: Callable[[], Sequence[Turn]]) -> None:

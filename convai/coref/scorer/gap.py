@@ -40,7 +40,7 @@ class Ambiguous:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedExample:
     """An example in a parsed document; spans in words. (-1, -1) where the text has no such word."""
 
     document: Document
@@ -114,14 +114,14 @@ def _span(row: dict[str, str], name: str, place: str) -> Span:
     return int(offset), int(offset) + len(text)
 
 
-def ask(one: Ambiguous, read: ReadText) -> Asked:
+def ask(one: Ambiguous, read: ReadText) -> ParsedExample:
     """The example with its text read."""
     document, places = read(one.text)
     names = (_words(places, one.candidates[0]), _words(places, one.candidates[1]))
-    return Asked(document, _words(places, one.pronoun), names, one.same, one.feminine)
+    return ParsedExample(document, _words(places, one.pronoun), names, one.same, one.feminine)
 
 
-def score_gap(examples: Iterable[Asked], resolver: Resolver) -> dict[str, Tally]:
+def score_gap(examples: Iterable[ParsedExample], resolver: Resolver) -> dict[str, Tally]:
     """Tallies of all, masculine and feminine pronouns, two answers each.
 
     The pronoun is a name where a mention of the name (`is_of_name`) is in one cluster with a mention of

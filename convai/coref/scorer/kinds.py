@@ -68,7 +68,7 @@ class Wrong:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Verdict:
     """An item and what is wrong with what was found in it: nothing where it is right."""
 
     item: Item
@@ -138,7 +138,7 @@ def unmarked(text: str, turn: int, where: str) -> tuple[str, list[Marked]]:
     return "".join(plain), sorted(marked, key=lambda m: (m.start, -m.end))
 
 
-def answers(items: Iterable[Item], read: ReadTurns, resolver: Resolver) -> Iterator[Answer]:
+def answers(items: Iterable[Item], read: ReadTurns, resolver: Resolver) -> Iterator[Verdict]:
     """What the resolver makes of each item. Raises DataError where a mark begins or ends within a word."""
     for item in items:
         document, places = read(item.turns)
@@ -152,7 +152,7 @@ def answers(items: Iterable[Item], read: ReadTurns, resolver: Resolver) -> Itera
             if linked != (item.marked[i].mark == item.marked[j].mark):
                 one, other = (" ".join(words[start:end]) for start, end in (spans[i], spans[j]))
                 wrong.append(Wrong(one, other, linked))
-        yield Answer(item, wrong)
+        yield Verdict(item, wrong)
 
 
 def _words(places: Sequence[tuple[int, int, int]], mention: Marked, item: Item) -> Span:
@@ -197,7 +197,7 @@ def _same_head(document: Document, one: Span, other: Span) -> bool:
     return joined[0] == joined[1]
 
 
-def shares(answered: Sequence[Answer]) -> dict[str, dict[str, float]]:
+def shares(answered: Sequence[Verdict]) -> dict[str, dict[str, float]]:
     """For every kind, and for all: `share` right, its interval `low` to `high`, number of `texts`."""
     kinds: dict[str, list[bool]] = {}
     for answer in answered:

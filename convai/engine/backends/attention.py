@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convai.engine.backends.pool import KVPool, Span
+from convai.engine.backends.pool import KVPool, SlotSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,16 @@ class Singles:
         return F.scaled_dot_product_attention(grouped, keys, values, attn_mask=seen).flatten(1)
 
 
-class Layout:
+class SpanLayout:
     """Where the tokens of one forward pass are stored and what each sees; made once, used in every layer.
 
     On a CPU every span has a call of its own: it reads its slot in place and nothing else. Elsewhere the
     spans of one token are one call, which copies their slots together (a launch costs more than that).
     """
 
-    def __init__(self, spans: Sequence[Span], pool: KVPool, windows: Iterable[int | None] = (None,)) -> None:
+    def __init__(
+        self, spans: Sequence[SlotSpan], pool: KVPool, windows: Iterable[int | None] = (None,)
+    ) -> None:
         """`windows`: those of the layers that `attend` will be called for."""
         device = pool.data.device
         kinds = set(windows)

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from convai.engine.backends.pool import KVPool, Span
+from convai.engine.backends.pool import KVPool, SlotSpan
 
 PLACES: Final = 128
 """The places that a graph reads are a multiple of this."""
@@ -30,7 +30,7 @@ class _Recorded:
     pool: KVPool  # it must not be freed before the graph
 
 
-def padded(ids: Tensor, spans: Sequence[Span], capacity: int) -> tuple[Tensor, int]:
+def padded(ids: Tensor, spans: Sequence[SlotSpan], capacity: int) -> tuple[Tensor, int]:
     """The ids of a recorded step, `[5, B]`, and the places it reads.
 
     `ids`: words, positions and segments `[3, N]`. B is the next power of two: the last token stands there
@@ -52,7 +52,7 @@ class StepGraphs:
         self._step = step
         self._recorded: OrderedDict[tuple[int, int, int], _Recorded] = OrderedDict()
 
-    def run(self, ids: Tensor, spans: Sequence[Span], pool: KVPool) -> Tensor:
+    def run(self, ids: Tensor, spans: Sequence[SlotSpan], pool: KVPool) -> Tensor:
         """Hidden states `[N, D]` of the spans, one token each; `ids` `[3, N]` as for `padded`."""
         full, longest = padded(ids, spans, pool.capacity)
         key = (id(pool), full.shape[1], longest)

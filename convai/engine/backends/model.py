@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convai.engine.backends import native_backend
-from convai.engine.backends.pool import KVPool, Span
+from convai.engine.backends.pool import KVPool, SlotSpan
 from convai.engine.backends.precision import Requested, chosen
 from convai.engine.backends.torch_backend import TorchBackend
 from convai.engine.draw import PlainDraw
@@ -23,7 +23,7 @@ class _Backend(Protocol):
     cache_dtype: torch.dtype
 
     def forward(
-        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[Span], pool: KVPool
+        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[SlotSpan], pool: KVPool
     ) -> Tensor: ...
 
     def lm_logits(self, hidden: Tensor) -> Tensor: ...
@@ -66,7 +66,7 @@ class InferenceModel:
 
     @torch.inference_mode()
     def forward(
-        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[Span], pool: KVPool
+        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[SlotSpan], pool: KVPool
     ) -> Tensor:
         """Hidden states `[M, D]`, those that are asked for, of `N` new tokens: the spans' one after another.
 
@@ -78,7 +78,7 @@ class InferenceModel:
         self._check(spans, words.shape[0], pool)
         return self._backend.forward(words, positions, segments, spans, pool)
 
-    def _check(self, spans: Sequence[Span], tokens: int, pool: KVPool) -> None:
+    def _check(self, spans: Sequence[SlotSpan], tokens: int, pool: KVPool) -> None:
         total = 0
         for span in spans:
             end = span.start + span.count

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convai.engine.backends import native
 from convai.engine.backends.pack import ModelStruct, PackedModel, fits
-from convai.engine.backends.pool import KVPool, Span
+from convai.engine.backends.pool import KVPool, SlotSpan
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 
@@ -67,7 +67,7 @@ class NativeBackend:
         self._draw.restype = None
 
     def forward(
-        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[Span], pool: KVPool
+        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[SlotSpan], pool: KVPool
     ) -> Tensor:
         """As InferenceModel.forward, the spans checked already. Raises IndexError for an unknown id."""
         rows = words.shape[0]

@@ -13,7 +13,7 @@ from convai.model.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SlotSpan:
     """`count` new tokens of the sequence in slot `slot`, at cache places start … start + count - 1.
 
     Each of them sees the slot's places 0 up to its own. The hidden states of the last `wanted` are asked for

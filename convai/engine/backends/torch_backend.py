@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convai.engine.backends import parts
-from convai.engine.backends.attention import Layout, Singles
+from convai.engine.backends.attention import Singles, SpanLayout
 from convai.engine.backends.cuda_graphs import StepGraphs
 from convai.engine.backends.linear import Linear, Precision, activation_dtype, linear
-from convai.engine.backends.pool import KVPool, Span
+from convai.engine.backends.pool import KVPool, SlotSpan
 from convai.model.double_heads import DoubleHeadsModel
 
 _Norm = tuple[Tensor, Tensor | None]
@@ -84,7 +84,7 @@ class TorchBackend:
         )
 
     def forward(
-        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[Span], pool: KVPool
+        self, words: Tensor, positions: Tensor, segments: Tensor, spans: Sequence[SlotSpan], pool: KVPool
     ) -> Tensor:
         """As InferenceModel.forward, the spans checked already."""
         words, positions, segments = (t.to(self._device) for t in (words, positions, segments))
@@ -93,7 +93,7 @@ class TorchBackend:
             hidden = self._graphs.run(torch.stack([words, positions, segments]), spans, pool)
             return hidden if asked is None else hidden[asked]
         return self.blocks(
-            words, positions, segments, Layout(spans, pool, self._config.windows).attend, pool, asked
+            words, positions, segments, SpanLayout(spans, pool, self._config.windows).attend, pool, asked
         )
 
     def step(self, ids: Tensor, longest: int, pool: KVPool) -> Tensor:
@@ -187,7 +187,7 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
-def _asked(spans: Sequence[Span], device: torch.device) -> Tensor | None:
+def _asked(spans: Sequence[SlotSpan], device: torch.device) -> Tensor | None:
     """The rows whose hidden states are asked for, `[M]`; None where all are."""
     if all(span.asked == span.count for span in spans):
         return None

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from convai.core.errors import SettingsError
 from convai.core.files import atomic_write
-from convai.model.gguf.architectures import ARCHITECTURES, ROPE_FACTORS, Array, llama3_factors, permuted
+from convai.model.gguf.architectures import ARCHITECTURES, permuted
+from convai.model.gguf.configs import ROPE_FACTORS, Array, llama3_factors
 from convai.model.gguf.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED, rules_of
 
 KINDS: Final = {

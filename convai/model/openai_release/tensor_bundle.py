@@ -31,7 +31,7 @@ _MOST_AXES: Final = 254  # TensorShape's own limit
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Variable:
     """Where a variable lies: bytes `offset` to `offset + size` of a shard. `dtype` as in types.proto."""
 
     dtype: int
@@ -49,7 +49,7 @@ class TensorBundle(Mapping[str, Array]):
         """Read the index. Raises CheckpointError for one that is missing, cut short, damaged or hostile."""
         self.prefix = prefix
         self.index = prefix.with_name(prefix.name + ".index")
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, Variable] = {}
         self._little = True
         self._shards = 0
         try:
@@ -125,7 +125,7 @@ class TensorBundle(Mapping[str, Array]):
         return data.view(dtype).reshape(entry.shape)
 
 
-def _entry(message: bytes) -> Entry:
+def _entry(message: bytes) -> Variable:
     """A BundleEntryProto."""
     dtype = shard = offset = size = 0
     shape: tuple[int, ...] = ()
@@ -143,7 +143,7 @@ def _entry(message: bytes) -> Entry:
             size = signed(value)
         elif number == 7:
             sliced = True
-    return Entry(dtype, shape, shard, offset, size, sliced)
+    return Variable(dtype, shape, shard, offset, size, sliced)
 
 
 def _shape(message: bytes) -> tuple[int, ...]:

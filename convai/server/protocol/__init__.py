@@ -9,7 +9,7 @@ from convai.core.limits import CLOSE_CODES, ERROR_CODES, VERSION, ErrorCode, Lim
 from convai.server.protocol.answers import ANSWERS, Answer
 from convai.server.protocol.changes import CHANGES, Change
 from convai.server.protocol.client import CLIENT_EVENTS, ClientEvent, Request
-from convai.server.protocol.replay import Frame, ReplayBuffer
+from convai.server.protocol.replay import ReplayBuffer, SentChange
 from convai.server.protocol.server import SERVER_EVENTS, ServerEvent
 from convai.server.protocol.wire import (
     Receiver,
@@ -32,12 +32,12 @@ __all__ = [
     "Change",
     "ClientEvent",
     "ErrorCode",
-    "Frame",
     "Limits",
     "ProtocolError",
     "Receiver",
     "ReplayBuffer",
     "Request",
+    "SentChange",
     "ServerEvent",
     "encode",
     "error_event",

@@ -19,7 +19,7 @@ FRAMES: Final = 64
 BYTES: Final = 16_384
 
 
-class Frame(NamedTuple):
+class SentChange(NamedTuple):
     """A change as it goes over the wire."""
 
     n: int
@@ -45,12 +45,12 @@ class ReplayBuffer:
         self._kept: deque[str] = deque()
         self._frames, self._room = frames, size
 
-    def append(self, change: Change) -> Frame:
+    def append(self, change: Change) -> SentChange:
         """Number a change and keep it; the oldest make room."""
         self.last += 1
         text = encode(change, self.last)
         self._keep(text)
-        return Frame(self.last, text, _size(text))
+        return SentChange(self.last, text, _size(text))
 
     def _keep(self, text: str) -> None:
         self._kept.append(text)
@@ -76,14 +76,14 @@ class ReplayBuffer:
         """The number of the oldest change that is kept; `last + 1` when none is."""
         return self.last + 1 - len(self._kept)
 
-    def after(self, last: int) -> list[Frame] | None:
+    def after(self, last: int) -> list[SentChange] | None:
         """The changes behind number `last`, oldest first; None where some are gone, or it never was."""
         if not self.first - 1 <= last <= self.last:
             return None
         behind = itertools.islice(self._kept, last + 1 - self.first, None)
-        return [Frame(n, text, _size(text)) for n, text in enumerate(behind, last + 1)]
+        return [SentChange(n, text, _size(text)) for n, text in enumerate(behind, last + 1)]
 
-    def resume(self, resume: Resume) -> list[Frame] | None:
+    def resume(self, resume: Resume) -> list[SentChange] | None:
         """The changes that a returning client has not seen; None: it needs a `state`."""
         return self.after(resume.last) if resume.stream == self.stream else None
 

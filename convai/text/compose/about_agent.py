@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from convai.text.compose.forms import fill, listed, sentences
-from convai.text.compose.people import PERSONA_SLOTS, Fact
+from convai.text.compose.people import PERSONA_SLOTS, Trait
 from convai.text.compose.questions import embedded_question, pair, question_about, recall_question
-from convai.text.compose.scene import Question, Scene, Told, is_open
+from convai.text.compose.scene import AskedTrait, DialogueDraft, ToldTrait, is_open
 from convai.text.compose.story_files import Exchange
 
 
-def ask(scene: Scene) -> Exchange | None:
+def ask(scene: DialogueDraft) -> Exchange | None:
     """A question about the agent's persona."""
     fact = _agent_fact(scene)
     if fact is None:
@@ -38,7 +38,7 @@ def ask(scene: Scene) -> Exchange | None:
     return said, scene.then_ask(reply, fact.slot)
 
 
-def check(scene: Scene, true: bool) -> Exchange | None:
+def check(scene: DialogueDraft, true: bool) -> Exchange | None:
     """A yes/no question about the agent's persona that names a value, which is so or is not."""
     fact = _agent_fact(scene)
     if fact is None or (fact.slot == "habit" and re.match(r"(never)", fact.values["habit"])):
@@ -55,13 +55,13 @@ def check(scene: Scene, true: bool) -> Exchange | None:
     direct = _quoted(fact.slot, fill(line, asked.values))
     clause = scene.rng.choice(scene.world.clauses(fact))
     short = fill(yes, fact.values) if true else fill(no, asked.values)
-    said = scene.wrapped("ask", Question(direct, "", []), swap=False)
+    said = scene.wrapped("ask", AskedTrait(direct, "", []), swap=False)
     reply = scene.statement("yes" if true else "no", clause, short)
     scene.said_about.add(fact.slot)
     return said, scene.then_ask(reply, fact.slot)
 
 
-def lack(scene: Scene) -> Exchange | None:
+def lack(scene: DialogueDraft) -> Exchange | None:
     """A question for something that the agent does not have."""
     slots = [s for s in (*PERSONA_SLOTS, "name") if scene.agent.may_lack(s)]
     if not slots:
@@ -77,7 +77,7 @@ def lack(scene: Scene) -> Exchange | None:
     else:
         lines = [line.split(" => ")[0] for line in part["ask"]]
     direct = fill(scene.rng.choice(lines), scene.world.fact(scene.rng, slot).values)
-    said = scene.wrapped("ask", Question(direct, "", []), swap=False)
+    said = scene.wrapped("ask", AskedTrait(direct, "", []), swap=False)
     lack = scene.rng.choice(part["lack"])
     polar = re.match(r"(Do|Did|Are|Is|Have|Can|Any|Got)\b", direct) is not None
     if not polar:
@@ -88,18 +88,18 @@ def lack(scene: Scene) -> Exchange | None:
     return said, scene.then_ask(reply, slot, and_you=True)
 
 
-def ask_free(scene: Scene) -> Exchange | None:
+def ask_free(scene: DialogueDraft) -> Exchange | None:
     """A question about a fact of the agent's that is in its own words."""
     pairs = [(q, a) for free in scene.agent.free for q, a in free.questions if q not in scene.used]
     if not pairs:
         return None
     direct, answers = scene.rng.choice(pairs)
     scene.used.add(direct)
-    said = scene.wrapped("ask", Question(direct, "", []), swap=False)
+    said = scene.wrapped("ask", AskedTrait(direct, "", []), swap=False)
     return said, scene.then_ask(_free_answer(scene, answers), "")
 
 
-def wrong(scene: Scene) -> Exchange | None:
+def wrong(scene: DialogueDraft) -> Exchange | None:
     """The partner takes for granted what is not so; the agent puts it right."""
     facts = [f for f in scene.agent.facts.values() if scene.world.lines(f, "wrong")]
     if not facts or scene.rng.random() < 0.15:
@@ -124,7 +124,7 @@ def wrong(scene: Scene) -> Exchange | None:
     return fill(said, other.values), scene.then_ask(sentences(scene.form("wrong", values)), fact.slot)
 
 
-def right(scene: Scene) -> Exchange | None:
+def right(scene: DialogueDraft) -> Exchange | None:
     """The partner asks on about something that is so."""
     facts = [
         f for f in scene.agent.facts.values() if f.slot in scene.said_about and scene.world.lines(f, "right")
@@ -140,14 +140,14 @@ def right(scene: Scene) -> Exchange | None:
     )
 
 
-def opposite(scene: Scene) -> Exchange | None:
+def opposite(scene: DialogueDraft) -> Exchange | None:
     """A yes/no question about the persona that must be answered with no, though it names the true value."""
     facts = [f for f in scene.agent.facts.values() if scene.world.lines(f, "opposite")]
     if not facts:
         return None
     fact = scene.rng.choice(facts)
     line, _, short = scene.fresh(scene.world.lines(fact, "opposite")).partition(" => ")
-    said = scene.wrapped("ask", Question(fill(line, fact.values), "", []), swap=False)
+    said = scene.wrapped("ask", AskedTrait(fill(line, fact.values), "", []), swap=False)
     forms = [
         f for f in scene.forms["no"][""] if re.match("No,|Nope|Oh no|I'm afraid", f) and "actually" not in f
     ]
@@ -157,20 +157,20 @@ def opposite(scene: Scene) -> Exchange | None:
     return said, sentences(fill(scene.rng.choice(forms), values))
 
 
-def two_of_agent(scene: Scene) -> Exchange | None:
+def two_of_agent(scene: DialogueDraft) -> Exchange | None:
     """Two questions about the agent's persona at once."""
     facts = [f for f in scene.agent.facts.values() if f.slot not in ("habit", "past")]
     if len(facts) < 2:
         return None
     chosen = scene.rng.sample(facts, 2)
     scene.said_about |= {f.slot for f in chosen}
-    questions = [recall_question(scene, Told(f, "", 0), wh=True) for f in chosen]
+    questions = [recall_question(scene, ToldTrait(f, "", 0), wh=True) for f in chosen]
     if None in questions:
         return None
     return pair(scene, "two questions to the agent", [q for q in questions if q], swap=False)
 
 
-def about_you(scene: Scene) -> Exchange | None:
+def about_you(scene: DialogueDraft) -> Exchange | None:
     """What the agent says of itself when nothing in particular is asked."""
     facts = list(scene.agent.facts.values())
     chosen = scene.rng.sample(facts, min(len(facts), scene.rng.choice((2, 2, 3))))
@@ -182,20 +182,20 @@ def about_you(scene: Scene) -> Exchange | None:
     return sentences(scene.form("about you")), scene.then_ask(sentences(listed(clauses) + "."), "")
 
 
-def _free_answer(scene: Scene, answers: tuple[str, ...]) -> str:
+def _free_answer(scene: DialogueDraft, answers: tuple[str, ...]) -> str:
     answer = scene.rng.choice(answers)
     if re.match(r"(I|my)\b", answer) and scene.rng.random() < 0.4:
         return scene.statement("answer", answer)
     return sentences(answer + scene.rng.choice(".....!"))
 
 
-def _agent_fact(scene: Scene) -> Fact | None:
+def _agent_fact(scene: DialogueDraft) -> Trait | None:
     facts = list(scene.agent.facts.values())
     new = [f for f in facts if f.slot not in scene.said_about]
     return scene.rng.choice(new if new and scene.rng.random() < 0.75 else facts) if facts else None
 
 
-def _exists_answer(scene: Scene, fact: Fact, question: Question) -> str:
+def _exists_answer(scene: DialogueDraft, fact: Trait, question: AskedTrait) -> str:
     clause = scene.rng.choice(question.answers)
     if re.match(r"(yes|no)\b", clause):
         return sentences(clause + ".")

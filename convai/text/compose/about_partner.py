@@ -6,10 +6,10 @@ import re
 from typing import Final
 
 from convai.text.compose.forms import fields, fill, listed, sentences, uncapitalised
-from convai.text.compose.people import Fact, stems
+from convai.text.compose.people import Trait, stems
 from convai.text.compose.person import to_me, to_you
 from convai.text.compose.questions import answers_of_the_told, pair, recall_question
-from convai.text.compose.scene import ASKED_BACK, Question, Scene, Told
+from convai.text.compose.scene import ASKED_BACK, AskedTrait, DialogueDraft, ToldTrait
 from convai.text.compose.story_files import Exchange
 from convai.text.compose.unknown import not_told
 
@@ -17,7 +17,7 @@ _ASKING: Final = frozenset("what which where who when how you your are did doe".
 """Words, as stems, by which no two questions are alike."""
 
 
-def tell(scene: Scene, slot: str | None = None) -> Exchange | None:
+def tell(scene: DialogueDraft, slot: str | None = None) -> Exchange | None:
     """The partner tells something, and the agent takes notice."""
     if slot is None:
         slots = [*ASKED_BACK, "plan", "lost", "dislike", "allergy", "past", "habit", "subject"]
@@ -39,7 +39,7 @@ def tell(scene: Scene, slot: str | None = None) -> Exchange | None:
     return sentences(said), scene.ack(told)
 
 
-def tell_free(scene: Scene) -> Exchange | None:
+def tell_free(scene: DialogueDraft) -> Exchange | None:
     """The partner tells a fact in its own words."""
     if len(scene.partner.free) > 1:
         return None
@@ -54,7 +54,7 @@ def tell_free(scene: Scene) -> Exchange | None:
     return scene.statement("tell", free.clause), scene.then_ask(reply, "")
 
 
-def recall(scene: Scene, slot: str = "") -> Exchange | None:
+def recall(scene: DialogueDraft, slot: str = "") -> Exchange | None:
     """The partner asks back what was told (in the slot, if given), the longer ago the likelier."""
     told = scene.told.get(slot) or _some_told(scene)
     if told is None:
@@ -68,7 +68,7 @@ def recall(scene: Scene, slot: str = "") -> Exchange | None:
     return said, scene.recalled(part, clause)
 
 
-def recall_free(scene: Scene) -> Exchange | None:
+def recall_free(scene: DialogueDraft) -> Exchange | None:
     """The partner asks back what was told in its own words."""
     able = [f for f in scene.partner.free if scene.free_told.get(f.clause, 99) < scene.number]
     pairs = [(q, a) for f in able for q, a in f.questions if f"back {q}" not in scene.used]
@@ -81,14 +81,14 @@ def recall_free(scene: Scene) -> Exchange | None:
         return None
     direct, answers = scene.rng.choice(pairs)
     scene.used.add(f"back {direct}")
-    said = scene.wrapped("remember", Question(direct, "", []), swap=True)
+    said = scene.wrapped("remember", AskedTrait(direct, "", []), swap=True)
     answer = to_you(scene.rng.choice(answers_of_the_told(list(answers))))
     if re.match(r"(yes|no|not|none|never)\b", answer):
         return said, sentences(answer + ".")
     return said, scene.recalled("recalled", answer)
 
 
-def recall_check(scene: Scene, true: bool) -> Exchange | None:
+def recall_check(scene: DialogueDraft, true: bool) -> Exchange | None:
     """A yes/no question about what was told, right or wrong."""
     told = _some_told(scene)
     if told is None or told.fact.slot in ("plan", "lost", "past", "habit"):
@@ -102,12 +102,12 @@ def recall_check(scene: Scene, true: bool) -> Exchange | None:
     if not lines:
         return None
     direct = fill(scene.fresh(lines).split(" => ")[0], asked.values)
-    said = scene.wrapped("remember", Question(direct, "", []), swap=True)
+    said = scene.wrapped("remember", AskedTrait(direct, "", []), swap=True)
     clause = to_you(scene.rng.choice(scene.world.clauses(told.fact)))
     return said, scene.recalled("recalled.yes" if true else "recalled.no", clause)
 
 
-def untold(scene: Scene) -> Exchange | None:
+def untold(scene: DialogueDraft) -> Exchange | None:
     """The partner asks for something that was never told; the agent says so."""
     slots = [s for s in ASKED_BACK if scene.open_to(s) and s != "language"]
     own = [s for s in slots if s in scene.agent.facts]
@@ -115,8 +115,8 @@ def untold(scene: Scene) -> Exchange | None:
         return None
     slot = scene.rng.choice(own if own and scene.rng.random() < 0.6 else slots)
     drawn = scene.world.fact(scene.rng, slot)
-    fact = Fact(slot, {k: v for k, v in drawn.values.items() if k in ("sib", "spouse", "child")})
-    question = recall_question(scene, Told(fact, "", 0), answered=False)
+    fact = Trait(slot, {k: v for k, v in drawn.values.items() if k in ("sib", "spouse", "child")})
+    question = recall_question(scene, ToldTrait(fact, "", 0), answered=False)
     if question is None or (slot == "name" and scene.number < 1):
         return None
     scene.hinted[slot] = scene.partner.facts["name"] if slot == "name" else drawn
@@ -143,7 +143,7 @@ def untold(scene: Scene) -> Exchange | None:
     return said, reply
 
 
-def two(scene: Scene) -> Exchange | None:
+def two(scene: DialogueDraft) -> Exchange | None:
     """Two things that were told are asked back at once."""
     if len(scene.told) < 2:
         return None
@@ -154,7 +154,7 @@ def two(scene: Scene) -> Exchange | None:
     return pair(scene, "two questions", [q for q in questions if q], swap=True)
 
 
-def ours(scene: Scene) -> Exchange | None:
+def ours(scene: DialogueDraft) -> Exchange | None:
     """What the agent is or has and what the partner told of the same slot, asked at once."""
     slots = [s for s in scene.told if s in scene.agent.facts and s not in ("plan", "lost", "past", "habit")]
     slots = [s for s in slots if f"ours {s}" not in scene.used]
@@ -163,7 +163,7 @@ def ours(scene: Scene) -> Exchange | None:
     slot = scene.rng.choice(slots)
     scene.used.add(f"ours {slot}")
     mine, theirs = scene.agent.facts[slot], scene.told[slot].fact
-    question = recall_question(scene, Told(mine, "", 0), wh=True)
+    question = recall_question(scene, ToldTrait(mine, "", 0), wh=True)
     if question is None or re.search(r"\bpay\b", question.direct):
         return None
     clauses = [
@@ -187,7 +187,7 @@ def ours(scene: Scene) -> Exchange | None:
     return sentences(said), sentences(reply.format(*clauses))
 
 
-def event(scene: Scene) -> Exchange | None:
+def event(scene: DialogueDraft) -> Exchange | None:
     """Good or bad news, and what a friend says to them."""
     part = scene.rng.choice([p for p in scene.events if p not in scene.used and not p.startswith("any")])
     scene.used.add(part)
@@ -220,13 +220,13 @@ def event(scene: Scene) -> Exchange | None:
     return sentences(said.format(clause)), sentences(reply)
 
 
-def event_recall(scene: Scene) -> Exchange | None:
+def event_recall(scene: DialogueDraft) -> Exchange | None:
     """The partner asks what news there were."""
     if not scene.events_told or scene.events_told[0][2] > scene.number - 2:
         return None
     kind, clause, _ = scene.events_told.pop(0)
     if scene.rng.random() < 0.65:
-        said = scene.wrapped("plain check", Question(scene.form(f"recall {kind}"), "", []), swap=False)
+        said = scene.wrapped("plain check", AskedTrait(scene.form(f"recall {kind}"), "", []), swap=False)
         you = to_you(clause)
         return said, sentences(scene.form(f"recalled {kind}", {"you": you, "You": you[:1].upper() + you[1:]}))
     said = scene.rng.choice(
@@ -246,7 +246,7 @@ def event_recall(scene: Scene) -> Exchange | None:
     return said, scene.recalled("recalled", to_you(clause))
 
 
-def about_me(scene: Scene) -> Exchange | None:
+def about_me(scene: DialogueDraft) -> Exchange | None:
     """What the agent knows of the partner."""
     facts = [told.fact for told in scene.told.values()]
     if not facts and not scene.free_told:
@@ -270,7 +270,7 @@ def about_me(scene: Scene) -> Exchange | None:
     return sentences(scene.form("about me")), sentences(listed(clauses) + ".")
 
 
-def answer_pending(scene: Scene) -> tuple[str, str | None]:
+def answer_pending(scene: DialogueDraft) -> tuple[str, str | None]:
     """What the partner says to the agent's question, and the agent's reply to that alone (if any)."""
     pending, scene.pending = scene.pending, None
     if isinstance(pending, list):
@@ -286,7 +286,7 @@ def answer_pending(scene: Scene) -> tuple[str, str | None]:
     return scene.statement("told", told.clause), scene.ack(told)
 
 
-def _some_told(scene: Scene) -> Told | None:
+def _some_told(scene: DialogueDraft) -> ToldTrait | None:
     old = [
         t
         for t in scene.told.values()

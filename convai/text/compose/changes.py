@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from convai.text.compose.forms import fields, fill, sentences, with_article
-from convai.text.compose.people import Fact
+from convai.text.compose.people import Trait
 from convai.text.compose.person import to_you
-from convai.text.compose.scene import Scene, Told
+from convai.text.compose.scene import DialogueDraft, ToldTrait
 from convai.text.compose.story_files import Exchange
 
 _WITH_ARTICLE: Final = ("job", "vehicle")
 _WITH_THE: Final = ("instrument", "lost")
 
 
-def correct(scene: Scene) -> Exchange | None:
+def correct(scene: DialogueDraft) -> Exchange | None:
     """The partner takes back what was told; it will be asked about later."""
     able = [
         (slot, field)
@@ -30,7 +30,7 @@ def correct(scene: Scene) -> Exchange | None:
     before = scene.told[slot].fact
     fact = changed(scene, before, field)
     clause = scene.rng.choice(scene.world.clauses(fact))
-    scene.told[slot] = Told(fact, clause, scene.number)
+    scene.told[slot] = ToldTrait(fact, clause, scene.number)
     scene.partner.facts[slot] = fact
     scene.due.append((slot, scene.number + scene.rng.randrange(2, 10)))
     key = "dayname" if field == "day" else field
@@ -50,19 +50,19 @@ def correct(scene: Scene) -> Exchange | None:
     return said, reply
 
 
-def changed(scene: Scene, fact: Fact, field: str) -> Fact:
+def changed(scene: DialogueDraft, fact: Trait, field: str) -> Trait:
     """The fact with another value of one field, and what goes with it."""
     values = dict(fact.values)
     if field == "day":
         days = [day for day in scene.world.lists["days"] if day != values["day"]]
         values["day"] = scene.rng.choice(days)
         values["dayname"] = values["day"].removeprefix("on ")
-        return Fact(fact.slot, values)
+        return Trait(fact.slot, values)
     other = scene.world.other(scene.rng, fact).values
     values[field] = other[field]
     if field == "city" and "country" in values:
         values["country"] = other["country"]
-    return Fact(fact.slot, values)
+    return Trait(fact.slot, values)
 
 
 def phrase(slot: str, value: str) -> str:
@@ -72,6 +72,6 @@ def phrase(slot: str, value: str) -> str:
     return f"the {value}" if slot in _WITH_THE else value
 
 
-def _filled(scene: Scene, part: str, kind: str, values: dict[str, str]) -> str:
+def _filled(scene: DialogueDraft, part: str, kind: str, values: dict[str, str]) -> str:
     forms = [f for f in scene.world.changes[part][kind] if fields(f) <= values.keys()]
     return sentences(fill(scene.fresh(forms), values))

@@ -8,16 +8,16 @@ from typing import Final
 from convai.text.compose.changes import changed
 from convai.text.compose.forms import fields, fill, sentences
 from convai.text.compose.own_words import pronouns
-from convai.text.compose.people import Fact
+from convai.text.compose.people import Trait
 from convai.text.compose.person import to_you
-from convai.text.compose.scene import Question, Scene
+from convai.text.compose.scene import AskedTrait, DialogueDraft
 from convai.text.compose.story_files import Exchange
 
 _ONESELF: Final = frozenset(("name", "age", "job", "city", "birthday"))
 """Slots that "not me" can deny."""
 
 
-def check_value(scene: Scene, *, partner: bool, true: bool) -> Exchange | None:
+def check_value(scene: DialogueDraft, *, partner: bool, true: bool) -> Exchange | None:
     """The value of one field is asked for: of the agent's facts, or of what the partner told."""
     if partner:
         facts = [t.fact for t in scene.told.values() if t.at < scene.number]
@@ -44,7 +44,7 @@ def check_value(scene: Scene, *, partner: bool, true: bool) -> Exchange | None:
         asks = [ask for ask in asks if not re.search(r"\bI\b", ask)]
     if not asks or not clauses:
         return None
-    question = Question(fill(scene.fresh(asks), values), "", [])
+    question = AskedTrait(fill(scene.fresh(asks), values), "", [])
     clause = fill(scene.rng.choice(clauses), values)
     said = scene.wrapped("plain check", question, swap=partner)
     if not partner:
@@ -60,6 +60,6 @@ def _usable(forms: list[str], values: dict[str, str]) -> list[str]:
     return [form for form in forms if fields(form) <= values.keys()]
 
 
-def _pronouns(fact: Fact) -> dict[str, str]:
+def _pronouns(fact: Trait) -> dict[str, str]:
     relative = next((fact.values[k] for k in ("sib", "spouse", "child") if k in fact.values), "")
     return pronouns(relative in ("sister", "wife", "girlfriend", "daughter"))

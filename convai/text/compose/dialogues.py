@@ -17,12 +17,12 @@ from convai.text.compose.changes import correct
 from convai.text.compose.checks import check_value
 from convai.text.compose.forms import Parts, read_parts, sentences
 from convai.text.compose.people import PERSONA_SLOTS, Person
-from convai.text.compose.scene import Scene
+from convai.text.compose.scene import DialogueDraft
 from convai.text.compose.stories import ask_story, tell_story
 from convai.text.compose.story_files import Exchange
 from convai.text.compose.world import World
 
-Move = Callable[[Scene], Exchange | None]
+Move = Callable[[DialogueDraft], Exchange | None]
 
 MOVES: Final[dict[str, tuple[Move, int]]] = {
     "ask": (about_agent.ask, 22),
@@ -94,7 +94,7 @@ class Composer:
         """One dialogue of 4 to 18 exchanges, the partner speaking first."""
         agent, persona = self._agent(rng)
         partner = self.world.person(rng, taken=agent.name)
-        scene = Scene(rng, self.world, self.forms, self.talk, self.events, agent, partner)
+        scene = DialogueDraft(rng, self.world, self.forms, self.talk, self.events, agent, partner)
         said = list(_exchanges(scene, rng, self.weights))
         lower = rng.random() < 0.4
         turns = []
@@ -151,7 +151,7 @@ def read_talk(path: Path) -> list[tuple[str, list[str]]]:
     return [(said, replies.split(" / ")) for said, replies in pairs]
 
 
-def _exchanges(scene: Scene, rng: random.Random, kinds: dict[str, int]) -> Iterator[Exchange]:
+def _exchanges(scene: DialogueDraft, rng: random.Random, kinds: dict[str, int]) -> Iterator[Exchange]:
     long = rng.random() < 0.45
     length = rng.randrange(10, 19) if long else rng.randrange(4, 10)
     if rng.random() < 0.6:
@@ -184,7 +184,7 @@ def _exchanges(scene: Scene, rng: random.Random, kinds: dict[str, int]) -> Itera
         yield scene.form("bye"), sentences(scene.form("bye back", values))
 
 
-def _hello(scene: Scene, rng: random.Random) -> Exchange:
+def _hello(scene: DialogueDraft, rng: random.Random) -> Exchange:
     said = scene.form("hello")
     replies = scene.forms["hello back"][""]
     if "how" in said.lower():
@@ -202,7 +202,7 @@ def _hello(scene: Scene, rng: random.Random) -> Exchange:
     return said, reply
 
 
-def _due(scene: Scene, *, asking: bool) -> Exchange | None:
+def _due(scene: DialogueDraft, *, asking: bool) -> Exchange | None:
     """A question that is due (or, `asking`, that would be later); each is taken once."""
     ready = [d for d in scene.due if asking or d[1] <= scene.number]
     if not ready:
@@ -214,7 +214,9 @@ def _due(scene: Scene, *, asking: bool) -> Exchange | None:
     return None
 
 
-def _exchange(scene: Scene, rng: random.Random, weights: dict[str, int], *, asking: bool = False) -> Exchange:
+def _exchange(
+    scene: DialogueDraft, rng: random.Random, weights: dict[str, int], *, asking: bool = False
+) -> Exchange:
     prefix = ""
     if scene.pending is not None and not (isinstance(scene.pending, list) and rng.random() < 0.25):
         told = isinstance(scene.pending, str)

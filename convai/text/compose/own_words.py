@@ -22,25 +22,29 @@ _COUNTED: Final = re.compile(r"([a-z]+?)([2-9]?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class FactTemplate:
     """A fact with fields, and the slots of a person that it settles ("kin": it is about a relative)."""
 
     slots: frozenset[str]
     free: Free
 
 
-def read_templates(path: Path) -> list[Template]:
+def read_templates(path: Path) -> list[FactTemplate]:
     """The templates in a file of the form of free.txt. Raises DataError for one that names no slots."""
     found = []
     for free in read_free(path):
         head = re.match(r"\[([a-z ]+)\] ", free.clause)
         if head is None:
             raise DataError(f"{path}: no [slots] before {free.clause!r}; write what it settles")
-        found.append(Template(frozenset(head[1].split()), Free(free.clause[head.end() :], free.questions)))
+        found.append(
+            FactTemplate(frozenset(head[1].split()), Free(free.clause[head.end() :], free.questions))
+        )
     return found
 
 
-def add_own_words(rng: random.Random, templates: list[Template], lists: Lists, person: Person) -> Free | None:
+def add_own_words(
+    rng: random.Random, templates: list[FactTemplate], lists: Lists, person: Person
+) -> Free | None:
     """Give the person a fact from a template that goes with what is known of it; None if none was found."""
     for _ in range(8):
         template = rng.choice(templates)

@@ -74,7 +74,7 @@ KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class Trait:
     """Something true of a person: the slot it fills, and its values by field."""
 
     slot: str
@@ -107,7 +107,7 @@ class Person:
 
     name: str
     woman: bool
-    facts: dict[str, Fact] = field(default_factory=dict)
+    facts: dict[str, Trait] = field(default_factory=dict)
     lacks: set[str] = field(default_factory=set)
     free: list[Free] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
@@ -174,17 +174,17 @@ def alike(one: str, other: str) -> bool:
     return bool(stems(one) & stems(other)) or one == other
 
 
-def clash(one: Fact, other: Fact) -> bool:
+def clash(one: Trait, other: Trait) -> bool:
     """Whether two facts share a word, so that one of them may take back the other."""
     return any(alike(a, b) for a in one.values.values() for b in other.values.values())
 
 
-def known(fact: Fact, clause: str) -> Fact:
+def known(fact: Trait, clause: str) -> Trait:
     """The fact as far as the clause tells it."""
     told = {name: value for name, value in fact.values.items() if value in clause}
     if "day" in told:
         told["dayname"] = fact.values["dayname"]
-    return Fact(fact.slot, told)
+    return Trait(fact.slot, told)
 
 
 def usable(form: str, values: dict[str, str]) -> bool:

@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from convai.text.compose.forms import fields, fill, sentences, uncapitalised
-from convai.text.compose.people import Fact
+from convai.text.compose.people import Trait
 from convai.text.compose.person import to_me, to_you
-from convai.text.compose.scene import Question, Scene, Told
+from convai.text.compose.scene import AskedTrait, DialogueDraft, ToldTrait
 from convai.text.compose.story_files import Exchange
 
 _OWN_WORDS: Final = re.compile(
@@ -19,15 +19,15 @@ _OWN_WORDS: Final = re.compile(
 """Answers that only the person asked can give."""
 
 
-def question_about(scene: Scene, fact: Fact, kind: str = "ask") -> Question:
+def question_about(scene: DialogueDraft, fact: Trait, kind: str = "ask") -> AskedTrait:
     """A question to the person with the fact; `kind` is "ask" or "exists"."""
     direct, _, answers = scene.fresh(scene.world.lines(fact, kind)).partition(" => ")
     if answers:
-        return Question(fill(direct, fact.values), "", [fill(a, fact.values) for a in answers.split(" / ")])
-    return Question(fill(direct, fact.values), "", scene.world.clauses(fact))
+        return AskedTrait(fill(direct, fact.values), "", [fill(a, fact.values) for a in answers.split(" / ")])
+    return AskedTrait(fill(direct, fact.values), "", scene.world.clauses(fact))
 
 
-def embedded_question(scene: Scene, fact: Fact) -> Question:
+def embedded_question(scene: DialogueDraft, fact: Trait) -> AskedTrait:
     """A question in its embedded form alone, and the clauses that answer it."""
     lines = scene.world.lines(fact, "what")
     if not lines:
@@ -36,10 +36,12 @@ def embedded_question(scene: Scene, fact: Fact) -> Question:
     say = answers.split(" / ") if answers else scene.world.lines(fact, "say")
     if not answers:
         say = _answers_of_what(scene.world.lines(fact, "ask"), embedded, say)
-    return Question("", fill(embedded, fact.values), [fill(a, fact.values) for a in say])
+    return AskedTrait("", fill(embedded, fact.values), [fill(a, fact.values) for a in say])
 
 
-def recall_question(scene: Scene, told: Told, *, wh: bool = False, answered: bool = True) -> Question | None:
+def recall_question(
+    scene: DialogueDraft, told: ToldTrait, *, wh: bool = False, answered: bool = True
+) -> AskedTrait | None:
     """A question of the partner about what was told; None where there is none that fits.
 
     `wh`: one that asks for a word, as it is asked (not embedded). Without `answered` the fact holds no values
@@ -49,7 +51,9 @@ def recall_question(scene: Scene, told: Told, *, wh: bool = False, answered: boo
     special = scene.world.forms[fact.slot].get("recall")
     if special:
         return (
-            None if wh or not answered else Question(scene.rng.choice(special), "", scene.world.clauses(fact))
+            None
+            if wh or not answered
+            else AskedTrait(scene.rng.choice(special), "", scene.world.clauses(fact))
         )
     asks = scene.world.lines(fact, "ask") if answered else scene.world.forms[fact.slot]["ask"]
     lines = [
@@ -57,17 +61,17 @@ def recall_question(scene: Scene, told: Told, *, wh: bool = False, answered: boo
     ]
     if not answered:
         lines = [line.split(" => ")[0] for line in lines]
-        return Question(fill(scene.rng.choice(lines), fact.values), "", []) if lines else None
+        return AskedTrait(fill(scene.rng.choice(lines), fact.values), "", []) if lines else None
     if not wh and scene.rng.random() < 0.4 and scene.world.lines(fact, "what"):
         return embedded_question(scene, fact)
     if not lines:
         return None
     direct, _, answers = scene.rng.choice(lines).partition(" => ")
     say = answers.split(" / ") if answers else scene.world.lines(fact, "say")
-    return Question(fill(direct, fact.values), "", [fill(a, fact.values) for a in answers_of_the_told(say)])
+    return AskedTrait(fill(direct, fact.values), "", [fill(a, fact.values) for a in answers_of_the_told(say)])
 
 
-def pair(scene: Scene, part: str, questions: list[Question], *, swap: bool) -> Exchange:
+def pair(scene: DialogueDraft, part: str, questions: list[AskedTrait], *, swap: bool) -> Exchange:
     """Two questions asked at once, and both answers; with `swap` they are about the one who asks."""
     turn = to_me if swap else (lambda text: text)
     one, two = (turn(q.direct) for q in questions)

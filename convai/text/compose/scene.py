@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from convai.text.compose.forms import Parts, fields, fill, sentences, uncapitalised
-from convai.text.compose.people import Fact, Person, known
+from convai.text.compose.people import Person, Trait, known
 from convai.text.compose.person import to_me
 from convai.text.compose.story_files import Exchange
 from convai.text.compose.world import World
@@ -33,10 +33,10 @@ _ODD: Final = re.compile(
 
 
 @dataclass(slots=True)
-class Told:
+class ToldTrait:
     """Something the partner told: the fact, the clause it was told in, and the number of the exchange."""
 
-    fact: Fact
+    fact: Trait
     clause: str
     at: int
     asked_back: int = 0
@@ -44,7 +44,7 @@ class Told:
 
 
 @dataclass(slots=True)
-class Question:
+class AskedTrait:
     """A question about a fact: as it is asked, embedded (or empty), and the clauses that answer it."""
 
     direct: str
@@ -63,7 +63,7 @@ class Telling:
 
 
 @dataclass(slots=True)
-class Scene:
+class DialogueDraft:
     """A dialogue in the making.
 
     `pending`: what the agent has just asked, a slot, or a list of likely answers. `said_about`: slots of the
@@ -81,7 +81,7 @@ class Scene:
     events: Parts
     agent: Person
     partner: Person
-    told: dict[str, Told] = field(default_factory=dict)
+    told: dict[str, ToldTrait] = field(default_factory=dict)
     events_told: list[tuple[str, str, int]] = field(default_factory=list)
     due: list[tuple[str, int]] = field(default_factory=list)
     invented: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Scene:
     asked: set[str] = field(default_factory=set)
     said_about: set[str] = field(default_factory=set)
     free_told: dict[str, int] = field(default_factory=dict)
-    hinted: dict[str, Fact] = field(default_factory=dict)
+    hinted: dict[str, Trait] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     script: list[Exchange] = field(default_factory=list)
     tellings: list[Telling] = field(default_factory=list)
@@ -112,7 +112,7 @@ class Scene:
         self.used.add(chosen)
         return chosen
 
-    def wrapped(self, part: str, question: Question, *, swap: bool) -> str:
+    def wrapped(self, part: str, question: AskedTrait, *, swap: bool) -> str:
         """The question in a form of `part`; with `swap` it is asked about the one who asks."""
         turn = to_me if swap else (lambda text: text)
         values: dict[str, str] = {}
@@ -129,15 +129,15 @@ class Scene:
             return sentences(turn(question.direct))
         return sentences(self.form(part, values))
 
-    def learn(self, slot: str) -> Told | None:
+    def learn(self, slot: str) -> ToldTrait | None:
         if slot == "name" or slot in self.hinted:
-            fact: Fact | None = self.hinted.get(slot) or self.partner.facts["name"]
+            fact: Trait | None = self.hinted.get(slot) or self.partner.facts["name"]
         else:
             fact = self.world.add(self.rng, self.partner, slot)
         if fact is None:
             return None
         clause = self.rng.choice(self.world.clauses(fact))
-        told = Told(known(fact, clause), clause, self.number)
+        told = ToldTrait(known(fact, clause), clause, self.number)
         self.told[slot] = told
         self.partner.facts[slot] = told.fact
         return told
@@ -155,7 +155,7 @@ class Scene:
             part = "fragment"
         return sentences(self.form(part, {"you": clause, "You": clause[:1].upper() + clause[1:]}))
 
-    def ack(self, told: Told) -> str:
+    def ack(self, told: ToldTrait) -> str:
         text, _, replies = self.fresh(
             self.world.lines(told.fact, "ack") or ["That's good to know."]
         ).partition(" => ")
@@ -200,7 +200,7 @@ class Scene:
             ]
         )
         self.pending = slot
-        return f"{reply} {self.wrapped('plain ask', Question(direct, '', []), swap=False)}"
+        return f"{reply} {self.wrapped('plain ask', AskedTrait(direct, '', []), swap=False)}"
 
 
 def is_open(question: str) -> bool:

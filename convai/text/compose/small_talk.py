@@ -6,7 +6,7 @@ from typing import Final
 
 from convai.text.compose.forms import fields, fill, sentences
 from convai.text.compose.people import usable
-from convai.text.compose.scene import Scene, Told
+from convai.text.compose.scene import DialogueDraft, ToldTrait
 from convai.text.compose.story_files import Exchange
 
 _SHARED: Final = "food hobby drink colour music season sport instrument job city fear dislike dream".split()
@@ -39,7 +39,7 @@ _ALONE: Final = frozenset(("event", "event_recall", "correct", "untold", "untold
 """Kinds of exchange whose reply has nothing of the agent's own behind it."""
 
 
-def chat(scene: Scene) -> Exchange | None:
+def chat(scene: DialogueDraft) -> Exchange | None:
     """Small talk."""
     values = {
         k: v for f in scene.agent.facts.values() for k, v in f.values.items() if k in ("hobby", "dream")
@@ -53,7 +53,7 @@ def chat(scene: Scene) -> Exchange | None:
     return None
 
 
-def share(scene: Scene) -> Exchange | None:
+def share(scene: DialogueDraft) -> Exchange | None:
     """The partner tells something and asks whether the agent is alike: only where it is, "me too"."""
     slots = [s for s in _SHARED if scene.open_to(s)]
     own = [s for s in slots if s in scene.agent.facts]
@@ -71,7 +71,7 @@ def share(scene: Scene) -> Exchange | None:
     else:
         same = scene.rng.random() < 0.5
         fact = mine if same else scene.world.other(scene.rng, mine)
-        told = Told(fact, scene.rng.choice(scene.world.clauses(fact)), scene.number)
+        told = ToldTrait(fact, scene.rng.choice(scene.world.clauses(fact)), scene.number)
         scene.told[slot] = told
         scene.partner.facts[slot] = fact
         clause = scene.rng.choice(scene.world.clauses(mine))
@@ -82,7 +82,7 @@ def share(scene: Scene) -> Exchange | None:
     return sentences(scene.form("you too", {"say": clause, "Say": clause[:1].upper() + clause[1:]})), reply
 
 
-def lengthened(scene: Scene, kind: str, reply: str) -> str:
+def lengthened(scene: DialogueDraft, kind: str, reply: str) -> str:
     """The reply to an exchange of that kind, now and then with a second clause or a question behind it."""
     words = len(reply.split())
     often = 0.9 if words < 6 else 0.7 if words < 9 else 0.35 if words < 12 and ". " not in reply else 0.0
@@ -103,7 +103,7 @@ def lengthened(scene: Scene, kind: str, reply: str) -> str:
     return reply if kind in _ALONE else scene.then_ask(reply, "", always=True)
 
 
-def _aside(scene: Scene) -> str:
+def _aside(scene: DialogueDraft) -> str:
     """Something about a fact of the agent's, in passing."""
     pairs = [
         (form, fact)
@@ -118,7 +118,7 @@ def _aside(scene: Scene) -> str:
     return fill(form, fact.values)
 
 
-def _follow(scene: Scene) -> str:
+def _follow(scene: DialogueDraft) -> str:
     """A question about something the partner told before."""
     pairs = [
         (form, told.fact)
@@ -137,7 +137,7 @@ def _follow(scene: Scene) -> str:
     return fill(question, fact.values)
 
 
-def _mention(scene: Scene) -> str:
+def _mention(scene: DialogueDraft) -> str:
     """A fact of the agent's that has not come up yet."""
     facts = [f for f in scene.agent.facts.values() if f.slot not in scene.said_about and f.slot != "name"]
     if not facts:

@@ -8,7 +8,7 @@ from typing import Final
 
 from convai.text.compose.forms import fill, sentences
 from convai.text.compose.own_words import Lists, pronouns, source_of
-from convai.text.compose.scene import Question, Scene, Telling
+from convai.text.compose.scene import AskedTrait, DialogueDraft, Telling
 from convai.text.compose.story_files import Exchange, Story
 
 _FIELD: Final = re.compile(r"\{(?:a )?([A-Za-z]+?)([2-9]?)\}")
@@ -16,7 +16,7 @@ _TWICE: Final = 2
 """How many stories a dialogue holds at most, and how often each is asked about."""
 
 
-def tell_story(scene: Scene) -> Exchange | None:
+def tell_story(scene: DialogueDraft) -> Exchange | None:
     """Begin a story that goes with what is known; its later exchanges wait in `scene.script`."""
     if len(scene.tellings) >= _TWICE:
         return None
@@ -37,7 +37,7 @@ def tell_story(scene: Scene) -> Exchange | None:
     return exchanges[0]
 
 
-def ask_story(scene: Scene, *, waited: bool = True) -> Exchange | None:
+def ask_story(scene: DialogueDraft, *, waited: bool = True) -> Exchange | None:
     """A question about a story that was told; with `waited` one that was told to its end a turn ago."""
     ready = [t for t in scene.tellings if t.questions and t.asked < _TWICE]
     ready = [t for t in ready if t.until < scene.number] if waited else [t for t in ready if not t.asked]
@@ -47,10 +47,10 @@ def ask_story(scene: Scene, *, waited: bool = True) -> Exchange | None:
     telling.asked += 1
     ask, replies = telling.questions.pop()
     part = "remember" if telling.teller == "user" else "plain check"
-    return scene.wrapped(part, Question(ask, "", []), swap=False), sentences(scene.rng.choice(replies))
+    return scene.wrapped(part, AskedTrait(ask, "", []), swap=False), sentences(scene.rng.choice(replies))
 
 
-def _goes_with(scene: Scene, story: Story) -> bool:
+def _goes_with(scene: DialogueDraft, story: Story) -> bool:
     if story.teller == "agent":
         return not scene.agent.mentions(story.but)
     return all(scene.open_to(slot) for slot in story.settles)

@@ -6,11 +6,11 @@ import re
 
 from convai.text.compose.forms import sentences
 from convai.text.compose.person import to_me
-from convai.text.compose.scene import ASKED_BACK, Question, Scene
+from convai.text.compose.scene import ASKED_BACK, AskedTrait, DialogueDraft
 from convai.text.compose.story_files import Exchange
 
 
-def untold_thing(scene: Scene) -> Exchange | None:
+def untold_thing(scene: DialogueDraft) -> Exchange | None:
     """The partner asks for something of its own that was never told and is no slot of a person."""
     said = " ".join(
         (*(t.clause for t in scene.told.values()), *scene.free_told, *(c for _, c, _ in scene.events_told))
@@ -24,11 +24,11 @@ def untold_thing(scene: Scene) -> Exchange | None:
         return None
     unknown = scene.rng.choice(able)
     scene.used.add(unknown.asks[0])
-    asked = scene.wrapped("remember", Question(unknown.asks[0], to_me(unknown.answers[0]), []), swap=False)
+    asked = scene.wrapped("remember", AskedTrait(unknown.asks[0], to_me(unknown.answers[0]), []), swap=False)
     return asked, not_told(scene, unknown.answers[0])
 
 
-def untold_whether(scene: Scene) -> Exchange | None:
+def untold_whether(scene: DialogueDraft) -> Exchange | None:
     """The partner asks whether it has something that it never spoke of."""
     pairs = [
         (line, slot)
@@ -42,11 +42,11 @@ def untold_whether(scene: Scene) -> Exchange | None:
     line, _ = scene.rng.choice(pairs)
     scene.used.add(line)
     what = f"whether you{line.removeprefix('Do you').removesuffix('?')}"
-    asked = scene.wrapped("plain check", Question(to_me(line), "", []), swap=False)
+    asked = scene.wrapped("plain check", AskedTrait(to_me(line), "", []), swap=False)
     return asked, not_told(scene, what)
 
 
-def not_told(scene: Scene, what: str, own: str = "") -> str:
+def not_told(scene: DialogueDraft, what: str, own: str = "") -> str:
     """The agent says that it was not told `what` (an embedded question, or nothing).
 
     `own`: a clause about itself on the same matter.
@@ -62,7 +62,7 @@ def not_told(scene: Scene, what: str, own: str = "") -> str:
     return sentences(reply)
 
 
-def invent(scene: Scene) -> Exchange | None:
+def invent(scene: DialogueDraft) -> Exchange | None:
     """A question about the agent that its persona leaves open; asked again, the answer is the same."""
     again = [u for u in scene.world.invented if u.asks[0] in scene.invented]
     again = [
@@ -74,7 +74,7 @@ def invent(scene: Scene) -> Exchange | None:
         unknown = scene.rng.choice(again)
         scene.used.add(f"again {unknown.asks[0]}")
         clause = scene.invented[unknown.asks[0]][0]
-        asked = scene.wrapped("again you", Question(scene.rng.choice(unknown.asks), "", []), swap=False)
+        asked = scene.wrapped("again you", AskedTrait(scene.rng.choice(unknown.asks), "", []), swap=False)
         return asked, scene.statement("as said", clause)
     able = [
         u
@@ -88,5 +88,5 @@ def invent(scene: Scene) -> Exchange | None:
     unknown = scene.rng.choice(able)
     clause = scene.rng.choice(unknown.answers)
     scene.invented[unknown.asks[0]] = (clause, scene.number)
-    asked = scene.wrapped("ask", Question(scene.rng.choice(unknown.asks), "", []), swap=False)
+    asked = scene.wrapped("ask", AskedTrait(scene.rng.choice(unknown.asks), "", []), swap=False)
     return asked, scene.statement("invented", clause)

@@ -10,9 +10,9 @@ from convai.text.compose.forms import Parts, fill, read_parts, sentences, with_a
 from convai.text.compose.own_words import add_own_words, read_templates
 from convai.text.compose.people import (
     KINDS,
-    Fact,
     Free,
     Person,
+    Trait,
     alike,
     clash,
     known,
@@ -55,9 +55,9 @@ class World:
         """Somebody with a name other than `taken`, and no facts beside it."""
         woman = rng.random() < 0.5
         name = rng.choice([n for n in self.lists["women" if woman else "men"] if n != taken])
-        return Person(name, woman, {"name": Fact("name", {"name": name})})
+        return Person(name, woman, {"name": Trait("name", {"name": name})})
 
-    def fact(self, rng: random.Random, slot: str) -> Fact:
+    def fact(self, rng: random.Random, slot: str) -> Trait:
         """A fact for a slot of facts.txt."""
         pick = {name: rng.choice(values) for name, values in self.lists.items()}
         name = pick["women"] if rng.random() < 0.5 else pick["men"]
@@ -89,9 +89,9 @@ class World:
         if slot == "plan":
             values["plan"]["dayname"] = re.sub("^on ", "", pick["days"])
         found = values.get(slot)
-        return Fact(slot, found if found else {slot: pick[_list_of(slot, self.lists)]})
+        return Trait(slot, found if found else {slot: pick[_list_of(slot, self.lists)]})
 
-    def add(self, rng: random.Random, person: Person, slot: str) -> Fact | None:
+    def add(self, rng: random.Random, person: Person, slot: str) -> Trait | None:
         """Give the person a fact that goes with the others; None when a few draws found none."""
         for _ in range(8):
             fact = self.fact(rng, slot)
@@ -123,7 +123,7 @@ class World:
             return free
         return None
 
-    def other(self, rng: random.Random, fact: Fact) -> Fact:
+    def other(self, rng: random.Random, fact: Trait) -> Trait:
         """A fact of the slot whose values all differ, so that what it says is not so."""
         while True:
             other = self.fact(rng, fact.slot)
@@ -137,9 +137,9 @@ class World:
             )
             names = [v.get("spousename", "") in self.lists["women"] for v in (other.values, fact.values)]
             if same and names[0] == names[1] and all(not alike(values[k], fact.values[k]) for k in differ):
-                return Fact(fact.slot, values)
+                return Trait(fact.slot, values)
 
-    def lines(self, fact: Fact, part: str) -> list[str]:
+    def lines(self, fact: Trait, part: str) -> list[str]:
         """The forms of a part that the fact has the values for.
 
         A line "question => answers" keeps the answers it has the values for; without any it is left out.
@@ -152,7 +152,7 @@ class World:
                 kept.append(f"{said} => {' / '.join(able)}" if arrow else said)
         return kept
 
-    def clauses(self, fact: Fact) -> list[str]:
+    def clauses(self, fact: Trait) -> list[str]:
         """What somebody with the fact says of it, in the first person, without a stop."""
         return [fill(form, fact.values) for form in self.lines(fact, "say")]
 
@@ -188,7 +188,7 @@ class World:
             third.insert(0, f"{'Her' if person.woman else 'His'} name is {person.name}")
         return [sentences(clause + ".") for clause in third]
 
-    def _card(self, person: Person, facts: list[Fact], said: list[str], *, you: bool) -> str:
+    def _card(self, person: Person, facts: list[Trait], said: list[str], *, you: bool) -> str:
         """The sentences as a paragraph that begins with the name and, if there is one, the job."""
         head = f"{'You are' if you else person.name + ' is'} "
         clauses = list(said)

@@ -15,7 +15,7 @@ ROLES: Final = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ExportedMessage:
     """A message with a text; `parent`: the one before it on its branch."""
 
     id: str
@@ -30,12 +30,12 @@ class Node:
 class Export:
     """The messages by id, a parent before its children, and the last one of the branch that was shown."""
 
-    messages: Mapping[str, Node]
+    messages: Mapping[str, ExportedMessage]
     leaf: str | None
 
-    def branch(self) -> list[Node]:
+    def branch(self) -> list[ExportedMessage]:
         """The messages that were shown, oldest first."""
-        path: list[Node] = []
+        path: list[ExportedMessage] = []
         at = self.leaf
         while at is not None:
             path.append(self.messages[at])
@@ -51,7 +51,7 @@ def is_export(value: object) -> bool:
 def read_export(value: Mapping[str, Any]) -> Export:
     """The messages of a conversation that `is_export`; without a node that is shown, its newest branch."""
     nodes: dict[str, Any] = value["mapping"]
-    found: dict[str, Node] = {}
+    found: dict[str, ExportedMessage] = {}
     at: dict[str | None, str | None] = {None: None}  # a node → the message that it is, or comes after
     newest: str | None = None
     for id in _in_order(nodes):
@@ -64,7 +64,7 @@ def read_export(value: Mapping[str, Any]) -> Export:
         text = _text(message.get("content"))
         at[id] = parent
         if role in ROLES and text:
-            found[id] = Node(id, parent, role, text, message.get("create_time"))
+            found[id] = ExportedMessage(id, parent, role, text, message.get("create_time"))
             at[id] = id
         newest = at[id]
     current = value.get("current_node")

@@ -14,13 +14,13 @@ from convai.text.corpora.plain_text import blocks
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class PlainDocument:
     """One article, review or transcript."""
 
     paragraphs: tuple[str, ...]
 
 
-def iter_documents(path: str | os.PathLike[str]) -> Iterator[Document]:
+def iter_documents(path: str | os.PathLike[str]) -> Iterator[PlainDocument]:
     """The documents of a text file (plain, gzip or xz), one at a time; blank lines separate them.
 
     A folder gives those of its `.txt` files, sorted by name. Raises DataError with file and line.
@@ -30,7 +30,7 @@ def iter_documents(path: str | os.PathLike[str]) -> Iterator[Document]:
         count = 0
         for block in blocks(file):
             count += 1
-            yield Document(tuple(check_text(text, f"{file}:{line}") for line, text in block))
+            yield PlainDocument(tuple(check_text(text, f"{file}:{line}") for line, text in block))
         if not count:
             raise DataError(f"{file}:1: no text in the file; add some or leave it out")
 

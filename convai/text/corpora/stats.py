@@ -10,7 +10,7 @@ from convai.core.dialog import Dialog, Persona
 
 
 @dataclass(slots=True)
-class Stats:
+class CorpusStats:
     """Counts; words are separated by white space."""
 
     dialogues: int = 0
@@ -52,9 +52,9 @@ class Stats:
             yield f"{name.replace('_', ' '):<24}{number:>14}"
 
 
-def stats(dialogs: Iterable[Dialog]) -> Stats:
+def stats(dialogs: Iterable[Dialog]) -> CorpusStats:
     """Count through dialogues once, without keeping them."""
-    total = Stats()
+    total = CorpusStats()
     vocabulary: set[str] = set()
     personas: set[Persona] = set()
     for d in dialogs:
@@ -79,7 +79,7 @@ def stats(dialogs: Iterable[Dialog]) -> Stats:
     return total
 
 
-def _count_candidates(total: Stats, number: int) -> None:
+def _count_candidates(total: CorpusStats, number: int) -> None:
     total.fewest_candidates = min(total.fewest_candidates or number, number)
     total.most_candidates = max(total.most_candidates, number)
     total.candidates += number

@@ -8,7 +8,7 @@ import pytest
 
 from convai.conversation.conversation import Place
 from convai.conversation.memory.facts import OpenShelf
-from convai.conversation.memory.listening import KIND, Listener, Recollection
+from convai.conversation.memory.listening import KIND, MemoryLearner, Recollection
 from convai.conversation.memory.memory import Memory
 from convai.conversation.memory.summary import WORDS, summary_of
 from convai.conversation.prompt_input import SUMMARY
@@ -72,7 +72,7 @@ def test_a_session_is_listened_to_and_says_what_was_kept() -> None:
     agent = tiny_agent()
     session = Session(agent, agent.engine(), NURSE)
     kept = memory("my name is Marta.")
-    listener = Listener(kept, "ann", lambda: session.turns)
+    listener = MemoryLearner(kept, "ann", lambda: session.turns)
     session.on_turn = listener
     session.scene = Scene((Recollection(kept, "ann", lambda: listener.conversation),))
     first = listener.conversation

@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from convai.engine.backends import InferenceModel, Span
+from convai.engine.backends import InferenceModel, SlotSpan
 from convai.model.double_heads import DoubleHeadsModel
 from tests.tiny import SPECIAL
 
@@ -67,7 +67,7 @@ def run(
                 positions = torch.arange(start, start + count)
             new.append(torch.stack([words, positions, segments]))
             held[slot] = torch.cat([held[slot][:, :start], new[-1]], 1)
-            spans.append(Span(slot, start, count))
+            spans.append(SlotSpan(slot, start, count))
             with torch.inference_mode():
                 expected.append(plain(*held[slot].unsqueeze(1))[0, start:])
         words, positions, segments = torch.cat(new, 1)

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from convai.engine.backends import InferenceModel, Span
+from convai.engine.backends import InferenceModel, SlotSpan
 from convai.engine.backends.cuda_graphs import padded
 from convai.engine.backends.torch_backend import TorchBackend
 from convai.model.shape import Family
@@ -21,7 +21,7 @@ def test_a_padded_step_equals_the_plain_pass(family: Family, count: int) -> None
     source = tiny_model(family)
     fast, backend = InferenceModel(source, "float32"), TorchBackend(source, "float32", torch.device("cpu"))
     pools = [fast.new_pool(6, 150) for _ in range(2)]
-    spans = [Span(slot, 7 * slot, 1) for slot in range(5, 5 - count, -1)]
+    spans = [SlotSpan(slot, 7 * slot, 1) for slot in range(5, 5 - count, -1)]
     for pool in pools:
         pool.data.normal_(generator=torch.Generator().manual_seed(2))
     ids = torch.randint(0, WORDS, (3, count), generator=torch.Generator().manual_seed(3))
@@ -36,7 +36,7 @@ def test_a_padded_step_equals_the_plain_pass(family: Family, count: int) -> None
 def test_the_places_read_stay_within_the_pool() -> None:
     ids = torch.zeros(3, 1, dtype=torch.long)
     for start, capacity, longest in [(0, 400, 128), (127, 400, 128), (128, 400, 256), (390, 400, 400)]:
-        assert padded(ids, [Span(0, start, 1)], capacity)[1] == longest
+        assert padded(ids, [SlotSpan(0, start, 1)], capacity)[1] == longest
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -47,7 +47,7 @@ def test_recorded_steps_equal_the_cpus() -> None:
     for place in range(5):
         for count in (1, 3, 4):
             ids = torch.randint(0, WORDS, (3, count))
-            spans = [Span(slot, place, 1) for slot in range(count)]
+            spans = [SlotSpan(slot, place, 1) for slot in range(count)]
             expected = here.forward(ids[0], ids[1], ids[2], spans, pools[1])
             on = ids.cuda()
             got = there.forward(on[0], on[1], on[2], spans, pools[0])

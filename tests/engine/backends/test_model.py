@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from convai.engine.backends import InferenceModel, Span
+from convai.engine.backends import InferenceModel, SlotSpan
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Family
 from tests.engine.backends.schedules import Fork, Pass, run, schedules
@@ -71,9 +71,9 @@ def test_what_is_not_asked_for_changes_nothing(family: Family) -> None:
     counts, wanted = [9, 1, 1, 5], [1, 0, 1, 2]
     pools = [fast.new_pool(4, 12) for _ in range(2)]
     everything = fast.forward(
-        words, positions, segments, [Span(i, 0, n) for i, n in enumerate(counts)], pools[0]
+        words, positions, segments, [SlotSpan(i, 0, n) for i, n in enumerate(counts)], pools[0]
     )
-    some = [Span(i, 0, *both) for i, both in enumerate(zip(counts, wanted, strict=True))]
+    some = [SlotSpan(i, 0, *both) for i, both in enumerate(zip(counts, wanted, strict=True))]
     got = fast.forward(words, positions, segments, some, pools[1])
     assert close(got, everything[[8, 10, 14, 15]])
     assert close(pools[1].data, pools[0].data)
@@ -83,7 +83,7 @@ def test_logits_of_every_precision_are_float32() -> None:
     model = BF16["gpt2"]
     pool = model.new_pool(1, 8)
     words, positions, segments = inputs(1, 3)
-    hidden = model.forward(words[0], positions[0], segments[0], [Span(0, 0, 3)], pool)
+    hidden = model.forward(words[0], positions[0], segments[0], [SlotSpan(0, 0, 3)], pool)
     assert model.lm_logits(hidden).dtype == model.mc_logits(hidden).dtype == torch.float32
     assert model.lm_logits(hidden).shape == (3, SPECIAL.vocab_size)
     assert model.mc_logits(hidden).shape == (3,)
@@ -103,19 +103,19 @@ def test_the_model_it_was_made_from_may_change() -> None:
 @pytest.mark.parametrize(
     "spans",
     [
-        [Span(0, 0, 2)],  # fewer tokens than given
-        [Span(0, 0, 2), Span(1, 0, 2)],  # more
-        [Span(4, 0, 3)],  # no such slot
-        [Span(-1, 0, 3)],
-        [Span(0, 22, 3)],  # past the capacity
-        [Span(0, -1, 3)],
-        [Span(0, 0, 3), Span(1, 0, 0)],  # an empty span
-        [Span(0, 0, 2), Span(0, 2, 1)],  # a slot twice
-        [Span(0, 0, 3, 4)],  # more asked for than there are
-        [Span(0, 0, 3, -1)],
+        [SlotSpan(0, 0, 2)],  # fewer tokens than given
+        [SlotSpan(0, 0, 2), SlotSpan(1, 0, 2)],  # more
+        [SlotSpan(4, 0, 3)],  # no such slot
+        [SlotSpan(-1, 0, 3)],
+        [SlotSpan(0, 22, 3)],  # past the capacity
+        [SlotSpan(0, -1, 3)],
+        [SlotSpan(0, 0, 3), SlotSpan(1, 0, 0)],  # an empty span
+        [SlotSpan(0, 0, 2), SlotSpan(0, 2, 1)],  # a slot twice
+        [SlotSpan(0, 0, 3, 4)],  # more asked for than there are
+        [SlotSpan(0, 0, 3, -1)],
     ],
 )
-def test_spans_that_do_not_fit_are_refused(spans: list[Span]) -> None:
+def test_spans_that_do_not_fit_are_refused(spans: list[SlotSpan]) -> None:
     pool = FAST["gpt2"].new_pool(4, 24)
     words, positions, segments = (t[0] for t in inputs(1, 3))
     with pytest.raises(ValueError, match=r"span|pool"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from convai.engine.backends import InferenceModel, Span, native, native_backend
+from convai.engine.backends import InferenceModel, SlotSpan, native, native_backend
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.gpt import Block
 from convai.model.shape import Family, RopeScaling, Shape
@@ -52,7 +52,7 @@ def tokens(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def whole(fast: InferenceModel, count: int, seed: int = 0) -> Tensor:
-    return fast.forward(*tokens(count, seed), [Span(0, 0, count)], fast.new_pool(1, count))
+    return fast.forward(*tokens(count, seed), [SlotSpan(0, 0, count)], fast.new_pool(1, count))
 
 
 def error(got: Tensor, expected: Tensor) -> float:
@@ -115,7 +115,7 @@ def test_chunks_and_steps_after_them_equal_the_whole(family: Family) -> None:
     counts = [1, 17, 2, 1, 1, 30, 1, 3, 4]
     for start, count in zip(accumulate([0, *counts]), counts, strict=False):
         part = slice(start, start + count)
-        got = fast.forward(words[part], positions[part], segments[part], [Span(2, start, count)], pool)
+        got = fast.forward(words[part], positions[part], segments[part], [SlotSpan(2, start, count)], pool)
         assert error(got, expected[part].double()) < 2e-2
 
 
@@ -126,15 +126,15 @@ def test_what_is_not_asked_for_changes_nothing(family: Family, threads: int) -> 
     counts, wanted = [30, 1, 9, 1, 20], [1, 1, 0, 0, 4]
     words, positions, segments = tokens(sum(counts))
     pools = [fast.new_pool(5, 30) for _ in range(2)]
-    spans = [Span(i, 0, count) for i, count in enumerate(counts)]
+    spans = [SlotSpan(i, 0, count) for i, count in enumerate(counts)]
     everything = fast.forward(words, positions, segments, spans, pools[0])
-    some = [Span(i, 0, *both) for i, both in enumerate(zip(counts, wanted, strict=True))]
+    some = [SlotSpan(i, 0, *both) for i, both in enumerate(zip(counts, wanted, strict=True))]
     got = fast.forward(words, positions, segments, some, pools[1])
     ends = accumulate(counts)
     expected = [everything[end - n : end] for end, n in zip(ends, wanted, strict=True)]
     assert error(got, torch.cat(expected).double()) < 2e-2
     assert torch.equal(pools[0].data, pools[1].data), "the keys and values of all are stored"
-    none = [Span(i, 0, count, 0) for i, count in enumerate(counts)]
+    none = [SlotSpan(i, 0, count, 0) for i, count in enumerate(counts)]
     assert fast.forward(words, positions, segments, none, pools[1]).shape == (0, 96)
 
 
@@ -143,9 +143,9 @@ def test_a_row_of_a_batch_is_the_row_alone_bit_for_bit(rows: int) -> None:
     fast = InferenceModel(model(), "int8")
     pool = fast.new_pool(rows, 9)
     for slot in range(rows):
-        fast.forward(*tokens(slot % 8 + 1, slot), [Span(slot, 0, slot % 8 + 1)], pool)
+        fast.forward(*tokens(slot % 8 + 1, slot), [SlotSpan(slot, 0, slot % 8 + 1)], pool)
     words, _, segments = tokens(rows, seed=99)
-    spans = [Span(slot, slot % 8 + 1, 1) for slot in range(rows)]
+    spans = [SlotSpan(slot, slot % 8 + 1, 1) for slot in range(rows)]
     positions = torch.tensor([span.start for span in spans])
     together = fast.forward(words, positions, segments, spans, pool)
     logits = fast.lm_logits(together)
@@ -161,7 +161,7 @@ def test_prompts_side_by_side_are_the_prompts_alone_bit_for_bit() -> None:
     counts = [50, 1, 13, 2, 61]
     parts = [tokens(count, seed) for seed, count in enumerate(counts)]
     first = [0, *accumulate(counts)]
-    spans = [Span(slot, 0, count) for slot, count in enumerate(counts)]
+    spans = [SlotSpan(slot, 0, count) for slot, count in enumerate(counts)]
     words, positions, segments = (torch.cat(ids) for ids in zip(*parts, strict=True))
     got = fast.forward(words, positions, segments, spans, fast.new_pool(5, 70))
     for seed, count in enumerate(counts):
@@ -192,7 +192,7 @@ def test_what_a_slot_held_before_is_not_read() -> None:
     fast = InferenceModel(model(), "int8")
     pool = fast.new_pool(2, 20)
     pool.data.fill_(torch.nan)
-    got = fast.forward(*tokens(7), [Span(1, 0, 7)], pool)
+    got = fast.forward(*tokens(7), [SlotSpan(1, 0, 7)], pool)
     assert torch.equal(got, whole(fast, 7))
 
 
@@ -203,7 +203,7 @@ def test_ids_that_the_model_lacks_are_refused(bad: int, place: int) -> None:
     ids = tokens(3)
     ids[place][2] = bad
     with pytest.raises(IndexError, match="the model has no"):
-        fast.forward(*ids, [Span(0, 0, 3)], fast.new_pool(1, 3))
+        fast.forward(*ids, [SlotSpan(0, 0, 3)], fast.new_pool(1, 3))
 
 
 def test_heads_that_fill_no_vector_are_left_to_torch() -> None:

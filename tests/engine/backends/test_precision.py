@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from convai.core.errors import SettingsError
-from convai.engine.backends import InferenceModel, Span, native
+from convai.engine.backends import InferenceModel, SlotSpan, native
 from convai.engine.backends.precision import Requested, chosen
 from convai.model.shape import Family
 from tests.tiny import tiny_config, tiny_model
@@ -53,6 +53,8 @@ def test_torchs_own_int8_is_near_float32(family: Family) -> None:
     source = tiny_model(family)
     words = positions = segments = torch.arange(9)
     exact, rough = (InferenceModel(source, precision) for precision in ("float32", "int8"))
-    a, b = (m.forward(words, positions, segments, [Span(0, 0, 9)], m.new_pool(1, 9)) for m in (exact, rough))
+    a, b = (
+        m.forward(words, positions, segments, [SlotSpan(0, 0, 9)], m.new_pool(1, 9)) for m in (exact, rough)
+    )
     assert 0 < float((a - b).norm() / a.norm()) < 0.06
     assert 0 < float((exact.lm_logits(a) - rough.lm_logits(a)).norm() / exact.lm_logits(a).norm()) < 0.06

@@ -14,7 +14,8 @@ import transformers
 from gguf.quants import dequantize, quantize
 
 from convai.core.errors import CheckpointError
-from convai.model.gguf.architectures import llama3_factors, permuted, read_config, tensor_names, unpermuted
+from convai.model.gguf.architectures import permuted, read_config, tensor_names, unpermuted
+from convai.model.gguf.configs import llama3_factors
 from convai.model.gguf.container import open_gguf
 from convai.model.gguf.weights import read_weights
 from tests.model.gguf.files import Kind, tiny_model, write_gguf

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from convai.core.settings_values import field_docs
-from convai.server.protocol import ANSWERS, CHANGES, CLIENT_EVENTS, CLOSE_CODES, ERROR_CODES, Limits, values
+from convai.server.protocol import (
+    ANSWERS,
+    CHANGES,
+    CLIENT_EVENTS,
+    CLOSE_CODES,
+    ERROR_CODES,
+    Limits,
+    values,
+)
 from convai.server.protocol.changes import Change, State
 from convai.server.protocol.schema import describe, fields_of, type_of
 

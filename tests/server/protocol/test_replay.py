@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from convai.server.protocol import Frame, ReplayBuffer, parse_server
+from convai.server.protocol import ReplayBuffer, SentChange, parse_server
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, Stopped, TokenDrawn
 from convai.server.protocol.values import Message, PersonaCard, Resume
 from convai.server.protocol.view import View
@@ -21,7 +21,7 @@ def token(text: str) -> TokenDrawn:
     return TokenDrawn(message="m1", text=text)
 
 
-def numbers(frames: list[Frame] | None) -> list[int] | None:
+def numbers(frames: list[SentChange] | None) -> list[int] | None:
     return None if frames is None else [frame.n for frame in frames]
 
 

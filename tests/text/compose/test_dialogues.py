@@ -15,15 +15,15 @@ from convai.text.compose.about_agent import check, lack, opposite, wrong
 from convai.text.compose.about_partner import recall, tell, untold
 from convai.text.compose.changes import correct
 from convai.text.compose.dialogues import Composer
-from convai.text.compose.people import Fact
+from convai.text.compose.people import Trait
 from convai.text.compose.person import to_you
-from convai.text.compose.scene import Scene
+from convai.text.compose.scene import DialogueDraft
 
 FOLDER = resources.data_dir() / "compose"
 SHARED = Composer(FOLDER)
 
 
-def scene(seed: int = 0) -> Scene:
+def scene(seed: int = 0) -> DialogueDraft:
     """A baker in Oslo with a dog, who has just begun to talk."""
     rng = random.Random(seed)
     agent, partner = SHARED.world.person(rng), SHARED.world.person(rng)
@@ -33,9 +33,9 @@ def scene(seed: int = 0) -> Scene:
         ("pet", {"pet": "dog", "petname": "Biscuit"}),
         ("dislike", {"dislike": "olives"}),
     ):
-        agent.facts[slot] = Fact(slot, values)
+        agent.facts[slot] = Trait(slot, values)
     del agent.facts["name"]
-    return Scene(rng, SHARED.world, SHARED.forms, SHARED.talk, SHARED.events, agent, partner)
+    return DialogueDraft(rng, SHARED.world, SHARED.forms, SHARED.talk, SHARED.events, agent, partner)
 
 
 def test_a_dialogue_follows_from_seed_and_number() -> None:

@@ -24,9 +24,9 @@ from convai.text.compose.changes import changed, correct, phrase
 from convai.text.compose.checks import check_value
 from convai.text.compose.dialogues import Composer
 from convai.text.compose.own_words import read_templates
-from convai.text.compose.people import Fact, Person
+from convai.text.compose.people import Person, Trait
 from convai.text.compose.person import to_you
-from convai.text.compose.scene import Scene, Told
+from convai.text.compose.scene import DialogueDraft, ToldTrait
 from convai.text.compose.small_talk import lengthened, share
 from convai.text.compose.unknown import invent, untold_thing, untold_whether
 
@@ -36,7 +36,7 @@ SLOTS = sorted({head.split()[0] for head in SHARED.world.changes if head != "any
 SEEDS = range(8)
 
 
-def scene(seed: int = 0) -> Scene:
+def scene(seed: int = 0) -> DialogueDraft:
     """A violinist with a sister, a city and a dog, and a partner of whom nothing is known."""
     rng = random.Random(seed)
     agent, partner = SHARED.world.person(rng), SHARED.world.person(rng)
@@ -46,8 +46,8 @@ def scene(seed: int = 0) -> Scene:
         ("pet", {"pet": "dog", "petname": "Biscuit"}),
         ("sibling", {"sib": "sister", "sibname": "Uma", "sibjob": "baker"}),
     ):
-        agent.facts[slot] = Fact(slot, values)
-    return Scene(rng, SHARED.world, SHARED.forms, SHARED.talk, SHARED.events, agent, partner)
+        agent.facts[slot] = Trait(slot, values)
+    return DialogueDraft(rng, SHARED.world, SHARED.forms, SHARED.talk, SHARED.events, agent, partner)
 
 
 def test_articles_of_corrected_values() -> None:
@@ -136,7 +136,7 @@ def test_an_invention_stays_when_it_is_asked_again(seed: int) -> None:
 def test_an_invention_leaves_alone_what_the_persona_says() -> None:
     for seed in range(60):
         stage = scene(seed)
-        stage.agent.facts["habit"] = Fact("habit", {"habit": "sleep in a hammock every night"})
+        stage.agent.facts["habit"] = Trait("habit", {"habit": "sleep in a hammock every night"})
         found = invent(stage)
         assert found
         assert not re.search(r"sleep|get up|tonight|evening", found[0])
@@ -149,7 +149,7 @@ def test_a_wrong_name_is_denied_and_the_right_one_said(partner: bool, seed: int)
         stage = scene(seed)
         if partner:
             stage.told = {
-                slot: Told(fact, "", 0) for slot, fact in stage.agent.facts.items() if slot != "name"
+                slot: ToldTrait(fact, "", 0) for slot, fact in stage.agent.facts.items() if slot != "name"
             }
             stage.agent = Person("Ann", True)
             stage.number = 3
@@ -169,7 +169,7 @@ def test_a_wrong_name_is_denied_and_the_right_one_said(partner: bool, seed: int)
 
 
 def test_a_change_keeps_the_rest_of_the_fact() -> None:
-    fact = Fact("sibling", {"sib": "brother", "sibname": "Ian", "sibjob": "baker"})
+    fact = Trait("sibling", {"sib": "brother", "sibname": "Ian", "sibjob": "baker"})
     for seed in range(20):
         values = changed(scene(seed), fact, "sibname").values
         assert values["sibname"] in SHARED.world.lists["men"]

@@ -12,8 +12,8 @@ from convai.core import resources
 from convai.core.errors import DataError
 from convai.text.compose.about_partner import ours, tell
 from convai.text.compose.dialogues import Composer
-from convai.text.compose.people import Fact
-from convai.text.compose.scene import Scene
+from convai.text.compose.people import Trait
+from convai.text.compose.scene import DialogueDraft
 from convai.text.compose.stories import ask_story, tell_story
 from convai.text.compose.story_files import read_stories
 
@@ -21,11 +21,11 @@ FOLDER = resources.data_dir() / "compose"
 SHARED = Composer(FOLDER)
 
 
-def scene(seed: int = 0) -> Scene:
+def scene(seed: int = 0) -> DialogueDraft:
     rng = random.Random(seed)
     agent, partner = SHARED.world.person(rng), SHARED.world.person(rng)
-    agent.facts["city"] = Fact("city", {"city": "Oslo"})
-    return Scene(rng, SHARED.world, SHARED.forms, SHARED.talk, SHARED.events, agent, partner)
+    agent.facts["city"] = Trait("city", {"city": "Oslo"})
+    return DialogueDraft(rng, SHARED.world, SHARED.forms, SHARED.talk, SHARED.events, agent, partner)
 
 
 def test_the_shipped_stories_are_whole() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convai.core.errors import DataError
-from convai.text.corpora import Document, iter_documents, read, read_personas
+from convai.text.corpora import PlainDocument, iter_documents, read, read_personas
 from tests.text.corpora.helpers import assert_refused, talk
 
 
@@ -81,9 +81,9 @@ def test_documents(tmp_path: Path) -> None:
     saved(tmp_path, "third\n", "c.txt")
     saved(tmp_path, "not text", "a.csv")
     one, two, three = (
-        Document(("a first line", "another")),
-        Document(("second document",)),
-        Document(("third",)),
+        PlainDocument(("a first line", "another")),
+        PlainDocument(("second document",)),
+        PlainDocument(("third",)),
     )
     assert list(iter_documents(tmp_path / "b.txt.xz")) == [one, two]
     assert list(iter_documents(tmp_path)) == [one, two, three]

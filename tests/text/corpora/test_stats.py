@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convai.core.dialog import AGENT, USER, Dialog, Turn
-from convai.text.corpora import Stats, stats
+from convai.text.corpora import CorpusStats, stats
 from tests.text.corpora.helpers import talk
 
 
@@ -15,7 +15,7 @@ def test_counts() -> None:
     third = talk("hi", "hello", persona=("i ski.", "i cook."))
     opener = Dialog((Turn(AGENT, "hi"), Turn(USER, "hello")))
     total = stats(iter([first, second, third, opener]))
-    assert total == Stats(
+    assert total == CorpusStats(
         dialogues=4,
         turns=11,
         replies=5,
@@ -40,5 +40,5 @@ def test_counts() -> None:
 
 def test_nothing() -> None:
     total = stats([])
-    assert total == Stats()
+    assert total == CorpusStats()
     assert (total.words_per_turn, total.turns_per_dialogue) == (0.0, 0.0)
