@@ -148,7 +148,7 @@ class Doors:
         _, post = self._posts[room.id]
         if isinstance(change, Started):
             post.begins, post.ends = len(post.makes), False
-            post.live = json.dumps(room.record())
+            post.live, post.reply = json.dumps(room.record()), change.message.id
         elif isinstance(change, FinishedReply):
             post.reply, post.ends = change.message.id, True
         elif isinstance(change, Stopped | Failed):

@@ -80,7 +80,7 @@ class Posted:
     makes: list[partial[str]] = field(default_factory=list)
     drawn: list[DrawnToken | None] = field(default_factory=list)
     reply: str | None = None
-    """The reply that tokens and ends belong to."""
+    """The reply that what begins, tokens and ends belong to."""
     begins: int | None = None
     live: str | None = None
     ends: bool = False
@@ -173,7 +173,9 @@ class ChangeLog:
             return Snapshot(followed, found, Branch(path, earlier), shown)
 
     def _refused(self, connection: Connection, row: Row[Any], one: Posted) -> Refused | None:
-        if one.begins is not None or row.writer == self._door or not (one.ends or any(one.drawn)):
+        if one.begins is not None:
+            return Refused.ELSEWHERE if self._taken_up(connection, one) else None
+        if row.writer == self._door or not (one.ends or any(one.drawn)):
             return None
         if row.writer is None and one.reply is not None:
             kept = connection.execute(
@@ -182,6 +184,11 @@ class ChangeLog:
             if kept is not None and (kept.writer == self._door or (one.ends and kept.status != STREAMING)):
                 return Refused.FORGOTTEN
         return None if one.ends and row.writer is None else Refused.ELSEWHERE
+
+    def _taken_up(self, connection: Connection, one: Posted) -> bool:
+        """Whether another door, which took this one for dead, has the reply that is said to begin here."""
+        of_reply = select(messages.c.writer).where(messages.c.id == one.reply)
+        return connection.execute(of_reply).scalar() not in (None, self._door)
 
     def append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
         """Number the changes and tell them, but for what is told of a reply that is not written here."""

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Connection, bindparam, exists, func, select, 
 from convai.conversation.tree import answered_by_another, check_answerable, check_goes_on
 from convai.core.dialog import AGENT, check_text
 from convai.store import queries
-from convai.store.errors import Conflict
+from convai.store.errors import Conflict, NotFound
 from convai.store.prepared import Prepared, Row
 from convai.store.records import COMPLETE, STREAMING, Draft, Message, Receipt
 from convai.store.tables import conversations, messages
@@ -31,6 +31,11 @@ _BEING_WRITTEN: Final = (
 _OWNED: Final = (
     conversations.c.id == bindparam("of_conversation"),
     conversations.c.owner == bindparam("of_owner"),
+)
+_DRAFT: Final = Prepared(
+    select(messages).where(
+        messages.c.id == bindparam("message"), messages.c.conversation == bindparam("conversation")
+    )
 )
 _SAVE_DRAFT: Final = Prepared(
     update(messages).where(*_BEING_WRITTEN, exists().where(*_OWNED)).values(text=bindparam("as_text"))
@@ -225,7 +230,10 @@ class Replies:
             return queries.message_of({**draft._asdict(), **values}, beside, self._writer.id)
 
     def _own_draft(self, connection: Connection, row: Row, message: str) -> Row:
-        draft = queries.message_row(connection, row.id, message, self._writer.id)
+        # also one that readers know nothing of: empty, and taken up by another writer
+        draft = _DRAFT.one_or_none(connection, {"message": message, "conversation": row.id})
+        if draft is None:
+            raise NotFound(f"there is no message {message!r} in this conversation")
         if draft.status != STREAMING or draft.writer != self._writer.id:
             raise Conflict("this reply is not being written here")
         return draft

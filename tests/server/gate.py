@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from convai.engine import Engine
 from convai.engine.runner import Runner
 from tests.server.serving import PATIENCE
 
@@ -38,16 +39,17 @@ class Gate:
 
 
 @contextmanager
-def gated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """All models' steps wait at the gate."""
+def gated(monkeypatch: pytest.MonkeyPatch, engine: Engine | None = None) -> Iterator[Gate]:
+    """All models' steps wait at the gate; or one engine's."""
     gate = Gate()
-    compute = Runner.compute
+    runner: Any = Runner if engine is None else engine._core._runner
+    compute = runner.compute
 
-    def wait_and_compute(self: Runner, *args: Any) -> Any:
+    def wait_and_compute(*args: Any) -> Any:
         gate.wait()
-        return compute(self, *args)
+        return compute(*args)
 
-    monkeypatch.setattr(Runner, "compute", wait_and_compute)
+    monkeypatch.setattr(runner, "compute", wait_and_compute)
     try:
         yield gate
     finally:

@@ -159,14 +159,17 @@ def test_a_reply_waits_for_its_only_reader_and_then_stops(
         until(lambda: server.store.branch("local", conversation)[0][-1].status == "interrupted")
 
 
-def test_a_reply_that_ends_meanwhile_is_whole(tmp_path: Path) -> None:
+def test_a_reply_that_ends_meanwhile_is_whole(tmp_path: Path, gate: Gate) -> None:
     with serving(tmp_path, grace=120.0) as server:
         clock = Clock(server.app.service)
         with server.chat() as chat:
             conversation = chat.new(settings={**LONG, "max_length": 30, "min_length": 30})
-            chat.done("send", text="hi")
+            chat.post("send", text="hi")
+            begun(server, gate)
+            chat.until(TokenDrawn)
             chat.drop()
         until(lambda: bool(clock.due))
+        gate.open()
         until(lambda: server.store.branch("local", conversation)[0][-1].status == "complete")
         clock.passes()
         with back(server, chat) as again:

@@ -1,0 +1,185 @@
+"""A door that is taken for dead, and is not: its replies belong to another one, and it leaves them alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from convai.server import heartbeat
+from convai.server.protocol.changes import Failed, Started, State, Stopped, TokenDrawn
+from convai.store import Conflict, Store
+from convai.store.leases import Leases
+from convai.store.shared import Shared
+from tests.postgresql import schema
+from tests.server.gate import Gate, gated
+from tests.server.serving import PATIENCE, Chat, Running, serving
+
+SETTINGS = {"max_length": 60, "min_length": 60, "no_repeat_ngram": 0, "no_repeat_own_ngram": 0, "seed": 5}
+REPLY = ("SELECT text, status, writer FROM messages WHERE speaker = 1 ORDER BY number LIMIT 1",)
+
+
+@pytest.fixture
+def where() -> Iterator[str]:
+    with schema() as url:
+        yield url
+
+
+@pytest.fixture
+def two(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Running, Running]]:
+    """Doors that look for others' replies all the time."""
+    monkeypatch.setattr(heartbeat, "STEADY", 0)
+    monkeypatch.setattr(heartbeat, "BEAT", 0.02)
+    with serving(tmp_path, where=where) as one, serving(tmp_path, where=where) as other:
+        yield one, other
+
+
+@pytest.fixture
+def gates(two: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gate, Gate]]:
+    """One for each door's model."""
+    one, other = two
+    with gated(monkeypatch, one.engine) as first, gated(monkeypatch, other.engine) as second:
+        yield first, second
+
+
+def shared(door: Running) -> Shared:
+    assert door.store.shared is not None
+    return door.store.shared
+
+
+def silence(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others take it for dead from now on."""
+    id, beat = shared(door).id, Leases.beat
+
+    def unless_silent(self: Leases) -> None:
+        if self._writer.id != id:
+            beat(self)
+
+    monkeypatch.setattr(Leases, "beat", unless_silent)
+    asked(door, f"UPDATE writers SET seen = 0 WHERE id = '{id}'")
+
+
+def asked(door: Running, statement: str) -> Any:
+    """Have the database do something; the first row of its answer, where there is one."""
+    with door.store.database.write() as connection:
+        found = connection.execute(text(statement))
+        return found.first() if found.returns_rows else None
+
+
+def until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < limit, "it never comes"
+        time.sleep(0.005)
+
+
+def until_taken(other: Running) -> None:
+    [statement] = REPLY
+    until(lambda: asked(other, statement).writer == shared(other).id)
+
+
+def hold(door: Running, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Nothing that the door tells is numbered until the event is set."""
+    told, append = threading.Event(), shared(door).changes.append
+
+    def wait_and_append(posted: Any) -> Any:
+        assert told.wait(PATIENCE)
+        return append(posted)
+
+    monkeypatch.setattr(shared(door).changes, "append", wait_and_append)
+    return told
+
+
+def whole(*chats: Chat) -> str:
+    """Read to the end of the reply, which all of them are to be shown, and whose end nobody else told."""
+    for chat in chats:
+        while not (len(chat.view.messages) == 2 and chat.view.messages[-1].status == "complete"):
+            chat.read()
+        assert not [frame for frame in chat.frames if isinstance(frame, Failed | Stopped)]
+    assert len({chat.view.messages[-1].text for chat in chats}) == 1
+    return chats[0].view.messages[-1].text
+
+
+def undisturbed(door: Running) -> str:
+    with door.chat() as chat:
+        chat.new(settings=SETTINGS)
+        return chat.say("hello")
+
+
+@pytest.mark.parametrize("told", ["as they come", "at its end"])
+def test_a_reply_belongs_to_who_took_it_up(
+    two: tuple[Running, Running], gates: tuple[Gate, Gate], monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    one, other = two
+    mine, theirs = gates
+    with one.chat() as here, other.chat() as there:
+        conversation = here.new(settings=SETTINGS)
+        here.post("send", text="hello")
+        mine.allow(20)
+        for _ in range(15):
+            here.until(TokenDrawn)
+        there.done("open", conversation=conversation)
+        there.until(State)
+        go_on = hold(one, monkeypatch) if told == "at its end" else None
+        silence(one, monkeypatch)
+        until_taken(other)
+        mine.open()  # it comes to its own end, or is told before that the reply is another's
+        if go_on is not None:
+            until(lambda: one.stats.running == 0)
+            go_on.set()
+        here.until(State)
+        [statement] = REPLY
+        assert asked(other, statement)[1:] == ("streaming", shared(other).id)
+        assert asked(other, "SELECT writer FROM streams WHERE live IS NOT NULL") == (shared(other).id,)
+        theirs.open()
+        reply = whole(here, there)
+        assert asked(other, statement) == (reply, "complete", None)
+        assert undisturbed(other) == reply  # the same as if nothing had happened
+
+
+def test_a_reply_that_nobody_was_told_of_belongs_to_who_took_it_up(
+    two: tuple[Running, Running], gates: tuple[Gate, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first door tells of its beginning when the other one has told of that already."""
+    one, other = two
+    mine, theirs = gates
+    with one.chat() as here, other.chat() as there:
+        conversation = here.new(settings=SETTINGS)
+        there.done("open", conversation=conversation)
+        there.until(State)
+        go_on = hold(one, monkeypatch)
+        here.post("send", text="hello")
+        [statement] = REPLY
+        until(lambda: asked(other, statement) is not None)
+        silence(one, monkeypatch)
+        there.until(Started)
+        go_on.set()
+        mine.open()
+        theirs.open()
+        reply = whole(here, there)
+        assert asked(other, statement) == (reply, "complete", None)
+        assert asked(other, "SELECT count(*) FROM streams WHERE live IS NOT NULL") == (0,)
+        assert undisturbed(other) == reply
+        here.say("and you?")  # it is nobody's turn but ours
+
+
+def test_who_has_lost_an_empty_draft_cannot_end_it(where: str) -> None:
+    """Of which readers know nothing, since nothing of it was saved."""
+    with Store(where) as one, Store(where) as other:
+        assert other.shared is not None
+        conversation = one.create("ann").conversation
+        one.append_user("ann", conversation, "hello")
+        message = one.begin_reply("ann", conversation).message
+        assert message is not None
+        [orphan] = other.shared.leases.orphans()
+        assert other.shared.leases.claim(orphan) is not None
+        with pytest.raises(Conflict):
+            one.finish_reply("ann", conversation, message, "mine")
+        with pytest.raises(Conflict):
+            one.drop_reply("ann", conversation, message)
+        assert other.finish_reply("ann", conversation, message, "yours").text == "yours"
