@@ -45,7 +45,7 @@ chat: setup base ## talk in the terminal (ARGS="--seed 1" passes options)
 test: setup base ## run the tests and print the coverage (ARGS="-k layers" passes options)
 	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term $(ARGS)
 
-# Hours: ARGS="--rounds 2" for fewer orders, ARGS="-- tests/server" for some of the tests.
+# Hours: ARGS="--rounds 2" for fewer orders, ARGS="--only frozen slow --parts tests/server" for some of it.
 test-hard: setup base ## the tests in random orders, under load, with a frozen clock, a fast and a slow model
 	$(BIN)/python -m tests.hard --jobs $(JOBS) $(ARGS)
 

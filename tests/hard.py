@@ -4,6 +4,8 @@ Tests are to say the same on a fast machine and a slow one, in any order, beside
 clock does and however fast a model answers. Each condition is an option, for one run of pytest by itself:
 
     python -m pytest -p tests.hard --order 7 --load 2 --frozen-clock --model-speed slow tests/server
+
+All of them take hours; `python -m tests.hard --only frozen slow --parts tests/server tests/store` some of it.
 """
 
 from __future__ import annotations
@@ -15,18 +17,19 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 ROOT: Final = Path(__file__).parents[1]
-NOW: Final = 1_800_000_000
-"""Where a clock stands that stands still."""
 SLOWER: Final = 10
 ENGINE: Final = ("tests/server", "tests/web", "tests/terminal", "tests/conversation", "tests/store")
 """What waits for a model without looking at its numbers."""
+ELSEWHERE: Final = {"LC_ALL": "C", "TZ": "Pacific/Chatham", "PYTHONHASHSEED": "4711", "COLUMNS": "60"}
+"""Another's environment: no UTF-8 in its locale, and a time zone that is 45 minutes off."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,8 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--frozen-clock"):
-        time.time = lambda: float(NOW)
-        time.time_ns = lambda: NOW * 1_000_000_000
+        stopped = time.time_ns()  # now: processes that tests start have a clock that goes on
+        time.time = lambda: stopped / 1e9
+        time.time_ns = lambda: stopped
     speed = config.getoption("--model-speed")
     if speed is not None:
         _change_models(speed)
@@ -121,35 +125,75 @@ def _change_models(speed: str) -> None:
 # -- all of them, one after another ------------------------------------------------------------------
 
 
-def _runs(rounds: int) -> Iterator[tuple[str, list[str]]]:
-    """Names and options: orders with and without load, a clock that stands still, fast and slow models."""
+class Condition(NamedTuple):
+    """One way to run tests: options for pytest, what is in the environment, and for which parts it is."""
+
+    name: str
+    options: list[str]
+    environment: Mapping[str, str] = MappingProxyType({})
+    parts: tuple[str, ...] | None = None
+
+
+def conditions(rounds: int) -> Iterator[Condition]:
+    """Orders with and without load, a clock that stands still, fast and slow models, another's machine."""
     for seed in range(1, rounds + 1):
         load = ["--load", str(os.cpu_count() or 1)] if seed % 2 == 0 else []
-        yield f"order {seed}{', under load' if load else ''}", ["--order", str(seed), *load]
-    yield "a frozen clock", ["--frozen-clock", "--order", "0"]
+        yield Condition(f"order-{seed}", ["--order", str(seed), *load])
+    yield Condition("frozen", ["--frozen-clock", "--order", "0"])
     for speed in ("fast", "slow"):
-        yield f"a {speed} model", ["--model-speed", speed, *ENGINE]
+        yield Condition(speed, ["--model-speed", speed], parts=ENGINE)
+    yield Condition("elsewhere", [], ELSEWHERE)
+
+
+def parts() -> list[str]:
+    """The folders of tests, and the tests in none."""
+    folders = [path for path in (ROOT / "tests").iterdir() if any(path.glob("**/test_*.py"))]
+    return sorted(str(path.relative_to(ROOT)) for path in (*folders, *(ROOT / "tests").glob("test_*.py")))
 
 
 def main() -> int:
-    """Run all conditions; returns 0 where every test passed in each."""
+    """Run conditions, part by part, each a pytest of its own; returns 0 where every test passed in each."""
     parser = argparse.ArgumentParser(prog="python -m tests.hard", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="random orders, every second one under load")
-    parser.add_argument("--jobs", default="2", help="test processes (default: 2)")
-    parser.add_argument("rest", nargs="*", help="for pytest, behind --: paths, -k, ...")
+    parser.add_argument("--jobs", default="1", help="test processes (default: 1)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="conditions: order-1, frozen, fast, slow, elsewhere"
+    )
+    parser.add_argument(
+        "--parts", nargs="+", metavar="PATH", help="folders or files (default: all of tests/)"
+    )
+    parser.add_argument("rest", nargs="*", help="for pytest, behind --: -k, --durations, ...")
     args = parser.parse_args()
-    failed = []
-    for name, options in _runs(args.rounds):
-        begun = time.monotonic()
-        command = [sys.executable, "-m", "pytest", "-q", "-n", args.jobs, "-p", "tests.hard", *options]
-        done = subprocess.run([*command, *args.rest], cwd=ROOT, check=False)
-        print(
-            f"== {name}: {'green' if not done.returncode else 'FAILED'}, {time.monotonic() - begun:.0f} s",
-            flush=True,
+    known = list(conditions(args.rounds))
+    if unknown := set(args.only or ()) - {one.name for one in known}:
+        parser.error(
+            f"no condition {', '.join(sorted(unknown))}; there are {', '.join(o.name for o in known)}"
         )
-        if done.returncode:
-            failed.append(name)
-    print(f"== failed: {', '.join(failed) or 'none'}")
+    failed = []
+    for one in known:
+        if args.only and one.name not in args.only:
+            continue
+        for part in args.parts or one.parts or parts():
+            begun = time.monotonic()
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-n",
+                args.jobs,
+                "-p",
+                "tests.hard",
+                *one.options,
+            ]
+            environment = {**os.environ, **one.environment}
+            done = subprocess.run([*command, part, *args.rest], cwd=ROOT, env=environment, check=False)
+            good = done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+            took = time.monotonic() - begun
+            print(f"== {one.name}, {part}: {'green' if good else 'FAILED'}, {took:.0f} s", flush=True)
+            if not good:
+                failed.append(f"{one.name}, {part}")
+    print(f"== failed: {'; '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 

@@ -6,7 +6,7 @@ when its owner says so, or with the owner.
 
 from __future__ import annotations
 
-import time
+import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -100,10 +100,11 @@ class Memories:
     def _changed(self, connection: Connection, owner: str, **values: Any) -> None:
         """Count a change of the person's memory; set columns of its row, which is made if there is none."""
         make = insert_lite if self._database.sqlite else insert_pg
-        now = time.time_ns()  # a number that a memory had before it was deleted does not come again
-        made = make(memories).values(owner=owner, **{"enabled": 1, "revision": now, **values})
+        # no time, which may stand still, and no count: one from before it was deleted must not come again
+        number = secrets.randbits(62)
+        made = make(memories).values(owner=owner, **{"enabled": 1, "revision": number, **values})
         connection.execute(
-            made.on_conflict_do_update(index_elements=["owner"], set_={"revision": now, **values})
+            made.on_conflict_do_update(index_elements=["owner"], set_={"revision": number, **values})
         )
 
 

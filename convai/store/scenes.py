@@ -46,13 +46,16 @@ class Scenes:
     def keep(self, owner: str, kind: Kind, name: str, content: str) -> Imported:
         """Keep a character or a book. Raises StoreError where there are too many."""
         self._writer.check_owner(owner)
-        row = Imported(new_id(), kind, one_line(name)[:100].rstrip(), content, now())
         with self._writer.database.write() as connection:
-            count = select(func.count()).select_from(imported).where(imported.c.owner == owner)
-            if connection.execute(count).scalar_one() >= MOST_KEPT:
+            there = select(func.count(), func.max(imported.c.created)).where(imported.c.owner == owner)
+            count, last = connection.execute(there).one()
+            if count >= MOST_KEPT:
                 raise StoreError(
                     f"{MOST_KEPT:,} characters, lorebooks and personas are kept already; delete some"
                 )
+            # within a tick of the clock they have an order, too
+            at = now() if last is None else max(now(), last + 1)
+            row = Imported(new_id(), kind, one_line(name)[:100].rstrip(), content, at)
             connection.execute(insert(imported).values(owner=owner, **row._asdict()))
         return row
 

@@ -88,7 +88,7 @@ def test_a_request_without_an_answer_is_sent_again_and_done_once(server: Running
 
 def test_too_long_away_is_told_the_whole(server: Running) -> None:
     with server.chat() as chat:
-        id = chat.new()
+        id = chat.new(settings={"max_length": 30, "min_length": 30, "no_repeat_ngram": 0})
         chat.say("one")
         chat.drop()
     with server.chat() as other:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from convai.conversation.memory.facts import MemoryFull, NoSuchFact, OpenShelf, Shelf, new_fact
+from convai.conversation.memory.memory import Memory
 from convai.store import Store, StoreError
 from tests.store.helpers import ANN, BOB, Chat
 
@@ -50,6 +52,20 @@ def test_facts_outlive_their_conversation_and_the_process(where: str) -> None:
         store.delete(ANN, chat.id)
     with Store(where) as again:
         assert [fact.text for fact in again.memories.facts(ANN)] == ["i row."]
+
+
+def test_a_clock_that_stands_still_costs_no_order_and_hides_no_change(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
+    memory = Memory(store.memories, embed=None)
+    told = ["my shoe size is 47.", "i row.", "i have a dog.", "i bake rye bread.", "i fear moths.", "i ski."]
+    revisions = {store.memories.revision(ANN)}
+    for text in told:
+        memory.add(ANN, text)
+        revisions.add(store.memories.revision(ANN))
+    assert [fact.text for fact in memory.facts(ANN)] == told
+    assert len(revisions) == len(told) + 1
 
 
 def test_a_person_is_deleted_with_everything(store: Store, where: str) -> None:

@@ -102,7 +102,12 @@ class Memory:
                 if len(there) >= MOST_FACTS or any(_known(one, fact) for fact in now):
                     continue
                 fact = new_fact(
-                    one.text, said=one.said[:2_000], conversation=conversation, message=message, turn=number
+                    one.text,
+                    there,
+                    said=one.said[:2_000],
+                    conversation=conversation,
+                    message=message,
+                    turn=number,
                 )
                 gone = [old for old in now if takes_place_of(one.text, old.text, corrects=one.corrects)]
                 self._shelf.put(owner, fact, [old.id for old in gone])
@@ -178,10 +183,11 @@ class Memory:
         """
         clean = checked(text, where)
         with self._writing:
-            now = [fact for fact in self._shelf.facts(owner) if fact.current]
+            there = self._shelf.facts(owner)
+            now = [fact for fact in there if fact.current]
             if any(fact.text == clean for fact in now):
                 return Learnt()
-            fact = new_fact(clean)
+            fact = new_fact(clean, there)
             gone = [old for old in now if takes_place_of(clean, old.text)]
             self._shelf.put(owner, fact, [old.id for old in gone])
         return Learnt((fact,), tuple(gone))
