@@ -186,6 +186,9 @@ def run(args: argparse.Namespace) -> int:
     deck = PersonaDeck(many, args.persona_seed)
     drawn = deck.draw() if len(given) != 1 and not cast and (given or not args.load) else None
     books = tuple(load_book(path) for path in args.lore)
+    for path, book in zip(args.lore, books, strict=True):
+        if book.unused:
+            print(f"{path}: not used: {', '.join(book.unused)}", file=sys.stderr)
     partner = partner_of(args.user, "--user") if args.user is not None else None
 
     import torch  # only now: a wrong option or file is told at once

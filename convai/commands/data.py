@@ -148,8 +148,9 @@ def _rows(args: argparse.Namespace) -> Rows:
 
 def _convert(args: argparse.Namespace) -> int:
     from convai.text.corpora.distractors import with_distractors
+    from convai.text.corpora.notes import counted
     from convai.text.corpora.placeholders import cleaned
-    from convai.text.corpora.reading import counted, take, write
+    from convai.text.corpora.reading import take, write
 
     taken = take(args.input, reading_from(args))
     dialogs = taken.dialogs
@@ -165,7 +166,7 @@ def _convert(args: argparse.Namespace) -> int:
             few = f"some replies get {fewest} of {args.distractors} wrong ones, as no more differ"
             print(f"{args.input}: {few}", file=sys.stderr)
     count = write(args.output, dialogs, args.to_format)
-    print(f"{args.output}: {count:,} dialogues")
+    print(f"{args.output}: {counted(count, 'dialogue')}")
     return 0
 
 

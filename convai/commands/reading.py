@@ -39,5 +39,5 @@ def reading_from(args: argparse.Namespace) -> Reading:
 
 def report_taken(taken: Taken) -> None:
     """Say on stderr what was taken of a file, where that is not all of it."""
-    if taken.left_out or taken.split != "all":
+    if not taken.whole:
         print(taken.line(), file=sys.stderr)

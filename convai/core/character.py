@@ -81,6 +81,8 @@ class Lorebook:
     recursive: bool = False
     case_sensitive: bool = False
     whole_words: bool = False
+    unused: tuple[str, ...] = field(default=(), compare=False)
+    """Names of what its file says and nothing uses, such as `entries.sticky`."""
 
     def __bool__(self) -> bool:
         return bool(self.entries)

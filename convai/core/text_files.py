@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar, cast
 
+from convai.core.encodings import UTF8, WESTERN, encoding_of, ends_lines_with_cr, marked_utf16
 from convai.core.errors import DataError
 
 MAX_LINE_BYTES: Final = 32 * 2**20
@@ -22,6 +23,8 @@ COMPRESSED: Final = (".gz", ".xz")
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _XZ_MAGIC: Final = b"\xfd7zXZ\x00"
 _DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+_START: Final = 65536
+"""Bytes that line ends and UTF-16 are told from."""
 _T = TypeVar("_T")
 
 
@@ -47,32 +50,46 @@ def require_file(path: Path) -> None:
 def open_binary(path: Path) -> BinaryIO:
     """The unpacked bytes of a file; gzip and xz are known by their first bytes, not by their name.
 
-    Raises DataError when the file is missing, or is named `.gz` or `.xz` and holds something else.
+    UTF-16, with a mark or without, becomes UTF-8, and line ends that are `\\r` alone become `\\n`. Raises
+    DataError when the file is missing, or is named `.gz` or `.xz` and holds something else.
     """
     require_file(path)
     with path.open("rb") as raw:
         head = raw.read(6)
     if head.startswith(_GZIP_MAGIC):
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return _in_utf8(path, cast(BinaryIO, gzip.open(path, "rb")))
     if head.startswith(_XZ_MAGIC):
-        return cast(BinaryIO, lzma.open(path, "rb"))
+        return _in_utf8(path, cast(BinaryIO, lzma.open(path, "rb")))
     if head and path.suffix.lower() in COMPRESSED:
         raise DataError(f"{path}: named {path.suffix} but not compressed so; rename or compress it")
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _from_utf16(path)
-    return path.open("rb")
+    return _in_utf8(path, path.open("rb"))
 
 
-def _from_utf16(path: Path) -> BinaryIO:
-    """A file as spreadsheets save "Unicode text", in UTF-8. Raises DataError for one that is no UTF-16."""
-    with path.open("rb") as raw:
-        data = raw.read(MAX_WHOLE_BYTES + 1)
-    if len(data) > MAX_WHOLE_BYTES:
-        raise DataError(f"{path}:1: over {MAX_WHOLE_BYTES // 2**20:,} MiB of UTF-16; save the file as UTF-8")
+def _in_utf8(path: Path, stream: BinaryIO) -> BinaryIO:
+    """The stream from its beginning, or what it holds with the encoding and the line ends of this project."""
     try:
-        return BytesIO(data.decode("utf-16").encode("utf-8"))
+        start = _guarded(path, 1, lambda: stream.read(_START))
+        encoding, old_ends = marked_utf16(start), ends_lines_with_cr(start)
+        stream.seek(0)
+        if not encoding and not old_ends:
+            return stream
+        data = _guarded(path, 1, lambda: stream.read(MAX_WHOLE_BYTES + 1))
+    except BaseException:
+        stream.close()
+        raise
+    stream.close()
+    if len(data) > MAX_WHOLE_BYTES:
+        what = "UTF-16" if encoding else "text without line feeds"
+        raise DataError(f"{path}:1: over {MAX_WHOLE_BYTES // 2**20:,} MiB of {what}; save the file as UTF-8")
+    if not encoding:
+        return BytesIO(data.replace(b"\r", b"\n"))
+    try:
+        text = data.decode(encoding)
     except UnicodeError:
         raise DataError(f"{path}:1: damaged UTF-16 text; save the file as UTF-8") from None
+    if ends_lines_with_cr(text.encode(UTF8, "replace")):
+        text = text.replace("\r", "\n")
+    return BytesIO(text.encode(UTF8, "replace"))
 
 
 def first_bytes(path: Path, count: int) -> bytes:
@@ -92,26 +109,47 @@ def _guarded(path: Path, line: int, read: Callable[[], _T]) -> _T:
         raise DataError(f"{path}:{line}: cannot be read ({error.strerror or error})") from None
 
 
-def decode(raw: bytes, where: Callable[[int], str]) -> str:
-    """UTF-8 text; `where(offset)` names the place of a byte. Raises DataError for anything else."""
+def decode(raw: bytes, where: Callable[[int], str], western: Callable[[], bool] = lambda: False) -> str:
+    """UTF-8 text, or Windows-1252 where it is none and `western` says so of its file.
+
+    `where(offset)` names the place of a byte. Raises DataError for anything else.
+    """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{where(0)}: UTF-16 text; save the file as UTF-8")
     if (nul := raw.find(b"\0")) >= 0:
         raise DataError(f"{where(nul)}: a NUL byte, so binary data; give a text file in UTF-8")
     try:
-        return raw.decode("utf-8")
+        return raw.decode(UTF8)
     except UnicodeDecodeError as error:
+        if western():
+            return raw.decode(WESTERN)
         raise DataError(
-            f"{where(error.start)}: not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
+            f"{where(error.start)}: not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8 "
+            "(iconv -f ENCODING -t UTF-8 OLD > NEW)"
         ) from None
+
+
+def is_western(path: Path) -> bool:
+    """Whether a file is no UTF-8 and is read as Windows-1252 (see `convai.core.encodings`).
+
+    Raises DataError as `lines` does for files that cannot be opened or unpacked.
+    """
+    with open_binary(path) as stream:
+
+        def pieces() -> Iterator[bytes]:
+            while raw := _guarded(path, 1, lambda: stream.readline(MAX_LINE_BYTES)):
+                yield raw
+
+        return encoding_of(pieces()) == WESTERN
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers (from 1) and lines, without line ends and without a byte order mark.
 
-    Only `\\n` and `\\r\\n` end a line. Raises DataError on damaged compression, on anything that is not
-    UTF-8 and on a line over MAX_LINE_BYTES, which is never held in memory.
+    `\\n` and `\\r\\n` end a line, and `\\r` where nothing else does. Raises DataError on damaged compression,
+    on text in an encoding that cannot be told and on a line over MAX_LINE_BYTES, which is never held.
     """
+    western = lru_cache(1)(lambda: is_western(path))
     with open_binary(path) as stream:
         number = 0
         while raw := _guarded(path, number + 1, lambda: stream.readline(MAX_LINE_BYTES + 1)):
@@ -122,7 +160,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     "is this a text file with a turn or a dialogue a line?"
                 )
             where = f"{path}:{number}"
-            text = decode(raw, lambda _offset, where=where: where)  # type: ignore[misc]
+            text = decode(raw, lambda _offset, where=where: where, western)  # type: ignore[misc]
             if number == 1:
                 text = text.removeprefix("\ufeff")
             yield number, text.removesuffix("\n").removesuffix("\r")
@@ -133,8 +171,7 @@ def whole_text(path: Path) -> str:
     raw = first_bytes(path, MAX_WHOLE_BYTES + 1)
     if len(raw) > MAX_WHOLE_BYTES:
         raise DataError(f"{path}: over {MAX_WHOLE_BYTES // 2**20:,} MiB; split it, or use the jsonl format")
-    text = decode(raw, lambda offset: f"{path}:{raw.count(10, 0, offset) + 1}")
-    return text.removeprefix("\ufeff")
+    return _decoded(path, raw)
 
 
 def head(path: Path, size: int = 65536) -> str:
@@ -144,4 +181,11 @@ def head(path: Path, size: int = 65536) -> str:
         while raw and raw[-1] & 0xC0 == 0x80 and len(raw) > size - 4:
             raw = raw[:-1]
         raw = raw[:-1] if raw[-1] >= 0xC0 else raw
-    return decode(raw, lambda offset: f"{path}:{raw.count(10, 0, offset) + 1}").removeprefix("\ufeff")
+    return _decoded(path, raw)
+
+
+def _decoded(path: Path, raw: bytes) -> str:
+    def where(offset: int) -> str:
+        return f"{path}:{raw.count(10, 0, offset) + 1}"
+
+    return decode(raw, where, lambda: is_western(path)).removeprefix("\ufeff")

@@ -14,7 +14,7 @@ from convai.evaluation.metrics import hits_at_k, perplexity
 from convai.evaluation.scoring import WholeTrees, score_windows
 from convai.evaluation.windows import reply_windows
 from convai.model.double_heads import DoubleHeadsModel
-from convai.text.corpora.reading import counted
+from convai.text.corpora.notes import counted
 from convai.text.history import LONG, default_context
 from convai.text.segments import EncodedDialog
 from convai.text.tokenizer import Tokenizer

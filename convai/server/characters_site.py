@@ -110,7 +110,7 @@ def add_characters(site: Flask, service: Service) -> None:
         if len(content) > MAX_CARD:
             raise DataError(f"lorebook: over {MAX_CARD:,} characters; divide it")
         kept = service.store.scenes.keep(g.owner, "book", book.name, content)
-        return jsonify({"id": kept.id, **_book(content)}), 201
+        return jsonify({"id": kept.id, **_book(content), "unused": list(book.unused)}), 201
 
     @site.delete("/api/books/<id>")
     def drop_book(id: str) -> Response:

@@ -95,6 +95,8 @@ def lore(chat: Chat, text: str) -> None:
         if not book:
             raise DataError(f"{path}: the lorebook has no entries that say something")
         session.conversation.books = (*session.conversation.books, book)
+        if book.unused:
+            screen.note(f"{path.name}: not used: {', '.join(book.unused)}")
     own = session.character.book if session.character is not None else None
     whose = "the character's own"
     for one in (own, *session.conversation.books):

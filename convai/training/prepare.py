@@ -16,7 +16,7 @@ from convai.core.errors import DataError
 from convai.core.settings import TrainConfig
 from convai.text import corpora
 from convai.text.corpora import Reading, Taken
-from convai.text.corpora.reading import counted
+from convai.text.corpora.notes import counted
 from convai.text.lengths import Rows, replies_too_long
 from convai.text.prompt import encode_dialogs
 from convai.text.segments import EncodedDialog

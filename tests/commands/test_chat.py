@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -99,6 +100,21 @@ def test_a_persona_is_given_as_text_or_file(model: Path, door: Door, tmp_path: P
     run(model, "--persona", str(tmp_path / "who.txt"))
     assert door.session.persona == NURSE
     assert door.deck.draw() != NURSE, "a shuffle draws from the samples"
+
+
+def test_a_model_tuned_as_one_person_talks_as_that_one(model: Path, door: Door, tmp_path: Path) -> None:
+    tuned = tmp_path / "tuned"
+    shutil.copytree(model, tuned)
+    own = ["i am griotte.", "i bake bread."]
+    (tuned / "run.json").write_text(json.dumps({"personas": [own]}), encoding="utf-8")
+    for seed in range(3):
+        assert run(tuned, "--seed", str(seed)) == 0
+        assert door.session.persona == Persona(tuple(own))
+    run(tuned, "--persona", NURSE_TEXT)
+    assert door.session.persona == NURSE, "unless somebody says otherwise"
+    (tuned / "run.json").write_text(json.dumps({"personas": [own, ["i row."]]}), encoding="utf-8")
+    run(tuned, "--persona-seed", "1")
+    assert door.session.persona != Persona(tuple(own))
 
 
 def test_one_of_several_personas_in_a_file_is_drawn(model: Path, door: Door, tmp_path: Path) -> None:
@@ -295,12 +311,14 @@ def test_a_chat_loads_no_more_than_it_needs(model: Path, tmp_path: Path) -> None
     assert unwanted & set(json.loads(done.stderr)) == set()
 
 
-def test_a_card_is_all_that_it_says(tmp_path: Path, model: Path, door: Door) -> None:
+def test_a_card_is_all_that_it_says(
+    tmp_path: Path, model: Path, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
     card, book = tmp_path / "ann.json", tmp_path / "world.json"
     card.write_text(
         '{"name": "Ann", "description": "Ann bakes.", "first_mes": "Hi, {{user}}.", "scenario": "shop"}'
     )
-    book.write_text('{"entries": {"0": {"key": ["rye"], "content": "Rye is dear."}}}')
+    book.write_text('{"entries": {"0": {"key": ["rye"], "content": "Rye is dear.", "sticky": 3}}}')
     options = [
         "--user",
         "Bob: i am a smith.",
@@ -321,6 +339,7 @@ def test_a_card_is_all_that_it_says(tmp_path: Path, model: Path, door: Door) -> 
     )
     assert [entry.content for entry in session.conversation.books[0].entries] == ["Rye is dear."]
     assert door.greeting == 0
+    assert f"{book}: not used: entries.sticky" in capsys.readouterr().err
 
 
 def test_a_book_is_no_card(

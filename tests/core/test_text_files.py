@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from convai.core import text_files as files
 from convai.core.errors import DataError
 from convai.core.files import atomic_text
-from convai.text.corpora import iter_dialogs
+from convai.text.corpora import check, iter_dialogs, take
 from tests.text.corpora.helpers import assert_refused
 
 
@@ -33,7 +33,8 @@ def test_lines_are_numbered_and_bare(tmp_path: Path) -> None:
     ("data", "part"),
     [
         ("hi\nhello".encode("utf-16")[:-1], ":1: damaged UTF-16 text; save the file as UTF-8"),
-        ("hi\ncaf\u00e9 !\n".encode("latin-1"), ":2: not UTF-8 (byte 0xe9); save the file as UTF-8"),
+        ("hi\nпривет\n".encode("cp1251"), ":2: not UTF-8 (byte 0xef); save the file as UTF-8 (iconv -f"),
+        ("hé\n".encode() + "caf\u00e9 !\n".encode("latin-1"), ":2: not UTF-8 (byte 0xe9)"),
         (b"hi\nhello\nca\xc3", ":3: not UTF-8 (byte 0xc3)"),
         (b"hi\nhe\0llo\n", ":2: a NUL byte, so binary data; give a text file in UTF-8"),
         (b"\x7fELF\x02\x01\x01\0\0\0", ":1: a NUL byte"),
@@ -47,6 +48,51 @@ def test_anything_but_utf8_is_refused_with_its_line(data: bytes, part: str, tmp_
     assert part in str(caught.value)
     with pytest.raises(DataError, match=r"UTF|binary"):
         list(iter_dialogs(file))
+
+
+SAID = "hi\ncafé à\xa0la “mode” – größe\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SAID.encode("windows-1252"),
+        SAID.encode("utf-16-le"),
+        SAID.encode("utf-16-be"),
+        SAID.replace("\n", "\r\n").encode("utf-16"),
+        SAID.replace("\n", "\r").encode(),
+        SAID.replace("\n", "\r").encode("utf-16"),
+        gzip.compress(SAID.replace("\n", "\r").encode("windows-1252")),
+    ],
+    ids=["western", "le", "be", "marked", "cr", "cr16", "packed"],
+)
+def test_other_encodings_and_line_ends_are_recognised(data: bytes, tmp_path: Path) -> None:
+    file = saved(tmp_path, data)
+    assert [text for _, text in files.lines(file)] == SAID.splitlines()
+    assert files.whole_text(file).split() == SAID.split()
+    assert files.head(file).split() == SAID.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("cześć\nłatwo i żółw\n", "cp1250"),
+        ("привет\n", "koi8-r"),
+        ("すみません\n", "shift-jis"),
+        ("你好吗\n", "gbk"),
+        ("γεια σου\n", "iso8859-7"),
+    ],
+)
+def test_an_encoding_that_cannot_be_told_is_refused(text: str, encoding: str, tmp_path: Path) -> None:
+    assert_refused(saved(tmp_path, text.encode(encoding)), "text", "not UTF-8", "iconv -f ENCODING -t UTF-8")
+
+
+def test_what_was_read_as_western_is_said(tmp_path: Path) -> None:
+    file = saved(tmp_path, "hi\ncafé !\n".encode("latin-1"))
+    said = "read as Windows-1252, being no UTF-8; where letters are wrong, convert it with iconv"
+    assert said in take(file).line()
+    assert any(said in line for line in check(file).lines())
+    assert not take(saved(tmp_path, "hi\ncafé !\n".encode())).remarks
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])
@@ -109,7 +155,7 @@ def test_a_file_without_permission_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_the_head_never_cuts_a_character(
     text: str, size: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    data = text.replace("\0", "").encode("utf-8", "replace")
+    data = text.replace("\0", "").replace("\r", "").encode("utf-8", "replace")
     file = saved(tmp_path_factory.getbasetemp(), data, "head.txt")
     whole = data.decode().removeprefix("\ufeff")
     start = files.head(file, size)

@@ -97,9 +97,10 @@ def test_it_stays_when_the_conversation_is_opened_again(server: Running, chat: C
 
 
 def test_lorebooks_of_their_own(server: Running, chat: Chat) -> None:
-    world = {"name": "grain", "entries": {"0": {"key": ["rye"], "content": "Rye is dear."}}}
+    entry = {"key": ["rye"], "content": "Rye is dear.", "sticky": 3}
+    world = {"name": "grain", "description": "cereals", "entries": {"0": entry}}
     book, status = post(server, "/api/books", json.dumps(world).encode())
-    assert (status, book["entries"]) == (201, 1)
+    assert (status, book["entries"], book["unused"]) == (201, 1, ["description", "entries.sticky"])
     chat.new(persona={"sentences": ["i bake."]}, settings={"seed": 1})
     chat.done("set_scene", books=[book["id"]])
     chat.say("rye?")

@@ -173,6 +173,24 @@ def test_a_run_on_one_persona_says_who_to_talk_as(tmp_path: Path, capsys: pytest
     assert trained_persona(out) == Persona(("i am griotte.", "i bake bread."))
 
 
+def test_a_run_without_a_model_names_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, out = stock("gpt2", tmp_path / "the-default"), tmp_path / "out"
+    (source / "README.md").write_text("# It\n\nlicence: CC0-1.0\n", encoding="utf-8")
+    monkeypatch.setattr("convai.model.folder._default_folder", lambda: source)
+    talks = tmp_path / "talks.jsonl"
+    turns = [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text": "hello!"}]
+    talks.write_text("\n".join([json.dumps({"turns": turns})] * 3), encoding="utf-8")
+    command = ["train", str(talks), "--out", str(out), "--steps", "1", "--precision", "float32"]
+    assert main([*command, "--eval-dialogs", "1"]) == 0
+    digest = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
+    described = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert (described["started_from"], described["base"]["sha256"]) == ("the-default", digest)
+    assert described["base"]["licence"] == "CC0-1.0"
+    told = (out / "README.md").read_text(encoding="utf-8")
+    assert f"starting from `the-default` (SHA-256 `{digest[:16]}…`; licences: CC0-1.0)" in told
+    assert "from scratch" not in told
+
+
 def test_a_fresh_model_is_not_tuned_from_another(tmp_path: Path) -> None:
     shape = tmp_path / "shape.json"
     shape.write_text(json.dumps({"model_type": "gpt2", "vocab_size": 300, **SIZES}))

@@ -75,6 +75,7 @@ def book_of(book: Mapping[str, Any]) -> Lorebook:
         recursive=_flag(book.get("recursive_scanning"), False),
         case_sensitive=_flag(own.get("case_sensitive"), False),
         whole_words=_flag(own.get("match_whole_words"), False),
+        unused=tuple(unused_settings(book)),
     )
 
 

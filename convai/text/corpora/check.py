@@ -14,9 +14,9 @@ from convai.core.errors import DataError
 from convai.core.text_files import require_file
 from convai.text.corpora.detect import detect
 from convai.text.corpora.formats import named
-from convai.text.corpora.notes import Notes
+from convai.text.corpora.notes import Notes, counted, listed
 from convai.text.corpora.placeholders import first_placeholder
-from convai.text.corpora.reading import Located, counted, iter_located
+from convai.text.corpora.reading import Located, iter_located
 from convai.text.corpora.splits import SPLITS, check_split, split_of
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ class Report:
     """The rows that replies were held against."""
     too_long: Counter[str] = field(default_factory=Counter)
     """How many replies of each part of the file no row holds."""
+    omitted: Counter[str] = field(default_factory=Counter)
+    """What is no turn and was left out of dialogues (`Notes.omitted`)."""
+    remarks: list[str] = field(default_factory=list)
+    """What a person should know of how the file was read (`Notes.remarks`)."""
 
     @property
     def ok(self) -> bool:
@@ -67,6 +71,9 @@ class Report:
                 f"do not fit into {self.rows.tokens} tokens beside the persona and what they answer (as "
                 f"{self.rows.model} writes them; --row-tokens and --model choose)"
             )
+        if self.omitted:
+            yield f"{self.path}: left out of dialogues: {listed(self.omitted)}"
+        yield from self.remarks
         verdict = "ok" if self.ok else counted(self.problem_count, "problem")
         if self.warning_count:
             verdict += f", {counted(self.warning_count, 'warning')}"
@@ -77,6 +84,7 @@ class _Collector(Notes):
     def __init__(self, report: Report) -> None:
         super().__init__()
         self.report = report
+        self.omitted, self.remarks = report.omitted, report.remarks
 
     def error(self, problem: DataError) -> None:
         self.errors += 1

@@ -5,12 +5,16 @@ What a table holds is told from the names of its columns:
   `Persona` and `chat`, Synthetic-Persona-Chat's `user 1 personas` and `Best Generated Conversation`;
 - a turn a row, with the name of its conversation and of its speaker, as EmpatheticDialogues has it;
 - an exchange a row: `prompt` and `completion`, `question` and `answer`, ...
+- a message a row that names the one before it, as OpenAssistant's tables have it.
+
+A first line `sep=;`, as spreadsheets write it, is passed over.
 """
 
 from __future__ import annotations
 
 import ast
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +27,8 @@ from convai.text.corpora.exchanges import exchange
 from convai.text.corpora.marked_text import divided, mark_of
 from convai.text.corpora.messages import said
 from convai.text.corpora.notes import Notes
+from convai.text.corpora.oasst import trees
+from convai.text.corpora.program_shapes import OASST_ROW
 from convai.text.corpora.roles import sides, sides_of_people
 from convai.text.corpora.shapes import ANSWER_KEYS, QUESTION_KEYS
 from convai.text.corpora.splits import split_named
@@ -38,6 +44,8 @@ _PERSONAS: Final = {
     "user 1 personas": USER,
     "user 1 persona": USER,
 }
+_BESIDE_CHATS: Final = {"", "split", "act", "emotion", "topic", "summary"}
+"""Columns beside a chat in published tables: DailyDialog's, SAMSum's."""
 _CONVERSATIONS: Final = (
     "conv_id",
     "conversation_id",
@@ -56,16 +64,22 @@ _NO_TURNS: Final = {"rating", "stars", "score", "title", "subject", "label"}
 _LABELS: Final = {"context": "emotion", "emotion": "emotion", "prompt": "situation"}
 """Columns of EmpatheticDialogues that say something about a whole conversation."""
 
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_ARRAY = re.compile(rf"\s*\[\s*(?:{_QUOTED.pattern})(?:\s+(?:{_QUOTED.pattern}))+\s*\]\s*", re.DOTALL)
+"""Texts in brackets with nothing between them but blanks, as numpy prints them: DailyDialog's tables."""
+
 Row = tuple[int, list[str]]
 
 
 def kind_of(header: Sequence[str]) -> str:
-    """What a table with these columns has in a row: a `chat`, a `turn`, an `exchange`, or an empty text."""
+    """What a table with these columns has in a row: a `chat`, `turn`, `exchange`, `tree`, or nothing."""
     names = {name.strip().lower() for name in header}
+    if names >= OASST_ROW:
+        return "tree"
     if _named(names, _SPEAKERS) and _named(names, _TEXTS) and not names & _NO_TURNS:
         if _named(names, _CONVERSATIONS) or names & {"speaker", "role", "sender", "author"}:
             return "turn"
-    if _named(names, _CHATS) and (len(names) == 1 or names & {*_PERSONAS, "", "split"}):
+    if _named(names, _CHATS) and (len(names) == 1 or names & {*_PERSONAS, *_BESIDE_CHATS}):
         return "chat"
     if _named(names, QUESTION_KEYS) and _named(names, ANSWER_KEYS):
         return "exchange"
@@ -74,6 +88,11 @@ def kind_of(header: Sequence[str]) -> str:
 
 def _named(names: Any, wanted: Sequence[str]) -> str:
     return next((name for name in wanted if name in names), "")
+
+
+def is_separator(line: str) -> bool:
+    """Whether a line only tells a spreadsheet what is between the cells."""
+    return line.lower().startswith("sep=") and len(line) == len("sep=;")
 
 
 def header_of(line: str) -> tuple[list[str], str]:
@@ -90,7 +109,7 @@ def header_of(line: str) -> tuple[list[str], str]:
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every row, or every conversation of a turn a row."""
-    first = next((text for _, text in lines(path)), "")
+    first = next((text for _, text in lines(path) if not is_separator(text)), "")
     header, delimiter = header_of(first)
     if not header:
         found = ", ".join(repr(name.strip()[:30]) for name in first[:4096].split(",")[:6])
@@ -102,6 +121,9 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     kind = kind_of(header)
     rows = _rows(path, delimiter, quoted="utterance_idx" not in names)
     next(rows, None)
+    if kind == "tree":
+        yield from _trees(path, names, rows, notes)
+        return
     if kind == "turn":
         yield from _conversations(path, names, rows, notes)
         return
@@ -126,16 +148,19 @@ def _rows(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Row]:
 
     Without quoting, as EmpatheticDialogues is written, a quotation mark is a character like any other.
     """
+    head = next((text for _, text in lines(path)), "")
+    before = 1 if is_separator(head) else 0
+    told = ((line, text) for line, text in lines(path) if line > before)
     if not quoted:
-        yield from ((line, text.split(delimiter)) for line, text in lines(path) if text.strip())
+        yield from ((line, text.split(delimiter)) for line, text in told if text.strip())
         return
-    rows = csv.reader((f"{text}\n" for _, text in lines(path)), delimiter=delimiter, strict=True)
-    line = 1
+    rows = csv.reader((f"{text}\n" for _, text in told), delimiter=delimiter, strict=True)
+    line = 1 + before
     try:
         for row in rows:
             if row:
                 yield line, row
-            line = rows.line_num + 1
+            line = rows.line_num + 1 + before
     except csv.Error as error:
         raise DataError(
             f"{path}:{line}: malformed CSV ({error}); quote cells of several lines, doubling quotes"
@@ -163,6 +188,8 @@ def _chat(cells: Mapping[str, str], where: str) -> Dialog:
 def _turns(cell: str, where: str) -> list[Turn]:
     """The turns in a cell: a transcript, a list, turns with marks, or a turn a line."""
     if cell.lstrip().startswith("["):
+        if _ARRAY.fullmatch(cell):
+            return said([_literal(text) for text in _QUOTED.findall(cell)], where, "chat", "turn").turns
         try:
             return said(ast.literal_eval(cell.strip()), where, "chat", "turn").turns
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -174,6 +201,29 @@ def _turns(cell: str, where: str) -> list[Turn]:
     else:
         texts = cell.strip().split("\n") if cell.strip() else []
     return [Turn(i % 2, check_text(text, f"{where}, chat line {i + 1}")) for i, text in enumerate(texts)]
+
+
+def _literal(quoted: str) -> Any:
+    """The text in quotes as Python reads it; as it stands where it is no literal."""
+    try:
+        return ast.literal_eval(quoted)
+    except (ValueError, SyntaxError):
+        return quoted[1:-1]
+
+
+# -- a message of a tree a row --------------------------------------------------------------------------
+
+
+def _trees(
+    path: Path, names: Sequence[str], rows: Iterator[Row], notes: Notes
+) -> Iterator[tuple[int, Dialog]]:
+    held = list[tuple[int, dict[str, Any]]]()
+    for line, row in rows:
+        try:
+            held.append((line, dict(_cells(names, row, f"{path}:{line}"))))
+        except DataError as error:
+            notes.error(error)
+    yield from trees(path, held, notes)
 
 
 # -- a turn a row ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Final
 
 from convai.core.errors import DataError
 from convai.core.text_files import bare_name, first_bytes, head, require_file
-from convai.text.corpora.csv_tables import header_of
+from convai.text.corpora.csv_tables import header_of, is_separator
 from convai.text.corpora.formats import FORMATS
 from convai.text.corpora.json_entries import first_entry
 from convai.text.corpora.marked_text import mark_of
@@ -16,6 +16,8 @@ from convai.text.corpora.parlai_dialog import is_parlai_dialog
 from convai.text.corpora.parlai_text import PERSONA_LINES
 from convai.text.corpora.shapes import shape_of
 from convai.text.corpora.splits import split_named
+from convai.text.corpora.template_text import is_template_text
+from convai.text.corpora.timed_text import is_timed
 from convai.text.corpora.unlike import refuse_binary, refuse_json, unlike_talk
 
 NOT_DIALOGUES: Final = ("personas", "documents", "readme", "probes")
@@ -82,13 +84,18 @@ def _from_text(start: str) -> str:
     lines = [line for line in start.split("\n") if line.strip()][:_LINES]
     if is_whatsapp(lines):
         return "whatsapp"
+    if is_timed(lines):
+        return "timed"
+    if is_template_text(lines[: _LINES // 2]) and (start[0] not in "{[" or start.startswith("[INST]")):
+        return "transcript"
     if not lines or start[0] in "{[":
         return ""
     if _is_parlai(start):
         return "parlai"
     if is_parlai_dialog(lines[0]):
         return "parlai-dialog"
-    if header_of(lines[0][:_FIRST_LINE_CHARS])[0]:
+    heading = next((line for line in lines if not is_separator(line)), "")
+    if header_of(heading[:_FIRST_LINE_CHARS])[0]:
         return "csv"
     marked = sum(bool(mark_of(line)) for line in lines)
     return "dailydialog" if marked * 2 > len(lines) else ""

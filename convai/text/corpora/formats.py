@@ -14,17 +14,23 @@ from convai.text.corpora import (
     exchanges,
     exported,
     jsonl,
+    kobold,
     listed,
     marked_text,
+    messenger_json,
     messengers,
+    oasst,
     openai_messages,
     parlai_dialog,
+    parlai_json,
     parlai_text,
     personachat_json,
     plain_text,
+    roleplay,
     sharegpt,
     sillytavern,
-    transcripts,
+    template_text,
+    timed_text,
 )
 from convai.text.corpora.notes import Notes
 
@@ -85,11 +91,29 @@ FORMATS: Final[dict[str, Format]] = {
             exchanges.parse_preferences,
         ),
         Format("lists", "JSON lists of texts that take turns, or of exchanges", (), listed.parse),
-        Format("transcript", "JSON with a dialogue in one 'text', its turns marked", (), transcripts.parse),
+        Format(
+            "transcript",
+            "text, or JSON with a 'text', in the marks of a chat template or behind names",
+            (),
+            template_text.parse,
+        ),
+        Format("oasst", "OpenAssistant's trees: the path of the best-ranked answers", (), oasst.parse),
+        Format(
+            "parlai-json", "Multi-Session Chat's and Blended Skill Talk's own JSON", (), parlai_json.parse
+        ),
         Format("conversation", "conversations as convai exports them", (), exported.parse),
         Format("sillytavern", "SillyTavern's chats: a header, then a message a line", (), sillytavern.parse),
-        Format("telegram", "Telegram's export of a chat, or of all, as JSON", (), messengers.parse_telegram),
+        Format("roleplay", "chats of CharacterAI, Agnai, RisuAI", (), roleplay.parse),
+        Format("kobold", "saves of KoboldAI and KoboldCpp", (), kobold.parse),
+        Format(
+            "telegram", "Telegram's export of a chat, or of all, as JSON", (), messenger_json.parse_telegram
+        ),
+        Format("facebook", "Messenger's and Instagram's export as JSON", (), messenger_json.parse_facebook),
+        Format("discord", "DiscordChatExporter's JSON", (), messenger_json.parse_discord),
+        Format("slack", "Slack's export: a list of messages", (), messenger_json.parse_slack),
+        Format("signal", "signal-export's messages, one a line", (), messenger_json.parse_signal),
         Format("whatsapp", "WhatsApp's export of a chat as text", (), messengers.parse_whatsapp),
+        Format("timed", "text with a time before every turn; logs of chat rooms", (), timed_text.parse),
         Format(
             "parlai-dialog", "ParlAI's dialog format: text, labels, episode_done", (), parlai_dialog.parse
         ),

@@ -16,8 +16,8 @@ from typing import Any, Final
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.text_files import head, lines, whole_text
-from convai.text.corpora.json_text import Walker, decode_line
-from convai.text.corpora.messages import is_exchange
+from convai.text.corpora.json_text import Walker, decode_line, loosely, without_trailing_commas
+from convai.text.corpora.messages import is_exchange, wordless
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
 from convai.text.corpora.splits import split_named
@@ -76,6 +76,7 @@ def dialogs(path: Path, notes: Notes, make: Callable[[Any, str], Dialog]) -> Ite
             found = replace(found, turns=(*found.turns[:-1], replace(found.turns[-1], target=False)))
         if entry.split and not found.labels.get("split"):
             found = replace(found, labels={**found.labels, "split": entry.split})
+        notes.omitted += wordless(entry.value)
         yield entry.line, found
 
 
@@ -96,10 +97,12 @@ def _few_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _is_whole(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict | list)
-    except (ValueError, RecursionError):
-        return False
+    for load in (json.loads, loosely):
+        try:
+            return isinstance(load(text), dict | list)
+        except (ValueError, RecursionError):
+            continue
+    return False
 
 
 def _own_split(entry: object) -> str:
@@ -138,7 +141,7 @@ def first_entry(path: Path) -> Any:
     try:
         value, _ = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
-        value = _closed(text)
+        value = _closed(text)  # it is cut, or has trailing commas
     for _, entry in _unpacked(value, ""):
         return unwrapped(entry)
     return value
@@ -165,11 +168,13 @@ def _closed(text: str) -> Any:
             if not open_ends or open_ends.pop() != char:
                 return None
             best = (at + 1, "".join(reversed(open_ends)))
+            if not open_ends:  # the first of several values is whole
+                break
         elif char == ",":
             best = (at, "".join(reversed(open_ends)))
         at += 1
     try:
-        return json.loads(text[: best[0]] + best[1])
+        return json.loads(without_trailing_commas(text[: best[0]] + best[1]))
     except (ValueError, RecursionError):
         return None
 
@@ -229,7 +234,10 @@ class _Entries:
         """Whether what stands behind `key`, here, is a list of dialogues."""
         if split_named(key):
             return True
-        return key.lower() in WRAPPERS and self.walker.peek() == "[" and not is_part(self._first_item())
+        if key.lower() not in WRAPPERS or self.walker.peek() != "[":
+            return False
+        first = self._first_item()
+        return not is_part(first) and not is_exchange(first)
 
     def _object(self) -> Iterator[Entry]:
         walker = self.walker

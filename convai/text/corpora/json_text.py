@@ -13,6 +13,8 @@ from convai.core.text_files import lines
 from convai.text.corpora.building import as_object
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_TRAILING = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])')
+"""A text in quotes, or a comma behind the last value of a list or object."""
 
 
 def _refuse(constant: str) -> None:
@@ -22,10 +24,26 @@ def _refuse(constant: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
+def without_trailing_commas(text: str) -> str:
+    """The text with a blank for every comma that stands behind the last value of a list or object."""
+    return _TRAILING.sub(lambda found: " " if found[0] == "," else found[0], text)
+
+
+def loosely(text: str) -> Any:
+    """A JSON value, also with trailing commas, in it or behind it. Raises ValueError or RecursionError."""
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        mended = without_trailing_commas(text.rstrip().removesuffix(","))
+        if mended == text.rstrip():
+            raise
+        return _DECODER.decode(mended)
+
+
 def decode_line(text: str, where: str) -> Any:
     """The JSON value on one line. Raises DataError beginning with `where`."""
     try:
-        return _DECODER.decode(text)
+        return loosely(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{where}: malformed JSON at column {error.colno} ({error.msg}); each line is one JSON object"
@@ -66,10 +84,11 @@ def dump(value: object, where: str) -> str:
 
 
 class Walker:
-    """A position in a JSON text, and the line it is on."""
+    """A position in a JSON text, and the line it is on; trailing commas are passed over."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path, self.text, self.position = path, text, 0
+        self._mended = False
         self._line, self._counted = 1, 0
 
     def line(self) -> int:
@@ -103,6 +122,11 @@ class Walker:
             wanted = " or ".join(f"'{c}'" for c in expected)
             raise self.fail(f"expected {wanted}, found {'the end of the file' if not found else repr(found)}")
         self.position += 1
+        if (
+            found == "," and (closing := self.peek()) in ("]", "}") and closing in expected
+        ):  # a trailing comma
+            self.position += 1
+            return closing
         return found
 
     def value(self) -> Any:
@@ -110,6 +134,9 @@ class Walker:
         try:
             value, self.position = _DECODER.raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
+            if not self._mended:
+                self._mended, self.text = True, without_trailing_commas(self.text)
+                return self.value()
             self.position = min(error.pos, len(self.text))
             raise self.fail(error.msg) from None
         except (ValueError, RecursionError) as error:

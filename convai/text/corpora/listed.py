@@ -1,7 +1,7 @@
 """Dialogues as bare lists: of texts that take turns, or of exchanges, under whatever key.
 
 `["hi", "hello"]`, `{"dialog": ["hi", "hello"]}`, `{"conversation": [{"human": "hi", "assistant": "hello"}]}`,
-and text-generation-webui's histories, `{"internal": [["hi", "hello"]], "visible": [...]}`.
+and text-generation-webui's histories, `{"internal": [["hi", "hello"]], "visible": [...]}` (once `data`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def _dialog(value: Any, where: str) -> Dialog:
     if isinstance(value, list):
         return said(value, where, "turns", "turn").dialog(where)
     entry = lowered(as_object(value, where, '{"dialog": ["hi", "hello"]}'))
-    if "internal" in entry and isinstance(entry["internal"], list):
-        pairs = [item for item in entry["internal"] if isinstance(item, list) and len(item) == 2]
+    history = entry.get("internal") or (entry.get("data") if "data_visible" in entry else None)
+    if isinstance(history, list):
+        pairs = [item for item in history if isinstance(item, list) and len(item) == 2]
         spoken = [["" if user == _BEGINS else user, agent] for user, agent in pairs]
         return said(spoken, where, "internal", "turn").dialog(where)
     key = next((key for key in LIST_KEYS if isinstance(entry.get(key), list)), None)

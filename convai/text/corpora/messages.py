@@ -2,11 +2,12 @@
 
 `role` and `content` (OpenAI), `from` and `value` (ShareGPT), `speaker` and `text` and the like. A system
 message before the others is the agent's persona, a sentence or line each; one of weight 0 is no target. Texts
-alone take turns, the user's first.
+alone take turns, the user's first. Calls of tools, what they return, and parts that are no text are left out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,11 +15,22 @@ from typing import Any, Final
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
 from convai.text.corpora.building import as_list, as_object, dialog, kind, persona_from_text
-from convai.text.corpora.roles import PERSONA_ROLES, sides
+from convai.text.corpora.roles import PERSONA_ROLES, TOOL_ROLES, sides
 
 SPEAKER_KEYS: Final = ("role", "from", "speaker", "sender", "author", "user", "name")
 TEXT_KEYS: Final = ("content", "value", "text", "message", "utterance", "mes", "body")
 _TARGET_KEYS: Final = ("weight", "train", "training", "loss")
+_CALL_KEYS: Final = ("tool_calls", "function_call")
+_PARTS: Final = {
+    "text": "",
+    "input_text": "",
+    "output_text": "",
+    **dict.fromkeys(("image_url", "image", "input_image"), "picture"),
+    **dict.fromkeys(("input_audio", "audio", "audio_url"), "recording"),
+    **dict.fromkeys(("file", "input_file", "video", "video_url", "document"), "file"),
+    **dict.fromkeys(("tool_use", "tool_result"), "tool message"),
+}
+"""What the parts of a message's content are called where they have no words, by their type."""
 _EXAMPLE: Final = '{"role": "user", "content": "hi"}'
 _PAIR_KEYS: Final = (
     ("human", "assistant"),
@@ -83,6 +95,8 @@ def said(items: object, where: str, what: str, word: str = "message") -> Said:
             next((key for key in SPEAKER_KEYS if key in message), "role"),
             next((key for key in TEXT_KEYS if key in message), "content"),
         )
+        if _is_tools(message) or (_wordless_parts(message.get(text)) and not _content(message[text], place)):
+            continue
         name = _name(message.get(speaker), speaker, place)
         if name.lower() in PERSONA_ROLES:
             if spoken:
@@ -147,10 +161,44 @@ def _content(content: object, where: str) -> object:
         return content
     parts = []
     for part in content:
-        if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+        known = _PARTS.get(str(part.get("type"))) if isinstance(part, dict) else None
+        if known is None or (not known and not isinstance(part.get("text"), str)):
             raise DataError(f"{where}: content that is not text; keep only parts of type 'text'")
-        parts.append(part["text"])
+        if not known:
+            parts.append(part["text"])
     return "\n".join(parts)
+
+
+def _wordless_parts(content: object) -> list[str]:
+    """What there is beside text in a message's content, by its name."""
+    if not isinstance(content, list):
+        return []
+    return [
+        name for part in content if isinstance(part, dict) and (name := _PARTS.get(str(part.get("type"))))
+    ]
+
+
+def _is_tools(message: dict[str, Any]) -> bool:
+    """Whether a message calls a tool without a word, or is what one returned."""
+    calls = any(message.get(key) for key in _CALL_KEYS)
+    if calls and not any(message.get(key) for key in TEXT_KEYS):
+        return True
+    name = next((message[key] for key in SPEAKER_KEYS if key in message), None)
+    return isinstance(name, str) and name.strip().lower() in TOOL_ROLES
+
+
+def wordless(value: object) -> Counter[str]:
+    """What `said` leaves out of an entry's lists of messages, by its name in the singular."""
+    found = Counter[str]()
+    for items in [value, *value.values()] if isinstance(value, dict) else [value]:
+        for message in items if isinstance(items, list) else []:
+            if not isinstance(message, dict):
+                continue
+            if _is_tools(message):
+                found["tool message"] += 1
+            else:
+                found.update(_wordless_parts(next((message[k] for k in TEXT_KEYS if k in message), None)))
+    return found
 
 
 def entry_name(entry: dict[str, Any], where: str) -> str:

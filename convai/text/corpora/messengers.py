@@ -1,27 +1,20 @@
-"""Exports of messengers: WhatsApp's text, Telegram's JSON.
+"""Exports of messengers as text: WhatsApp's, with a date, a time and a name before every message.
 
-A silence of six hours begins another dialogue. Who speaks second in the file is the agent, in all of it, and
-everybody else the user's side; Telegram names a private chat after the partner, so there the other one is the
-agent. Media, calls and notices have no words and are left out.
+Media, calls and notices have no words and are left out.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from convai.core.dialog import AGENT, USER, Dialog, Turn, check_text
-from convai.core.errors import DataError
+from convai.core.dialog import Dialog
 from convai.core.text_files import lines
-from convai.text.corpora.building import as_list, as_object, dialog
-from convai.text.corpora.json_entries import entries
 from convai.text.corpora.notes import Notes
-
-SILENCE: Final = timedelta(hours=6)
+from convai.text.corpora.posts import NOTICE, WORDLESS, Post, agent_among, dialogs_of, runs
 
 _MARKS: Final = str.maketrans("", "", "\u200e\u200f\u202a\u202c\u202f\u00a0\ufeff")
 _STAMP = re.compile(
@@ -52,17 +45,6 @@ _EDITED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Post:
-    line: int
-    name: str
-    text: str
-    at: datetime | None
-
-
-# -- WhatsApp ------------------------------------------------------------------------------------------
-
-
 def is_whatsapp(first_lines: Sequence[str]) -> bool:
     """Whether a text begins as an export of WhatsApp's: a date, a time, and mostly a name and a colon."""
     stamped = [_STAMP.match(text.translate(_MARKS)) for text in first_lines[:20]]
@@ -71,10 +53,11 @@ def is_whatsapp(first_lines: Sequence[str]) -> bool:
 
 def parse_whatsapp(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every run of messages without a long silence."""
-    return _dialogs(path, list(_whatsapp(path)), notes)
+    posts = list(_whatsapp(path, notes))
+    return dialogs_of(path, runs(posts), agent_among(posts), notes)
 
 
-def _whatsapp(path: Path) -> Iterator[_Post]:
+def _whatsapp(path: Path, notes: Notes) -> Iterator[Post]:
     """The messages that have words; lines without a stamp go on with the one above."""
     stamps: list[tuple[int, re.Match[str], str]] = []
     for number, raw in lines(path):
@@ -88,11 +71,14 @@ def _whatsapp(path: Path) -> Iterator[_Post]:
     day_first = _day_comes_first([stamp for _, stamp, _ in stamps])
     for number, stamp, said in stamps:
         sender = _SENDER.match(said)
-        if sender is None:  # a notice: somebody joined, a key changed
+        if sender is None:  # somebody joined, a key changed
+            notes.omit(NOTICE)
             continue
         words = _EDITED.sub("", sender["text"].strip())
-        if words and not _NO_WORDS.fullmatch(words):
-            yield _Post(number, sender["name"].strip().lstrip("~ "), words, _moment(stamp, day_first))
+        if not words or _NO_WORDS.fullmatch(words):
+            notes.omit(WORDLESS)
+        else:
+            yield Post(number, sender["name"].strip().lstrip("~ "), words, _moment(stamp, day_first))
 
 
 def _day_comes_first(stamps: Iterable[re.Match[str]]) -> bool:
@@ -115,80 +101,3 @@ def _moment(stamp: re.Match[str], day_first: bool) -> datetime | None:
         return datetime(year + (2000 if year < 100 else 0), month, day, hour, int(stamp["minute"]))
     except ValueError:
         return None
-
-
-# -- Telegram ------------------------------------------------------------------------------------------
-
-
-def parse_telegram(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
-    """Line and dialogue for every run of messages without a long silence, in every chat of an export."""
-    for entry in entries(path, notes):
-        try:
-            chat = as_object(entry.value, entry.where, '{"name": "Ann", "messages": [...]}')
-            posts = list(_telegram(chat, entry.where, entry.line))
-        except DataError as error:
-            notes.error(error)
-            continue
-        name = chat.get("name")
-        partner = name if chat.get("type") == "personal_chat" and isinstance(name, str) else ""
-        yield from _dialogs(path, posts, notes, partner)
-
-
-def _telegram(chat: dict[str, Any], where: str, line: int) -> Iterator[_Post]:
-    for i, item in enumerate(as_list(chat.get("messages"), where, "messages"), 1):
-        message = as_object(item, f"{where}, message {i}", '{"from": "Ann", "text": "hi"}')
-        words = _words(message.get("text"))
-        sender = message.get("from")
-        if message.get("type", "message") != "message" or not words or not isinstance(sender, str):
-            continue  # a notice, a picture, somebody who has deleted their account
-        yield _Post(line, sender, words, _iso(message.get("date")))
-
-
-def _words(text: object) -> str:
-    """Telegram's text: a string, or a list of strings and of objects with one."""
-    if isinstance(text, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in text]
-        return "".join(part for part in parts if isinstance(part, str)).strip()
-    return text.strip() if isinstance(text, str) else ""
-
-
-def _iso(value: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(value)).replace(tzinfo=None)
-    except ValueError:
-        return None
-
-
-# -- both ----------------------------------------------------------------------------------------------
-
-
-def _dialogs(
-    path: Path, posts: Sequence[_Post], notes: Notes, partner: str = ""
-) -> Iterator[tuple[int, Dialog]]:
-    names = list(dict.fromkeys(post.name for post in posts))
-    others = [name for name in names if name != partner] if partner in names else names[1:]
-    agent = others[0] if others else None
-    for run in _runs(posts):
-        where = f"{path}:{run[0].line}"
-        try:
-            turns = [
-                Turn(AGENT if post.name == agent else USER, check_text(post.text, f"{path}:{post.line}"))
-                for post in run
-            ]
-            if len(turns) > 1:  # a message that nobody answered is no dialogue
-                yield run[0].line, dialog(where, turns)
-        except DataError as error:
-            notes.error(error)
-
-
-def _runs(posts: Sequence[_Post]) -> Iterator[list[_Post]]:
-    """Messages with no long silence between two of them."""
-    run: list[_Post] = []
-    for post in posts:
-        last = run[-1].at if run else None
-        if last is not None and post.at is not None and post.at - last > SILENCE:
-            yield run
-            run = []
-        run.append(post)
-    if run:
-        yield run

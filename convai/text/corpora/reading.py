@@ -11,10 +11,10 @@ from pathlib import Path
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.files import atomic_text
-from convai.core.text_files import bare_name
+from convai.core.text_files import bare_name, is_western
 from convai.text.corpora.detect import detect, expand
 from convai.text.corpora.formats import FORMATS, named
-from convai.text.corpora.notes import Notes
+from convai.text.corpora.notes import Notes, counted, listed
 from convai.text.corpora.splits import SPLITS, check_split, split_of
 
 
@@ -44,6 +44,15 @@ class Taken:
     first_problem: str = ""
     places: list[str] = field(default_factory=list)
     """`file:line` of each dialogue."""
+    omitted: Counter[str] = field(default_factory=Counter)
+    """What is no turn and was left out of dialogues, such as messages of tools (`Notes.omitted`)."""
+    remarks: list[str] = field(default_factory=list)
+    """What a person should know of how the file was read (`Notes.remarks`)."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is nothing to say but how much was taken."""
+        return self.split == "all" and not (self.left_out or self.omitted or self.remarks)
 
     def line(self, name: str = "") -> str:
         """What was taken, for a person; `name` stands for the file in the place of its path."""
@@ -55,13 +64,9 @@ class Taken:
             text += f", part {self.split} (the file has {has})"
         if self.left_out:
             text += f"; {counted(self.left_out, 'bad dialogue')} left out, the first: {self.first_problem}"
-        return text
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 reply`, `2,000 replies`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("ly") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
+        if self.omitted:
+            text += f"; left out of dialogues: {listed(self.omitted)}"
+        return "; ".join([text, *(remark.partition(": ")[2] for remark in self.remarks)])
 
 
 class Skipping(Notes):
@@ -99,6 +104,7 @@ def take(path: str | os.PathLike[str], reading: Reading | None = None, *wanted: 
     dialogs, places = [located.dialog for located in found], [located.where for located in found]
     named_format = reading.format or ", ".join(formats_of(place))
     taken = Taken(place, dialogs, named_format, " and ".join(chosen) or "all", parts, places=places)
+    taken.omitted, taken.remarks = notes.omitted, notes.remarks
     if isinstance(notes, Skipping):
         taken.left_out, taken.first_problem = notes.errors, notes.first
         if not dialogs:
@@ -132,6 +138,11 @@ def iter_located(
     notes = notes or Notes()
     for file in expand(Path(path)):
         parse = named(format or detect(file)).parse
+        if is_western(file):
+            notes.remark(
+                f"{file}: read as Windows-1252, being no UTF-8; where letters are wrong, convert it with "
+                "iconv -f ENCODING -t UTF-8 OLD > NEW"
+            )
         count, errors = 0, notes.errors
         for line, dialog in parse(file, notes):
             count += 1

@@ -20,6 +20,11 @@ ROLES: Final = {
     "response": AGENT,
 }
 PERSONA_ROLES: Final = ("system", "developer")
+TOOL_ROLES: Final = (
+    *("tool", "function", "observation", "ipython"),
+    *("tool_call", "tool_calls", "tool_response", "tool_result", "function_call", "function_response"),
+)
+"""Who calls a program, or answers as one: nobody who talks."""
 
 
 def sides(names: Sequence[str], places: Sequence[str]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from convai.text.corpora.messages import is_exchange, is_message
+from convai.text.corpora.program_shapes import OASST_ROW, has_item_with, is_signal, is_slack, program_of
 from convai.text.corpora.splits import split_named
 
 QUESTION_KEYS: Final = ("instruction", "prompt", "question", "query", "input", "human", "user", "context")
@@ -31,8 +32,11 @@ def shape_of(value: object) -> str:
         if not value or not (is_part(value[0]) or (isinstance(value[0], list) and is_exchange(value[0]))):
             return ""
         first = value[0]
-        if isinstance(first, dict) and "mes" in first:
-            return "sillytavern"
+        if isinstance(first, dict):
+            if is_slack(first) or is_signal(first):
+                return "slack" if is_slack(first) else "signal"
+            if "mes" in first or first.keys() >= OASST_ROW:
+                return "sillytavern" if "mes" in first else "oasst"
         return "openai" if is_message(first) else "lists"
     if not isinstance(value, dict):
         return ""
@@ -42,14 +46,14 @@ def shape_of(value: object) -> str:
 def _shape_of_object(entry: dict[str, Any]) -> str:
     if "messages" in entry and "leaf" in entry:
         return "conversation"
+    if found := program_of(entry):
+        return found
     if "turns" in entry or "personas" in entry:
         return "jsonl"
-    if "personality" in entry or ("utterances" in entry and _is_list_with(entry["utterances"], "history")):
+    if "personality" in entry or ("utterances" in entry and has_item_with(entry["utterances"], "history")):
         return "personachat"
     if "chosen" in entry and "rejected" in entry:
         return "preference"
-    if any(_is_list_with(entry.get("messages"), key) for key in ("from_id", "date_unixtime")):
-        return "telegram"
     if "messages" in entry:
         return "openai"
     if "conversations" in entry and not is_wrapped(entry["conversations"]):
@@ -58,16 +62,11 @@ def _shape_of_object(entry: dict[str, Any]) -> str:
         return "sillytavern"
     if any(key in entry for key in QUESTION_KEYS) and any(key in entry for key in ANSWER_KEYS):
         return "alpaca"
-    if isinstance(entry.get("internal"), list) and "visible" in entry:
+    if (isinstance(entry.get("internal"), list) and "visible" in entry) or "data_visible" in entry:
         return "lists"
     if any(isinstance(entry.get(key), list) and not is_wrapped(entry[key]) for key in LIST_KEYS):
         return "lists"
     return "transcript" if isinstance(entry.get("text"), str) else ""
-
-
-def _is_list_with(value: object, key: str) -> bool:
-    """Whether a value is a list that begins with an object that has `key`, or is empty."""
-    return isinstance(value, list) and any(isinstance(item, dict) and key in item for item in value[:3])
 
 
 def is_wrapped(value: object) -> bool:

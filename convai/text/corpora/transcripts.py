@@ -16,7 +16,7 @@ from convai.text.corpora.notes import Notes
 from convai.text.corpora.roles import PERSONA_ROLES, sides
 from convai.text.corpora.shapes import lowered
 
-_TEMPLATES: Final = {
+TEMPLATES: Final = {
     "<|im_start|>": re.compile(
         r"<\|im_start\|>\s*(\w+)\n?(.*?)(?=<\|im_end\|>|<\|im_start\|>|\Z)", re.DOTALL
     ),
@@ -54,7 +54,7 @@ def has_speakers(text: str) -> bool:
 def _pieces(text: str) -> list[tuple[str, str]]:
     """(name, words) of each turn, or nothing where the text has no marks."""
     text = text[:_LONGEST]
-    for mark, template in _TEMPLATES.items():
+    for mark, template in TEMPLATES.items():
         if mark in text:
             return [(name, words) for name, words in template.findall(text) if words.strip()]
     if "[INST]" in text:
@@ -106,7 +106,7 @@ def transcript(text: str, where: str) -> Said:
     return found
 
 
-def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
+def parse_json(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every `{"text": ...}` that holds a transcript."""
     return dialogs(path, notes, _dialog)
 

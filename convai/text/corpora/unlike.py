@@ -73,8 +73,6 @@ def _known_json(value: object) -> Found | None:
         return "a package's description", "name a file of dialogues"
     if {"cells", "nbformat"} <= keys:
         return "a notebook", "export the conversations from it first"
-    if "message_tree_id" in keys or {"parent_id", "message_id"} <= keys:
-        return "OpenAssistant's trees", "export a thread a line as {'messages': [...]}"
     if "model_type" in keys or "architectures" in keys:
         return "a model's configuration", "name a file of dialogues"
     return None

@@ -29,8 +29,17 @@ FILES = {
     "transcript": "transcript.jsonl",
     "conversation": "conversation.json",
     "sillytavern": "sillytavern.jsonl",
+    "oasst": "oasst.jsonl",
+    "parlai-json": "sessions.jsonl",
+    "roleplay": "roleplay.json",
+    "kobold": "kobold.jsonl",
     "telegram": "telegram.json",
+    "facebook": "facebook.json",
+    "discord": "discord.json",
+    "slack": "slack.json",
+    "signal": "signal.jsonl",
     "whatsapp": "whatsapp.txt",
+    "timed": "timed.txt",
     "parlai-dialog": "parlai_dialog.txt",
     "dailydialog": "marked.txt",
     "csv": "persona_chat.csv",
@@ -38,10 +47,13 @@ FILES = {
 }
 KEEPS_CANDIDATES = {"jsonl", "personachat", "parlai", "parlai-dialog"}
 KEEPS_LAST_CANDIDATES = {"preference"}
-KEEPS_PARTNER = {"jsonl", "parlai", "parlai-dialog", "text"}
-KEEPS_IDS = {"jsonl", "sharegpt"}
-KEEPS_NO_PERSONA = {"sillytavern", "telegram", "whatsapp", "dailydialog"}
-KEEPS_NAME = {"sillytavern": "Ann"}
+KEEPS_PARTNER = {"jsonl", "parlai", "parlai-dialog", "parlai-json", "text"}
+KEEPS_IDS = {"jsonl", "sharegpt", "oasst"}
+KEEPS_NO_PERSONA = {
+    *("sillytavern", "roleplay", "oasst", "timed", "whatsapp", "dailydialog"),
+    *("telegram", "facebook", "discord", "slack", "signal"),
+}
+KEEPS_NAME = {"sillytavern": "Ann", "roleplay": "Ann", "kobold": "Ann"}
 
 _FIRST = talk(
     "good morning! what smells so good?",
@@ -86,8 +98,9 @@ def golden(format: str) -> list[Dialog]:
         last = format in KEEPS_LAST_CANDIDATES
         dialogs = [replace(d, turns=tuple(bare(d, i, last) for i in range(len(d.turns)))) for d in dialogs]
     if format in KEEPS_NO_PERSONA:
-        persona = Persona((), KEEPS_NAME.get(format, ""))
-        dialogs = [replace(d, personas=(Persona(), persona)) for d in dialogs]
+        dialogs = [replace(d, personas=(Persona(), Persona())) for d in dialogs]
+    if name := KEEPS_NAME.get(format):
+        dialogs = [replace(d, personas=(d.personas[0], replace(d.personas[1], name=name))) for d in dialogs]
     if format not in KEEPS_PARTNER:
         dialogs = [
             replace(d, personas=(replace(d.personas[0], sentences=()), d.personas[1])) for d in dialogs

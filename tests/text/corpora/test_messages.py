@@ -127,7 +127,8 @@ def test_names_of_people_go_by_the_order_of_speaking(tmp_path: Path) -> None:
         ({"prompt": "hi", "chosen": "hello"}, "cannot tell the format"),
         ({"prompt": "hi", "completion": ""}, "no answer"),
         ({"text": "just a text"}, "does not say who speaks"),
-        ({"messages": [HI, {"role": "tool", "content": "x"}]}, "'tool' is no speaker"),
+        ({"messages": [HI, {"role": "narrator", "content": "x"}]}, "'narrator' is no speaker"),
+        ({"messages": [HI, {"role": "tool", "content": "x"}]}, "a dialogue with one turn"),
         ({"name": "x", "version": "1.0", "scripts": {}}, "looks like a package's description"),
         (
             {"spec": "chara_card_v2", "data": {"name": "Ann", "first_mes": "hi"}},

@@ -51,7 +51,7 @@ def test_other_names_and_both_places_of_a_persona(tmp_path: Path) -> None:
         ("hi", "'conversations' is text"),
         (None, "'conversations' is null"),
         ([HI, 3], "turn 2: expected an object"),
-        ([HI, {"from": "function_call", "value": "x"}], "turn 2: 'function_call' is no speaker"),
+        ([HI, {"from": "judge", "value": "x"}], "turn 2: 'judge' is no speaker"),
         ([HI, {"from": 1, "value": "x"}], "turn 2: '1' is no speaker"),
         ([HI, {"from": "gpt", "value": ""}], "turn 2: empty text"),
         ([HI, {"from": "gpt"}], "turn 2: expected text, found NoneType"),

@@ -32,7 +32,7 @@ have said so to the widow who kept the lamp.
         ("#begin document (a); part 000\na 0 0 x\n", "x.conll", "a column file of parsed"),
         ("<html><body>\n<p>hi</p>\n", "x.txt", "HTML or XML"),
         ("1\n00:00:01,000 --> 00:00:02,000\nhi\n", "x.txt", "subtitles"),
-        ("[10:01] <ann> hi\n[10:02] <bo> hello\n", "x.txt", "a log of a chat room"),
+        ("[10:01] <ann> hi\n[10:02] <ann> anybody?\n", "x.txt", "a log of a chat room"),
         (3 * "2026-01-01 10:00:00 INFO started\n", "x.txt", "a log"),
         ("i love it\t17\tx\nso sad\t3\ty\noh\t1\tz\n", "x.tsv.txt", "a table without known columns"),
         ("a,b,c\nd,e,f\ng,h,i\n", "x.txt", "a table (cells between ',')"),

@@ -1,0 +1,313 @@
+"""Files of messengers, role-play programs and collections: right turns, and a count of what has no words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convai.core.dialog import Dialog
+from convai.text.corpora import check, detect, read, take
+from tests.text.corpora.helpers import assert_refused, talk
+
+
+def saved(folder: Path, value: Any, name: str = "a.json") -> Path:
+    file = folder / name
+    file.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return file
+
+
+def turns(dialog: Dialog) -> list[tuple[int, str]]:
+    return [(turn.speaker, turn.text) for turn in dialog.turns]
+
+
+def post(name: str, at: int, text: str | None = None, **more: Any) -> dict[str, Any]:
+    content = {} if text is None else {"content": text}
+    return {"sender_name": name, "timestamp_ms": at * 60_000 + 10**12, **content, **more}
+
+
+# -- messengers ----------------------------------------------------------------------------------------
+
+
+def test_facebooks_bytes_are_letters_and_its_order_is_turned(tmp_path: Path) -> None:
+    garbled = "caf\u00c3\u00a9 \u00e2\u0098\u0095"  # each byte of UTF-8 as a character
+    chat = {
+        "participants": [{"name": "Zo\u00c3\u00ab"}, {"name": "Bo"}],
+        "title": "Zo\u00c3\u00ab",
+        "messages": [
+            post("Bo", 9, photos=[{"uri": "x"}]),
+            post("Bo", 8, "Reacted \u00e2\u009d\u00a4 to your message "),
+            post("Bo", 7, "", call_duration=3),
+            post("Zo\u00c3\u00ab", 6, "d\u00e9j\u00e0 vu"),  # written rightly
+            post("Bo", 5, garbled),
+            post("Zo\u00c3\u00ab", 4, "hi"),
+        ],
+    }
+    file = saved(tmp_path, chat)
+    assert detect(file) == "facebook"
+    taken = take(file)
+    assert [turns(dialog) for dialog in taken.dialogs] == [
+        [(0, "hi"), (1, "café \u2615"), (0, "d\u00e9j\u00e0 vu")]
+    ]
+    assert taken.omitted == {"wordless message": 2, "notice": 1}
+    assert taken.line().endswith("; left out of dialogues: 2 wordless messages, 1 notice")
+    assert check(file).omitted == taken.omitted
+
+
+def test_messengers_newer_export(tmp_path: Path) -> None:
+    said = [("Ann", 2, "hello"), ("Bo", 1, "hi")]
+    messages = [
+        {"senderName": name, "timestamp": 10**12 + at * 1000, "text": text, "type": "text", "isUnsent": False}
+        for name, at, text in said
+    ]
+    file = saved(tmp_path, {"participants": ["Bo", "Ann"], "threadName": "Bo_12", "messages": messages})
+    assert [turns(dialog) for dialog in read(file)] == [[(0, "hi"), (1, "hello")]]
+
+
+def test_discords_bot_is_the_agent(tmp_path: Path) -> None:
+    def message(name: str, minute: int, text: str, kind: str = "Default", bot: bool = False) -> Any:
+        author = {"id": name, "name": name.lower(), "nickname": name, "isBot": bot}
+        at = f"2026-01-01T10:{minute:02}:00.1234567+00:00"
+        return {"type": kind, "timestamp": at, "content": text, "author": author}
+
+    messages = [
+        message("Helper", 1, "good day", bot=True),
+        message("Ann", 2, "hi"),
+        message("Bo", 3, "me too", "Reply"),
+        message("Bo", 4, ""),
+        message("Bo", 5, "Pinned a message.", "ChannelPinnedMessage"),
+        message("Helper", 6, "oh", bot=True),
+    ]
+    file = saved(tmp_path, {"guild": {"name": "g"}, "channel": {"name": "c"}, "messages": messages})
+    taken = take(file)
+    assert [turns(d) for d in taken.dialogs] == [[(1, "good day"), (0, "hi"), (0, "me too"), (1, "oh")]]
+    assert (taken.format, taken.omitted) == ("discord", {"wordless message": 1, "notice": 1})
+
+
+def test_slacks_marks_become_words(tmp_path: Path) -> None:
+    messages = [
+        {"type": "message", "subtype": "channel_join", "user": "U1", "text": "<@U1> joined", "ts": "1.1"},
+        {"type": "message", "user": "U2", "text": "fine &amp; well <@U1>", "ts": "3.1"},
+        {
+            "type": "message",
+            "user": "U1",
+            "text": "see <https://example.org|this>",
+            "ts": "2.1",
+            "user_profile": {"display_name": "", "real_name": "Ann"},
+        },
+    ]
+    said = [[(0, "see this"), (1, "fine & well @Ann")]]
+    for value in (messages, {"ok": True, "messages": messages}):
+        file = saved(tmp_path, value)
+        assert detect(file) == "slack"
+        assert [turns(dialog) for dialog in read(file)] == said
+    bot = [{"type": "message", "subtype": "bot_message", "text": "beep", "ts": "1.1", "username": "robo"}]
+    assert [turns(d) for d in read(saved(tmp_path, [*bot, *messages]))] == [
+        [(0, "beep"), (1, "see this"), (0, "fine & well @Ann")]
+    ]
+
+
+def test_signal_calls_the_owner_me(tmp_path: Path) -> None:
+    rows = [("Me", "09", "hi"), ("Bo", "10", "hello"), ("Bo", "11", ""), ("Bo", "23", "anybody?")]
+    lines = [{"date": f"2026-01-01 {h}:00:00", "sender": n, "body": b, "quote": ""} for n, h, b in rows]
+    file = saved(tmp_path, "\n".join(map(json.dumps, lines)), "data.json")
+    taken = take(file)
+    assert [turns(dialog) for dialog in taken.dialogs] == [[(1, "hi"), (0, "hello")]]
+    assert taken.omitted == {"wordless message": 1, "unanswered message": 1}
+    assert [turns(d) for d in read(saved(tmp_path, lines))] == [[(1, "hi"), (0, "hello")]]
+
+
+# -- role-play -----------------------------------------------------------------------------------------
+
+
+def test_characterais_chosen_candidates_oldest_first(tmp_path: Path) -> None:
+    def turn(human: bool, at: str, *texts: str) -> dict[str, Any]:
+        candidates = [{"candidate_id": str(i), "raw_content": text} for i, text in enumerate(texts)]
+        author = {"name": "Bo" if human else "Ann", "is_human": human}
+        chosen = str(len(texts) - 1)
+        return {
+            "author": author,
+            "create_time": at,
+            "candidates": candidates,
+            "primary_candidate_id": chosen,
+        }
+
+    newest = [turn(True, "3", ""), turn(False, "2", "no", "hello"), turn(True, "1", "hi")]
+    file = saved(tmp_path, {"turns": newest})
+    (found,) = read(file)
+    assert (detect(file), turns(found)) == ("roleplay", [(0, "hi"), (1, "hello")])
+    assert found.personas[1].name == "Ann"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {
+            "name": "x",
+            "greeting": "",
+            "messages": [{"userId": "u", "msg": "hi"}, {"characterId": "c", "msg": "hello"}],
+        },
+        {
+            "type": "risuChat",
+            "ver": 1,
+            "data": {"message": [{"role": "user", "data": "hi"}, {"role": "char", "data": "hello"}]},
+        },
+    ],
+    ids=["agnai", "risu"],
+)
+def test_other_role_play_programs(value: Any, tmp_path: Path) -> None:
+    assert read(saved(tmp_path, value)) == [talk("hi", "hello")]
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        {"prompt": "\n{{[INPUT]}}\nhi\n{{[OUTPUT]}}\n", "actions": ["hello", "\n{{[INPUT]}}\nand\nyou?"]},
+        {
+            "prompt": "### Instruction:\nhi",
+            "actions": ["\n### Response:\nhello", "\n### Instruction:\nand\nyou?"],
+            "savedsettings": {
+                "instruct_starttag": "\\n### Instruction:\\n",
+                "instruct_endtag": "### Response:",
+            },
+        },
+        {
+            "prompt": "You: hi\n",
+            "actions": ["Ann: hello", "\nYou: and\nyou?"],
+            "savedsettings": {"chatname": "You", "chatopponent": "Ann||$||Cy"},
+        },
+        {
+            "prompt": "You: hi",
+            "actions": {
+                "action_count": 2,
+                "actions": {"0": {"Selected Text": "\nAnn: hello"}, "1": "\nYou: and\nyou?"},
+            },
+        },
+    ],
+    ids=["marks", "tags", "names", "numbers"],
+)
+def test_kobolds_stories_in_which_people_talk(save: dict[str, Any], tmp_path: Path) -> None:
+    file = saved(tmp_path, {"gamestarted": True, "memory": "", **save})
+    (found,) = read(file)
+    assert (detect(file), turns(found)) == ("kobold", [(0, "hi"), (1, "hello"), (0, "and you?")])
+
+
+def test_a_story_of_kobolds_is_refused_by_name(tmp_path: Path) -> None:
+    story = {"gamestarted": True, "prompt": "It rained.", "memory": "", "actions": [" He slept.", " Then:"]}
+    assert_refused(
+        saved(tmp_path, story), None, "a story of KoboldAI's in which nobody speaks", "--text FILE"
+    )
+
+
+def test_textgens_first_histories(tmp_path: Path) -> None:
+    history = [["<|BEGIN-VISIBLE-CHAT|>", "good day"], ["hi", "hello"]]
+    (found,) = read(saved(tmp_path, {"data": history, "data_visible": history}))
+    assert turns(found) == [(1, "good day"), (0, "hi"), (1, "hello")]
+
+
+# -- collections ---------------------------------------------------------------------------------------
+
+
+def row(id: str, parent: str | None, text: str, rank: int | None = None, **more: Any) -> dict[str, Any]:
+    role = "prompter" if id.startswith("p") else "assistant"
+    return {"message_id": id, "parent_id": parent, "text": text, "role": role, "rank": rank, **more}
+
+
+ROWS = [
+    row("a2", "p1", "second best", 1),
+    row("p1", None, "hi", message_tree_id="t", split="train"),
+    row("a3", "p1", "gone", 0, deleted=True),
+    row("a1", "p1", "best", 0),
+    row("p2", "a1", "and?"),
+    row("p3", "a1", "turned down", -1, review_result=False),
+    row("a9", "elsewhere", "lost"),
+]
+
+
+def test_openassistants_messages_by_rank(tmp_path: Path) -> None:
+    lines = "\n".join(map(json.dumps, ROWS))
+    for file in (saved(tmp_path, lines, "a.jsonl"), saved(tmp_path, ROWS)):
+        taken = take(file)
+        assert [turns(dialog) for dialog in taken.dialogs] == [[(0, "hi"), (1, "best"), (0, "and?")]]
+        assert (taken.dialogs[0].id, taken.dialogs[0].labels) == ("t", {"split": "train"})
+        assert taken.omitted == {"alternative message": 3, "orphaned message": 1}
+        assert check(file).omitted == taken.omitted
+    table = saved(
+        tmp_path,
+        "message_id,parent_id,text,role,rank,deleted\np1,,hi,prompter,,False\na1,p1,gone,assistant,0.0,True\n"
+        "a2,p1,worse,assistant,2.0,False\na3,p1,best,assistant,1.0,False\n",
+        "a.csv",
+    )
+    assert [turns(dialog) for dialog in read(table)] == [[(0, "hi"), (1, "best")]]
+
+
+def test_openassistants_trees_by_rank(tmp_path: Path) -> None:
+    prompt = {**row("p1", None, "hi"), "replies": [row("a2", "p1", "worse", 1), row("a1", "p1", "best", 0)]}
+    bad = {"message_tree_id": "u", "prompt": {**prompt, "replies": []}}
+    file = saved(
+        tmp_path, "\n".join(map(json.dumps, [{"message_tree_id": "t", "prompt": prompt}, bad])), "a.jsonl"
+    )
+    report = check(file)
+    assert (report.format, report.dialogues, report.omitted) == ("oasst", 1, {"alternative message": 1})
+    assert report.problems == [f"{file}:2: a dialogue with one turn; it needs something said and a reply"]
+    odd = {"message_tree_id": "t", "prompt": {**prompt, "role": "judge"}}
+    assert_refused(saved(tmp_path, odd), "oasst", "'role' is 'judge'; use prompter or assistant")
+
+
+def test_sessions_and_blended_talk(tmp_path: Path) -> None:
+    session = {
+        "personas": [["i ski."], ["i bake."]],
+        "dialog": [{"id": "Speaker 1", "text": "hi again"}, {"id": "Speaker 2", "text": "hello"}],
+        "previous_dialogs": [{"dialog": [{"text": "long ago"}]}],
+        "metadata": {"session_id": 1},
+    }
+    unnamed = {
+        **session,
+        "dialog": [{"text": "hi again"}, {"text": "hello"}],
+        "personas": [],
+        "init_personas": [[], []],
+    }
+    file = saved(tmp_path, f"{json.dumps(session)}\n{json.dumps(unnamed)}\n", "train.txt")
+    taken = take(file)
+    assert taken.format == "parlai-json"
+    assert taken.dialogs == [
+        talk("hi again", "hello", persona=["i bake."], partner=["i ski."]),
+        talk("hi again", "hello"),
+    ]
+    assert taken.omitted == {"earlier session": 2}
+    blended = {
+        "personas": [["i ski."], ["i bake."]],
+        "context_dataset": "wizard_of_wikipedia",
+        "additional_context": "Bread",
+        "free_turker_utterance": "what do you do?",
+        "guided_turker_utterance": "i bake.",
+        "dialog": [[0, "bread?"], [1, "and cake"]],
+    }
+    (found,) = read(saved(tmp_path, [blended]))
+    assert found.turns == talk("what do you do?", "i bake.", "bread?", "and cake").turns
+    assert [p.sentences for p in found.personas] == [("i ski.",), ("i bake.",)]
+    assert found.labels == {"context": "Bread"}
+    odd = {**blended, "dialog": [[0, "hi"], [2, "x"]]}
+    assert_refused(saved(tmp_path, [odd]), None, "turn 2: not a speaker and a text")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "dialog,act,emotion\n\"['hi , you .' \"\"it's me .\"\"\n 'a \\'so\\' .']\",[1 2],[0 0]\n"),
+        ("a.csv", "id,dialogue,summary\n7,\"Ann: hi , you .\nBo: it's me .\nAnn: a 'so' .\",a greeting\n"),
+        ("a.csv", "sep=;\r\nPersona;chat\r\n;\"hi , you .\r\nit's me .\r\na 'so' .\"\r\n"),
+    ],
+    ids=["dailydialog", "samsum", "sep"],
+)
+def test_tables_of_chats(name: str, text: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes(text.encode())
+    assert [d.turns for d in read(file)] == [talk("hi , you .", "it's me .", "a 'so' .").turns]
+
+
+def test_a_line_about_the_delimiter_counts_as_a_line(tmp_path: Path) -> None:
+    file = saved(tmp_path, "sep=;\nprompt;completion\nhi;hello\nalone;\n", "a.csv")
+    assert_refused(file, None, f"{file}:4: no answer")
