@@ -51,14 +51,20 @@ def inject(model: DoubleHeadsModel, settings: LoraConfig) -> None:
                 or NAME not in self.lora_A
                 or args
                 or kwargs
-                or x.dtype != torch.float32
-                or torch.is_autocast_enabled(x.device.type)
+                or x.dtype not in _types(x.device.type)
                 or not isinstance(self.lora_dropout[NAME], torch.nn.Identity)
             ):
                 return super().forward(x, *args, **kwargs)
             down, up = matrix_of(self.lora_A), matrix_of(self.lora_B)
             assert isinstance(self.base_layer, FrozenLinear)
             return adapted_product(self.base_layer, x, down, up, self.scaling[NAME])
+
+    def _types(device: str) -> tuple[torch.dtype, ...]:
+        """What `adapted_product` computes with here; none under another autocast."""
+        if not torch.is_autocast_enabled(device):
+            return (torch.float32,)
+        known = device == "cpu" and torch.get_autocast_dtype(device) == torch.bfloat16
+        return (torch.float32, torch.bfloat16) if known else ()
 
     settings._register_custom_module({Conv1D: AdaptedConv1D, FrozenLinear: AdaptedFrozen})
     inject_adapter_in_model(settings, model, NAME)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convai.model.sparse_attention import BLOCK, WORTH, attend_in_blocks, needed_keys
+from convai.model.sparse_attention import BLOCK, attend_in_blocks, worth_blocks
 
 PLAIN_UP_TO = 1024
 """Longest rows for which plain products beat torch's fused kernel in bfloat16 training on a CPU.
@@ -28,6 +28,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float 
     when T = S, and everything allowed when T is 1.
     """
     t, s = q.shape[2], k.shape[2]
+    if _in_blocks(q, k, mask, dropout):
+        return attend_in_blocks(q, k, v, mask)
     if k.shape[1] < q.shape[1]:
         share = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
@@ -40,14 +42,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float 
     )
     if plain:
         return _plain(q, k, v, mask)
-    if mask is not None and mask.shape == (len(q), 1, t, s) and t == s >= 2 * BLOCK and not dropout:
-        if q.device.type == "cpu" and q.dtype == torch.float32:
-            needed = needed_keys(mask)
-            if float(needed.float().mean()) < WORTH:
-                return attend_in_blocks(q, k, v, mask, needed)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and t > 1
     )
+
+
+def _in_blocks(q: Tensor, k: Tensor, mask: Tensor | None, dropout: float) -> bool:
+    """Whether blocks of queries are the fastest way: where a mask lets little through, and in training."""
+    t, s = q.shape[2], k.shape[2]
+    if q.device.type != "cpu" or q.dtype not in (torch.float32, torch.bfloat16) or dropout:
+        return False
+    if not t == s >= 2 * BLOCK:
+        return False
+    if mask is None:
+        return q.requires_grad and t <= PLAIN_UP_TO
+    return mask.shape == (len(q), 1, t, s) and worth_blocks(mask)
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -76,41 +76,65 @@ class _Product(torch.autograd.Function):
 def adapted_product(layer: FrozenLinear, x: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
     """`layer(x) + scaling * x downᵀ upᵀ`: a frozen layer and the adapter beside it, as one product.
 
-    `x` `[..., in]`, `down` `[r, in]`, `up` `[out, r]` in float32 (Hu et al. 2021, arXiv 2106.09685, §4.1).
-    The low-rank part is added while it is multiplied, forward and backward, so that no array of the outputs'
-    size is made for it.
+    `x` `[..., in]`, `down` `[r, in]`, `up` `[out, r]` (Hu et al. 2021, arXiv 2106.09685, §4.1). The low-rank
+    part is added while it is multiplied, forward and backward, so that no array of the outputs' size is made
+    for it. All is in float32; under autocast to bfloat16 `x` may be in that, the low-rank products are, and
+    so is what comes out (the adapter and its gradients stay in float32).
     """
+    kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else None
     y: Tensor = _AdaptedProduct.apply(
-        x.reshape(-1, layer.in_features), layer.weight, layer.scale, down, up, scaling
+        x.reshape(-1, layer.in_features), layer.weight, layer.scale, down, up, scaling, kind
     )  # type: ignore[no-untyped-call]
     if layer.bias is not None:
-        y = y + layer.bias
+        y = y + layer.bias.to(y.dtype)
     return y.view(*x.shape[:-1], layer.out_features)
 
 
 class _AdaptedProduct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, down: Tensor, up: Tensor, scaling: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        scale: Tensor,
+        down: Tensor,
+        up: Tensor,
+        scaling: float,
+        kind: torch.dtype | None,
     ) -> Tensor:
-        narrow = x @ down.t()
-        ctx.save_for_backward(x, narrow, weight, scale, down, up)
-        ctx.scaling = scaling
+        ctx.scaling, ctx.kind, ctx.of_x = scaling, kind, x.dtype
         rows, row_scale = _rows(x)
-        y = _floats(torch._int_mm(rows, weight.t()), row_scale, scale)
-        return y.addmm_(narrow, up.t(), alpha=scaling)
+        sums = torch._int_mm(rows, weight.t())
+        if kind is None:
+            narrow = x @ down.t()
+            ctx.save_for_backward(x, narrow, weight, scale, down, up)
+            return _floats(sums, row_scale, scale).addmm_(narrow, up.t(), alpha=scaling)
+        with torch.autocast(x.device.type, enabled=False):
+            x, down, up = x.to(kind), down.to(kind), (up * scaling).to(kind)
+            narrow = x @ down.t()
+            ctx.save_for_backward(x, narrow, weight, scale, down, up)
+            return _floats(sums, row_scale, scale, more=narrow @ up.t(), kind=kind)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, narrow, weight, scale, down, up = ctx.saved_tensors
-        dy = gradients[0].contiguous()
-        d_narrow = (dy @ up).mul_(ctx.scaling)
-        d_down, d_up = d_narrow.t() @ x, (dy.t() @ narrow).mul_(ctx.scaling)
-        if not ctx.needs_input_grad[0]:
-            return None, None, None, d_down, d_up, None
-        rows, row_scale = _rows(dy, scale)
-        dx = _floats(torch._int_mm(rows, weight), row_scale).addmm_(d_narrow, down)
-        return dx, None, None, d_down, d_up, None
+        dy, kind = gradients[0].contiguous(), ctx.kind
+        with torch.autocast(x.device.type, enabled=False):
+            short = dy if kind is None else dy.to(kind)
+            d_narrow = short @ up  # with `scaling`, where `up` has it already
+            if kind is None:
+                d_narrow.mul_(ctx.scaling)
+            d_down, d_up = d_narrow.t() @ x, short.t() @ narrow
+            d_down, d_up = d_down.float(), d_up.float().mul_(ctx.scaling)
+            if not ctx.needs_input_grad[0]:
+                return None, None, None, d_down, d_up, None, None
+            rows, row_scale = _rows(dy, scale)
+            sums = torch._int_mm(rows, weight)
+            if kind is None:
+                dx = _floats(sums, row_scale).addmm_(d_narrow, down)
+            else:
+                dx = _floats(sums, row_scale, more=d_narrow @ down, kind=ctx.of_x)
+        return dx, None, None, d_down, d_up, None, None
 
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,22 +144,39 @@ def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(x: Tensor, by: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """`quantise_rows` of `x` `[M, K]`, of `x * by` where `by` `[K]` is given, in one pass where it can be."""
+    """`quantise_rows` of `x` `[M, K]`, of `x * by` where `by` `[K]` is given, in one pass where it can be.
+
+    `x` is in float32 or bfloat16.
+    """
     if (library := _library()) is None or x.device.type != "cpu":
+        x = x.float()
         return quantise_rows(x if by is None else x * by)
     x = x.contiguous()
     rows, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x))
-    library.convai_frozen_rows(_at(x), _at(by), *map(ctypes.c_int64, x.shape), _at(rows), _at(scale))
+    run = library.convai_frozen_rows if x.dtype == torch.float32 else library.convai_frozen_rows_bf16
+    run(_at(x), _at(by), *map(ctypes.c_int64, x.shape), _at(rows), _at(scale))
     return rows, scale
 
 
-def _floats(sums: Tensor, rows: Tensor, columns: Tensor | None = None) -> Tensor:
-    """int32 `[M, N]` times a scale for each row `[M]` and, where given, for each column `[N]`, as float32."""
+def _floats(
+    sums: Tensor,
+    rows: Tensor,
+    columns: Tensor | None = None,
+    *,
+    more: Tensor | None = None,
+    kind: torch.dtype = torch.float32,
+) -> Tensor:
+    """int32 `[M, N]` times a scale for each row `[M]` and, where given, for each column `[N]`, plus `more`
+    `[M, N]` in bfloat16; in float32 or bfloat16.
+    """
     if (library := _library()) is None or sums.device.type != "cpu":
         y = sums.float().mul_(rows[:, None])
-        return y if columns is None else y.mul_(columns)
-    y = torch.empty(sums.shape)
-    library.convai_frozen_floats(_at(sums), _at(rows), _at(columns), *map(ctypes.c_int64, sums.shape), _at(y))
+        if columns is not None:
+            y.mul_(columns)
+        return (y if more is None else y.add_(more)).to(kind)
+    y = torch.empty(sums.shape, dtype=kind)
+    run = library.convai_frozen_floats if kind == torch.float32 else library.convai_frozen_floats_bf16
+    run(_at(sums), _at(rows), _at(columns), _at(more), *map(ctypes.c_int64, sums.shape), _at(y))
     return y
 
 
@@ -146,4 +187,5 @@ def _at(tensor: Tensor | None) -> ctypes.c_void_p:
 @functools.cache
 def _library() -> ctypes.CDLL | None:
     """frozen.c, where it is compiled and the processor has its instructions."""
-    return native.library(Path(__file__).with_name("frozen_passes"), "convai_frozen_supported")
+    functions = ("convai_frozen_rows_bf16", "convai_frozen_floats_bf16")
+    return native.library(Path(__file__).with_name("frozen_passes"), "convai_frozen_supported", functions)

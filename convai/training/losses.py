@@ -21,6 +21,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from convai.model.double_heads import DoubleHeadsModel
 from convai.training.batches import Batch
@@ -140,6 +141,19 @@ def _product_type(hidden: Tensor, weight: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
+_shorter: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"""Frozen weight -> its version and what it is in another type: the same in every pass."""
+
+
+def _in_type(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    if weight.requires_grad or weight.dtype == dtype:
+        return weight.to(dtype)
+    known: tuple[int, Tensor] | None = _shorter.get(weight)
+    if known is None or known[0] != weight._version or known[1].dtype != dtype:
+        known = _shorter[weight] = weight._version, weight.to(dtype)
+    return known[1]
+
+
 class _ChunkedLoss(torch.autograd.Function):
     """A summed loss of the logits `hidden @ weight.T`, which are never held for more than CHUNK rows."""
 
@@ -147,7 +161,7 @@ class _ChunkedLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, loss: LossOfLogits) -> Tensor:
         dtype, wanted = _product_type(hidden, weight), any(ctx.needs_input_grad)
         with torch.autocast(hidden.device.type, enabled=False):
-            w = weight.to(dtype)
+            w = _in_type(weight, dtype)
             grad_hidden = torch.empty_like(hidden, dtype=dtype) if wanted else None
             # a frozen embedding asks for none: half of the backward work here
             grad_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from convai.core.dialog import AGENT, USER
 from convai.core.errors import CheckpointError, SettingsError
 from convai.core.settings import TrainConfig
 from convai.model import adapters as lora
@@ -20,8 +21,12 @@ from convai.model.double_heads import DoubleHeadsModel
 from convai.model.families import FAMILIES as FAMILY_PARTS
 from convai.model.frozen import FrozenLinear, adapted_product, quantise_rows
 from convai.model.shape import Family, Shape
+from convai.model.sparse_attention import worth_blocks
+from convai.text.segments import EncodedDialog, EncodedTurn
+from convai.training.batches import collate
+from convai.training.losses import compute_losses
 from convai.training.optim import Optimizers
-from tests.tiny import FAMILIES, WORDS, inputs, randomize, tiny_model
+from tests.tiny import FAMILIES, SPECIAL, WORDS, as_trees, inputs, randomize, tiny_model
 
 CONFIG = TrainConfig(lora_rank=4, lora_alpha=8.0)
 FRESH = (WORDS + 2, WORDS + 3)
@@ -334,6 +339,83 @@ def test_a_frozen_layer_and_its_adapter_are_one_product_with_the_same_gradients(
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_in_bfloat16_the_product_and_its_gradients_are_near(kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer = FrozenLinear.of(torch.nn.Linear(96, 64))
+    x, down, up = torch.randn(5, 7, 96), torch.randn(4, 96), torch.randn(64, 4)
+    weights = torch.randn(5, 7, 64)
+
+    def computed(x: torch.Tensor) -> list[torch.Tensor | None]:
+        leaves = [x.clone().requires_grad_(), down.clone().requires_grad_(), up.clone().requires_grad_()]
+        y = adapted_product(layer, leaves[0], leaves[1], leaves[2], 2.0)
+        (y * weights).sum().backward()
+        return [y.detach(), *(leaf.grad for leaf in leaves)]
+
+    exact = computed(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        short = computed(x.to(kind))
+    assert [p.dtype for p in short if p is not None] == [torch.bfloat16, kind, torch.float32, torch.float32]
+    for one, other in zip(short, exact, strict=True):
+        assert one is not None
+        assert other is not None
+        assert float((one - other).norm() / other.norm()) < 0.01
+
+
+def long_dialogs() -> list[EncodedDialog]:
+    """Two dialogues of eight exchanges, each reply beside four others of eight words."""
+    numbers = iter(torch.randint(0, WORDS, (9999,), generator=torch.Generator().manual_seed(1)).tolist())
+
+    def words(count: int) -> list[int]:
+        return [next(numbers) for _ in range(count)]
+
+    def turns() -> list[EncodedTurn]:
+        reply = EncodedTurn(AGENT, words(8), tuple(words(8) for _ in range(4)))
+        return [EncodedTurn(USER, words(5)), reply]
+
+    return [EncodedDialog([words(6)], [turn for _ in range(8) for turn in turns()]) for _ in range(2)]
+
+
+@ROTARY
+@pytest.mark.parametrize(("config", "near"), [(CONFIG, 0.999), (INT8, 0.997)], ids=["float32", "int8"])
+def test_a_rotary_familys_adapters_learn_the_same_in_bfloat16(
+    config: TrainConfig, near: float, family: Family
+) -> None:
+    """Trees long enough for attention in blocks, so everything that is computed in bfloat16 is in it.
+
+    Whatever moves a number a little moves some to the next of 8 bits' 255 levels.
+    """
+    model = small(family)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(0.5 if p.dim() > 1 else 1.0)  # attention that hangs on one key turns with any rounding
+    torch.manual_seed(0)
+    lora.adapt(model, config)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                p.add_(0.1 * torch.randn_like(p))
+    model.train()
+    batch = collate(as_trees(long_dialogs()), SPECIAL.pad_id)
+    assert batch.mask is not None
+    assert worth_blocks(batch.mask)
+
+    def learnt(kind: torch.dtype | None) -> tuple[float, torch.Tensor]:
+        model.zero_grad()
+        with torch.autocast("cpu", kind, enabled=kind is not None):
+            losses = compute_losses(model, batch)
+            (losses.lm / batch.n_labels + losses.mc / batch.n_choices).backward()
+        gradients = [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
+        assert {g.dtype for g in gradients} == {torch.float32}
+        return float(losses.lm.detach() / batch.n_labels), torch.cat([g.flatten() for g in gradients])
+
+    exact, wanted = learnt(None)
+    short, got = learnt(torch.bfloat16)
+    assert short == pytest.approx(exact, rel=5e-3)
+    assert not torch.equal(got, wanted)
+    assert float(torch.cosine_similarity(got, wanted, dim=0)) > near
+
+
 def test_rows_are_quantised_each_by_its_own_largest_number() -> None:
     x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 0.0], [1e-3, 2e-3, -2e-3]])
     rows, scale = quantise_rows(x)
@@ -355,7 +437,19 @@ def test_the_compiled_passes_are_the_same_to_the_bit(by: torch.Tensor | None) ->
     assert torch.equal(scale, expected[1])
     sums = torch.randint(-(10**6), 10**6, (30, 37), dtype=torch.int32, generator=generator)
     floats = sums.float() * scale[:, None]
-    assert torch.equal(frozen._floats(sums, scale, by), floats if by is None else floats * by)
+    floats = floats if by is None else floats * by
+    assert torch.equal(frozen._floats(sums, scale, by), floats)
+    short = x.bfloat16()
+    rows, scale = frozen._rows(short, by)
+    expected = quantise_rows(short.float() if by is None else short * by)
+    assert torch.equal(rows, expected[0])
+    assert torch.equal(scale, expected[1])
+    for kind in (torch.float32, torch.bfloat16):
+        got = frozen._floats(sums, expected[1], by, more=short, kind=kind)
+        floats = sums.float() * expected[1][:, None]
+        floats = (floats if by is None else floats * by) + short
+        assert got.dtype is kind
+        torch.testing.assert_close(got, floats.to(kind))  # one rounding less where it is a fused operation
 
 
 def test_without_compiled_passes_the_layer_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

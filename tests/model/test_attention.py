@@ -62,22 +62,70 @@ def branches(length: int, trunk: int, seed: int) -> torch.Tensor:
     return mask
 
 
-@pytest.mark.parametrize("length", [256, 301])
-def test_blocks_of_a_sparse_mask_give_the_same_and_the_same_gradients(length: int) -> None:
+Computed = tuple[torch.Tensor, ...]
+
+
+def with_gradients(
+    attention: Callable[..., torch.Tensor], leaves: Computed, mask: torch.Tensor | None, by: torch.Tensor
+) -> Computed:
+    q, k, v = (leaf.clone().requires_grad_() for leaf in leaves)
+    out = attention(q, k, v, mask)
+    return out, *torch.autograd.grad(out, (q, k, v), by.to(out.dtype))
+
+
+def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    share = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
+    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None)
+
+
+BLOCKS = pytest.mark.parametrize(("length", "masked"), [(256, True), (301, True), (256, False), (301, False)])
+
+
+def case(length: int, masked: bool, shared: int) -> tuple[Computed, torch.Tensor | None, torch.Tensor]:
+    """Queries, keys and values of 6 and `shared` heads, a mask, and what the gradients are of."""
     torch.manual_seed(0)
     mask = torch.stack([branches(length, length // 3, seed) for seed in range(2)])[:, None]
-    leaves = [torch.randn(2, 3, length, 8) for _ in range(3)]
-    weights = torch.randn(2, 3, length, 8)
+    leaves = tuple(torch.randn(2, heads, length, 8) for heads in (6, shared, shared))
+    return leaves, mask if masked else None, torch.randn(2, 6, length, 8)
 
-    def computed(attention: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        q, k, v = (leaf.clone().requires_grad_() for leaf in leaves)
-        out = attention(q, k, v, mask)
-        return out, *torch.autograd.grad(out, (q, k, v), weights)
 
-    here = computed(attend)
+@BLOCKS
+@pytest.mark.parametrize("shared", [6, 2])
+def test_blocks_of_queries_give_the_same_and_the_same_gradients(
+    length: int, masked: bool, shared: int
+) -> None:
+    leaves, mask, by = case(length, masked, shared)
+    here = with_gradients(attend, leaves, mask, by)
     assert type(here[0].grad_fn).__name__ == "_InBlocksBackward"
-    for ours, theirs in zip(here, computed(F.scaled_dot_product_attention), strict=True):
+    for ours, theirs in zip(here, with_gradients(fused, leaves, mask, by), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@BLOCKS
+def test_blocks_in_bfloat16_are_as_near_as_the_fused_kernel_is(length: int, masked: bool) -> None:
+    leaves, mask, by = case(length, masked, 2)
+    exact = with_gradients(fused, leaves, mask, by)
+    with torch.autocast("cpu", torch.bfloat16):  # as a training has it on, also in its backward pass
+        here = with_gradients(attend, leaves, mask, by)
+        usual = with_gradients(fused, leaves, mask, by)
+    assert here[0].dtype is torch.bfloat16
+    assert type(here[0].grad_fn).__name__ == "_InBlocksBackward"
+    for ours, theirs, wanted in zip(here, usual, exact, strict=True):
+        assert error(ours, wanted) <= 2 * error(theirs, wanted)
+        assert error(ours, wanted) < 0.02
+
+
+def error(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(((got - wanted).norm() / wanted.norm()).detach())
+
+
+def test_a_mask_that_changes_its_numbers_is_another_mask() -> None:
+    q = torch.randn(1, 1, 192, 4)
+    one, other = branches(192, 64, 0)[None, None], branches(192, 64, 1)[None, None]
+    first = attend(q, q, q, one)
+    assert not torch.equal(attend(q, q, q, other), first)
+    assert torch.equal(attend(q, q, q, one), first)
 
 
 def test_a_query_that_sees_nothing_gets_nothing() -> None:

@@ -60,11 +60,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("frozen", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("frozen", "precision"), [("float32", "float32"), ("int8", "float32"), ("int8", "bf16")]
+)
 def test_a_stopped_run_equals_an_undisturbed_one_and_ships_an_adapter(
-    frozen: Any, corpus: Path, base: Path, tmp_path: Path
+    frozen: Any, precision: Any, corpus: Path, base: Path, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(RUN, frozen_precision=frozen)
+    config = dataclasses.replace(RUN, frozen_precision=frozen, precision=precision)
     # a step after the checkpoint at 4
     whole, broken = whole_and_resumed(corpus, Start(model=str(base)), config, tmp_path, killed_at=5)
     for name in (adapters.WEIGHTS, adapters.HEADS_FILE):

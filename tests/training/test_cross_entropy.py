@@ -54,3 +54,15 @@ def test_a_frozen_embedding_changes_nothing_for_the_hidden_states() -> None:
     wanted, _ = torch.autograd.grad(linear_cross_entropy(hidden, weight, labels), (hidden, weight))
     [got] = torch.autograd.grad(linear_cross_entropy(hidden, weight.detach(), labels), (hidden,))
     assert torch.equal(got, wanted)
+
+
+def test_a_frozen_embedding_that_changes_is_seen_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    hidden, weight, labels = torch.randn(4, 8), torch.randn(20, 8), torch.randint(0, 20, (4,))
+    with torch.autocast("cpu", torch.bfloat16):
+        before = linear_cross_entropy(hidden, weight, labels)
+        assert torch.equal(linear_cross_entropy(hidden, weight, labels), before)
+        weight.mul_(2)
+        assert torch.equal(
+            linear_cross_entropy(hidden, weight, labels), linear_cross_entropy(hidden, weight.clone(), labels)
+        )
