@@ -10,17 +10,37 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from convai.conversation.told import Told
 from convai.core.dialog import AGENT, Turn
 from convai.engine import Finished
+from convai.text.claims.claim import Claim
 from convai.text.claims.opposed import opposed
-from convai.text.claims.reading import Claim, claims
+from convai.text.claims.reading import claims, of_persona
 
 REPEATED: Final = 30.0
 """What a reply loses that was said before word for word, in logits of the head; a part of it for a part."""
 OPPOSED: Final = 15.0
 """What a reply loses that takes back the persona, an earlier reply, or itself."""
+MADE_UP: Final = 15.0
+"""What an answer loses that says of the user what they never said."""
+DENIED: Final = 4.0
+"""What an answer loses that says it was not told what was told."""
+LEAVING: Final = 10.0
+"""What a reply loses that says goodbye to somebody who stays."""
 SURPRISING: Final = 6.0
 """What a reply loses for each nat by which its tokens are less likely on average."""
+_OWN: Final = frozenset(("name", "job"))
+"""What two people do not share: claims of the partner's that a reply does not make for its speaker."""
+_FAREWELL: Final = re.compile(
+    r"\b(?:(?:good)?bye|see you (?:soon|later|around|tomorrow)|talk (?:soon|to you (?:soon|later))|"
+    r"(?<!a )good night|sleep well|take care|(?<!you )(?<!i )have an? (?:lovely|nice|good|great|wonderful) "
+    r"(?:day|night|evening|weekend|one))\b",
+    re.IGNORECASE,
+)
+_GOES: Final = re.compile(
+    rf"{_FAREWELL.pattern}|\b(?:go(?:ing)?|head(?:ing)?|off|leave|leaving|run|bed|later|tomorrow)\b",
+    re.IGNORECASE,
+)
 _GRAM: Final = 3
 _WORD: Final = re.compile(r"[\w']+")
 
@@ -28,26 +48,40 @@ _WORD: Final = re.compile(r"[\w']+")
 class Ranking:
     """What candidates lose at one place of a conversation."""
 
-    def __init__(self, persona: Sequence[str], turns: Sequence[Turn]) -> None:
-        """`turns`: all that was said before, the last one being the one to be answered."""
+    def __init__(self, persona: Sequence[str], turns: Sequence[Turn], given: Sequence[str] = ()) -> None:
+        """`turns`: all that was said before, the last one being the one to be answered.
+
+        `given`: what else the speaker was told, of the partner too.
+        """
         heard = [turn.text for turn in turns if turn.speaker == AGENT] + [turn.text for turn in turns[-1:]]
         self._said = set[tuple[str, ...]]().union(*map(_grams, heard))
         self._asked = turns[-1].text if turns and turns[-1].speaker != AGENT else ""
-        self._known: list[Claim] = [claim for text in persona for claim in claims(text)]
+        self._known: list[Claim] = [claim for _, said in of_persona(persona) for claim in said]
+        self._partners: set[Claim] = set()
         asked = ""
         for turn in turns:
+            said = claims(turn.text, asked)
             if turn.speaker == AGENT:
-                self._known += claims(turn.text, asked)
+                self._known += said
+            else:
+                self._partners |= {claim for claim in said if claim.slot in _OWN and claim.holds}
             asked = turn.text
+        self._partners -= set(self._known)
+        self._stays = not turns or turns[-1].speaker == AGENT or not _GOES.search(turns[-1].text)
+        self._told = Told(turns, persona, given)
 
     def lost(self, end: Finished) -> float:
         """What a candidate loses of its score.
 
         For how unlikely its tokens were on average; for the share of its three words in a row that were said
-        by its speaker before, or by the partner just now; and where it takes back what is known.
+        by its speaker before, or by the partner just now; where it takes back what is known, or takes over
+        who the partner is; where it answers a question about the partner against what they told; and where
+        it takes leave of somebody who stays.
         """
         lost = SURPRISING * _surprise(end) + REPEATED * self._repeated(end.text)
-        return lost + OPPOSED * self._takes_back(end.text)
+        lost += OPPOSED * self._takes_back(end.text)
+        lost += LEAVING * (self._stays and bool(_FAREWELL.search(end.text)))
+        return lost + MADE_UP * self._told.made_up(end.text) + DENIED * self._told.denied(end.text)
 
     def _repeated(self, text: str) -> float:
         grams = _grams(text)
@@ -55,7 +89,7 @@ class Ranking:
 
     def _takes_back(self, text: str) -> bool:
         said = claims(text, self._asked)
-        return any(
+        return not self._partners.isdisjoint(said) or any(
             opposed(claim, other) for i, claim in enumerate(said) for other in (*self._known, *said[:i])
         )
 

@@ -97,6 +97,7 @@ class Reply:
         turns = scene.seen(place).turns
         given = [one.text for one in self.source.layout.insertions]
         self._given = scene.persona(persona, agent).sentences
+        self._beside = given
         banned = not_again(
             agent.texts,
             [turn.text for turn in turns if turn.speaker == AGENT],
@@ -158,7 +159,7 @@ class Reply:
         """The one of `among` that the next-sentence head, the ranking and the preference like best."""
         extra = bonuses(self._preference if len(among) > 1 else None, [self.finished[i].text for i in among])
 
-        ranking = Ranking(self._given, self.place.turns) if len(among) > 1 else None
+        ranking = Ranking(self._given, self.place.turns, self._beside) if len(among) > 1 else None
 
         def liked(pair: tuple[int, float]) -> tuple[float, int]:
             end = self.finished[pair[0]]

@@ -15,8 +15,9 @@ from typing import Final
 from convai.core.dialog import AGENT, Dialog, check_text
 from convai.core.errors import DataError
 from convai.evaluation.metrics import precision_and_recall
+from convai.text.claims.claim import Claim
 from convai.text.claims.opposed import opposed
-from convai.text.claims.reading import Claim, claims
+from convai.text.claims.reading import claims, of_persona
 from convai.text.corpora.building import sentences
 from convai.text.corpora.json_text import objects
 
@@ -38,7 +39,7 @@ class Contradiction:
 
 def contradictions(dialog: Dialog, speaker: int = AGENT) -> Iterator[Contradiction]:
     """The replies of `speaker` that take back a sentence of the persona, an earlier reply, or themselves."""
-    known = [(text, claims(text)) for text in dialog.personas[speaker].sentences]
+    known = of_persona(dialog.personas[speaker].sentences)
     asked = ""
     for number, turn in enumerate(dialog.turns):
         if turn.speaker != speaker:
@@ -74,7 +75,7 @@ class LabelledPair:
 
     def found(self) -> bool:
         """Whether the rules find a contradiction."""
-        known = [(text, claims(text)) for text in self.said]
+        known = of_persona(self.said)
         return any(True for _ in _first(0, self.reply, claims(self.reply, self.ask), known))
 
 

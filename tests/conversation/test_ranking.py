@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from convai.conversation.ranking import OPPOSED, REPEATED, SURPRISING, Ranking
+from convai.conversation.ranking import DENIED, LEAVING, MADE_UP, OPPOSED, REPEATED, SURPRISING, Ranking
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.engine import Finished
 from tests.chatting import scripted
 
 
-def said(text: str, logprob: float = 0.0) -> Finished:
+def said_(text: str, logprob: float = 0.0) -> Finished:
     return Finished(0, (1, 2, 3), text, logprob, 0.0, "stop")
 
 
@@ -30,11 +30,11 @@ def turns(*texts: str) -> list[Turn]:
 )
 def test_a_reply_loses_by_the_share_that_was_said_before(text: str, share: float) -> None:
     ranking = Ranking((), turns("i'm so tired of it", "what's new?", "I’m so glad you came."))
-    assert ranking.lost(said(text)) == pytest.approx(REPEATED * share)
+    assert ranking.lost(said_(text)) == pytest.approx(REPEATED * share)
 
 
 def test_a_short_reply_that_was_said_before_loses_too() -> None:
-    assert Ranking((), turns("so do i")).lost(said("So do I!")) == REPEATED
+    assert Ranking((), turns("so do i")).lost(said_("So do I!")) == REPEATED
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,47 @@ def test_a_short_reply_that_was_said_before_loses_too() -> None:
 )
 def test_a_reply_loses_that_takes_back_persona_or_an_earlier_reply(text: str, opposes: bool) -> None:
     ranking = Ranking(("i have a dog.",), turns("hm", "my age is 30.", "and your pets?"))
-    assert ranking.lost(said(text)) == (OPPOSED if opposes else 0.0)
+    assert ranking.lost(said_(text)) == (OPPOSED if opposes else 0.0)
+
+
+def test_a_reply_loses_that_takes_over_who_the_partner_is() -> None:
+    keeper = "i have been a lighthouse keeper for years."
+    said = turns("i'm a lighthouse keeper.", "nice.", "it's lonely.")
+    assert Ranking(("i like tea.",), said).lost(said_(keeper)) == OPPOSED
+    assert Ranking(("i am a lighthouse keeper.",), said).lost(said_(keeper)) == 0.0
+
+
+def test_an_answer_loses_that_says_of_the_user_what_they_never_said() -> None:
+    ranking = Ranking(("i am a roofer.",), turns("hi.", "hello!", "what's my job?"))
+    assert ranking.lost(said_("you're a roofer, right?")) == MADE_UP
+    assert ranking.lost(said_("you haven't told me yet.")) == 0.0
+    told = Ranking(("i am a roofer.",), turns("i'm a vet.", "oh!", "what's my job?"))
+    assert told.lost(said_("you're a vet.")) == 0.0
+    asked = Ranking((), turns("i was born in rome.", "oh!", "where was i born?"))
+    assert asked.lost(said_("i don't know, you never said.")) == DENIED
+    remembered = Ranking((), turns("hi.", "hello!", "what's my job?"), ["The user is a vet."])
+    assert remembered.lost(said_("you're a vet.")) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("heard", "text", "loses"),
+    [
+        ("I'm glad you are.", "Thank you! Bye!", True),
+        ("I'm glad you are.", "Thank you, have a lovely day.", True),
+        ("It was nice to meet you, bye!", "Talk soon, bye!", False),
+        ("I have to go to bed now.", "Good night, sleep well.", False),
+        ("What did you do?", "I have a long day.", False),
+        ("What did you do?", "I slept. Did you have a good night?", False),
+    ],
+)
+def test_a_reply_loses_that_takes_leave_of_somebody_who_stays(heard: str, text: str, loses: bool) -> None:
+    assert Ranking((), turns(heard)).lost(said_(text)) == (LEAVING if loses else 0.0)
 
 
 def test_an_unlikely_reply_loses() -> None:
     ranking = Ranking((), ())
-    assert ranking.lost(said("hm", -8.0)) == pytest.approx(2.0 * SURPRISING)
-    assert ranking.lost(said("hm", -2.0)) == pytest.approx(0.5 * SURPRISING)
+    assert ranking.lost(said_("hm", -8.0)) == pytest.approx(2.0 * SURPRISING)
+    assert ranking.lost(said_("hm", -2.0)) == pytest.approx(0.5 * SURPRISING)
 
 
 def test_the_best_by_score_is_passed_over_where_it_takes_back_the_persona() -> None:

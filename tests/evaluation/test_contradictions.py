@@ -13,12 +13,13 @@ from convai.core.errors import DataError
 from convai.evaluation.contradictions import (
     LabelledPair,
     contradictions,
-    opposed,
     read_pairs,
     score_rules,
 )
 from convai.evaluation.report import contradiction_lines
-from convai.text.claims.reading import Claim, claims
+from convai.text.claims.claim import Claim
+from convai.text.claims.opposed import opposed
+from convai.text.claims.reading import claims, of_persona
 from convai.text.claims.words import content, lemma, normal
 
 
@@ -43,6 +44,26 @@ def claim(slot: str, *values: str, holds: bool = True) -> Claim:
         ("my dog is called max.", "", claim("name of dog", "max")),
         ("four, they keep me busy.", "how many cats do you have?", claim("has cat", "4")),
         ("i'm a vegan.", "", claim("do eat", "meat", holds=False)),
+        ("i've been a monk for years.", "", claim("job", "monk")),
+        ("i am thirty.", "", claim("age", "30")),
+        ("i have a green car.", "", claim("has car", "some")),
+        ("i never learned to cycle.", "", claim("do cycle", holds=False)),
+        ("i ride my bike to work.", "", claim("do cycle", "work")),
+        ("my daughter juno is seven.", "", claim("age of daughter", "7")),
+        ("my daughter juno is seven.", "", claim("name of daughter", "juno")),
+        ("she's twelve.", "how old is your daughter?", claim("age of daughter", "12")),
+        ("he's a dentist.", "what does your husband do?", claim("job of husband", "dentist")),
+        ("she lives in rome.", "where does your sister live?", claim("home of sister", "rome")),
+        ("it's biscuit.", "what's your cat's name?", claim("name of cat", "biscuit")),
+        ("i'm in berlin.", "where do you live?", claim("live", "berlin")),
+        ("i like blue best.", "what's your favourite colour?", claim("favorite color", "blue")),
+        ("around noon.", "when do you get up?", claim("rises", "12")),
+        ("usually a beer.", "what do you drink?", claim("do drink", "beer")),
+        ("no, it's just me.", "do you live with anyone?", claim("lives with", "nobody")),
+        ("nothing!", "what are you afraid of?", claim("do fear", holds=False)),
+        ("i only have one.", "how many hats do you have?", claim("has hat", "1")),
+        ("i've never been married.", "", claim("wed", "no")),
+        ("i have never seen the sea.", "", claim("been to", "sea", holds=False)),
     ],
 )
 def test_plain_wording_is_read(text: str, ask: str, wanted: Claim) -> None:
@@ -84,6 +105,21 @@ def test_what_is_asked_wished_past_or_unclear_is_not_read(text: str) -> None:
         (claim("be", "tall"), claim("be", "short"), True),
         (claim("job", "doctor"), claim("job", "surgeon"), False),
         (claim("allergic", "peanut"), claim("do like", "peanut", "butter"), True),
+        (claim("trade", "mend", "net"), claim("job", "pilot"), True),
+        (claim("trade", "mend", "net"), claim("job", "net", "maker"), False),
+        (claim("trade", "cut", "hair"), claim("job", "barber"), False),
+        (claim("trade", "dive", "bell"), claim("job", "diving", "instructor"), False),
+        (claim("name of cat", "max"), claim("name of dog", "max"), True),
+        (claim("name of dog", "max"), claim("name of puppy", "max"), False),
+        (claim("name of cat", "max"), claim("name of boss", "max"), False),
+        (claim("been to", "sea", holds=False), claim("been to", "sea", "weekend"), True),
+        (claim("been to", "paris"), claim("been to", "rome"), False),
+        (claim("do fear", holds=False), claim("do fear", "moth"), True),
+        (claim("do eat", "dairy", holds=False), claim("do have", "cheese", "omelette"), True),
+        (claim("do eat", "dairy", holds=False), claim("do have", "vegan", "cheese"), False),
+        (claim("do drink", "alcohol", holds=False), claim("do drink", "beer"), True),
+        (claim("has car", "some", holds=False), claim("do drive", "car"), True),
+        (claim("be", "shy"), claim("be", "outgo"), True),
     ],
 )
 def test_which_claims_do_not_go_together(one: Claim, other: Claim, so: bool) -> None:
@@ -112,6 +148,21 @@ def test_a_reply_is_held_against_persona_and_earlier_replies() -> None:
     assert "takes back 'i have two dogs.'" in line
 
 
+def test_what_a_persona_does_for_a_living_is_told_by_all_of_it() -> None:
+    carousels = ("i like tea.", "i repair carousels.", "i drive a milk float.")
+    known = [claim for _, said in of_persona(carousels) for claim in said]
+
+    def taken_back(reply: str) -> bool:
+        return any(opposed(one, other) for one in claims(reply) for other in known)
+
+    assert taken_back("i'm a nurse.")
+    assert not any(map(taken_back, ("i'm a mechanic.", "i'm a milk man.", "i am a carousel builder.")))
+    for hobby in ("i collect stamps.", "i walked the dog.", "i really like you.", "we mend nets."):
+        assert not [c for _, said in of_persona((hobby,)) for c in said if c.slot == "trade"]
+    named = of_persona(("i am a nurse.", "i mend nets."))
+    assert not [c for _, said in named for c in said if c.slot == "trade"]
+
+
 def test_precision_and_recall_count_pairs() -> None:
     said = ("i have two dogs.",)
     pairs = [
@@ -128,12 +179,16 @@ def test_precision_and_recall_count_pairs() -> None:
 def test_our_own_pairs_and_how_the_check_does_on_them() -> None:
     """The second part was not looked at when the rules were written."""
     pairs = read_pairs(resources.contradictions_path())
-    parts = {part: [pair for pair in pairs if pair.part == part] for part in ("tune", "test")}
-    assert len(pairs) >= 198
-    assert all(0.4 < sum(p.contradicts for p in of) / len(of) < 0.6 for of in parts.values())
-    scores = score_rules(parts["test"])
-    assert scores["precision"] > 0.9
-    assert scores["recall"] > 0.7
+    parts = {
+        part: [pair for pair in pairs if pair.part == part] for part in ("tune", "test", "later", "last")
+    }
+    assert len(pairs) >= 300
+    assert all(0.4 < sum(p.contradicts for p in of) / len(of) <= 0.6 for of in parts.values())
+    scores = {part: score_rules(of) for part, of in parts.items()}
+    assert all(found["precision"] > 0.9 for found in scores.values())
+    assert scores["test"]["recall"] > 0.85
+    assert scores["later"]["recall"] > 0.85
+    assert scores["last"]["recall"] > 0.5
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,17 @@ def test_the_shipped_probes_hold_enough_of_every_kind() -> None:
     assert min(kinds.count(kind) for kind in kinds) >= 25
 
 
+def test_the_later_probes_ask_of_other_people() -> None:
+    """They are for measuring alone: nothing may be chosen by them, and no setting be shared."""
+    first, later = (
+        read_probes(resources.data_dir() / "evaluation" / name)
+        for name in ("probes.jsonl", "probes_later.jsonl")
+    )
+    assert sum(len(setting.probes) for setting in later) >= 60
+    said = {s for setting in first for s in setting.persona.sentences}
+    assert not [s for setting in later for s in setting.persona.sentences if s in said]
+
+
 def test_a_setting_is_read(tmp_path: Path) -> None:
     one, text = settings(tmp_path, SETTING, {"persona": "i row. i sing.", "probes": [PROBE]})
     assert one.persona.sentences == ("i am a smith.",)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,13 @@ from convai.conversation.session import Session
 from convai.core.dialog import USER, Dialog, Persona, Turn
 from convai.core.settings import EngineConfig
 from convai.core.settings_values import from_text
-from convai.engine import Engine
+from convai.engine import Engine, Event
 from convai.evaluation.evaluate import numbered_seed
 from convai.evaluation.self_chat import self_chats
+from convai.server.protocol.changes import FinishedReply, Started, TokenDrawn
+from convai.terminal.chat import Chat
+from convai.terminal.screen import Screen
+from convai.text.personas import PersonaDeck
 from tests.chatting import DigestEngine, ended, tiny_agent
 from tests.server.serving import PATIENCE, Running, serving
 
@@ -183,6 +190,60 @@ def test_what_leans_on_a_reply_does_so_at_every_door(doors: Doors) -> None:
         path, _ = server.store.branch("local", chat.view.conversation or "")
         dialog = Dialog(tuple(Turn(kept.speaker, kept.text) for kept in path), (Persona(), PERSONAS[0]))
         assert rest(server, dialog, 3, candidates=3) == replies[1]
+
+
+def test_of_several_candidates_every_door_shows_that_one_is_coming_and_then_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors = Doors(tiny_agent(max_length=8), False, tmp_path, monkeypatch)
+    session, out = doors.terminal(PERSONAS[0]), io.StringIO()
+    session.decoding = replace(session.decoding, candidates=3)
+    chat = Chat(session, PersonaDeck(PERSONAS), Screen(out, width=80), NoKeys(), lambda chat, line: None)
+    before = []
+
+    def events() -> Generator[Event, None, None]:
+        drawn = session.say("hi")
+        before.append(out.getvalue())
+        yield from drawn
+
+    assert chat.show_reply(events())
+    (reply,) = [turn.text for turn in session.turns if turn.speaker != USER]
+    assert before == ["bot> "]
+    assert out.getvalue().split() == ["bot>", *reply.split()]
+
+    with doors.serving() as server, server.chat() as socket:
+        socket.ready()
+        settings = {"seed": SEED, "candidates": 3}
+        socket.new(persona={"sentences": list(PERSONAS[0].sentences)}, settings=settings)
+        first = len(socket.frames)
+        assert socket.say("hi") == reply
+        came = [f for f in socket.frames[first:] if isinstance(f, Started | TokenDrawn | FinishedReply)]
+        assert [type(frame) for frame in came] == [Started, FinishedReply]
+        assert came[0].message.text == ""
+        body = {
+            "model": "tiny",
+            "messages": [
+                {"role": "system", "content": "\n".join(PERSONAS[0].sentences)},
+                {"role": "user", "content": "hi"},
+            ],
+            "seed": SEED,
+            "candidates": 3,
+            "stream": True,
+        }
+        answer = httpx2.post(f"{server.url}/v1/chat/completions", json=body, timeout=PATIENCE)
+        sent = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+        deltas = [one["choices"][0]["delta"] for one in sent]
+        assert deltas[0].get("role") == "assistant"
+        assert [delta["content"] for delta in deltas if delta.get("content")] == [reply]
+
+
+class NoKeys:
+    """A keyboard on which nobody types."""
+
+    typed = ""
+
+    def read(self, prompt: str) -> str:
+        raise EOFError
 
 
 def test_another_reply_to_a_message_that_has_one_is_another(doors: Doors) -> None:

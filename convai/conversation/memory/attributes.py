@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Final
 
 from convai.conversation.memory.lasting_words import PEOPLE
+from convai.text.claims.claim import Claim
 from convai.text.claims.opposed import opposed
-from convai.text.claims.reading import Claim, claims
+from convai.text.claims.reading import claims
 from convai.text.claims.words import content, lemma, normal
 
 SELF: Final = ""
@@ -132,7 +133,7 @@ def _claims(plain: str) -> list[Claim]:
     anew = plain
     for pattern, changed in _CHANGES:
         anew = pattern.sub(changed, anew)
-    return claims(anew)
+    return claims(anew, others=False)
 
 
 def _subject(before: str, noun: str, name: str) -> str:

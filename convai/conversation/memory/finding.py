@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from convai.conversation.memory.answers import answered
 from convai.conversation.memory.durable import lasts
 from convai.conversation.memory.statements import MOST_READ, Statement, named, statements
 from convai.core.dialog import USER, Turn
+from convai.text.claims.answers import answered
 from convai.text.claims.words import normal
 
 Resolve = Callable[[Sequence[Turn]], Sequence[Turn]]

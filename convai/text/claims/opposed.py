@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from convai.text.claims.reading import Claim
-from convai.text.claims.words import KINDS, Words
+from convai.text.claims.claim import Claim
+from convai.text.claims.jobs import may_name
+from convai.text.claims.words import KINDS, Words, lemma
 
 _ONE_VALUE: Final = (
-    "age job works married partner name birthday live study teach drive hair born raised from lives".split()
+    "age job works married wed partner name birthday live study teach drive hair born raised from lives "
+    "rises beds".split()
 )
 _OPPOSITES: Final = (
     ({"tall"}, {"short"}),
@@ -19,7 +21,6 @@ _OPPOSITES: Final = (
     ({"woman", "female"}, {"man", "male"}),
     ({"rich"}, {"poor"}),
     ({"young"}, {"old"}),
-    ({"deaf"}, {"hearing"}),
 )
 _SAME: Final = (
     {"doctor", "surgeon", "physician"},
@@ -36,6 +37,13 @@ _ALCOHOL: Final = frozenset("alcohol beer wine whisky whiskey vodka cocktail rum
 _TAKES: Final = ("do eat", "do like", "do want", "do drink", "do have", "do cook", "do grab", "do try")
 
 
+_DAIRY: Final = frozenset("cheese milk egg omelette omelet butter yogurt yoghurt honey cream".split())
+_ANIMALS: Final = (
+    {"dog", "puppy"}, {"cat", "kitten"}, {"tortoise", "turtle"}, {"bird", "parrot"}, {"snake"}, {"rabbit"},
+    {"hamster"}, {"fish"}, {"ferret"}, {"goat"}, {"horse", "pony"}, {"pig"}, {"gecko", "lizard"},
+)  # fmt: skip
+
+
 def opposed(one: Claim, other: Claim) -> bool:
     """Whether two claims of one person can not both be so."""
     return _opposed(one, other) or _opposed(other, one)
@@ -50,12 +58,15 @@ def _opposed(one: Claim, other: Claim) -> bool:
                     return one.slot != "be"
                 return no.value <= yes.value or any(yes.value & _kinds(word) for word in no.value)
             return one.slot == "be" and one.holds and _antonyms(one.value, other.value)
+        if one.slot == "been to":
+            no, yes = (one, other) if not one.holds else (other, one)
+            return one.holds != other.holds and no.value <= yes.value
         if one.slot.startswith("has "):
             return _counts_differ(one, other)
         if one.slot == "lives with":
             return ("nobody" in one.value) != ("nobody" in other.value)
         single = one.slot.split()[0] in _ONE_VALUE or one.slot.startswith(
-            ("favorite ", "name of ", "job of ")
+            ("favorite ", "name of ", "job of ", "age of ", "home of ")
         )
         if not single:
             return False
@@ -90,7 +101,13 @@ def _counts_differ(one: Claim, other: Claim) -> bool:
 
 
 def _antonyms(one: Words, other: Words) -> bool:
-    return any(one & left and other & right for left, right in _OPPOSITES)
+    return any(one & {*map(lemma, left)} and other & {*map(lemma, right)} for left, right in _OPPOSITES)
+
+
+def _other_animal(one: str, other: str) -> bool:
+    """Whether both are animals, and not the same."""
+    known = [group for group in _ANIMALS if one in group or other in group]
+    return len(known) == 2
 
 
 def _none_of(claim: Claim) -> bool:
@@ -109,10 +126,17 @@ def _across(one: Claim, other: Claim) -> bool:
         return bool(one.value) and one.value <= other.value
     if one.slot == "allergic" and other.slot in _TAKES:
         return other.holds and bool(one.value & other.value)
-    if one == Claim("do eat", frozenset({"meat"}), holds=False):
-        return other.slot in _TAKES and other.holds and bool(other.value & _MEAT)
+    for no, kind in (("meat", _MEAT), ("dairy", _DAIRY)):
+        if one == Claim("do eat", frozenset({no}), holds=False) and "vegan" not in other.value:
+            return other.slot in _TAKES and other.holds and bool(other.value & kind)
+    if one.slot == "trade" and other.slot == "job":
+        return other.holds and not may_name(other.value, one.value)
+    if one.slot.startswith("name of ") and other.slot.startswith("name of ") and one.value == other.value:
+        return _other_animal(one.slot.removeprefix("name of "), other.slot.removeprefix("name of "))
     if one.slot == "do drink" and not one.holds and one.value <= {"alcohol"}:
         return other.slot in _TAKES and other.holds and bool(other.value & _ALCOHOL)
+    if one.slot.startswith("has ") and _none_of(one) and other.slot in ("do drive", "do ride", "drive"):
+        return other.holds and one.slot.removeprefix("has ") in other.value
     if one.slot == "do like" and not one.holds and one.value:
         return other.slot.startswith("has ") and not _none_of(other) and other.slot[4:] in one.value
     return False

@@ -7,45 +7,59 @@ else: what is not read can not be found to contradict anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from convai.text.claims.answers import answered, resolved
+from convai.text.claims.claim import Claim
+from convai.text.claims.jobs import job, trade
+from convai.text.claims.relations import of_others, of_relations
 from convai.text.claims.words import (
     COUNTED,
     EMPTY,
-    FAMILY,
     HOUSING,
     NUMBERS,
     SUBJECTS,
-    Words,
     content,
-    job_words,
     lemma,
     normal,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """`slot`: what it is about; `value`: its content words, or a number as text; `holds`: or it does not.
+def claims(text: str, ask: str = "", *, others: bool = True) -> list[Claim]:
+    """What the speaker of `text` says of themselves; `ask` is the question it answers, if any.
 
-    Slots: "do VERB" (to do it, with its object), "be" (to be it), "has NOUN" (how many, "some" for any
-    number above none), and slots that have one value at a time: "age", "job", "live", "name of dog", ...
+    `others`: and of their people: a sister's age is a claim of one's own, as if there were one sister.
     """
-
-    slot: str
-    value: Words
-    holds: bool = True
-
-
-def claims(text: str, ask: str = "") -> list[Claim]:
-    """What the speaker of `text` says of themselves; `ask` is the question it answers, if any."""
+    whole = [answered(text, ask), resolved(text, ask)] if ask else []
     text, ask = normal(text), normal(ask)
     found = list(_answered(text, ask))
-    for clause in _clauses(text):
-        found += _of_clause(clause)
+    for one in (text, *map(normal, whole)):
+        for clause in _clauses(_plain(one)):
+            found += _of_clause(clause)
+            found += of_others(clause) if others else ()
     return list(dict.fromkeys(found))
+
+
+def of_persona(sentences: Sequence[str]) -> list[tuple[str, list[Claim]]]:
+    """The claims of each sentence of a persona; where none names a job, also what is done for a living.
+
+    What is done is told by all of its words: who drives a milk float may be called its driver.
+    """
+    found = [(text, claims(text)) for text in sentences]
+    if not any(claim.slot in ("job", "works") for _, said in found for claim in said):
+        for text, said in found:
+            if (done := trade(_plain(normal(text)))) is not None:
+                words = [content(normal(one)) for one in sentences]
+                said.append(Claim(done.slot, done.value.union(*words)))
+                break
+    return found
+
+
+def _plain(text: str) -> str:
+    """Set phrases in the words that the rules know."""
+    text = re.sub(r"\b(?:never learned|do not know) (?:how )?to (?=[a-z])", "can not ", text)
+    return re.sub(r"\bride (?:a|my|the) (?:bike|bicycle)\b", "cycle", text)
 
 
 def _clauses(text: str) -> list[str]:
@@ -92,9 +106,19 @@ def _answered(text: str, ask: str) -> Iterator[Claim]:
                 if agrees or claim.slot.startswith(("do ", "be", "has ")) or claim.slot in ("live",):
                     yield Claim(claim.slot, claim.value, claim.holds == agrees)
     many = re.search(r"how many ([a-z]+)", ask)
-    number = re.match(rf"(?:i (?:have|own) )?(\d+|{'|'.join(NUMBERS)}|none)\b", text)
+    number = re.match(
+        r"(?:just |only )?(?:i (?:only |just )?(?:have|own) (?:only |just )?)?"
+        rf"(\d+|{'|'.join(NUMBERS)}|none)\b",
+        text,
+    )
     if many and number:
         yield from _counts(f"{number[1].replace('none', 'no')} {many[1]}")
+    if re.search(r"\blive (?:with|alone)\b", ask) and re.search(
+        r"\b(?:just me|by myself|on my own|nobody|no one)\b", text
+    ):
+        yield Claim("lives with", frozenset({"nobody"}))
+    if re.search(r"\bwhat are you (?:afraid|scared) of\b", ask) and re.match(r"nothing\b", text):
+        yield Claim("do fear", frozenset(), holds=False)
     name = re.search(r"(?:his|her|its) name is ([a-z]+)", text)
     of = re.search(r"your ([a-z]+)(?:'s)? (?:name|called)|name of your ([a-z]+)", ask)
     if name and of:
@@ -108,7 +132,7 @@ _LEAD_TO_I: Final = frozenset(
 
 
 def _of_clause(clause: str) -> Iterator[Claim]:
-    yield from _of_relations(clause)
+    yield from of_relations(clause)
     if re.search(r"\b(used to|if|when i was|would have|wish|hope)\b", clause):
         return
     said = re.search(
@@ -136,6 +160,10 @@ def _of_self(aux: str, rest: str, negative: bool, clause: str) -> Iterator[Claim
     if copula and not re.match(r"[a-z]+ing\b", rest):
         yield from _of_being(rest, negative, past)
         return
+    if "have" in words and not negative and (long := re.match(r"been an? (?!retired|former)(.*)", rest)):
+        yield from job(long[1])
+    if "have" in words and (been := re.match(r"been (?!an? |to\b|in\b|at\b|[a-z]+ing\b)(.*)", rest)):
+        yield from _of_being(been[1], negative, past=False)
     if "have" in words and not re.match(r"(been|never|not|ever|lived|worked|played|seen|had|gone)\b", rest):
         yield from _counts(rest if not negative else re.sub(r"^(any |a |an )?", "no ", rest))
         if hair := re.search(r"((?:[a-z]+ )*)hair\b", rest):
@@ -190,7 +218,7 @@ def _of_single(verb: str, object_: str) -> Iterator[Claim]:
     elif verb == "work":
         yield Claim("works", frozenset({"yes"}))
         if as_ := re.match(r"as an? (.*)", object_):
-            yield from _job(as_[1])
+            yield from job(as_[1])
     else:
         words = content(re.sub(r"\b(at|in) .*", "", object_))
         if words := words if verb == "drive" else words & SUBJECTS:
@@ -205,7 +233,7 @@ def _of_being(rest: str, negative: bool, past: bool) -> Iterator[Claim]:
         if number:
             yield Claim("age", frozenset({NUMBERS.get(number[1], number[1])}))
         if re.match(r"an? (?!retired|former)", rest):
-            yield from _job(re.sub(r"^(a|an) ", "", rest))
+            yield from job(re.sub(r"^(a|an) ", "", rest))
     for slot, pattern in (
         ("born", r"born in (.*)"),
         ("raised", r"raised (?:in|on) (.*)"),
@@ -217,7 +245,7 @@ def _of_being(rest: str, negative: bool, past: bool) -> Iterator[Claim]:
         yield from _counts(with_[1])
     if re.match(r"(happily )?married", rest):
         yield Claim("married", frozenset({"no" if negative else "yes"}))
-    if re.match(r"(single|divorced|widowed)", rest) and not negative:
+    if re.match(r"(single|divorced|widowed|an? (?:widow|widower|bachelor)\b)", rest) and not negative:
         yield Claim("married", frozenset({"no"}))
     if re.match(r"(?:a )?(retired|unemployed|between jobs|out of work)", rest) and not negative:
         yield Claim("works", frozenset({"no"}))
@@ -226,30 +254,34 @@ def _of_being(rest: str, negative: bool, past: bool) -> Iterator[Claim]:
     if re.match(r"a twin", rest) and not negative:
         yield Claim("has sibling", frozenset({"some"}))
     if afraid := re.match(r"(?:afraid|scared|terrified|frightened) of (.*)", rest):
-        yield Claim("do like", content(afraid[1]), negative)
+        feared = content(afraid[1]) - {"anything"}
+        yield Claim("do fear", feared, not negative)
+        if feared:
+            yield Claim("do like", feared, negative)
     if fan := re.match(r"a (?:big |huge )?fan of (.*)", rest):
         yield Claim("do like", content(fan[1]), not negative)
     if allergic := re.match(r"allergic to (.*)", rest):
         yield Claim("allergic", content(allergic[1]))
     if re.match(r"(?:a )?(vegan|vegetarian)", rest) and not negative:
         yield Claim("do eat", frozenset({"meat"}), holds=False)
+    if re.match(r"(?:a )?vegan", rest) and not negative:
+        yield Claim("do eat", frozenset({"dairy"}), holds=False)
     if re.match(r"sober", rest) and not negative:
         yield Claim("do drink", frozenset({"alcohol"}), holds=False)
     if (words := content(rest)) and not re.match(r"(happily )?married", rest):
         yield Claim("be", words, not negative)
 
 
-def _job(rest: str) -> Iterator[Claim]:
-    head = re.split(r" (?:in|at|for|and|with|by|on|from|of|to|right|now)\b", rest)[0]
-    words = re.findall(r"[a-z]+", head)
-    if words and words[-1] in job_words():
-        yield Claim("job", frozenset(words[-2:]))
-        yield Claim("works", frozenset({"yes"}))
+_LOOKS: Final = re.compile(
+    r"\b(?:green|red|blue|black|white|brown|grey|gray|yellow|pink|ginger|old|new|big|small|little|young|tiny|"
+    r"huge|blind|deaf|pet|baby|older|younger|elder|used|rusty|lovely|beautiful) (?=[a-z])"
+)
+"""What stands before a thing and does not say which it is."""
 
 
 def _counts(object_: str) -> Iterator[Claim]:
     """How many of what somebody has."""
-    for number, _, noun in COUNTED.findall(object_):
+    for number, _, noun in COUNTED.findall(_LOOKS.sub("", object_)):
         name = lemma(noun)
         value = NUMBERS.get(number, number)
         if value.isdecimal() and int(value) > 20:
@@ -266,41 +298,3 @@ def _counts(object_: str) -> Iterator[Claim]:
 def _named(object_: str) -> Iterator[Claim]:
     if name := re.search(r"\b(?:an?|one) (?:[a-z]+ )?([a-z]+) (?:named|called) ([a-z]+)", object_):
         yield Claim(f"name of {lemma(name[1])}", frozenset({name[2]}))
-
-
-def _of_relations(clause: str) -> Iterator[Claim]:
-    """Claims of what belongs to the speaker: "my dog is called max"."""
-    if name := re.search(r"\b(?:my name is|i am called|people call me|everyone calls me) ([a-z]+)", clause):
-        yield Claim("name", frozenset({name[1]}))
-    favorite = re.search(r"\bmy favorite ([a-z]+)(?: [a-z]+)? (?:is|are) (.*)", clause)
-    if favorite:
-        yield Claim(f"favorite {favorite[1]}", content(favorite[2]))
-    if birthday := re.search(r"\bmy birthday is (?:in|on) (.*)", clause):
-        yield Claim("birthday", content(birthday[1]))
-    called = re.search(r"\bmy ([a-z ]+?)(?: is|'s name is) (?:called |named )?([a-z]+)$", clause)
-    if called and ("name is" in clause or "called" in clause or "named" in clause):
-        yield Claim(f"name of {lemma(called[1].split()[-1])}", frozenset({called[2]}))
-    if relative := re.search(rf"\bmy ({FAMILY}) (?:is|works as) an? ([a-z ]+)", clause):
-        job = next(_job(relative[2]), None)
-        if job is not None:
-            yield Claim(f"job of {relative[1]}", job.value)
-    gone = re.search(r"\bmy (?:[a-z]+ )?([a-z]+) (died|left me|passed away|moved out)", clause)
-    if gone:
-        if gone[1] in ("wife", "husband"):
-            yield Claim("married", frozenset({"no"}))
-    elif spouse := re.search(r"\bmy (wife|husband|girlfriend|boyfriend)\b", clause):
-        yield Claim("partner", frozenset({spouse[1]}))
-        if spouse[1] in ("wife", "husband"):
-            yield Claim("married", frozenset({"yes"}))
-    if mine := re.search(
-        r"\bmy (?:two |three |four |\d )?(kids|children|sons?|daughters?|brothers?|sisters?)\b", clause
-    ):
-        yield Claim(f"has {lemma(mine[1])}", frozenset({"some"}))
-    if re.search(r"\bi (?:just )?(?:lost my job|got fired)\b", clause):
-        yield Claim("works", frozenset({"no"}))
-    if re.search(r"\bi (?:got|was) promoted\b|\b(?:my )?work is (?:great|good|going)", clause):
-        yield Claim("works", frozenset({"yes"}))
-    if grew := re.search(r"\bi grew up (?:in|on) (.*)", clause):
-        yield Claim("raised", content(grew[1]))
-    if age := re.search(r"\bi (?:just )?turned (\d+)", clause):
-        yield Claim("age", frozenset({age[1]}))

@@ -44,6 +44,8 @@ NUMBERS: Final = dict(
         map(str, range(1, 21)),
         strict=True,
     )
+) | dict(
+    zip("thirty forty fifty sixty seventy eighty ninety".split(), map(str, range(30, 100, 10)), strict=True)
 )
 _LEMMAS: Final = {
     form: lemma
@@ -89,10 +91,15 @@ EMPTY: Final = frozenset(
 )
 KINDS: Final = {
     "pet": "dog cat snake bird parrot rabbit hamster fish turtle tortoise puppy kitten animal ferret goat",
+    "animal": "dog cat snake bird parrot rabbit hamster fish turtle tortoise puppy kitten pet ferret goat",
     "child": "son daughter child twins toddler baby",
     "sibling": "brother sister sibling twin",
     "car": "car truck van jeep suv vehicle",
-    "instrument": "guitar piano violin drum cello flute banjo instrument harp trumpet",
+    "instrument": (
+        "guitar piano violin viola drum cello flute banjo instrument harp trumpet bassoon oboe clarinet tuba "
+        "trombone saxophone accordion organ harmonica mandolin ukulele keyboard sitar lute zither fiddle"
+    ),
+    "alcohol": "beer wine whisky whiskey vodka cocktail rum gin booze",
 }
 """What a general word stands for: nobody without pets has a dog."""
 COUNTED: Final = re.compile(
@@ -100,7 +107,8 @@ COUNTED: Final = re.compile(
     r"((?:(?!and\b|or\b)[a-z]+ ){0,2}?)([a-z]+)\b"
 )
 FAMILY: Final = (
-    "mother|father|brother|sister|wife|husband|son|daughter|girlfriend|boyfriend|grandmother|best friend"
+    "mother|father|brother|sister|wife|husband|son|daughter|girlfriend|boyfriend|grandmother|grandfather|"
+    "best friend|uncle|aunt|cousin|nephew|niece|boss|neighbour|neighbor|roommate"
 )
 HOUSING: Final = frozenset(
     "house flat apartment home city town village country countryside suburb place farm state area".split()

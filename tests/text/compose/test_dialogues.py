@@ -133,7 +133,8 @@ def test_what_was_never_told_is_not_made_up(seed: int) -> None:
 
 def test_nothing_that_probes_say_is_composed() -> None:
     """Of what personas and users say in the probes, no sentence of five words or more that is no question."""
-    probes = (FOLDER.parent / "evaluation" / "probes.jsonl").read_text(encoding="utf-8").splitlines()
+    files = [FOLDER.parent / "evaluation" / name for name in ("probes.jsonl", "probes_later.jsonl")]
+    probes = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     said = {
         sentence
         for entry in map(json.loads, probes)

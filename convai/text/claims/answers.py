@@ -27,7 +27,8 @@ _NAME: Final = re.compile(
     r")?([a-z][a-z'-]+)(?: here)?$"
 )
 _LEAD: Final = re.compile(
-    r"(?:it is|that is|oh|well|um|just|probably|mostly|in|at|to|from|they are|he is|she is|his name is|her "
+    r"(?:it is|that is|it's|that's|oh|well|um|just|probably|mostly|usually|always|in|at|to|from|they are|"
+    r"he is|she is|his name is|her "
     r"name is"
     r"|her names|their names are|its name is|called|i would say|my|for|about|,)\s+"
 )
@@ -154,6 +155,27 @@ def answered(text: str, ask: str) -> str:
             ).strip(" .,!")
             return made(found, value) if value and not _vague(value) else ""
     return ""
+
+
+def resolved(text: str, ask: str) -> str:
+    """What `text` says with a pronoun, or in other words, of what `ask` asks about; nothing if it does not.
+
+    "she is twelve" after "how old is your daughter?" is "my daughter is twelve".
+    """
+    asked, said = _last_question(normal(ask)), re.sub(r"^(?:yes|no|well|oh)[,.]? ", "", normal(text))
+    if re.search(r"\bwhere (?:do you live|are you (?:living|based)|is your home)\b", asked):
+        return re.sub(r"^i am (?=in |at )", "i live ", said) if re.match(r"i am (?:in|at) ", said) else ""
+    if kind := re.search(r"\byour favorite ([a-z]+)", asked):
+        best = re.match(r"i (?:really )?(?:like|love) (.*?)(?: the)? (?:most|best)\b", said)
+        return f"my favorite {kind[1]} is {best[1]}" if best else ""
+    if hour := re.search(r"\b(?:when|what time) do you ((?:get|wake) up|go to (?:bed|sleep))\b", asked):
+        at = re.match(
+            r"(?:i (?:get|wake) up |i go to (?:bed|sleep) )?(?:usually )?(?:at|around|about) (.*)", said
+        )
+        return f"i {hour[1]} at {at[1]}" if at else ""
+    of = re.search(r"\b(?:is|does|are|do|was) your (?:[a-z]+ )??([a-z]+)(?= |\W*$)(?! and )", asked)
+    about = re.match(r"(?:he|she|it) ((?:is|lives|works)\b.*)", said)
+    return f"my {of[1]} {about[1]}" if of and about else ""
 
 
 def _vague(value: str) -> bool:

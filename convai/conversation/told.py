@@ -1,0 +1,95 @@
+"""What a user has told of themselves, and answers that go against it: made up, or denied.
+
+Rules on words: what an answer says of the user is held against the words that the user has used. A question
+about the user is one with "my", "i" or "me" in it; all other questions are nobody's business here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from convai.core.dialog import USER, Turn
+from convai.text.claims.words import content, normal
+
+_STEM: Final = 4
+"""Letters of a word that tell it from others here: "weaves" and "weaving" are one."""
+_SENTENCE: Final = re.compile(r"[^.!?]+[.!?]*")
+_QUESTION: Final = re.compile(
+    r"(?:and |so |but |or )?(?:what|who|whose|where|when|why|how|which|is|are|am|was|were|do|does|did|can|"
+    r"could|would|will|have|has|should|any|ever)\b"
+)
+_ASKS: Final = re.compile(r"(?:please )?(?:tell|name|remind)\b")
+_OF_USER: Final = re.compile(r"\b(?:my|mine|i|me|our|ours)\b")
+_OF_SPEAKER: Final = re.compile(r"\b(?:my|mine|i|me)\b")
+_NAMED: Final = re.compile(r"\b(?:users?|you|your)\b")
+_DENIES: Final = re.compile(
+    r"\b(?:not|never|no idea)\b[^.!?]*\b(?:know|told|tell|said|say|mention\w*|remember|sure|idea)\b"
+    r"|\bno idea\b|\b(?:tell|remind) me\b"
+)
+_ABOUT_TELLING: Final = frozenset(
+    """tell say said told mention remember believe think know call name sure right listen curious glad ask
+    guess yes oh well course honest let way thing okay""".split()
+)
+"""Words of an answer that are not what it says."""
+
+
+class Told:
+    """The user's words before their last turn, and what that turn asks."""
+
+    def __init__(self, turns: Sequence[Turn], persona: Sequence[str] = (), given: Sequence[str] = ()) -> None:
+        """`turns`: all that was said; where the last one is the user's, it is what is to be answered.
+
+        `given`: other texts that may tell of the user, as `persona` does where it speaks of them.
+        """
+        last = normal(turns[-1].text) if turns and turns[-1].speaker == USER else ""
+        question = _sentences(last)[-1:]
+        self._asked = question[0] if question and (last.endswith("?") or _ASKS.match(question[0])) else ""
+        self.of_user = bool(_OF_USER.search(self._asked))
+        """Whether something about the user is asked."""
+        self._known: set[str] = set()
+        self._topic: set[str] = set()
+        if self.of_user:
+            said = [s for turn in turns[:-1] if turn.speaker == USER for s in _sentences(normal(turn.text))]
+            said += map(normal, given)
+            said += [text for text in map(normal, persona) if _NAMED.search(text)]
+            told = (s for s in said if not (s.endswith("?") and _QUESTION.match(s)))
+            self._known = set().union(*map(_words, told))
+            self._free = _words(last) | {word[:_STEM] for word in _ABOUT_TELLING}
+            self._topic = _words(self._asked) - {word[:_STEM] for word in _ABOUT_TELLING}
+
+    def made_up(self, text: str) -> bool:
+        """Whether an answer says something of the user, and nothing in words that the user has used."""
+        if not self.of_user:
+            return False
+        said: set[str] = set()
+        for sentence in _sentences(normal(text)):
+            stated = not sentence.endswith("?") or sentence.endswith("right?")
+            if stated and self._is_of_user(sentence) and not _DENIES.search(sentence):
+                said |= _words(sentence) - self._free
+        return bool(said) and not said & self._known
+
+    def denied(self, text: str) -> bool:
+        """Whether an answer says that it was never told what the user has spoken of.
+
+        The reason of a thing may be untold where the thing is not.
+        """
+        if not self._topic & self._known or self._asked.startswith("why"):
+            return False
+        plain = normal(text)
+        return bool(_DENIES.search(plain)) and not (_words(plain) - self._free) & self._known
+
+    def _is_of_user(self, sentence: str) -> bool:
+        """Whether it has "your" in it, or no speaker ("at six"), or takes over the question's "my cat"."""
+        if re.search(r"\byour?\b", sentence) or not _OF_SPEAKER.search(sentence):
+            return True
+        return any(f"my {noun}" in sentence for noun in re.findall(r"\bmy ([a-z]+)", self._asked))
+
+
+def _sentences(text: str) -> list[str]:
+    return [found.strip() for found in _SENTENCE.findall(text) if found.strip()]
+
+
+def _words(text: str) -> set[str]:
+    return {word[:_STEM] for word in content(text)}
