@@ -14,9 +14,10 @@ JOBS ?= 2
 ARGS ?=
 DATA ?= data/sample_dialogues.jsonl
 OUT ?= runs/mine
+MODEL ?= persona-smol
 
 .DEFAULT_GOAL := help
-.PHONY: help setup base demo chat test test-hard train bench lint format
+.PHONY: help setup base demo chat test test-hard train check-model bench lint format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +52,14 @@ test-hard: setup base ## the tests in random orders, under load, with a frozen c
 
 train: setup ## train: make train DATA=my.jsonl OUT=runs/mine ARGS="--epochs 3" (default: the sample dialogues)
 	@$(BIN)/convai train "$(DATA)" --out "$(OUT)" $(ARGS)
+
+# What the model's card says of it. Both cores do all of it in some ten minutes; HELD_OUT is a file of dialogues.
+check-model: setup base ## what is measured before a model ships: make check-model MODEL=runs/mine HELD_OUT=valid.txt
+	@test -n "$(HELD_OUT)" || { echo "make: HELD_OUT is missing; name a file of dialogues that MODEL was not trained on" >&2; exit 2; }
+	$(BIN)/convai evaluate --model "$(MODEL)" --data "$(HELD_OUT)" --dialogs 60 --metrics hits,ppl --precision int8
+	$(BIN)/convai evaluate --model "$(MODEL)" --probes --draws 1 --precision int8 $(ARGS)
+	$(BIN)/convai evaluate --model "$(MODEL)" --probes --draws 1 --precision int8 --samples 1 $(ARGS)
+	$(BIN)/convai evaluate --model "$(MODEL)" --probes data/evaluation/probes_later.jsonl --draws 1 --precision int8 $(ARGS)
 
 lint: setup ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check .

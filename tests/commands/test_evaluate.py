@@ -359,4 +359,10 @@ def test_the_check_of_self_chats_is_measured(evaluate: Any, folder: Path) -> Non
     lines = evaluate("--contradictions pairs.jsonl")
     assert lines[0] == "missed: i have two dogs. | any pets? | no, none."
     assert json.loads(lines[-1])["all"]["recall"] == 0.5
-    assert set(json.loads(evaluate("--contradictions --json")[0])) == {"tune", "test", "data"}
+    assert set(json.loads(evaluate("--contradictions --json")[0])) == {
+        "tune",
+        "test",
+        "later",
+        "last",
+        "data",
+    }
