@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from convai.text.claims.answers import answered, resolved
@@ -31,6 +32,11 @@ def claims(text: str, ask: str = "", *, others: bool = True) -> list[Claim]:
 
     `others`: and of their people: a sister's age is a claim of one's own, as if there were one sister.
     """
+    return list(_claims(text, ask, others))
+
+
+@lru_cache(8192)  # the turns of a chat are read again for every reply
+def _claims(text: str, ask: str, others: bool) -> tuple[Claim, ...]:
     whole = [answered(text, ask), resolved(text, ask)] if ask else []
     text, ask = normal(text), normal(ask)
     found = list(_answered(text, ask))
@@ -38,7 +44,7 @@ def claims(text: str, ask: str = "", *, others: bool = True) -> list[Claim]:
         for clause in _clauses(_plain(one)):
             found += _of_clause(clause)
             found += of_others(clause) if others else ()
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
 
 
 def of_persona(sentences: Sequence[str]) -> list[tuple[str, list[Claim]]]:
