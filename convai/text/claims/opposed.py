@@ -126,9 +126,9 @@ def _across(one: Claim, other: Claim) -> bool:
         return bool(one.value) and one.value <= other.value
     if one.slot == "allergic" and other.slot in _TAKES:
         return other.holds and bool(one.value & other.value)
-    for no, kind in (("meat", _MEAT), ("dairy", _DAIRY)):
+    for no, foods in (("meat", _MEAT), ("dairy", _DAIRY)):
         if one == Claim("do eat", frozenset({no}), holds=False) and "vegan" not in other.value:
-            return other.slot in _TAKES and other.holds and bool(other.value & kind)
+            return other.slot in _TAKES and other.holds and bool(other.value & foods)
     if one.slot == "trade" and other.slot == "job":
         return other.holds and not may_name(other.value, one.value)
     if one.slot.startswith("name of ") and other.slot.startswith("name of ") and one.value == other.value:
