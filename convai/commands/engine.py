@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from convai.commands.options import (
+    add_adapter_arguments,
     add_config_arguments,
     add_context_argument,
     add_threads_argument,
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="DIR|NAME", help="model folder, or an embedded model (default: the embedded one)"
     )
+    add_adapter_arguments(parser)
     add_context_argument(parser)
     add_threads_argument(parser)
     parser.add_argument(
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Load the model and compute until a signal comes. Raises ConvaiError for settings that will not do."""
     config = config_from_args(EngineConfig, args)
 
-    from convai.engine.handshake import host_port, identity, read_token
+    from convai.engine.handshake import host_port, read_token
 
     host, port = host_port(args.listen)
     token = read_token(args.token_file, host)
@@ -92,10 +94,11 @@ def run(args: argparse.Namespace) -> int:
     import signal
     import socket
     import threading
+    from contextlib import closing
 
     import torch
 
-    from convai.conversation.agent import load_agent
+    from convai.conversation.adapters import start
     from convai.core.errors import SettingsError
     from convai.engine.listener import Listener
     from convai.server.logs import log_to_stderr
@@ -119,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
         load_voice(args.model, context=args.context)  # what is wrong with it is told at once
         options = {name: getattr(args, name) for name in ("model", "context", "threads", "drain")}
         options |= {"config": config, "token": token}
+        options |= {"adapters": args.adapters, "loaded": args.adapters_loaded}
 
         def ready() -> None:
             print(f"convai computes on Ray for doors at ray://{args.listen} (Ctrl-C ends it)", flush=True)
@@ -141,12 +145,20 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise SettingsError(f"--listen {args.listen}: {error.strerror or error}; choose another") from None
     with listening:
-        agent = load_agent(args.model, context=args.context)
-        with agent.engine(config).start() as engine:
-            own = identity(agent.name, agent.tokenizer, agent.model, engine.precision)
-            listener = Listener(engine, own, token, listening)
+        found = start(
+            args.model,
+            config,
+            context=args.context,
+            adapters=args.adapters,
+            loaded=args.adapters_loaded,
+        )
+        with closing(found.engine):
+            listener = Listener(found.engine, found.identity(), token, listening)
             where = ":".join(map(str, listening.getsockname()[:2]))
-            print(f"convai computes {agent.name} ({engine.precision}) for doors at tcp://{where}", flush=True)
+            print(
+                f"convai computes {found.agent.name} ({found.own.precision}) for doors at tcp://{where}",
+                flush=True,
+            )
             ending.wait()
             listener.drain(args.drain)
             listener.close()

@@ -60,6 +60,32 @@ def add_context_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the options of models that are loaded when a conversation asks for them."""
+    parser.add_argument(
+        "--adapters",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="more models, with the same tokenizer, as adapters of one base have; each is loaded when a "
+        "conversation asks for it (its decoding setting `adapter`) by its folder's name",
+    )
+    parser.add_argument(
+        "--adapters-loaded",
+        type=_some,
+        default=2,
+        metavar="N",
+        help="how many of them are in memory at a time; the one that was asked for least recently makes room "
+        "(default: %(default)s)",
+    )
+
+
+def _some(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 1 or more")
+    return int(text)
+
+
 def add_threads_argument(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the option `--threads`: processor threads that compute."""
     parser.add_argument(

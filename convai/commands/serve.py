@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convai.commands.options import (
+    add_adapter_arguments,
     add_config_arguments,
     add_context_argument,
     add_resolving_arguments,
     add_threads_argument,
     config_from_args,
 )
-from convai.core.errors import ConvaiError
+from convai.core.errors import ConvaiError, SettingsError
 from convai.core.only_one import only_one
 from convai.core.settings import EngineConfig, ServerConfig
 
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from convai.conversation.hooks import Hooks
     from convai.conversation.memory.memory import Memory
     from convai.conversation.mood import MoodReader
-    from convai.engine import Engine
-    from convai.engine.replicas import Replicas
+    from convai.engine import Port
     from convai.server.marks import ReadCoref
     from convai.store import Store
 
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="DIR|NAME", help="model folder, or an embedded model (default: the embedded one)"
     )
+    add_adapter_arguments(parser)
     add_context_argument(parser)
     add_threads_argument(parser)
     parser.add_argument(
@@ -162,13 +163,23 @@ def default_store() -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".local" / "share") / "convai" / _FILE
 
 
-def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Callable[[], Engine | Replicas]]:
-    """Who talks, and what starts that which computes: here, or at `--engine`. Raises ConvaiError."""
-    from convai.conversation.agent import load_agent, load_voice
+def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Port]:
+    """Who talks, and what computes, started: here, or at `--engine`. Raises ConvaiError."""
+    from convai.conversation.agent import load_voice
 
     if args.engine is None:
-        agent = load_agent(args.model, context=args.context)
-        return agent, agent.engine(config).start
+        from convai.conversation.adapters import start
+
+        found = start(
+            args.model,
+            config,
+            context=args.context,
+            adapters=args.adapters,
+            loaded=args.adapters_loaded,
+        )
+        return found.agent, found.engine
+    if args.adapters:
+        raise SettingsError("--adapters: the engines load them; give them to `convai engine`")
     from convai.engine.handshake import identity, read_token
     from convai.engine.reaching import reach
 
@@ -177,7 +188,7 @@ def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Cal
     # they are often started together, and an engine has more to load
     engine = reach(args.engine, token, identity(voice.name, voice.tokenizer), wait=_ENGINE_WAIT)
     voice.positions = min(voice.positions, engine.limits.positions)
-    return voice, lambda: engine
+    return voice, engine
 
 
 @contextmanager
@@ -216,21 +227,30 @@ def _serve(
 ) -> int:
     import torch
 
-    from convai.server.app import App
     from convai.server.logs import log_to_stderr
-    from convai.server.run import Server, address, allow_connections, listen, prefer_latency
-    from convai.server.service import Service
-    from convai.store import Store
-    from convai.text.personas import trained_persona
+    from convai.server.run import allow_connections
 
     log_to_stderr()
     allow_connections(config.connections)
     torch.set_num_threads(args.threads)
-    agent, start = _engine(args, engine_config)
+    agent, engine = _engine(args, engine_config)
+    with closing(engine):
+        return _open(args, config, agent, engine, where)
+
+
+def _open(
+    args: argparse.Namespace, config: ServerConfig, agent: Talker, engine: Port, where: str | Path
+) -> int:
+    from convai.server.app import App
+    from convai.server.run import Server, address, listen, prefer_latency
+    from convai.server.service import Service
+    from convai.store import Store
+    from convai.text.personas import trained_persona
+
     mood = _mood(args.emotion_model)
     hooks = _hooks(args, mood)
     read_coref = _coref(args.coref_model, args.coref_parser)
-    with listen(config) as listening, Store(where) as store, start() as engine:
+    with listen(config) as listening, Store(where) as store:
         read_mood = None if mood is None else mood.of
         service = Service(
             agent,

@@ -87,6 +87,8 @@ class DecodingConfig:
     """Replies to sample; the next-sentence head picks the best."""
     seed: int | None = None
     """Seed of the sampler; None draws a fresh one."""
+    adapter: str = ""
+    """Which of the engine's models draws it, by its folder's name (see --adapters); empty: its own."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

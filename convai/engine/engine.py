@@ -84,8 +84,9 @@ class Engine:
 
         Raises at once SettingsError when the prompt leaves no position for a reply, more replies are asked
         for than there are slots or a token has a bias that there is not, Overloaded when the queue is full,
-        EngineClosed.
+        EngineClosed. So does a request for an adapter: an engine has one model (see `engine.adapters`).
         """
+        self.limits.check_adapter(request.config.adapter)
         job = new_job(
             request,
             self.positions,

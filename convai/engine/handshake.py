@@ -11,6 +11,7 @@ import hmac
 import ipaddress
 import secrets
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,12 @@ def check_identity(expected: Identity, found: Identity) -> None:
             f"the engine's weights of {found.name[:100]!r}, or their precision, are not those of the other "
             "engines; give all of them the same --model and --precision"
         )
+    for name, files in found.adapters.items():
+        if expected.adapters.get(name, files) != files:
+            raise Stranger(
+                f"the engine's adapter {name[:100]!r} is not that of the other engines; give all of them the "
+                "same folders with --adapters"
+            )
 
 
 class Kin:
@@ -81,15 +88,42 @@ class Kin:
         """Raise Stranger for an engine with another model."""
         with self._lock:
             check_identity(self._known, found)
-            self._known = Identity(self._known.name, self._known.prompts or found.prompts, found.weights)
+            self._known = Identity(
+                self._known.name,
+                self._known.prompts or found.prompts,
+                found.weights,
+                {**self._known.adapters, **found.adapters},
+            )
 
 
 def identity(
-    name: str, tokenizer: Tokenizer, model: DoubleHeadsModel | None = None, precision: str = ""
+    name: str,
+    tokenizer: Tokenizer,
+    model: DoubleHeadsModel | None = None,
+    precision: str = "",
+    adapters: Mapping[str, Path] | None = None,
 ) -> Identity:
-    """Of a model that is here, computed in `precision`; of a door's, whose weights are elsewhere, none."""
-    prompts = hashlib.sha256(f"{tokenizer.fingerprint} {tokenizer.frame}".encode()).hexdigest()
-    return Identity(name, prompts, "" if model is None else f"{_weights(model)} {precision}")
+    """Of a model that is here, computed in `precision`, and the folders of `adapters` that it can load; of a
+    door's, whose weights are elsewhere, none.
+    """
+    weights = "" if model is None else f"{_weights(model)} {precision}"
+    files = {called: _files(folder) for called, folder in (adapters or {}).items()}
+    return Identity(name, prompts_of(tokenizer), weights, files)
+
+
+def prompts_of(tokenizer: Tokenizer) -> str:
+    """Digest of all that a prompt's ids depend on: who has the same takes the same prompts."""
+    return hashlib.sha256(f"{tokenizer.fingerprint} {tokenizer.frame}".encode()).hexdigest()
+
+
+def _files(folder: Path) -> str:
+    """SHA-256 of a model folder's files, but for what people read in it."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".bin"):
+            with path.open("rb") as file:
+                digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()} ".encode())
+    return digest.hexdigest()
 
 
 def _weights(model: DoubleHeadsModel) -> str:

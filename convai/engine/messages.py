@@ -23,13 +23,28 @@ from convai.text.segments import Prompt
 class ModelLimits:
     """What an engine's model takes: `positions` of a prompt and its reply, ids below `vocabulary`.
 
-    `slots`: replies that are computed side by side; `name`: the model's.
+    `slots`: replies that are computed side by side; `name`: the model's; `adapters`: names of others that a
+    request may ask for.
     """
 
     positions: int
     vocabulary: int
     slots: int
     name: str = ""
+    adapters: tuple[str, ...] = ()
+
+    def has(self, adapter: str) -> bool:
+        """Whether a request may ask for it; the empty name is the model itself."""
+        return adapter in ("", self.name) or adapter in self.adapters
+
+    def check_adapter(self, adapter: str) -> None:
+        """Raise SettingsError where a request may not ask for it."""
+        if not self.has(adapter):
+            there = ", ".join(self.adapters)
+            raise SettingsError(
+                f"adapter={adapter[:100]!r}: the engine of {self.name!r} has no such model; "
+                + (f"there is {there}" if there else "give it some with --adapters DIR")
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +209,10 @@ class Counters:
     """Tokens of prompts that were in the cache already."""
     not_a_number: int = 0
     """Requests whose output was not a finite number."""
+    loads: int = 0
+    """Adapters that were loaded because somebody asked for them."""
+    evictions: int = 0
+    """Adapters that were given up for others."""
 
 
 @dataclass(slots=True)
@@ -207,6 +226,8 @@ class Stats(Counters):
     slots_resting: int = 0
     """Slots that keep a conversation's tokens for its next turn."""
     cache_bytes: int = 0
+    loaded: int = 0
+    """Adapters that are in memory."""
 
 
 @dataclass(frozen=True, slots=True)

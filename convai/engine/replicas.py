@@ -68,13 +68,16 @@ class Replicas:
         if not found:
             raise error
         positions, slots = min(one.positions for one in found), min(one.slots for one in found)
-        return replace(found[0], positions=positions, slots=slots)
+        adapters = tuple(sorted({name for one in found for name in one.adapters}))
+        return replace(found[0], positions=positions, slots=slots, adapters=adapters)
 
     def stream(self, request: Request) -> Stream:
         """Draw replies at the engine that has the conversation; as `Port.stream`, and EngineLost."""
         if self.closed:
             raise EngineClosed
         config = request.config
+        if config.adapter:
+            self.limits.check_adapter(config.adapter)
         if config.seed is None and config.temperature > 0 and config.num_beams == 1:
             # another engine must be able to draw the same
             request = replace(request, config=replace(config, seed=secrets.randbits(32)))
@@ -100,10 +103,20 @@ class Replicas:
         raise EngineLost(self.health().detail or "no engine can be reached")
 
     def ranked(self, request: Request) -> list[str]:
-        """The engines that are well, the conversation's own one first."""
-        key = _key(request)
-        well = [name for name, engine in self.engines.items() if engine.health().status == "ok"]
-        return sorted(well, key=lambda name: _weight(key, name), reverse=True)
+        """The engines that are well, the conversation's own one first.
+
+        Conversations with an adapter go to one engine together, so that not every engine has to load it, and
+        to the next one when that has no slot for them.
+        """
+        engines = self.engines
+        well = [name for name, engine in engines.items() if engine.health().status == "ok"]
+        adapter = request.config.adapter
+        key = adapter.encode() or _key(request)
+        well.sort(key=lambda name: _weight(key, name), reverse=True)
+        if adapter:
+            well = [name for name in well if engines[name].limits.has(adapter)]
+            well.sort(key=lambda name: _full(engines[name]))
+        return well
 
     def add(self, name: str, engine: Port) -> None:
         """One more."""
@@ -151,6 +164,12 @@ def _key(request: Request) -> bytes:
     prompt = request.prompt
     words = (id for id, turn in zip(prompt.ids, prompt.turn, strict=True) if 0 <= turn <= 1)
     return array.array("q", words).tobytes()
+
+
+def _full(engine: Port) -> bool:
+    """Whether more would have to wait there, as far as is known here."""
+    stats = engine.stats()
+    return stats.running + stats.waiting >= engine.limits.slots
 
 
 def _weight(key: bytes, name: str) -> bytes:

@@ -19,7 +19,7 @@ from convai.engine.errors import EngineError
 from convai.engine.mailbox import Parcel
 from convai.engine.messages import Failure, Finished, Health, ModelLimits, Request, Stats, Token
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Of these frames; another number cannot be talked with."""
 VERSION: Final = f"{convai.__version__}/{PROTOCOL}"
 """Both ends have the same one: what a request means may change with every release."""
@@ -62,12 +62,13 @@ class Proof(msgspec.Struct, tag="proof", array_like=True, frozen=True):
 class Identity(msgspec.Struct, array_like=True, frozen=True):
     """Which model an engine has. `prompts`: digest of all that a prompt's ids depend on (the tokenizer, the
     frame); `weights`: digest of the weights and of what they are computed in. Replies go on at another engine
-    only where both are the same.
+    only where both are the same. `adapters`: of each other model that it can load, a digest of its files.
     """
 
     name: str = ""
     prompts: str = ""
     weights: str = ""
+    adapters: dict[str, str] = {}
 
 
 class EngineState(msgspec.Struct, array_like=True, frozen=True):

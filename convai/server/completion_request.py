@@ -13,6 +13,7 @@ from convai.core.safe_text import one_line, readable
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.core.token_texts import check_bias
+from convai.engine import Limits as EngineLimits
 from convai.server.dialects import ONLY, WITHOUT_EFFECT, around_temperature, in_own_words
 from convai.server.protocol import Limits
 
@@ -97,9 +98,9 @@ class CompletionRequest:
     """What is told before the reply (`echo` of `/v1/completions`)."""
 
 
-def parse_chat(body: bytes, agent: Talker, slots: int, limits: Limits) -> CompletionRequest:
+def parse_chat(body: bytes, agent: Talker, engine: EngineLimits, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/chat/completions`. Raises ApiError, which names the parameter."""
-    given = _object(body, agent)
+    given = _object(body, agent, engine)
     wanted = _wanted(given)
     persona, turns = _messages(given.pop("messages", None), may_be_empty=bool(wanted.character))
     goes_on = _switch(given, "continue_final_message", bool(turns) and turns[-1].speaker == AGENT)
@@ -119,14 +120,14 @@ def parse_chat(body: bytes, agent: Talker, slots: int, limits: Limits) -> Comple
         logprobs=logprobs,
         top_logprobs=top,
         wanted=wanted,
-        **_common(given, agent, slots, limits),
+        **_common(given, agent, engine.slots, limits),
     )
     return _checked(request, given, "the last message is the assistant's")
 
 
-def parse_text(body: bytes, agent: Talker, slots: int, limits: Limits) -> CompletionRequest:
+def parse_text(body: bytes, agent: Talker, engine: EngineLimits, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/completions`. Raises ApiError, which names the parameter."""
-    given = _object(body, agent)
+    given = _object(body, agent, engine)
     prompt = given.pop("prompt", "")
     if isinstance(prompt, list) and len(prompt) == 1:
         [prompt] = prompt
@@ -139,7 +140,7 @@ def parse_text(body: bytes, agent: Talker, slots: int, limits: Limits) -> Comple
         top = MAX_TEXT_LOGPROBS if top is True else _in_range(top, "logprobs", 0, MAX_TEXT_LOGPROBS)
     given.pop("logprobs", None)
     prefill = readable(prompt)
-    common = _common(given, agent, slots, limits)
+    common = _common(given, agent, engine.slots, limits)
     best = given.pop("best_of", None)
     if best not in (None, 1, common["n"]):
         raise ApiError(400, "best_of is not supported here; use n, or candidates", param="best_of")
@@ -185,7 +186,7 @@ def _checked(request: CompletionRequest, given: dict[str, Any], going_on: str) -
     return request
 
 
-def _object(body: bytes, agent: Talker) -> dict[str, Any]:
+def _object(body: bytes, agent: Talker, engine: EngineLimits) -> dict[str, Any]:
     """What a body asks of the model that is here."""
     try:
         given = json.loads(body)
@@ -198,10 +199,13 @@ def _object(body: bytes, agent: Talker) -> dict[str, Any]:
         raise ApiError(400, "you must provide a model parameter", param="model")
     if isinstance(model, str) and model.startswith(f"{agent.name}/"):
         given.setdefault("character", model.removeprefix(f"{agent.name}/"))
+    elif model in engine.adapters:
+        given.setdefault("adapter", model)
     elif model != agent.name:
+        there = ", ".join(map(repr, (agent.name, *engine.adapters)))
         raise ApiError(
             404,
-            f"the model {str(model)[:100]!r} is not here; there is {agent.name!r}",
+            f"the model {str(model)[:100]!r} is not here; there is {there}",
             param="model",
             code="model_not_found",
         )

@@ -54,7 +54,7 @@ async def completions(
     try:
         body = await _admitted(service, scope, receive)
         parse = parse_chat if chat else parse_text
-        request = parse(body, service.agent, service.engine.limits.slots, service.limits)
+        request = parse(body, service.agent, service.engine.limits, service.limits)
         release = service.limiter.begin_reply(address_of(scope.get("client")))
         try:
             with service.work():

@@ -94,6 +94,7 @@ class _Now(Collector):
             "convai_slots_in_use": ("Slots of the cache that replies are computed in.", stats.slots_in_use),
             "convai_slots": ("Slots of the cache.", stats.slots),
             "convai_cache_bytes": ("Memory of the cache.", stats.cache_bytes),
+            "convai_adapters_loaded": ("Adapters that are in memory.", stats.loaded),
         }
         counters = {
             "convai_engine_submitted": ("Requests that the engine took.", stats.submitted),
@@ -102,6 +103,8 @@ class _Now(Collector):
             "convai_engine_failed": ("Requests that broke off.", stats.failed),
             "convai_engine_refused": ("Requests that found the queue full.", stats.refused),
             "convai_engine_moved": ("Replies that have gone on at another engine.", moved),
+            "convai_adapter_loads": ("Adapters that were loaded when asked for.", stats.loads),
+            "convai_adapter_evictions": ("Adapters that made room for others.", stats.evictions),
             "convai_tokens_drawn": ("Tokens of replies.", stats.tokens_drawn),
             "convai_tokens_computed": ("Tokens that went through the model.", stats.tokens_computed),
             "convai_tokens_reused": ("Tokens of prompts that were in the cache.", stats.tokens_reused),

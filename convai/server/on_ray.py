@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -113,23 +113,23 @@ class Replica:
         token: str,
         threads: int,
         drain: float,
+        adapters: Sequence[str],
+        loaded: int,
     ) -> None:
         import torch
 
-        from convai.conversation.agent import load_agent
-        from convai.engine.handshake import identity
+        from convai.conversation.adapters import start
         from convai.engine.listener import Listener
 
         ray, _ = ray_serve()
         torch.set_num_threads(threads)
-        agent = load_agent(model, context=context)
+        found = start(model, config, context=context, adapters=adapters, loaded=loaded)
         self._drain = drain
-        self.engine = agent.engine(config).start()
+        self.engine = found.engine
         host = ray.util.get_node_ip_address() if token else "127.0.0.1"
         at = socket.create_server((host, 0))
         self.address = f"{host}:{at.getsockname()[1]}"
-        own = identity(agent.name, agent.tokenizer, agent.model, self.engine.precision)
-        self._listener = Listener(self.engine, own, token, at)
+        self._listener = Listener(self.engine, found.identity(), token, at)
         self._directory = ray.get_actor(DIRECTORY, namespace=APPLICATION)
         self._ended = threading.Event()
         threading.Thread(target=self._tell, name="convai-replica", daemon=True).start()
@@ -185,6 +185,8 @@ def application(
     threads: int = 1,
     scaling: Scaling = Scaling(),
     drain: float = 20.0,
+    adapters: Sequence[str] = (),
+    loaded: int = 2,
 ) -> Any:
     """The Ray Serve application, for `serve.run`; Ray has been initialised. Raises SettingsError."""
     ray, serve = ray_serve()
@@ -203,7 +205,7 @@ def application(
         ray_actor_options={"num_cpus": threads},
         health_check_period_s=2,
         graceful_shutdown_timeout_s=drain + 5,
-    ).bind(model, context, config or EngineConfig(), token, threads, drain)
+    ).bind(model, context, config or EngineConfig(), token, threads, drain, list(adapters), loaded)
     return serve.deployment(Doorbell, name="doorbell", ray_actor_options={"num_cpus": 0}).bind(engines)
 
 

@@ -265,8 +265,10 @@ def checked_decoding(
 ) -> DecodingConfig:
     """`given` laid over `config`, within what the engine can do. Raises SettingsError."""
     config = laid_over(config, given)
-    check_bias(config.logit_bias, service.engine.limits.vocabulary)
-    slots = service.engine.limits.slots
+    limits = service.engine.limits
+    limits.check_adapter(config.adapter)
+    check_bias(config.logit_bias, limits.vocabulary)
+    slots = limits.slots
     if max(config.candidates, config.num_beams) > slots:
         raise Refused(f"the server draws at most {slots} replies side by side; use fewer candidates or beams")
     return config

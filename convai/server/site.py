@@ -54,8 +54,8 @@ def create_site(service: Service, ask: Ask, delete_person: Callable[[str], None]
         g.owner = owner
         service.limiter.request(address_of((request.remote_addr or "", 0)))
 
-    def model(character: str = "") -> dict[str, Any]:
-        name = f"{service.agent.name}/{character}" if character else service.agent.name
+    def model(character: str = "", adapter: str = "") -> dict[str, Any]:
+        name = f"{service.agent.name}/{character}" if character else adapter or service.agent.name
         return {"id": name, "object": "model", "created": created, "owned_by": "convai"}
 
     def characters() -> list[str]:
@@ -63,9 +63,15 @@ def create_site(service: Service, ask: Ask, delete_person: Callable[[str], None]
         kept = service.store.scenes.kept(g.owner, "character")
         return list(dict.fromkeys(one.name for one in kept if one.name))
 
+    def adapters() -> tuple[str, ...]:
+        return service.engine.limits.adapters
+
     @site.get("/v1/models")
     def models() -> Response:
-        return jsonify(object="list", data=[model(), *map(model, characters())])
+        return jsonify(
+            object="list",
+            data=[model(), *(model(adapter=one) for one in adapters()), *map(model, characters())],
+        )
 
     @site.get("/v1/models/<path:name>")
     def one_model(name: str) -> Response:
@@ -73,6 +79,8 @@ def create_site(service: Service, ask: Ask, delete_person: Callable[[str], None]
             character = name.removeprefix(f"{service.agent.name}/")
             if character in characters():
                 return jsonify(model(character))
+        if name in adapters():
+            return jsonify(model(adapter=name))
         if name != service.agent.name:
             raise ApiError(
                 404, f"the model {name[:100]!r} is not here", param="model", code="model_not_found"

@@ -33,6 +33,7 @@ export const FIELDS = [
   { name: "min_length", label: "Shortest reply", least: 0, most: 512, step: 1, more: true, help: "In tokens." },
   { name: "num_beams", label: "Beams", least: 1, most: 16, step: 1, off: 1, more: true, help: "Beam search instead of sampling; 1: off. The reply comes at once." },
   { name: "length_penalty", label: "Length penalty", least: 0, most: 5, step: 0.1, more: true, help: "Of beam search: higher prefers longer replies." },
+  { name: "adapter", label: "Adapter", text: true, more: true, help: "Which of the server’s models writes the replies; empty: its own." },
 ];
 
 /** Named ways to draw; what they do not name is as the model has it. */
@@ -46,7 +47,7 @@ export const PRESETS = [
 ];
 
 /** What presets leave alone: they are about how words are chosen. */
-const APART = new Set(["seed", "max_length", "min_length"]);
+const APART = new Set(["seed", "adapter", "max_length", "min_length"]);
 
 /** All settings of a preset, over the model's `own`. */
 export function presetSettings(preset, own) {
