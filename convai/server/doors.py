@@ -34,7 +34,7 @@ from convai.server.protocol.changes import (
 from convai.server.protocol.replay import ReplayBuffer
 from convai.server.protocol.values import Message
 from convai.server.protocol.wire import encode, parse_server
-from convai.store.change_log import DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
+from convai.store.change_log import TOLD, DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
 from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
@@ -173,6 +173,8 @@ class Doors:
             while self._posts:
                 posts, self._posts = self._posts, {}
                 rooms = [room for room, _ in posts.values()]
+                for room, post in posts.values():
+                    post.at = (room.buffer.stream, room.buffer.last) if room.abroad.followed else None
                 self._flown = set(posts)
                 for room, numbered in zip(rooms, await self._append(posts), strict=True):
                     if isinstance(numbered, Numbered):
@@ -217,13 +219,13 @@ class Doors:
     def _arrived(self, room: SharedRoom, numbered: Numbered) -> None:
         buffer, abroad = room.buffer, room.abroad
         last = numbered.first + len(numbered.frames) - 1
+        abroad.told = max(abroad.told, last)
         if not abroad.followed:
             return
         if numbered.stream == buffer.stream and numbered.first == buffer.last + 1:
             for n, frame in enumerate(numbered.frames, numbered.first):
                 buffer.put(n, frame)
             room.wake()
-        abroad.told = max(abroad.told, last)
         if abroad.told > buffer.last or numbered.stream != buffer.stream:
             self._start(self._keep_up(room))
 
@@ -299,13 +301,24 @@ class Doors:
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
         """The thread that listens."""
 
-        def pass_on(call: Callable[..., None], *args: str) -> None:
+        def pass_on(call: Callable[..., None], *args: Any) -> None:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(call, *args)
 
-        self.shared.changes.listen(
-            functools.partial(pass_on, self._heard), functools.partial(pass_on, self._missed), self._ended
-        )
+        def hear(said: str) -> None:
+            what, who, *rest = said.split()
+            if what != TOLD:
+                pass_on(self._heard, said)
+            elif who != self.shared.id:  # of what is told here the loop knows, and it need not be woken
+                news = [
+                    (id, int(last))
+                    for id, last in zip(rest[::2], rest[1::2], strict=True)
+                    if id in self._known
+                ]
+                if news:
+                    pass_on(self._told, news)
+
+        self.shared.changes.listen(hear, functools.partial(pass_on, self._missed), self._ended)
 
     def _heard(self, said: str) -> None:
         match said.split():
@@ -318,14 +331,16 @@ class Doors:
             case ["here", conversation, who]:
                 if (room := self._known.get(conversation)) is not None and who != self.shared.id:
                     room.abroad.read.set()
-            case [conversation, number]:
-                room = self._known.get(conversation)
-                if room is None:
-                    return
-                room.abroad.told = max(room.abroad.told, int(number))
-                if conversation not in self._flown and room.abroad.followed:
-                    if room.abroad.told > room.buffer.last:
-                        self._start(self._keep_up(room))
+
+    def _told(self, news: list[tuple[str, int]]) -> None:
+        """Another door has told changes of conversations up to these numbers."""
+        for conversation, last in news:
+            if (room := self._known.get(conversation)) is None:
+                continue
+            room.abroad.told = max(room.abroad.told, last)
+            if conversation not in self._flown and room.abroad.followed:
+                if room.abroad.told > room.buffer.last:
+                    self._start(self._keep_up(room))
 
     def _missed(self) -> None:
         """Something may have been told while nobody listened."""

@@ -13,8 +13,8 @@ from convai.store.records import Message
 from convai.store.shared import Shared
 
 logger: Final = logging.getLogger("convai.server")
-BEAT: Final = 0.5
-"""Seconds between two signs of life."""
+BEAT: Final = 0.4
+"""Seconds between two signs of life, and between two looks for replies whose door gives none."""
 STEADY: Final = 6
 """Signs of life before replies of others are taken up: they may only have been late, too."""
 _SWEEP: Final = 120

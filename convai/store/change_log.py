@@ -1,7 +1,7 @@
 """The changes of conversations that several doors read: numbered in the database, and told by NOTIFY.
 
-Whoever adds some holds the conversation's row in `streams` meanwhile. The payload of a notification is the
-conversation and its newest number; the change is in the table.
+Whoever adds some holds the conversation's row in `streams` meanwhile. The payload of a notification are
+conversations and their newest numbers; the changes are in the table.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ from convai.store.writer import now
 
 MOST_KEPT: Final = 256
 """Changes of a conversation that are kept, and those of a reply that is being written."""
+_AT_ONCE: Final = 64
+"""Conversations whose tokens are told in one notification, whose payload has 8,000 bytes at most."""
+TOLD: Final = "told"
+"""How a notification of changes begins; the door that tells them follows, then conversations with their
+newest numbers."""
 _FRESH: Final = 64
 """Changes that a door reads of a conversation that it opens."""
 
@@ -57,6 +62,25 @@ _PRUNE: Final = text(
     f"AND streams.conversation = changes.conversation AND changes.n <= streams.last - {MOST_KEPT} "
     "AND (streams.begun IS NULL OR changes.n < streams.begun)"
 )
+_TOKENS: Final = text(
+    "WITH given AS (SELECT * FROM unnest(CAST(:streamed AS TEXT[]), CAST(:streams AS TEXT[]), "
+    "CAST(:lasts AS BIGINT[]), CAST(:counts AS INTEGER[]), CAST(:marks AS TEXT[])) "
+    "AS given(conversation, stream, last, count, mark)), "
+    "held AS (SELECT conversation FROM streams WHERE conversation = ANY(CAST(:streamed AS TEXT[])) "
+    "ORDER BY conversation FOR UPDATE), "
+    "moved AS (UPDATE streams SET last = given.last + given.count, mark = given.mark FROM given, held "
+    "WHERE streams.conversation = held.conversation AND given.conversation = held.conversation "
+    "AND streams.stream = given.stream AND streams.last = given.last AND streams.writer = :writer "
+    "RETURNING streams.conversation, streams.last), "
+    "added AS (INSERT INTO changes (conversation, n, frame, token, draw, created) "
+    "SELECT one.* FROM unnest(CAST(:ids AS TEXT[]), CAST(:numbers AS BIGINT[]), CAST(:frames AS TEXT[]), "
+    "CAST(:tokens AS INTEGER[]), CAST(:draws AS BIGINT[]), CAST(:times AS BIGINT[])) "
+    "AS one(conversation, n, frame, token, draw, created) JOIN moved USING (conversation)) "
+    f"SELECT array_agg(conversation), pg_notify(:channel, '{TOLD} ' || CAST(:writer AS TEXT) || "
+    "string_agg(' ' || conversation || ' ' || last, '')) FROM moved HAVING count(*) > 0"
+)
+"""What is told most: tokens of replies that are written here, in streams that are known here to the last
+number, all in one statement. What anybody else has told meanwhile is left as it is, and not returned."""
 _TELL: Final = text("SELECT pg_notify(:channel, said) FROM unnest(CAST(:said AS TEXT[])) AS said")
 
 
@@ -86,6 +110,8 @@ class Posted:
     ends: bool = False
     last: bool = False
     """The conversation is gone: what was told before is, too."""
+    at: tuple[str, int] | None = None
+    """The stream and its newest number, as far as the door knows."""
     key: str = field(default_factory=lambda: secrets.token_hex(8))
     """So that it is told once, should an answer of the database be lost."""
 
@@ -192,6 +218,50 @@ class ChangeLog:
 
     def append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
         """Number the changes and tell them, but for what is told of a reply that is not written here."""
+        simple = [one for one in posted if _simple(one)]
+        done = {}
+        for start in range(0, len(simple), _AT_ONCE):
+            done |= self._append_tokens(simple[start : start + _AT_ONCE])
+        rest = [one for one in posted if one.conversation not in done]
+        if rest:
+            done |= zip((one.conversation for one in rest), self._append(rest), strict=True)
+        return [done[one.conversation] for one in posted]
+
+    def _append_tokens(self, posted: Sequence[Posted]) -> dict[str, Numbered | Refused]:
+        """Those of the conversations that were as the door knows them."""
+        found: dict[str, Numbered] = {}
+        given: dict[str, list[Any]] = {
+            name: []
+            for name in (
+                *("streamed", "streams", "lasts", "counts", "marks"),
+                *("ids", "numbers", "frames", "tokens", "draws", "times"),
+            )
+        }
+        at = now()
+        for one in posted:
+            assert one.at is not None
+            stream, last = one.at
+            frames = [make(number) for number, make in enumerate(one.makes, last + 1)]
+            found[one.conversation] = Numbered(stream, last + 1, frames)
+            for name, value in zip(
+                ("streamed", "streams", "lasts", "counts", "marks"),
+                (one.conversation, stream, last, len(frames), one.key),
+                strict=True,
+            ):
+                given[name].append(value)
+            given["ids"] += [one.conversation] * len(frames)
+            given["numbers"] += range(last + 1, last + 1 + len(frames))
+            given["frames"] += frames
+            given["tokens"] += [drawn.id for drawn in one.drawn if drawn is not None]
+            given["draws"] += [drawn.seed for drawn in one.drawn if drawn is not None]
+            given["times"] += [at] * len(frames)
+        with self._database.at_once() as connection:
+            told = connection.execute(
+                _TOKENS, {"channel": self._channel, "writer": self._door, **given}
+            ).one_or_none()
+        return {} if told is None else {id: found[id] for id in told[0]}
+
+    def _append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
         ids = [one.conversation for one in posted]
         done: list[Numbered | Refused] = []
         added: dict[str, list[Any]] = {
@@ -240,7 +310,7 @@ class ChangeLog:
                 moved["lives"].append(None if keep or one.ends else one.live)
                 if one.last:
                     gone.append((one.conversation, first))
-                elif first // 64 != (last + 1) // 64:
+                elif _slot(first) != _slot(last + 1):
                     full.append(one.conversation)
                 done.append(Numbered(row.stream, first, frames))
             if moved["ids"]:
@@ -252,7 +322,11 @@ class ChangeLog:
                     connection.execute(
                         changes.delete().where(changes.c.conversation == conversation, changes.c.n < first)
                     )
-                said = [f"{id} {last}" for id, last in zip(moved["ids"], moved["lasts"], strict=True)]
+                news = [f" {id} {last}" for id, last in zip(moved["ids"], moved["lasts"], strict=True)]
+                said = [
+                    f"{TOLD} {self._door}{''.join(news[start : start + _AT_ONCE])}"
+                    for start in range(0, len(news), _AT_ONCE)
+                ]
                 connection.execute(_TELL, {"channel": self._channel, "said": said})
         return done
 
@@ -283,6 +357,18 @@ class ChangeLog:
             except Exception:  # the database is gone, or restarts: whatever its driver calls it
                 ended.wait(pause)
                 pause = min(2 * pause, 1.0)
+
+
+def _simple(one: Posted) -> bool:
+    """Whether `_TOKENS` may do: it neither begins nor ends anything, and forgets nothing."""
+    if one.at is None or one.begins is not None or one.ends or one.last or not all(one.drawn):
+        return False
+    return _slot(one.at[1] + 1) == _slot(one.at[1] + 1 + len(one.makes))
+
+
+def _slot(number: int) -> int:
+    """Where one ends and the next begins, old changes are forgotten."""
+    return number // 64
 
 
 def stream_row(connection: Connection, conversation: str) -> Row[Any]:

@@ -27,6 +27,16 @@ BUSY_SECONDS: Final = 10
 APPLICATION_ID: Final = 0x63_6E_76_69
 """Marks a SQLite file as convai's ("cnvi"), for `file` and for ourselves."""
 _MAGIC: Final = b"SQLite format 3\0"
+_NOTICED: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 3,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 9_000,
+}
+"""What tells that a database server on another machine cannot be reached any more, within ten seconds: left
+to themselves, connections over a cut cable wait for a quarter of an hour (libpq's options; the last one in
+milliseconds)."""
 _LOCK: Final = 0x63_6E_76_69
 """Of PostgreSQL's advisory locks, that of the migrations."""
 
@@ -92,6 +102,12 @@ class Database:
                 self._disk.sync()
 
     @contextmanager
+    def at_once(self) -> Iterator[Connection]:
+        """A connection whose every statement is a transaction, of a database server."""
+        with self._reported(), self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
     def together(self) -> Iterator[None]:
         """What this thread writes in the block goes to the disk at its end, in one go.
 
@@ -132,7 +148,9 @@ class Database:
             raise StoreError(f"{self.name}: {reason}; {_mend(reason)}") from error
 
     def _engine(self, url: URL) -> Engine:
-        arguments: dict[str, Any] = {"timeout": BUSY_SECONDS} if self.sqlite else {"connect_timeout": 10}
+        arguments: dict[str, Any] = {"timeout": BUSY_SECONDS}
+        if not self.sqlite:  # what the URL says itself holds
+            arguments = {name: value for name, value in _NOTICED.items() if name not in url.query}
         try:
             engine = create_engine(
                 url, connect_args=arguments, pool_size=8, max_overflow=32, pool_pre_ping=not self.sqlite

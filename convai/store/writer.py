@@ -60,8 +60,9 @@ def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[i
     return case((before >= at, before + 1), else_=at)
 
 
-LEASE_MS: Final = 2500
-"""Milliseconds after which a process that says nothing has lost its replies to others."""
+LEASE_MS: Final = 2000
+"""Milliseconds after which a process that says nothing has lost its replies to others: with what passes
+until somebody looks (`server.heartbeat.BEAT`) this bounds the silence after a door's death."""
 CLOCK: Final = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)"
 """Milliseconds since 1970 UTC in PostgreSQL, whose clock is the same for all."""
 ALIVE: Final = text(

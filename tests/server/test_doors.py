@@ -275,7 +275,7 @@ def test_doors_hear_of_changes(shared: tuple[Shared, Shared]) -> None:
     assert come.wait(PATIENCE)
     ended.set()
     thread.join()
-    assert heard == ["c 2"]
+    assert heard == [f"told {one.id} c 2"]
 
 
 def test_a_rate_is_a_bucket(shared: tuple[Shared, Shared]) -> None:
