@@ -29,11 +29,11 @@ Dial = Callable[[], socket.socket]
 _BUFFER: Final = 2**18
 
 
-def dial(host: str, port: int) -> Dial:
-    """Connections to an address."""
+def dial(host: str, port: int, silence: float = SILENCE) -> Dial:
+    """Connections to an address, which answers within `silence` seconds."""
 
     def connect() -> socket.socket:
-        made = socket.create_connection((host, port), timeout=SILENCE)
+        made = socket.create_connection((host, port), timeout=silence)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
