@@ -19,7 +19,7 @@ from typing import Final
 from convai.core.errors import ConvaiError
 from convai.engine.errors import EngineClosed, EngineError, Overloaded
 from convai.engine.mailbox import Parcel
-from convai.engine.messages import Counters, Health, Limits, Request, Stats
+from convai.engine.messages import Counters, Health, ModelLimits, Request, Stats
 from convai.engine.port import Port
 from convai.engine.stream import Stream
 
@@ -66,7 +66,7 @@ class Adapters:
     # -- the port ----------------------------------------------------------------------------------
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ModelLimits:
         """What all of them take, and what they are called."""
         return replace(self.own.limits, adapters=tuple(sorted(self._others)))
 

@@ -13,7 +13,7 @@ from convai.core.safe_text import one_line, readable
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.core.token_texts import check_bias
-from convai.engine import Limits as EngineLimits
+from convai.engine import ModelLimits
 from convai.server.dialects import ONLY, WITHOUT_EFFECT, around_temperature, in_own_words
 from convai.server.protocol import Limits
 
@@ -98,7 +98,7 @@ class CompletionRequest:
     """What is told before the reply (`echo` of `/v1/completions`)."""
 
 
-def parse_chat(body: bytes, agent: Talker, engine: EngineLimits, limits: Limits) -> CompletionRequest:
+def parse_chat(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/chat/completions`. Raises ApiError, which names the parameter."""
     given = _object(body, agent, engine)
     wanted = _wanted(given)
@@ -125,7 +125,7 @@ def parse_chat(body: bytes, agent: Talker, engine: EngineLimits, limits: Limits)
     return _checked(request, given, "the last message is the assistant's")
 
 
-def parse_text(body: bytes, agent: Talker, engine: EngineLimits, limits: Limits) -> CompletionRequest:
+def parse_text(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/completions`. Raises ApiError, which names the parameter."""
     given = _object(body, agent, engine)
     prompt = given.pop("prompt", "")
@@ -186,7 +186,7 @@ def _checked(request: CompletionRequest, given: dict[str, Any], going_on: str) -
     return request
 
 
-def _object(body: bytes, agent: Talker, engine: EngineLimits) -> dict[str, Any]:
+def _object(body: bytes, agent: Talker, engine: ModelLimits) -> dict[str, Any]:
     """What a body asks of the model that is here."""
     try:
         given = json.loads(body)

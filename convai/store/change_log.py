@@ -219,7 +219,7 @@ class ChangeLog:
     def append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
         """Number the changes and tell them, but for what is told of a reply that is not written here."""
         simple = [one for one in posted if _simple(one)]
-        done = {}
+        done: dict[str, Numbered | Refused] = {}
         for start in range(0, len(simple), _AT_ONCE):
             done |= self._append_tokens(simple[start : start + _AT_ONCE])
         rest = [one for one in posted if one.conversation not in done]
