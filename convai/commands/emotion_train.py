@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import add_config_arguments, config_from_args
+from convai.commands.reading import add_reading_arguments, reading_from, report_taken
 from convai.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def add_actions(actions: Actions) -> None:
         metavar="FILE[@K]",
         help="texts without labels to learn the teachers' opinion of; @K takes every K-th text or dialogue",
     )
+    add_reading_arguments(train, "train, where a file of --texts has it")
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     train.add_argument(
         "--rows", type=int, default=0, metavar="N", help="first N training texts of each only, for a trial"
@@ -126,6 +128,7 @@ def _train(args: argparse.Namespace) -> int:
     names = {field.name for field in dataclasses.fields(TrainSettings)} - {"epochs"}
     given = any(hasattr(args, name) for name in names)
     given = given or args.model is not None or args.teacher or args.texts
+    given = given or args.format or args.split or args.skip_bad
     if args.resume is not None and (args.data or args.out or args.weights or args.rows or given):
         raise SettingsError(
             "--resume takes all but --epochs from the run itself; leave the other options out"
@@ -147,6 +150,8 @@ def _train(args: argparse.Namespace) -> int:
             start=args.model,
             teachers=args.teacher,
             texts=args.texts,
+            reading=reading_from(args),
+            took=report_taken,
             report=report_epoch,
         )
     print(

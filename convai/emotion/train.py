@@ -42,6 +42,7 @@ from convai.emotion.tables import read_to_train
 from convai.emotion.vectors import begin_with, texts_in
 from convai.emotion.vocabulary import Vocabulary
 from convai.model.run_folder import RunFolder
+from convai.text.corpora.reading import Reading, Taken
 from convai.text.word_vectors import read_vectors
 
 Report = Callable[[dict[str, Any]], None]
@@ -58,13 +59,16 @@ def new_run(
     start: str | None = None,
     teachers: Sequence[str] = (),
     texts: Sequence[str] = (),
+    reading: Reading | None = None,
+    took: Callable[[Taken], None] = lambda taken: None,
     report: Report = lambda record: None,
 ) -> None:
     """Start a run in `out` on the data sets at `paths`, drawn in proportion to `weights`; and finish it.
 
     `rows` limits the training texts of each set, for a trial (0: all). `start`: the emotion model to begin
     with, in place of fresh weights; its words and shape stay. `teachers`: emotion models or folders of
-    `teach`, whose opinion of the training texts and of `texts` (sources as of `texts_in`) is learnt as well.
+    `teach`, whose opinion of the training texts and of `texts` (sources as of `texts_in`, dialogues read as
+    `reading` says, and what was taken of each told to `took`) is learnt as well.
     Raises DataError, SettingsError, CheckpointError, TrainingError; TrainingError also when `out` holds a
     run already.
     """
@@ -77,7 +81,8 @@ def new_run(
     if texts and not teachers:
         raise SettingsError("--texts: texts without labels teach nothing by themselves; name a --teacher")
     data = read_to_train(paths, rows, settings.held_out, settings.seed)
-    plain = _read_plain(texts, rows)
+    reading = reading or Reading()
+    plain = _read_plain(texts, rows, reading, took)
     begin = _fresh(data, settings) if start is None else load_emotion_model(start)
     wise = {name: load_network(name) for name in teachers}
     folder.start(
@@ -89,6 +94,7 @@ def new_run(
             "model": str(Path(start).resolve()) if start and Path(start).exists() else start,
             "teachers": list(teachers),
             "texts": [str(Path(source).resolve()) for source in texts],
+            "reading": dataclasses.asdict(reading),
         },
     )
     said: Said = {}
@@ -113,7 +119,8 @@ def resume_run(out: Path, *, epochs: int | None = None, report: Report = lambda 
         folder.describe(described)
     paths = [Path(path) for path in described["data"]]
     data = read_to_train(paths, described["rows"], settings.held_out, settings.seed)
-    plain = _read_plain(described.get("texts", ()), described["rows"])
+    reading = Reading(**described.get("reading", {}))
+    plain = _read_plain(described.get("texts", ()), described["rows"], reading)
     start = described.get("model")
     begin = _fresh(data, settings) if start is None else load_emotion_model(start)
     said = load_lessons(folder.path) if described.get("teachers") else {}
@@ -121,10 +128,15 @@ def resume_run(out: Path, *, epochs: int | None = None, report: Report = lambda 
     _Run(folder, begin, tasks, settings, report).go()
 
 
-def _read_plain(sources: Sequence[str], rows: int) -> dict[str, list[str]]:
+def _read_plain(
+    sources: Sequence[str],
+    rows: int,
+    reading: Reading,
+    took: Callable[[Taken], None] = lambda taken: None,
+) -> dict[str, list[str]]:
     """The texts without labels of every source, by a name that no data set has."""
     return {
-        f"texts {i}": list(itertools.islice(texts_in(source), rows or None))
+        f"texts {i}": list(itertools.islice(texts_in(source, reading, report=took), rows or None))
         for i, source in enumerate(sources)
     }
 

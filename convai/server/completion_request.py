@@ -23,6 +23,7 @@ MAX_TOP_LOGPROBS: Final = 20
 MAX_TEXT_LOGPROBS: Final = 5
 """Alternatives beside a token of `/v1/completions`."""
 _ROLES: Final = {"user": USER, "assistant": AGENT}
+_TOOL_ROLES: Final = ("tool", "function")
 _PERSONA_ROLES: Final = ("system", "developer")
 _OWN: Final = frozenset(field.name for field in fields(DecodingConfig)) - {"max_length", "seed"}
 """Decoding settings by convai's own names; some are OpenAI's as well."""
@@ -194,9 +195,7 @@ def _object(body: bytes, agent: Talker, engine: ModelLimits) -> dict[str, Any]:
         raise ApiError(400, "the body is no JSON in UTF-8") from None
     if not isinstance(given, dict):
         raise ApiError(400, "the body is no JSON object")
-    model = given.pop("model", None)
-    if model is None:
-        raise ApiError(400, "you must provide a model parameter", param="model")
+    model = given.pop("model", None) or agent.name  # pages made for one model's server name none
     if isinstance(model, str) and model.startswith(f"{agent.name}/"):
         given.setdefault("character", model.removeprefix(f"{agent.name}/"))
     elif model in engine.adapters:
@@ -234,7 +233,8 @@ def _wanted(given: dict[str, Any]) -> Wanted:
 def _messages(given: object, *, may_be_empty: bool = False) -> tuple[Persona, list[Turn]]:
     """Who the agent is, and what was said. How much of it the model takes is for its window to say.
 
-    What holds no words says nothing and is left out: a reply that a stop text cut at once, for one.
+    What holds no words says nothing and is left out: a reply that a stop text cut at once, for one, and what
+    tools were asked and returned before, where another model took part in the chat.
     """
     if may_be_empty and given in (None, []):
         return Persona(), []
@@ -245,6 +245,12 @@ def _messages(given: object, *, may_be_empty: bool = False) -> tuple[Persona, li
     for number, message in enumerate(given):
         where = f"messages[{number}]"
         role = message.get("role") if isinstance(message, dict) else None
+        if role in _TOOL_ROLES and number < len(given) - 1:
+            continue
+        if role in _TOOL_ROLES:
+            raise ApiError(
+                400, f"{where}.role: tools are not supported here; ask in words", param=f"{where}.role"
+            )
         if role not in _ROLES and role not in _PERSONA_ROLES:
             raise ApiError(400, f"{where}.role: use system, user or assistant", param=f"{where}.role")
         text = _content(message.get("content"), f"{where}.content")

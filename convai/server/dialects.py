@@ -17,6 +17,9 @@ _SAME: Final = {
     "rep_pen_range": "repeat_last_n",
     "nsigma": "top_n_sigma",
     "typical": "typical_p",
+    "typ_p": "typical_p",
+    "sampler_seed": "seed",
+    "stopping_strings": "stop",
     "no_repeat_ngram_size": "no_repeat_ngram",
     "min_tokens": "min_length",
     "n_predict": "max_tokens",
@@ -26,6 +29,7 @@ _SAME: Final = {
 
 _OFF: Final[Mapping[str, Mapping[object, object]]] = {
     "top_k": {-1: 0},  # llama.cpp, vLLM
+    "sampler_seed": {-1: None},  # vLLM's relatives
     "seed": {-1: None},  # llama.cpp, text-generation-webui: draw one
     "top_p": {0: 1e-6},  # OpenAI: the likeliest token alone
     "top_n_sigma": {-1: 0},  # llama.cpp
@@ -65,6 +69,22 @@ WITHOUT_EFFECT: Final = frozenset(
         "add_bos_token",
         "timings_per_token",
         "return_progress",
+        "backend_sampling",
+        "sse_ping_interval",
+        "n_indent",
+        "n_discard",
+        "api_server",
+        "api_type",
+        "can_abort",
+        "trim_stop",
+        "adaptive_decay",
+        "speculative_ngram",
+        # how reasoning and calls would be taken out of a reply that has none
+        "include_reasoning",
+        "reasoning_format",
+        "reasoning_control",
+        "thinking_forced_open",
+        "parse_tool_calls",
     }
 )
 
@@ -109,10 +129,20 @@ ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "grammar": ("", None),
     "grammar_string": ("", None),
     "json_schema": ({}, None),
-    "chat_template_kwargs": ({}, None),
+    "chat_template_kwargs": ({}, {"enable_thinking": False}, None),
     "think": (False, None),
     "max_tokens_second": (0, None),
     "auto_max_new_tokens": (False, None),
+    "skew": (0, None),
+    "adaptive_target": (-0.01, -1, 0, None),
+    "rep_pen_slope": (0, 1, None),
+    "rep_pen_decay": (0, None),
+    "banned_tokens": ("", [], None),
+    "t_max_predict_ms": (0, -1, None),
+    "response_fields": ([], None),
+    "lora": ([], None),
+    "post_sampling_probs": (False, None),
+    "return_tokens": (False, None),
 }
 """Parameters that are taken only where they change nothing: their values for that."""
 

@@ -349,9 +349,15 @@ def test_the_commands(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["emotion", "evaluate", data, "--model", teacher, "--split", "train"]) == 0
     assert "Mine" in capsys.readouterr().out
     student = ["--embedding-size", "4", "--hidden-size", "4", "--min-count", "1", "--out", run, *quick]
-    assert (
-        main(["emotion", "train", data, "--teacher", teacher, "--texts", str(plain(tmp_path)), *student]) == 0
-    )
+    talks = tmp_path / "talks.jsonl"
+    turns = [{"speaker": 0, "text": "good tea"}, {"speaker": 1, "text": "bad tea"}]
+    talks.write_text(json.dumps({"turns": turns}) + "\n{broken\n", encoding="utf-8")
+    taught = ["emotion", "train", data, "--teacher", teacher, "--texts", str(plain(tmp_path)), str(talks)]
+    assert main([*taught, *student]) == 2
+    assert f"{talks}:2: malformed JSON" in capsys.readouterr().err
+    assert main([*taught, *student, "--skip-bad"]) == 0
+    assert f"{talks}: jsonl, 1 dialogue; 1 bad dialogue left out" in capsys.readouterr().err
+    assert main(["emotion", "train", "--resume", run]) == 0
     assert main(["emotion", "train", "--resume", run, "--teacher", teacher]) != 0
     assert "--resume takes all but --epochs" in capsys.readouterr().err
 

@@ -83,6 +83,76 @@ def test_an_old_message_that_no_window_holds_is_left_out(api: openai.OpenAI, lon
     assert answer.usage.prompt_tokens == ask(api, NURSE, *last[1:]).usage.prompt_tokens
 
 
+CALL = {"id": "c1", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+CALLED: list[Any] = [
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "c1", "content": "12:00"},
+]
+
+
+def test_what_another_models_tools_said_before_is_left_out(server: Running, api: openai.OpenAI) -> None:
+    then = [{"role": "assistant", "content": "noon."}, {"role": "user", "content": "so?"}]
+    assert said(ask(api, NURSE, HI, *CALLED, *then)) == said(ask(api, NURSE, HI, *then))
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(api, NURSE, HI, *CALLED)
+    assert caught.value.param == "messages[3].role"
+    assert "tools are not supported here; ask in words" in str(caught.value)
+
+
+@pytest.mark.parametrize("named", [{}, {"model": None}, {"model": ""}])
+def test_who_names_no_model_means_the_one_here(
+    server: Running, api: openai.OpenAI, named: dict[str, Any]
+) -> None:
+    body = {"messages": [NURSE, HI], "seed": 5, **named}
+    answer = httpx2.post(f"{server.url}/v1/chat/completions", json=body, timeout=PATIENCE).json()
+    assert answer["model"] == "tiny"
+    assert answer["choices"][0]["message"]["content"] == said(ask(api, NURSE, HI))
+
+
+LLAMACPPS_PAGE: dict[str, Any] = {
+    "cache_prompt": True, "samplers": "edkypmxt", "dynatemp_range": 0, "dynatemp_exponent": 1, "typical_p": 1,
+    "typ_p": 1, "xtc_probability": 0, "repeat_last_n": 64, "repeat_penalty": 1, "dry_multiplier": 0,
+    "dry_penalty_last_n": -1, "max_tokens": -1, "timings_per_token": False, "reasoning_format": "auto",
+    "backend_sampling": False, "return_progress": True, "lora": [], "response_fields": [],
+    "chat_template_kwargs": {"enable_thinking": False},
+}  # fmt: skip
+TEXT_FRONT_END: dict[str, Any] = {
+    "max_new_tokens": 20, "sampler_seed": 5, "skew": 0, "include_reasoning": True, "speculative_ngram": False,
+    "adaptive_target": -0.01, "adaptive_decay": 0.9, "rep_pen_slope": 1, "rep_pen_decay": 0,
+    "can_abort": True, "api_server": "http://127.0.0.1:5001", "api_type": "koboldcpp", "trim_stop": True,
+    "banned_tokens": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [LLAMACPPS_PAGE, TEXT_FRONT_END], ids=["page", "text"])
+def test_what_front_ends_send_switched_off_changes_nothing(
+    server: Running, api: openai.OpenAI, body: dict[str, Any]
+) -> None:
+    plain = {
+        "messages": [NURSE, HI],
+        "seed": 5,
+        "max_tokens": body.get("max_tokens", 20),
+        "repeat_last_n": 64,
+    }
+    plain = plain if "repeat_last_n" in body else {**plain, "repeat_last_n": -1}
+    asked = {"repeat_last_n": plain["repeat_last_n"], "messages": [NURSE, HI], "seed": 5, **body}
+    if "sampler_seed" in body:
+        del asked["seed"]
+    texts = []
+    for one in (plain, asked):
+        answer = httpx2.post(f"{server.url}/v1/chat/completions", json=one, timeout=PATIENCE)
+        assert answer.status_code == 200, answer.text
+        texts.append(answer.json()["choices"][0]["message"]["content"])
+    assert texts[0] == texts[1]
+
+
+def test_stop_texts_have_another_name(server: Running, api: openai.OpenAI) -> None:
+    whole = said(ask(api, NURSE, HI))
+    body = {"messages": [NURSE, HI], "seed": 5, "stopping_strings": [whole[2]]}
+    answer = httpx2.post(f"{server.url}/v1/chat/completions", json=body, timeout=PATIENCE).json()
+    assert answer["choices"][0]["message"]["content"] == whole[: whole.index(whole[2])]
+
+
 def test_control_characters_are_dropped(api: openai.OpenAI) -> None:
     coloured = {"role": "user", "content": "\u001b[31mhi\u001b[0m\u0000\u200b"}
     assert said(ask(api, coloured)) == said(ask(api, {"role": "user", "content": "[31mhi[0m\u200b"}))

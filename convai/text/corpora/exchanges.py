@@ -41,6 +41,8 @@ def exchange(value: Any, where: str) -> Dialog:
     entry = lowered(as_object(value, where, _EXAMPLE))
     found = _asked(entry, where)
     answer = next((key for key in ANSWER_KEYS if entry.get(key) not in (None, "")), None)
+    if answer is None and len(found.turns) > 1 and found.turns[-1].speaker == AGENT:
+        return found.dialog(where, id=entry_name(entry, where))  # all of it stands in what is asked
     if answer is None:
         raise DataError(f"{where}: no answer ({', '.join(ANSWER_KEYS[:4])}); write it like {_EXAMPLE}")
     found.turns += _ranked(entry[answer], f"{where}, {answer}")

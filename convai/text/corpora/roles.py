@@ -27,11 +27,12 @@ TOOL_ROLES: Final = (
 """Who calls a program, or answers as one: nobody who talks."""
 
 
-def sides(names: Sequence[str], places: Sequence[str]) -> list[int]:
+def sides(names: Sequence[str], places: Sequence[str], *, written: bool = False) -> list[int]:
     """The speaker of each turn from what its file calls them: words of ROLES, or names of people.
 
-    Of people the first to speak is the user, the second the agent and everybody else a partner too. Raises
-    DataError, with the turn's place, where both kinds are mixed.
+    Of people the first to speak is the user, the second the agent and everybody else a partner too. In what
+    is `written` as a text one person may speak with a `User`, or with an `Assistant`, and is the other one.
+    Raises DataError, with the turn's place, where both kinds are mixed otherwise.
     """
     low = [name.strip().lower() for name in names]
     known = [name in ROLES for name in low]
@@ -41,6 +42,10 @@ def sides(names: Sequence[str], places: Sequence[str]) -> list[int]:
         known = [name in ROLES for name in low]
     if all(known):
         return [ROLES[name] for name in low]
+    roles = {ROLES[name] for name in low if name in ROLES}
+    if written and len(roles) == 1 and len({name for name in low if name not in ROLES}) == 1:
+        [side] = roles
+        return [side if name in ROLES else 1 - side for name in low]
     if any(known):
         odd = known.index(False)
         raise DataError(f"{places[odd]}: {names[odd][:20]!r} is no speaker; use system, user or assistant")

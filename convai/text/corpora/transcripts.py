@@ -75,9 +75,9 @@ def _pieces(text: str) -> list[tuple[str, str]]:
         if len(marks) > 1 and not text[: marks[0].start()].strip():
             ends = [mark.start() for mark in marks[1:]] + [len(text)]
             return [
-                (mark[1], text[mark.end() : end])
+                (mark[1], said)
                 for mark, end in zip(marks, ends, strict=True)
-                if text[mark.end() : end].strip()
+                if (said := text[mark.end() : end].replace("</s>", "")).strip()
             ]
     return []
 
@@ -100,7 +100,7 @@ def transcript(text: str, where: str) -> Said:
     if not spoken:
         raise DataError(f"{where}: no turns in the text; begin each with a name and a colon")
     places = [f"{where}, turn {i}" for i in range(1, len(spoken) + 1)]
-    speakers = sides([name for name, _ in spoken], places)
+    speakers = sides([name for name, _ in spoken], places, written=True)
     for speaker, (_, words), place in zip(speakers, spoken, places, strict=True):
         found.turns.append(Turn(speaker, check_text(words, place)))
     return found

@@ -83,7 +83,20 @@ def unlike_talk(text: str) -> Found | None:
     lines = [line for line in text.split("\n")[:_LOOKED_AT] if line.strip()]
     if not lines:
         return None
-    for look in (_annotated, _markup, _subtitles, _irc, _log, _table, _card, _code, _records, _words, _prose):
+    for look in (
+        _python,
+        _annotated,
+        _markup,
+        _subtitles,
+        _irc,
+        _log,
+        _table,
+        _card,
+        _code,
+        _records,
+        _words,
+        _prose,
+    ):
         found = look(lines)
         if found:
             return found
@@ -92,6 +105,12 @@ def unlike_talk(text: str) -> Found | None:
 
 def _share(lines: Sequence[str], fits: Callable[[str], Any]) -> float:
     return sum(bool(fits(line)) for line in lines) / len(lines)
+
+
+def _python(lines: Sequence[str]) -> Found | None:
+    if re.match(r"\[?\s*\{\s*'", lines[0]):
+        return "Python's dictionaries, which are no JSON", "write each with json.dumps, a line each"
+    return None
 
 
 def _annotated(lines: Sequence[str]) -> Found | None:

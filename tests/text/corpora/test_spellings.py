@@ -165,6 +165,13 @@ def test_wrappers_and_words_of_other_collections(value: Any, tmp_path: Path) -> 
     assert found.turns == talk(*TWO).turns
 
 
+def test_a_whole_dialogue_may_stand_in_what_is_asked(tmp_path: Path) -> None:
+    asked = "Lu: i am Lu.</s>\nUser: good morning</s>\nLu: morning, you"
+    entry = {"instruction": asked, "input": "", "output": ""}
+    (found,) = read(saved(tmp_path, "a.jsonl", entry))
+    assert [(t.speaker, t.text) for t in found.turns] == [(1, "i am Lu."), (0, TWO[0]), (1, TWO[1])]
+
+
 def test_of_several_outputs_the_first_is_the_reply(tmp_path: Path) -> None:
     (found,) = read(saved(tmp_path, "a.jsonl", {"instruction": "hi", "output": ["hello", "go away"]}))
     assert [turn.text for turn in found.turns] == ["hi", "hello"]

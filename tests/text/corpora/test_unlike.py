@@ -27,6 +27,7 @@ have said so to the widow who kept the lamp.
         ),
         ("word " * 90 + "\n" + "word " * 70 + "\n", "x.txt", "running text, a paragraph a line"),
         ("name: Ann\ngreeting: Hello!\ncontext: Ann bakes.\n", "x.txt", "a character in YAML"),
+        ("{'messages': [{'role': 'user'}]}\n", "x.txt", "Python's dictionaries, which are no JSON"),
         ("port: 1\nhost: a\nuser: b\nlevel: c\npath: d\n", "x.txt", "fields with values (port, host, user)"),
         ("1\tAlice\tAlice\tPROPN\n2\tsings\tsing\tVERB\n", "x.txt", "a column file of parsed"),
         ("#begin document (a); part 000\na 0 0 x\n", "x.conll", "a column file of parsed"),
