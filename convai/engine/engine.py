@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import closing
 from types import TracebackType
 from typing import Final, Self
@@ -225,11 +225,11 @@ class Engine:
                     self._core.step()
         return job.mailbox.wait()
 
-    async def arriving_parcel(self, job: Job) -> Parcel:
+    def arriving_parcel(self, job: Job) -> Awaitable[Parcel]:
         """The next events of `job`. Raises EngineError where there is no thread that computes."""
         if self._thread is None:
             raise EngineError("the engine has no thread to wait for; start() it to read with async")
-        return await job.mailbox.arrive()
+        return job.mailbox.arrive()
 
     def cancel(self, job: Job) -> None:
         """Nobody reads `job` any more. May be called at any time, by a garbage collector too."""
@@ -258,8 +258,8 @@ class _Reading:
     def next_parcel(self) -> Parcel:
         return self._engine.next_parcel(self._job)
 
-    async def arriving_parcel(self) -> Parcel:
-        return await self._engine.arriving_parcel(self._job)
+    def arriving_parcel(self) -> Awaitable[Parcel]:
+        return self._engine.arriving_parcel(self._job)
 
     def cancel(self) -> None:
         self._engine.cancel(self._job)

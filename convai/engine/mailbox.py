@@ -20,7 +20,7 @@ class Parcel:
     error: BaseException | None = None
 
 
-Waiting = tuple[asyncio.AbstractEventLoop, asyncio.Event]
+Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 """A coroutine that waits for a parcel."""
 
 
@@ -64,15 +64,17 @@ class Mailbox:
 
     async def arrive(self) -> Parcel:
         """The next parcel, as soon as it comes, without keeping the event loop from other work."""
-        ready = asyncio.Event()
+        loop = asyncio.get_running_loop()
         while True:
-            self._waiting = (asyncio.get_running_loop(), ready)
+            come: asyncio.Future[None] = loop.create_future()  # an event would make one, too, and do more
+            self._waiting = (loop, come)
             # only now: what came before there was somebody to wake would be missed
-            if (parcel := self.take()) is not None:
+            if self._parcels.empty():
+                await come
+            else:
                 self._waiting = None
+            if (parcel := self.take()) is not None:
                 return parcel
-            await ready.wait()
-            ready.clear()
 
 
 class Deliveries:
@@ -95,14 +97,15 @@ class Deliveries:
 
 def wake(waiting: Iterable[Waiting]) -> None:
     """Wake coroutines, those of an event loop together: waking a loop costs a system call."""
-    loops: dict[asyncio.AbstractEventLoop, list[asyncio.Event]] = {}
-    for loop, ready in waiting:
-        loops.setdefault(loop, []).append(ready)
-    for loop, events in loops.items():
+    loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+    for loop, come in waiting:
+        loops.setdefault(loop, []).append(come)
+    for loop, all_come in loops.items():
         with suppress(RuntimeError):  # the loop is closed: nobody reads any more
-            loop.call_soon_threadsafe(_set_all, events)
+            loop.call_soon_threadsafe(_wake_all, all_come)
 
 
-def _set_all(events: list[asyncio.Event]) -> None:
-    for event in events:
-        event.set()
+def _wake_all(all_come: list[asyncio.Future[None]]) -> None:
+    for come in all_come:
+        if not come.done():  # whoever waited was cancelled
+            come.set_result(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -18,7 +18,7 @@ class Source(Protocol):
     def next_parcel(self) -> Parcel:
         """The next events, for a thread that waits."""
 
-    async def arriving_parcel(self) -> Parcel:
+    def arriving_parcel(self) -> Awaitable[Parcel]:
         """The next events, for a coroutine."""
 
     def cancel(self) -> None:
@@ -35,9 +35,9 @@ class MailboxSource:
         """The next events, as soon as they come."""
         return self._mailbox.wait()
 
-    async def arriving_parcel(self) -> Parcel:
+    def arriving_parcel(self) -> Awaitable[Parcel]:
         """The next events, as soon as they come."""
-        return await self._mailbox.arrive()
+        return self._mailbox.arrive()
 
     def cancel(self) -> None:
         """Nobody reads them any more."""

@@ -294,6 +294,8 @@ class Connection:
         known = self._rooms.known(owner, resume.conversation)
         room = self._rooms.open(owner, resume.conversation)
         if known is room and room.abroad.followed:
+            if resume.last > room.buffer.last:  # it has read more elsewhere than is known here
+                await doors.look(room)
             return room
         await doors.follow(room)
         return room if room.abroad.writing is not None or room.writing is not None else None

@@ -258,6 +258,11 @@ class Doors:
             await self._catch_up(room)
         return snapshot
 
+    async def look(self, room: SharedRoom) -> None:
+        """Read what other doors have told, before this one hears of it. A database that is away: later."""
+        with suppress(Exception):
+            await self._catch_up(room)
+
     async def _keep_up(self, room: SharedRoom) -> None:
         """`_catch_up`, however long the database is away; one that has crashed has forgotten the stream."""
         pause = 0.05
@@ -311,8 +316,8 @@ class Doors:
                 pass_on(self._heard, said)
             elif who != self.shared.id:  # of what is told here the loop knows, and it need not be woken
                 news = [
-                    (id, int(last))
-                    for id, last in zip(rest[::2], rest[1::2], strict=True)
+                    (id, int(last), stream)
+                    for id, last, stream in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
                     if id in self._known
                 ]
                 if news:
@@ -332,14 +337,16 @@ class Doors:
                 if (room := self._known.get(conversation)) is not None and who != self.shared.id:
                     room.abroad.read.set()
 
-    def _told(self, news: list[tuple[str, int]]) -> None:
-        """Another door has told changes of conversations up to these numbers."""
-        for conversation, last in news:
+    def _told(self, news: list[tuple[str, int, str]]) -> None:
+        """Another door has told changes of conversations up to these numbers of these streams."""
+        for conversation, last, stream in news:
             if (room := self._known.get(conversation)) is None:
                 continue
-            room.abroad.told = max(room.abroad.told, last)
+            anew = stream != room.buffer.stream  # the database has crashed: its numbers began again
+            if not anew:
+                room.abroad.told = max(room.abroad.told, last)
             if conversation not in self._flown and room.abroad.followed:
-                if room.abroad.told > room.buffer.last:
+                if anew or room.abroad.told > room.buffer.last:
                     self._start(self._keep_up(room))
 
     def _missed(self) -> None:

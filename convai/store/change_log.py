@@ -1,7 +1,7 @@
 """The changes of conversations that several doors read: numbered in the database, and told by NOTIFY.
 
 Whoever adds some holds the conversation's row in `streams` meanwhile. The payload of a notification are
-conversations and their newest numbers; the changes are in the table.
+conversations, their newest numbers and streams; the changes are in the table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _AT_ONCE: Final = 64
 """Conversations whose tokens are told in one notification, whose payload has 8,000 bytes at most."""
 TOLD: Final = "told"
 """How a notification of changes begins; the door that tells them follows, then conversations with their
-newest numbers."""
+newest numbers and their streams."""
 _FRESH: Final = 64
 """Changes that a door reads of a conversation that it opens."""
 
@@ -71,13 +71,13 @@ _TOKENS: Final = text(
     "moved AS (UPDATE streams SET last = given.last + given.count, mark = given.mark FROM given, held "
     "WHERE streams.conversation = held.conversation AND given.conversation = held.conversation "
     "AND streams.stream = given.stream AND streams.last = given.last AND streams.writer = :writer "
-    "RETURNING streams.conversation, streams.last), "
+    "RETURNING streams.conversation, streams.last, streams.stream), "
     "added AS (INSERT INTO changes (conversation, n, frame, token, draw, created) "
     "SELECT one.* FROM unnest(CAST(:ids AS TEXT[]), CAST(:numbers AS BIGINT[]), CAST(:frames AS TEXT[]), "
     "CAST(:tokens AS INTEGER[]), CAST(:draws AS BIGINT[]), CAST(:times AS BIGINT[])) "
     "AS one(conversation, n, frame, token, draw, created) JOIN moved USING (conversation)) "
     f"SELECT array_agg(conversation), pg_notify(:channel, '{TOLD} ' || CAST(:writer AS TEXT) || "
-    "string_agg(' ' || conversation || ' ' || last, '')) FROM moved HAVING count(*) > 0"
+    "string_agg(' ' || conversation || ' ' || last || ' ' || stream, '')) FROM moved HAVING count(*) > 0"
 )
 """What is told most: tokens of replies that are written here, in streams that are known here to the last
 number, all in one statement. What anybody else has told meanwhile is left as it is, and not returned."""
@@ -322,7 +322,8 @@ class ChangeLog:
                     connection.execute(
                         changes.delete().where(changes.c.conversation == conversation, changes.c.n < first)
                     )
-                news = [f" {id} {last}" for id, last in zip(moved["ids"], moved["lasts"], strict=True)]
+                moves = zip(moved["ids"], moved["lasts"], strict=True)
+                news = [f" {id} {last} {rows[id].stream}" for id, last in moves]
                 said = [
                     f"{TOLD} {self._door}{''.join(news[start : start + _AT_ONCE])}"
                     for start in range(0, len(news), _AT_ONCE)

@@ -318,7 +318,9 @@ def _lower(text: str | None) -> str | None:
 def _on_begin(connection: Connection) -> None:
     # A writer takes its turn at the beginning: a reader that wants to write later would fail at once.
     write = connection.get_execution_options().get("convai_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    # asked of the driver, as in `prepared`: SQLAlchemy's wrapping would take longer than the transaction
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _mend(reason: str) -> str:

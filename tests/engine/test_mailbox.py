@@ -41,5 +41,5 @@ def test_nobody_waits_and_a_loop_that_is_gone() -> None:
     assert box.leave(Parcel(())) is None
     gone = asyncio.new_event_loop()
     gone.close()
-    wake([(gone, asyncio.Event())])  # nobody reads any more: nothing happens
+    wake([(gone, asyncio.Future(loop=gone))])  # nobody reads any more: nothing happens
     assert box.take() == Parcel(())

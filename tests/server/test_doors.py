@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,9 +14,10 @@ from sqlalchemy import text
 
 from convai.server import heartbeat
 from convai.server.protocol.changes import Deleted, FinishedReply, Started, State, Stopped, TokenDrawn
-from convai.store import Store, StoreError
+from convai.store import Store, StoreError, rates
 from convai.store.change_log import DrawnToken, Numbered, Posted, Refused
 from convai.store.shared import Shared
+from convai.store.writer import CLOCK
 from tests.postgresql import schema
 from tests.server.gate import Gate, gated
 from tests.server.serving import Chat, Running, serving
@@ -114,6 +116,30 @@ def test_a_reader_goes_on_at_the_other_door_in_mid_reply(two: tuple[Running, Run
     here.drop()
 
 
+def test_a_door_that_has_not_heard_yet_of_what_was_read_looks(
+    two: tuple[Running, Running], gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    with one.chat() as here:
+        conversation = here.new(settings=SETTINGS)
+        with opened(other, conversation) as stays:
+            doors = other.app.service.doors
+            assert doors is not None
+            with monkeypatch.context() as late:
+                late.setattr(doors, "_told", lambda news: None)
+                late.setattr(doors, "_keep_up", lambda room: asyncio.sleep(0))
+                here.post("send", text="hello")
+                gate.allow(20)
+                for _ in range(15):
+                    here.until(TokenDrawn)
+                here.drop()
+                with other.chat(view=here.view, resume=here.view.resume()) as again:
+                    assert again.ready().resumed
+            gate.open()
+            reply = stays.reply()
+            assert "".join(f.text for f in stays.frames if isinstance(f, TokenDrawn)) == reply.text
+
+
 def test_who_opens_it_elsewhere_sees_what_was_shown(two: tuple[Running, Running], gate: Gate) -> None:
     one, other = two
     with one.chat() as here:
@@ -169,7 +195,10 @@ def test_what_is_deleted_is_gone_at_both(two: tuple[Running, Running]) -> None:
         assert len(shared.changes.after(conversation, 0).frames) == 1
 
 
-def test_rates_hold_across_doors(where: str, tmp_path: Path) -> None:
+def test_rates_hold_across_doors(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        rates, "_SPEND", text(rates._SPEND.text.replace(CLOCK, "1800000000000"))
+    )  # no time passes
     with serving(tmp_path, where=where, rate=20) as one, serving(tmp_path, where=where, rate=20) as other:
         with one.chat() as here, other.chat() as there:
             answers = [chat.ask("list").type for _ in range(12) for chat in (here, there)]
@@ -275,7 +304,7 @@ def test_doors_hear_of_changes(shared: tuple[Shared, Shared]) -> None:
     assert come.wait(PATIENCE)
     ended.set()
     thread.join()
-    assert heard == [f"told {one.id} c 2"]
+    assert heard == [f"told {one.id} c 2 {one.changes.after('c', 2).stream}"]
 
 
 def test_a_rate_is_a_bucket(shared: tuple[Shared, Shared]) -> None:

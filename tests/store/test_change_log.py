@@ -136,7 +136,7 @@ def test_doors_hear_of_many_conversations_at_once(stores: tuple[Store, Store]) -
 
     def tell(said: str) -> None:
         heard.append(said)
-        if sum(len(one.split()) // 2 - 1 for one in heard) >= len(names):
+        if sum(len(one.split()) // 3 for one in heard) >= len(names):
             all_of_them.set()
 
     thread = threading.Thread(target=shared(other).changes.listen, args=(tell, listening.set, ended))
@@ -148,5 +148,6 @@ def test_doors_hear_of_many_conversations_at_once(stores: tuple[Store, Store]) -
     thread.join()
     assert len(heard) == 3  # and not 150
     assert all(said.startswith(f"told {shared(one).id} ") for said in heard)
-    pairs = [word for said in heard for word in said.split()[2:]]
-    assert dict(zip(pairs[::2], pairs[1::2], strict=True)) == dict.fromkeys(names, "2")
+    said = [word for said in heard for word in said.split()[2:]]
+    assert dict(zip(said[::3], said[1::3], strict=True)) == dict.fromkeys(names, "2")
+    assert dict(zip(said[::3], said[2::3], strict=True)) == {name: at[name][0] for name in names}

@@ -24,8 +24,6 @@ class SentChange(NamedTuple):
 
     n: int
     text: str
-    size: int
-    """Bytes of the text."""
 
 
 class ReplayBuffer:
@@ -50,7 +48,7 @@ class ReplayBuffer:
         self.last += 1
         text = encode(change, self.last)
         self._keep(text)
-        return SentChange(self.last, text, _size(text))
+        return SentChange(self.last, text)
 
     def _keep(self, text: str) -> None:
         self._kept.append(text)
@@ -81,7 +79,7 @@ class ReplayBuffer:
         if not self.first - 1 <= last <= self.last:
             return None
         behind = itertools.islice(self._kept, last + 1 - self.first, None)
-        return [SentChange(n, text, _size(text)) for n, text in enumerate(behind, last + 1)]
+        return [*map(SentChange, itertools.count(last + 1), behind)]
 
     def resume(self, resume: Resume) -> list[SentChange] | None:
         """The changes that a returning client has not seen; None: it needs a `state`."""
