@@ -26,21 +26,25 @@ def measure_memory(
     parts = {
         part: [one for one in labelled if one.part == part] for part in sorted({one.part for one in labelled})
     }
-    told = read_told(resources.memory_facts_path())
-    asked, recalled = tell_and_ask(told, seed=config.seed, resolve=resolve, embed=embedded_vectors)
-    new = read_told(resources.memory_facts_new_path())
-    asked_new, recalled_new = tell_and_ask(new, seed=config.seed, resolve=resolve, embed=embedded_vectors)
+    told = {
+        name: tell_and_ask(read_told(path), seed=config.seed, resolve=resolve, embed=embedded_vectors)
+        for name, path in (
+            ("recalling", resources.memory_facts_path()),
+            ("recalling_new", resources.memory_facts_new_path()),
+            ("recalling_free", resources.memory_facts_free_path()),
+            ("recalling_unseen", resources.memory_facts_unseen_path()),
+        )
+    }
     record: dict[str, Any] = {
         "finding": {part: finding(turns, resolve) for part, turns in parts.items()},
-        "recalling": recalled,
-        "recalling_new": recalled_new,
+        **{name: figures for name, (_, figures) in told.items()},
         "search_ms": search_time(embedded_vectors()),
     }
     if not args.json:
         for turn in labelled:
             if (found := turn.found(resolve)) != turn.wanted:
                 print(f"found {sorted(found)} and not {sorted(turn.wanted)}: {turn.say}")
-        for one in (*asked, *asked_new):
+        for one in (one for asked, _ in told.values() for one in asked):
             if one.wrong or not one.right:
                 print(f"{'outdated' if one.wrong else 'missing'}: {one.fact.ask} {' '.join(one.held)}")
     if dialogs is not None:

@@ -106,6 +106,16 @@ def memory_facts_new_path() -> Path:
     return data_dir() / "evaluation" / "memory_facts_new.jsonl"
 
 
+def memory_facts_free_path() -> Path:
+    """A hundred and forty-seven told in free everyday words; remarks were mended on them."""
+    return data_dir() / "evaluation" / "memory_facts_free.jsonl"
+
+
+def memory_facts_unseen_path() -> Path:
+    """Sixty of another person, likewise; nothing was mended on them."""
+    return data_dir() / "evaluation" / "memory_facts_unseen.jsonl"
+
+
 def models_dir() -> Path:
     """The folder that holds one model folder a name. It need not exist (a checkout without weights)."""
     return data_dir() / "models"

@@ -179,6 +179,7 @@ def shown(fact: Fact) -> MemoryFact:
         message=fact.message or None,
         time=fact.created,
         instead=fact.instead,
+        aside=fact.aside,
     )
 
 
@@ -199,4 +200,5 @@ def as_json(fact: Fact) -> dict[str, Any]:
         "message": fact.message or None,
         "time": fact.created,
         "instead": fact.instead,
+        "aside": fact.aside,
     }

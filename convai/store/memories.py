@@ -122,6 +122,7 @@ def _fact(row: Any) -> Fact:
         turn=row.turn,
         created=row.created,
         instead=row.instead,
+        aside=bool(row.aside),
     )
 
 
@@ -135,4 +136,5 @@ def _values(fact: Fact) -> dict[str, Any]:
         "turn": fact.turn,
         "created": fact.created,
         "instead": fact.instead,
+        "aside": int(fact.aside),
     }

@@ -175,6 +175,11 @@ MIGRATIONS: Final = (
             )""",
         ),
     ),
+    Migration(
+        7,
+        "remarks beside facts",
+        ("ALTER TABLE facts ADD COLUMN aside INTEGER NOT NULL DEFAULT 0",),
+    ),
 )
 
 

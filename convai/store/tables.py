@@ -130,6 +130,8 @@ facts: Final = Table(
     _big("created"),
     # the fact that took its place
     Column("instead", Text),
+    # 1: a remark, in the words it was made in
+    _whole("aside"),
     Index("facts_by_owner", "owner", "created", "id"),
 )
 

@@ -151,10 +151,12 @@ class Chat:
             pass
 
     def show_news(self) -> None:
-        """What was kept of what the user told."""
+        """What was kept of what the user told; `/memory` has the remarks, too."""
         for learnt in self.memory.news() if self.memory is not None else ():
             gone = " ".join(fact.text for fact in learnt.replaced)
-            kept = " ".join(fact.text for fact in learnt.kept)
+            kept = " ".join(fact.text for fact in learnt.kept if gone or not fact.aside)
+            if not kept:
+                continue
             self.screen.note(f"remembered: {kept}" + (f" (no longer: {gone})" if gone else ""))
 
     def show_reply(self, events: Generator[Event, None, None], begun: str = "") -> bool:

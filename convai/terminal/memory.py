@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from convai.terminal.chat import Chat
 
 USAGES: Final = (
-    ("/memory", "what the bot knows of you; /memory history shows what was corrected, too"),
+    ("/memory", "what the bot knows of you (~ said in passing); /memory history shows what was corrected"),
     ("/memory add I ski.", "tell it something"),
     ("/memory edit 3 I row.", "word a fact anew"),
     ("/memory forget 3", "forget a fact for good; /memory forget all"),
@@ -65,7 +65,7 @@ def _show(chat: Chat, listener: MemoryLearner, history: bool) -> None:
     memory, owner = listener.memory, listener.owner
     facts = memory.facts(owner, history=history)
     for number, fact in enumerate(facts, 1):
-        mark = " " if fact.current else "x"
+        mark = "x" if not fact.current else "~" if fact.aside else " "
         chat.screen.line(fact.text, "" if fact.current else "dim", prefix=f"{mark}{number:>4}  ")
     if not memory.enabled(owner):
         chat.screen.note("the memory is off: nothing is learnt or recalled; /memory on")

@@ -43,8 +43,9 @@ def fit_history(
     """The turns that fit: the oldest exchange goes first, the persona and the last turn never do.
 
     `reserve`: positions kept free for the reply, what opens it and its end counted. With `in_steps` the
-    tokens that are left out are rounded up to whole halves of the room. `beside`: tokens that come and go
-    with each turn; `always`: tokens of what is shown whatever is cut. Raises SettingsError when the persona
+    tokens that are left out are rounded up to whole halves of the room, to two thirds where something is
+    `always` shown: what is added fills the room sooner, and a cut that leaves less is made less often.
+    `beside`: tokens that come and go with each turn; `always`: tokens of what is shown whatever is cut. Raises SettingsError when the persona
     and the last turn alone do not fit, naming the sentence that is too much.
     """
     room = room_for_turns(frame, persona, n_positions, reserve)
@@ -56,7 +57,7 @@ def fit_history(
     grain = max(room // 8, 1) if in_steps and always else 1
     for_turns = max(room - -(-always // grain) * grain, 0)
     room -= always
-    step = max(for_turns // 2, 1) if in_steps else 1
+    step = max(for_turns * 2 // 3 if always else for_turns // 2, 1) if in_steps else 1
     too_much = -(-max(size - for_turns, 0) // step) * step
     ends = list(itertools.accumulate(sizes, initial=0))  # tokens before each turn
     start = 0

@@ -82,3 +82,44 @@ def test_what_does_not_fit_is_named() -> None:
 def test_a_conversation_may_not_have_begun() -> None:
     assert fit_history(FRAME, LIKE, [], n_positions=10, reserve=2) == []
     assert build_prompt(FRAME, [], []).ids == [SPECIAL.bos_id, SPECIAL.speaker2_id]
+
+
+def cuts(*, always: int, told: int = 60, lore: int = 0, positions: int = 200) -> list[int]:
+    """Where the history begins as a conversation grows turn by turn, in a long context.
+
+    `lore`: tokens that a turn calls for, every third one of the user's; they stay before that turn.
+    """
+    said = [user(*range(8)) if place % 2 == 0 else agent(*range(8)) for place in range(told)]
+    beside = [lore if place % 6 == 0 else 0 for place in range(told)]
+    found = []
+    for length in range(1, told + 1, 2):
+        kept = fit_history(
+            FRAME,
+            LIKE,
+            said[:length],
+            n_positions=positions,
+            reserve=20,
+            in_steps=True,
+            beside=beside[:length],
+            always=always,
+        )
+        found.append(length - len(kept))
+    return found
+
+
+@pytest.mark.parametrize(("always", "lore"), [(0, 0), (0, 9), (40, 0), (40, 9)])
+def test_a_cut_never_moves_back(always: int, lore: int) -> None:
+    """What was computed stays valid until the next cut, whatever a lorebook adds to the last turn."""
+    begins = cuts(always=always, lore=lore)
+    assert begins == sorted(begins)
+    assert 1 < len(set(begins)) < len(begins) // 2
+
+
+def test_tokens_that_come_and_go_move_no_cut() -> None:
+    """A note that is a few tokens longer now and then leaves the history where it is."""
+    assert cuts(always=40) == cuts(always=38) == cuts(always=36)
+
+
+def test_where_something_is_always_shown_the_history_is_cut_less_often() -> None:
+    """Two thirds go instead of half: in about the same room fewer cuts, and less is computed again."""
+    assert len(set(cuts(always=40, positions=240))) < len(set(cuts(always=0, positions=200)))

@@ -193,6 +193,8 @@ def _of_mine(rest: str) -> bool:
     if cut is None or not cut[1].strip() or len(cut[1].split()) > 7:
         return bool(DOES.match(rest)) and not TODAY.search(rest)
     noun, verb, more = cut[1].split(), cut[2], cut[3]
+    if noun[0] in ("god", "goodness"):
+        return False
     if noun[-1] in ABSTRACT and "favorite" not in noun:
         return False
     words = [word for word in more.split() if word not in ADVERBS]

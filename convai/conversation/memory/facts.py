@@ -10,11 +10,16 @@ from typing import Final, Protocol
 
 from convai.core.dialog import check_text
 from convai.core.errors import ConvaiError, DataError
+from convai.text.claims.words import content, normal
 
 MOST_CHARACTERS: Final = 300
 """Of a fact: what is longer is a story, and would crowd out everything else."""
 MOST_FACTS: Final = 10_000
 """Facts that are kept of one person, those that others took the place of included."""
+
+
+MOST_REMARKS: Final = 2_000
+"""Remarks among them; of more the oldest are forgotten."""
 
 
 class NoSuchFact(ConvaiError):
@@ -35,7 +40,7 @@ class Fact:
 
     `conversation` and `message`: where it was told, by the names that the door has for them; `turn`: the
     number of the turn there. `created`: ms since 1970 UTC. `instead`: the fact that took its place; one
-    that has none is `current`.
+    that has none is `current`. `aside`: it is a remark (`remarks`): told in passing, in these words.
     """
 
     id: str
@@ -46,11 +51,26 @@ class Fact:
     turn: int = 0
     created: int = 0
     instead: str | None = None
+    aside: bool = False
 
     @property
     def current(self) -> bool:
         """Whether it holds, as far as is known."""
         return self.instead is None
+
+    def told_with(self, other: Fact) -> bool:
+        """Whether both were told in one turn."""
+        mine, theirs = ((one.conversation, one.message, one.turn, one.said) for one in (self, other))
+        return mine == theirs and bool(self.said)
+
+    def repeats(self, other: Fact) -> bool:
+        """Whether this is a remark that has all the words of what was told in the same turn."""
+        return self.aside and self.told_with(other) and self.words >= other.words
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words with content, in their plain form."""
+        return content(normal(self.text))
 
 
 class Shelf(Protocol):

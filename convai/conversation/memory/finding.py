@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from convai.conversation.memory.durable import lasts
-from convai.conversation.memory.statements import MOST_READ, Statement, named, statements
+from convai.conversation.memory.remarks import remarks
+from convai.conversation.memory.statements import CORRECTS, MOST_READ, Statement, named, statements
 from convai.core.dialog import USER, Turn
 from convai.text.claims.answers import answered
 from convai.text.claims.words import normal
@@ -33,17 +34,22 @@ _PRONOUN: Final = re.compile(
 class Found:
     """A fact as it was told. `text`: to be read by itself; `said`: the turn's own words; `corrects`: it was
     put as a correction ("no, ...", "actually ..."). `implied`: what it is about, where it only follows from
-    what was said ("i walked my dog": there is a dog).
+    what was said ("i walked my dog": there is a dog). `aside`: it is a remark, in the words it was made in.
     """
 
     text: str
     said: str
     corrects: bool = False
     implied: str = ""
+    aside: bool = False
 
 
-def found_in(turns: Sequence[Turn], resolve: Resolve | None = None, speaker: int = USER) -> list[Found]:
-    """The facts in the last of `turns`, where it is the `speaker`'s; at most MOST_FACTS."""
+def found_in(
+    turns: Sequence[Turn], resolve: Resolve | None = None, speaker: int = USER, *, asides: bool = False
+) -> list[Found]:
+    """The facts in the last of `turns`, where it is the `speaker`'s; at most MOST_FACTS. With `asides`,
+    what else it tells comes behind them (`remarks`).
+    """
     if not turns or turns[-1].speaker != speaker:
         return []
     last = turns[-1].text[:MOST_READ]
@@ -61,7 +67,11 @@ def found_in(turns: Sequence[Turn], resolve: Resolve | None = None, speaker: int
     kept: dict[str, Found] = {}
     for fact in facts:
         kept.setdefault(fact.plain, Found(_sentence(fact.text), last, fact.corrects))
-    return [*kept.values(), *_implied(last, set(kept))][:MOST_FACTS]
+    found = [*kept.values(), *_implied(last, set(kept))][:MOST_FACTS]
+    if not asides:
+        return found
+    aside = remarks(text, [one.text for one in found])
+    return [*found, *(Found(one, last, bool(CORRECTS.search(one)), aside=True) for one in aside)]
 
 
 _COUNT: Final = "two|three|four|five|six|seven|eight|[2-8]"

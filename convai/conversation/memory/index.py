@@ -6,8 +6,9 @@ Words and topics count as in BM25 (Robertson, Zaragoza 2009, "The probabilistic 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convai.conversation.memory.facts import MOST_FACTS
+from convai.conversation.memory.relations import who_is_who
 from convai.conversation.memory.topics import topics_of
 from convai.conversation.memory.vectors import Embed, Floats, words_of
 from convai.text.claims.words import lemma
@@ -24,9 +26,11 @@ _OTHERS: Final = 200
 """Facts that are counted beside those that there are, so that a word is rare in a small memory, too."""
 _B: Final = 0.4
 """Facts are short: how long one is says little."""
-TOPIC: Final = 0.7
+TOPIC: Final = 1.0
 """What a topic counts beside a word of the same rarity."""
-
+_SHORT: Final = 5
+"""Letters of words whose endings are not cut."""
+_ENDING: Final = re.compile(r"(?:ers?|ors?|ed|y|ies|ic|ing|ment|ness|e)$")
 
 _IRREGULAR: Final = {
     form: verb
@@ -55,6 +59,11 @@ _IRREGULAR: Final = {
         "die": "died dead death",
         "marry": "married wedding marriage",
         "travel": "travelling travelled",
+        "raise": "raised raising",
+        "grandfather": "grandad granddad grandpa gramps",
+        "grandmother": "nana gran grandma granny nan",
+        "hate": "loathe despise",
+        "partner": "boyfriend girlfriend fiance fiancee husband wife spouse engaged",
     }.items()
     for form in forms.split()
 }
@@ -68,7 +77,8 @@ class Index:
         """`embed` gives the vectors (none: words and topics alone), whose cosine counts `weight`."""
         self._embed, self._weight = embed, weight
         self._vectors: Floats | None = embed(texts) if embed is not None and texts else None
-        documents = [Counter(terms_of(text)) for text in texts]
+        people = who_is_who(texts)
+        documents = [Counter((*terms_of(text), *_of_people(text, people))) for text in texts]
         lengths = np.array([sum(terms.values()) for terms in documents], np.float64)
         mean = float(lengths.mean()) if len(lengths) else 1.0
         self._postings: dict[str, tuple[NDArray[np.int64], Floats]] = {}
@@ -104,5 +114,17 @@ class Index:
 @lru_cache(2 * MOST_FACTS)
 def terms_of(text: str) -> tuple[str, ...]:
     """The words of a text in their plain form, and its topics."""
-    words = [_IRREGULAR.get(word) or lemma(word) for word in words_of(text)]
+    words = [_stem(_IRREGULAR.get(word) or lemma(word)) for word in words_of(text)]
     return (*words, *topics_of(text))
+
+
+def _stem(word: str) -> str:
+    """A word without endings that make another kind of word of it: "hoarder", "tattooed", "allergies"."""
+    return _ENDING.sub("", word) if len(word) > _SHORT else word
+
+
+def _of_people(text: str, people: Mapping[str, frozenset[str]]) -> list[str]:
+    """The terms of whom a text names, where it does not say what they are to the speaker."""
+    words = set(words_of(text))
+    whose = {who for name in words & people.keys() for who in people[name]} - words
+    return [term for who in sorted(whose) for term in terms_of(who)]

@@ -13,6 +13,7 @@ from typing import Final
 from convai.conversation.memory.attributes import same, takes_place_of
 from convai.conversation.memory.facts import (
     MOST_FACTS,
+    MOST_REMARKS,
     Fact,
     Holds,
     Shelf,
@@ -22,6 +23,7 @@ from convai.conversation.memory.facts import (
 )
 from convai.conversation.memory.finding import Found, Resolve, found_in
 from convai.conversation.memory.recalling import Known, Recalled
+from convai.conversation.memory.retelling import retells
 from convai.conversation.memory.vectors import Embed, embedded_vectors
 from convai.core.dialog import Turn
 from convai.core.errors import ConvaiError
@@ -43,10 +45,25 @@ class Learnt:
 
 
 def _known(found: Found, fact: Fact) -> bool:
-    """Whether a fact says what was found; what only follows from the words is said by any that names it."""
+    """Whether a fact says what was found. What only follows from the words is said by any that names it, a
+    remark by its own words alone.
+    """
     if found.implied:
         return lemma(found.implied) in content(normal(fact.text))
+    if found.aside or fact.aside:
+        return content(normal(found.text)) == content(normal(fact.text))
     return same(found.text, fact.text)
+
+
+def _outdated(found: Found, fact: Fact, now: Sequence[Fact]) -> list[Fact]:
+    """The facts that what was found, which is to be `fact`, makes untrue, and remarks that say it, too."""
+    gone = [
+        old
+        for old in now
+        if (takes_place_of(found.text, old.text, corrects=found.corrects) and not (found.aside or old.aside))
+        or (found.corrects and not old.told_with(fact) and retells(found.text, old.text))
+    ]
+    return gone + [old for old in now if old not in gone and any(old.repeats(one) for one in gone)]
 
 
 class Memory:
@@ -83,13 +100,13 @@ class Memory:
 
         `turn`: its number in the conversation (default: the last of `turns`). What is known already is not
         kept again; what takes the place of another fact does so. `retells`: the message that was written
-        anew, whose facts were not meant. A full memory learns nothing.
+        anew, whose facts were not meant. A full memory learns nothing; of remarks the latest are kept.
         """
         if not self._shelf.enabled(owner):
             return Learnt()
         if retells is not None:
             self._take_back(owner, conversation, retells)
-        found = found_in(turns, self._resolve)
+        found = found_in(turns, self._resolve, asides=True)
         if not found:
             return Learnt()
         number = len(turns) - 1 if turn is None else turn
@@ -108,13 +125,17 @@ class Memory:
                     conversation=conversation,
                     message=message,
                     turn=number,
+                    aside=one.aside,
                 )
-                gone = [old for old in now if takes_place_of(one.text, old.text, corrects=one.corrects)]
+                gone = _outdated(one, fact, now)
                 self._shelf.put(owner, fact, [old.id for old in gone])
                 ids = {old.id for old in gone}
                 there = [replace(f, instead=fact.id) if f.id in ids else f for f in there] + [fact]
                 kept.append(fact)
                 replaced += gone
+            old = [fact.id for fact in there if fact.aside][:-MOST_REMARKS]
+            if old:
+                self._shelf.drop(owner, old)
         return Learnt(tuple(kept), tuple(replaced))
 
     def _take_back(self, owner: str, conversation: str, message: str) -> None:
@@ -196,7 +217,7 @@ class Memory:
         """Word a fact anew. Raises NoSuchFact, DataError beginning with `where`."""
         clean = checked(text, where)
         with self._writing:
-            anew = replace(self.fact(owner, id), text=clean)
+            anew = replace(self.fact(owner, id), text=clean, aside=False)
             self._shelf.change(owner, anew)
         return anew
 

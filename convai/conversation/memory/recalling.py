@@ -26,7 +26,7 @@ BLOCKS: Final = 6
 """Blocks back from the end that are looked at: more turns than a prompt of 2,048 tokens holds."""
 A_TURN: Final = 3
 """Facts that a turn calls for at most."""
-A_QUESTION: Final = 5
+A_QUESTION: Final = 6
 """Facts that a question of the user's about themselves calls for at most."""
 A_BLOCK: Final = 6
 """Facts that statements call for in a block at most; a question of the user's about themselves always
@@ -47,6 +47,16 @@ _SHARE: Final = 0.55
 _BEFORE: Final = 0.3
 """What the agent's turn before a message counts beside it."""
 _OWN: Final = re.compile(r"\b(?:i|i'm|i've|my|me|mine|we|our|us)\b", re.IGNORECASE)
+_ASKS: Final = re.compile(
+    r"\W*(?:(?:so|and|hey|ok|okay|well|hi|hello|now|quick question)\W+)*(?:who|what|whats|where|wheres|"
+    r"when|whens|"
+    r"why|how|hows|which|whose|whom|do|does|did|am|is|are|was|were|can|have|has|remind me|tell me|"
+    r"do you (?:know|"
+    r"remember))\b",
+    re.IGNORECASE,
+)
+"""How a question begins, also one that was typed without its mark."""
+_LISTENER: Final = re.compile(r"\b(?:you|you're|your|yours|u|ur|yourself)\b", re.IGNORECASE)
 _CORE: Final = (
     "name",
     "live",
@@ -86,6 +96,7 @@ class Known:
     def __init__(self, facts: Sequence[Fact], embed: Embed | None) -> None:
         self.facts = tuple(fact for fact in facts if fact.current)
         self.index = Index([fact.text for fact in self.facts], embed, WEIGHT)
+        self._asides = np.array([fact.aside for fact in self.facts], bool)
         self._called: dict[tuple[str, str], tuple[tuple[int, ...], bool]] = {}
         self._core = sorted(
             (rank, number) for number, fact in enumerate(self.facts) if (rank := _rank(fact)) is not None
@@ -133,7 +144,9 @@ class Known:
             for at in called:
                 fact = self.facts[at]
                 own = bool(conversation) and fact.conversation == conversation and place < fact.turn + FRESH
-                if own or at in seen or fact.id in told or (not asks and statements >= A_BLOCK):
+                full = not asks and statements >= A_BLOCK
+                known = at in seen or fact.id in told or any(one.repeats(fact) for one in facts)
+                if own or known or full:
                     continue
                 seen.add(at)
                 statements += not asks
@@ -150,11 +163,15 @@ class Known:
         if key not in self._called:
             if len(self._called) > 4096:
                 self._called.clear()
-            asks = "?" in text and bool(_OWN.search(text))
+            asks = bool("?" in text or _ASKS.match(text)) and (
+                bool(_OWN.search(text)) or not _LISTENER.search(text)
+            )
             scores = self.index.scores(text)
             if before and not asks:
                 scores = scores + _BEFORE * self.index.scores(before)
             best = float(scores.max(initial=0.0))
+            if not asks:
+                scores = np.where(self._asides, 0, scores)
             least = max(_LEAST, _SHARE * best) if not asks else max(1.0, 0.3 * best)
             likely = np.flatnonzero(scores >= least)
             order = likely[np.argsort(-scores[likely], kind="stable")][: 4 * A_QUESTION]
@@ -164,6 +181,8 @@ class Known:
 
 def _rank(fact: Fact) -> int | None:
     """How important a fact is for all that is said; None: it waits until it is called for."""
+    if fact.aside:
+        return None
     slots = [one.claim.slot for one in attributes(fact.text) if one.subject == SELF and one.claim.holds]
     return min((_CORE.index(slot) for slot in slots if slot in _CORE), default=None)
 

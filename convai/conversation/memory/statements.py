@@ -48,7 +48,7 @@ _LEAD: Final = re.compile(
     remember(?:\ that)?|don't\ forget(?:\ that)?|please\ remember(?:\ that)?)(?=\W|$)[\s,.!:]*)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_CORRECTS: Final = re.compile(
+CORRECTS: Final = re.compile(
     r"(?:^|[.!?]\s+)(?:(?:oh|well|but|hmm|sorry|um|oops|ah),?\s+)*(?:no|nope|nah|actually|wait|correction|"
     r"that's (?:wrong|not right)|not any ?more|you're wrong|i lied|i was wrong|scratch that|i meant)\b"
     r"|\b(?:not .* any ?more|no longer|instead|i meant|correction)\b|\bnow\W*$",
@@ -79,7 +79,8 @@ _IS: Final = re.compile(
 _HALF_SUBJECT: Final = re.compile(r"(?:me|(?:[Mm]y|[Oo]ur) (?!name)(?:\w+ )?\w+)")
 _ELIDED: Final = re.compile(
     r"(?:just |also |always |never |really |still |recently |currently |absolutely |only )*"
-    r"(?:love|like|hate|enjoy|adore|prefer|live|work|moved|play|teach|study|collect|grew up|born|"
+    r"(?:love|like|hate|enjoy|adore|prefer|live|work(?! (?!as|at|for|in|on|nights|days|with)\w+)|moved|"
+    r"play|teach|study|collect|grew up|born|"
     r"turned \d|used to|got (?:a|an|two|three|married|engaged|divorced)|have (?:a|an|two|three|four|no)|"
     r"own|am|"
     r"working as|"
@@ -124,16 +125,24 @@ def statements(text: str, names: Mapping[str, str] | None = None) -> list[Statem
     `names`: who is meant by a name ("Tom": "my boyfriend Tom"), see `named`.
     """
     found = []
-    text = " ".join(_GLUED.sub(r"\1 ", text[:MOST_READ].replace("’", "'")).split())
-    corrects = bool(_CORRECTS.search(text))
-    for sentence in _SENTENCE.split(text):
-        if _QUOTED.search(sentence):
-            continue
+    text = spaced(text[:MOST_READ])
+    corrects = bool(CORRECTS.search(text))
+    for sentence in sentences_of(text):
         for clause in _clauses(sentence):
             stated = _stated(clause, names or {})
             if stated and len(stated) <= LONGEST:
                 found.append(Statement(stated, normal(stated), corrects))
     return found
+
+
+def spaced(text: str) -> str:
+    """A text with plain apostrophes and a blank between its words and sentences."""
+    return " ".join(_GLUED.sub(r"\1 ", text.replace("’", "'")).split())
+
+
+def sentences_of(text: str) -> Iterator[str]:
+    """The sentences of a text that was `spaced`, without those that quote somebody."""
+    return (sentence for sentence in _SENTENCE.split(text) if not _QUOTED.search(sentence))
 
 
 def named(text: str) -> dict[str, str]:
@@ -150,15 +159,18 @@ def _clauses(sentence: str) -> Iterator[str]:
         before, comma, _ = parts[-1].rpartition(",")
         parts[-1] = before if comma else ""
     for part in parts:
-        clause = part
-        while lead := _LEAD.match(clause):
-            if not lead[0]:
-                break
-            clause = clause[lead.end() :]
+        clause = without_lead(part)
         while trail := _TRAIL.search(clause):
             clause = clause[: trail.start()].rstrip(" ,")
         if clause:
             yield clause.strip(" ,.!?")
+
+
+def without_lead(clause: str) -> str:
+    """A clause without what people begin to talk with: "well", "by the way"."""
+    while (lead := _LEAD.match(clause)) and lead[0]:
+        clause = clause[lead.end() :]
+    return clause
 
 
 def _joined(parts: list[str]) -> list[str]:

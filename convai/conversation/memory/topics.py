@@ -11,8 +11,9 @@ import re
 from functools import cache
 from typing import Final
 
+from convai.conversation.memory.vectors import without_accents
 from convai.core import resources
-from convai.text.claims.words import KINDS, job_words, lemma, normal
+from convai.text.claims.words import KINDS, NUMBERS, job_words, lemma, normal
 
 _LISTS: Final = {
     "instrument": "instruments",
@@ -57,36 +58,48 @@ _NAMES: Final = {
     "major": "subject",
 }
 """Words that name a topic as a question does."""
+_COUNTED: Final = "|".join(NUMBERS)
 _MONTHS: Final = "january|february|march|april|may|june|july|august|september|october|november|december"
 _PATTERNS: Final = tuple(
     (topic, re.compile(rf"\b(?:{pattern})\b"))
     for topic, pattern in (
         (
             "age",
-            r"how old (?:am|are|is)|years? old|my age|turned \d+|i am (?:\d\d)(?! (?:feet|percent|minutes))",
+            r"how old (?:am|are|is|will)|years? old|my age|birthday|turn(?:ed|ing|s)? \d+|(?:am|is|be|"
+            r"'s) (?:already |now )?"
+            rf"(?:\d\d?|{_COUNTED})(?! (?:feet|foot|percent|minutes|hours|times|o'clock|of|\w+s\b))",
         ),
         (
             "live",
             r"(?:where|who|what city|which city|what country|which country|what town) (?:do|does|am|are|"
             r"did) (?:i|we) (?:now )?(?:live|living|based)|i (?:live|am living) (?:in|with|near|at)|moved to|"
             r"my (?:home|house|flat|apartment) is|where is my home|small flat in|which (?:city|town|"
-            r"country) (?:do|am) i (?:in|live)",
+            r"country) (?:do|am) i (?:in|live)|ended up in|settled (?:down )?in|(?:based|living) in|moved?|"
+            r"flat in",
         ),
         (
             "job",
             r"for a living|my (?:job|work|profession|occupation|career)|do i work|i (?:work|am working) "
             r"(?:as|at|for|in)|where do i work|own a|"
             r"i run a|i (?:sell|teach|drive a truck|fix|repair|am an? \w+er)|my living|do i do for work|"
-            r"my boss|promoted|job interview|earn my money|trade|profession",
+            r"my boss|promot(?:ed|ion)|job|earn my money|trade|profession|position|manager|in charge|"
+            r"at work|retired?",
         ),
-        ("name", r"my name|who am i|i am called|call me"),
+        (
+            "name",
+            r"my name|who am i|i am called|(?:call|calls|called|known as) me|nickname|surname|spel(?:t|led|"
+            r"ling)|\w+ here\b",
+        ),
         (
             "called",
             r"(?:is|are) (?:called|named)|name is|names? of|s name|'s name|(?:is|are) (?:my|the) [a-z ]+ "
             r"(?:called|named)|named [a-z]+",
         ),
         ("child", r"kids?|child(?:ren)?|sons?|daughters?|twins|baby|toddler|pregnant"),
-        ("sibling", r"brothers?|sisters?|siblings?|twin|only child|middle child|(?:young|old|eld)est of"),
+        (
+            "sibling",
+            r"brothers?|sisters?|siblings?|twin|only child|middle (?:child|one)|(?:young|old|eld)est",
+        ),
         (
             "partner",
             r"husband|wife|spouse|partner|boyfriend|girlfriend|fiancee?|married|marry|wedding|engaged|"
@@ -101,18 +114,49 @@ _PATTERNS: Final = tuple(
         (
             "diet",
             r"vegan|vegetarian|eat meat|meat|diet|pescatarian|lactose|intolerant|gluten|milk|dairy|(?:do "
-            r"not|never|should not|can not) eat|stomach|tolerate|digest",
+            r"not|never|should not|can not) eat|stomach|tolerate|digest|sugar|allowed to eat",
         ),
         (
             "allergy",
             r"allerg(?:y|ic|ies)|intolerant|intolerance|should not eat|can not eat|not allowed to eat|not "
-            r"supposed to eat|(?:must|can|should|may) i not (?:have|take|eat)|penicillin|antibiotics",
+            r"supposed to eat|(?:must|can|should|may) i not (?:have|take|eat)|i (?:must|can|should|"
+            r"may) not (?:have|take|eat)",
         ),
-        ("fear", r"afraid|scared?s?|scary|fear|fears|phobia|terrified|frighten(?:s|ed)?"),
+        (
+            "fear",
+            r"afraid|scared?s?|scary|fear|fears|phobia|terrified|frighten(?:s|ed)?|(?:not|never) deal with|"
+            r"freak(?:s|ed)? (?:me )?out|creeps? me|panic",
+        ),
         (
             "illness",
             r"diabet(?:es|ic)|ill(?:ness)?|disease|cancer|asthma|epilepsy|arthritis|depression|anxiety|"
-            r"surgery|operation|health|condition|wrong with me|hospital|colorblind|deaf|blind",
+            r"surgery|operation|health|condition|wrong with m[ey]|hospital|colorblind|deaf|blind|"
+            r"diagnos(?:ed|e|is)|"
+            r"doctors?|doc|inhaler|anaemi[ac]|anemi[ac]|dyslexi[ac]|autis\w+|adhd|stroke|attacks?|migraines?",
+        ),
+        (
+            "medicine",
+            r"medicines?|medication|tablets?|pills?|penicill?in|antibiotics?|inhaler|insulin|prescri\w+|"
+            r"dose|aspirin|"
+            r"ibuprofen|drugs?|injections?",
+        ),
+        (
+            "operation",
+            r"operat\w+|surgery|surgeon|appendix|tonsils|hip|knee replaced|had my \w+ (?:out|removed|done)|"
+            r"stitches",
+        ),
+        ("boat", r"boats?|dinghy|canoe|kayak|yacht|ship|sail(?:s|ing)?|barge|rowing"),
+        (
+            "sleep",
+            r"sleep(?:s|ing)?|snor(?:e|es|ing)|night owl|early bird|morning person|lark|insomnia|nap|naps|"
+            r"bed",
+        ),
+        ("body", r"tattoo\w*|tatoo\w*|pierc\w+|scar|hair|beard|freckles|eyes|wear"),
+        ("neighbour", r"neighbou?rs?|next door|upstairs|downstairs|below|above"),
+        (
+            "rent",
+            r"rent(?:s|ing|ed)?|landlord|landlady|lease|tenants?|leave the flat|be out by|move out|"
+            r"moving out",
         ),
         ("sight", r"colorblind|blind|glasses|see colou?rs|tell (?:red|colou?rs)"),
         ("travel", r"fly(?:ing)?|travel+(?:ing)?|trip|vacation|holiday|visit(?:ing)?|journey"),
@@ -138,7 +182,9 @@ _PATTERNS: Final = tuple(
         ),
         (
             "dream",
-            r"dream|want to (?:be|become|visit|learn)|one day|wish|plan to|would like to|would love to",
+            r"dreams?|wants? to (?:be|become|visit|learn|open|own|have|go)|really want|one day|wish|"
+            r"plan to|would like to|"
+            r"would (?:really )?love to|bucket list",
         ),
         (
             "past",
@@ -148,10 +194,15 @@ _PATTERNS: Final = tuple(
         ("smoke", r"smok(?:e|ed|ing|er)|cigarettes?"),
         (
             "home",
-            r"home|house|flat|apartment|floor|roommate|flatmate|neighbou?r|houseboat|narrowboat|caravan|cottage|"
+            r"home|house|flat|apartment|floor|roommate|flatmate|neighbou?r|houseboat|narrowboat|caravan|"
+            r"cottage|"
             r"bungalow|live on",
         ),
-        ("shift", r"shifts?|work (?:nights?|mornings?|days|evenings|weekends)|when do i work|hours"),
+        (
+            "shift",
+            r"shifts?|on (?:nights|days|earl(?:y|ies)|lates)|work (?:nights?|mornings?|days|evenings|"
+            r"weekends)|when do i work|hours",
+        ),
         ("height", r"tall|height|(?:four|five|six|\d) (?:foot|feet)|\d+ ?(?:cm|centimet)"),
         ("money", r"money|owes?|owed|debts?|quid|dollars|pounds|savings?|saving|salary|loan|mortgage"),
         ("heart", r"heart|pacemaker"),
@@ -160,10 +211,14 @@ _PATTERNS: Final = tuple(
         ("book", r"books?|novel|read(?:ing)?|author|bookshop|library"),
         ("religion", r"religio(?:n|us)|church|god|christian|muslim|jewish|catholic|atheist|hindu|buddhist"),
         ("military", r"army|navy|air force|military|marines?|soldier|veteran"),
-        ("hate", r"hate|can not (?:i )?stand|dislike|do not like|despise"),
+        (
+            "hate",
+            r"hate|can not (?:i )?stand|dislike|do not like|despise|loathe|makes? me (?:gag|sick)|"
+            r"get me started|(?:not|never) deal with",
+        ),
         (
             "favorite",
-            r"favou?rite|i (?:really |also |just )*(?:love|like|enjoy|prefer)|do i (?:like|"
+            r"favou?rite|always|go to|i (?:really |also |just )*(?:love|like|enjoy|prefer)|do i (?:like|"
             r"love|enjoy)(?: best)?",
         ),
         ("hand", r"left handed|left-handed|right-handed|right handed|lefty"),
@@ -196,7 +251,7 @@ def _things() -> dict[str, frozenset[str]]:
 
 def topics_of(text: str) -> list[str]:
     """The topics of a text, each beginning with "#", in no particular order."""
-    plain = normal(text)
+    plain = without_accents(normal(text))
     found = {topic for topic, pattern in _PATTERNS if pattern.search(plain)}
     things = _things()
     for word in re.findall(r"[a-z]+", plain):

@@ -8,6 +8,7 @@ embeddings", section 3). Its words are sorted by how common they are, so a rank 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -34,7 +35,8 @@ _EMPTY: Final = EMPTY | frozenset(
     "what which where when who whom whose how why that there about from by than can could may might must "
     "shall should "
     "something anything everything someone ever even remember know tell told said say does doing done "
-    "being thing things".split()
+    "being thing things take takes took make makes go goes "
+    "get gets put these those day days now still".split()
 )
 
 
@@ -64,7 +66,14 @@ class MeanOfWords:
 
 def words_of(text: str) -> list[str]:
     """The words of a text that say something."""
-    return [word for word in _WORD.findall(normal(text)) if word not in _EMPTY]
+    return [word for word in _WORD.findall(without_accents(normal(text))) if word not in _EMPTY]
+
+
+def without_accents(text: str) -> str:
+    """A text with plain letters: "fiancé" as most people type it."""
+    if text.isascii():
+        return text
+    return "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
 
 
 def unit_rows(rows: Floats) -> Floats:

@@ -221,6 +221,7 @@ class Summary(Part, frozen=True, kw_only=True):
 class MemoryFact(Part, frozen=True, kw_only=True):
     """A fact that the user told: `text` as it is recalled, `said` as it was told (its begin), blank where the
     user wrote it down. `message` of `conversation` is where. `instead`: the fact that took its place.
+    `aside`: a remark, kept in the words it was made in.
     """
 
     id: Id
@@ -230,6 +231,7 @@ class MemoryFact(Part, frozen=True, kw_only=True):
     message: Id | None = None
     time: Milliseconds
     instead: Id | None = None
+    aside: bool = sent(False)
 
 
 Page = Annotated[tuple[Message, ...], Meta(max_length=LIMITS.page_messages)]

@@ -145,7 +145,7 @@ def lemma(word: str) -> str:
     for ending, least in (("ing", 6), ("ies", 5), ("ed", 5), ("es", 6), ("s", 4)):
         if word.endswith(ending) and len(word) >= least and not word.endswith("ss"):
             stem = word[: -len(ending)] + ("y" if ending == "ies" else "")
-            if len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] not in "ls":
+            if len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] not in "lsoe":
                 stem = stem[:-1]
             stem = _LEMMAS.get(stem, stem)
             return stem if ending != "es" or word.endswith(("shes", "ches", "xes", "sses")) else word[:-1]

@@ -69,7 +69,7 @@ export function setUpMemory({ store, chat, panel, notify }) {
   function entry(fact) {
     const past = Boolean(fact.instead);
     const text = el("p", { class: "fact", dir: "auto", text: fact.text });
-    const said = fact.said && fact.said !== fact.text ? `“${fact.said}”` : fact.said ? "" : "written here";
+    const said = fact.aside ? "in passing" : fact.said && fact.said !== fact.text ? `“${fact.said}”` : fact.said ? "" : "written here";
     const about = [said, when(fact.time), past ? "no longer" : ""].filter(Boolean).join(" · ");
     const buttons = past
       ? [iconButton("undo", `Bring back: ${fact.text}`, () => change("restore_fact", { fact: fact.id }))]
@@ -119,7 +119,8 @@ export function setUpMemory({ store, chat, panel, notify }) {
 
   store.subscribe(({ learnt, link }, before) => {
     if (learnt !== before.learnt && learnt) {
-      const texts = (learnt.kept ?? []).map((fact) => fact.text);
+      const kept = learnt.kept ?? [];
+      const texts = (learnt.replaced?.length ? kept : kept.filter((fact) => !fact.aside)).map((fact) => fact.text);
       if (texts.length && panel.current() !== "you") notify(`Remembered: ${texts.join(" ")}`, "done");
       refresh();
     } else if (link !== before.link && link.is === "open") refresh();
