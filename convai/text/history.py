@@ -45,8 +45,9 @@ def fit_history(
     `reserve`: positions kept free for the reply, what opens it and its end counted. With `in_steps` the
     tokens that are left out are rounded up to whole halves of the room, to two thirds where something is
     `always` shown: what is added fills the room sooner, and a cut that leaves less is made less often.
-    `beside`: tokens that come and go with each turn; `always`: tokens of what is shown whatever is cut. Raises SettingsError when the persona
-    and the last turn alone do not fit, naming the sentence that is too much.
+    `beside`: tokens that come and go with each turn; `always`: tokens of what is shown whatever is cut.
+    Raises SettingsError when the persona and the last turn alone do not fit, naming the sentence that is
+    too much.
     """
     room = room_for_turns(frame, persona, n_positions, reserve)
     sizes = [turn.size(frame) for turn in turns]
