@@ -140,7 +140,7 @@ class Known:
             before = turns[place - earlier - 1] if place > earlier else None
             said = before.text if before is not None and before.speaker == AGENT else ""
             called, asks = self._calls_for(turn.text, said)
-            facts = []
+            facts: list[Fact] = []
             for at in called:
                 fact = self.facts[at]
                 own = bool(conversation) and fact.conversation == conversation and place < fact.turn + FRESH
