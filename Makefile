@@ -9,15 +9,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.setup-done
 # Options for the installation of torch alone, for example another package index.
 TORCH_FLAGS ?=
-# Test processes; more than the cores only slows them down.
-JOBS ?= 2
+# Test processes: one a core, at most four, since each holds torch and models.
+JOBS ?= $(shell cores="$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)"; echo $$((cores < 4 ? cores : 4)))
 ARGS ?=
 DATA ?= data/sample_dialogues.jsonl
 OUT ?= runs/mine
 MODEL ?= persona-smol
 
 .DEFAULT_GOAL := help
-.PHONY: help setup base demo chat test test-hard train check-model bench lint format
+.PHONY: help setup base demo chat test coverage test-hard train check-model bench lint format
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +43,13 @@ demo: setup base ## chat in the browser on http://127.0.0.1:8000 (ARGS="--port 8
 chat: setup base ## talk in the terminal (ARGS="--seed 1" passes options)
 	@$(BIN)/convai chat $(ARGS)
 
-test: setup base ## run the tests and print the coverage (ARGS="-k layers" passes options)
-	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term $(ARGS)
+# Each process has half of the tests in their order, and takes of the other's when it is done: what a file of
+# tests prepares is prepared once.
+test: setup base ## run the tests (ARGS="-k layers" passes options)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+coverage: setup base ## run the tests and print which lines they reach
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 # Hours: ARGS="--rounds 2" for fewer orders, ARGS="--only frozen slow --parts tests/server" for some of it.
 test-hard: setup base ## the tests in random orders, under load, with a frozen clock, a fast and a slow model

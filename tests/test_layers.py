@@ -8,6 +8,8 @@ what it offers on first use.
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import re
 import subprocess
 import sys
@@ -107,7 +109,7 @@ def top_imports_of(tree: ast.Module) -> list[tuple[int, str]]:
                 return None
             return self.generic_visit(node)
 
-    return imports_of(Prune().visit(tree))
+    return imports_of(Prune().visit(copy.deepcopy(tree)))
 
 
 def upward(module: str, imports: list[tuple[int, str]]) -> list[str]:
@@ -129,7 +131,9 @@ def upward(module: str, imports: list[tuple[int, str]]) -> list[str]:
     return wrong
 
 
+@functools.cache
 def parse(module: str) -> ast.Module:
+    """Read once for all tests; whoever changes it takes a copy."""
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 

@@ -65,7 +65,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "web", tree / "web", ignore=CACHES)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     build += ["--no-deps", "--no-build-isolation", "--wheel-dir", str(tree / "dist"), "."]
-    done = subprocess.run(build, cwd=tree, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(build, cwd=tree, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = (tree / "dist").iterdir()
     return built

@@ -208,7 +208,7 @@ def _tasks(
     return _Tasks(train, [task(one, VALID, 1.0) for one, _ in pairs])
 
 
-def _begun(model: EmotionModel, heads: Sequence[Head], settings: TrainSettings) -> EmotionModel:
+def _initial(model: EmotionModel, heads: Sequence[Head], settings: TrainSettings) -> EmotionModel:
     """A network of the weights of `model` with `heads`: its own where it has them, fresh ones else."""
     own = {head.name: head.labels for head in model.config.heads}
     begun = EmotionModel(
@@ -239,7 +239,7 @@ class _Run:
         self.train, self.valid = tasks.train, tasks.valid
         heads = [task.head for task in self.valid]
         torch.manual_seed(settings.seed)
-        self.model = _begun(model, heads, settings)
+        self.model = _initial(model, heads, settings)
         labelled = zip(heads, self.train, strict=False)  # the texts without labels come last
         self.counts = {head.name: Texts([], task.targets).counts(len(head.labels)) for head, task in labelled}
         self.rates = dict.fromkeys(LAYERS, settings.lr)

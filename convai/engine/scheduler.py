@@ -51,7 +51,7 @@ class Task:
     state: TaskState = TaskState.WAITING
     computed: int = 0
     pending: int = 0
-    begun: bool = False
+    prefilling: bool = False
     admitted: float = math.nan
     expired: bool = False
 
@@ -175,11 +175,11 @@ class Scheduler(Generic[T]):
                 break
             if task.state is not TaskState.PREFILL or task in gone:
                 continue
-            if not task.begun:
+            if not task.prefilling:
                 reused = self._begin(task)
                 if reused is None:
                     continue
-                task.begun, task.computed = True, reused
+                task.prefilling, task.computed = True, reused
             left = task.prompt - task.computed
             if plan.prefills and left > room:
                 break  # a part of it would make those before it wait, and bring it no nearer to its end

@@ -17,18 +17,8 @@ from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.engine import Overloaded
 from convai.server.access import address_of
-from convai.server.asgi import (
-    CLOSE,
-    BodyTooLarge,
-    ClientGone,
-    Receive,
-    Scope,
-    Send,
-    answer_json,
-    begin,
-    header,
-    read_body,
-)
+from convai.server.admission import admitted, answer_error, overloaded
+from convai.server.asgi import ClientGone, Receive, Scope, Send, answer_json, begin
 from convai.server.completion_cast import Staged, staged
 from convai.server.completion_drawing import Completion
 from convai.server.completion_objects import ChatObjects, Choice, Objects, TextObjects
@@ -37,7 +27,6 @@ from convai.server.completion_request import (
     CompletionRequest,
     parse_chat,
     parse_text,
-    too_slow,
 )
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
@@ -52,14 +41,14 @@ async def completions(
 ) -> None:
     """Answer one request: for a chat, or (`/v1/completions`) for a text to go on from."""
     try:
-        body = await _admitted(service, scope, receive)
+        owner, body = await admitted(service, scope, receive)
         parse = parse_chat if chat else parse_text
         request = parse(body, service.agent, service.engine.limits, service.limits)
         release = service.limiter.begin_reply(address_of(scope.get("client")))
         try:
             with service.work():
                 objects = _objects(service, request, chat)
-                cast = await service.in_thread(staged, service, _owner(service, scope), request)
+                cast = await service.in_thread(staged, service, owner, request)
                 if cast.said:
                     await _send_greeting(objects, request, cast.said, send)
                 else:
@@ -68,23 +57,16 @@ async def completions(
         finally:
             release()
     except Busy as busy:
-        service.metrics.rejected.labels(busy.reason).inc()
-        status = 503 if busy.reason == "draining" else 429
-        await _fail(send, ApiError(status, str(busy), code="overloaded", retry=busy.retry))
+        await answer_error(send, overloaded(service, busy))
     except SettingsError as error:  # the conversation does not fit into the model
-        await _fail(
+        await answer_error(
             send,
             ApiError(400, str(error), param="messages" if chat else "prompt", code="context_length_exceeded"),
         )
     except ApiError as error:
-        await _fail(send, error)
+        await answer_error(send, error)
     except ClientGone:
         pass
-
-
-def _owner(service: Service, scope: Scope) -> str:
-    """Who asks: somebody, for they were admitted."""
-    return service.access.owner_of_header(header(scope, "authorization")) or ""
 
 
 async def _send_greeting(objects: Objects, request: CompletionRequest, said: str, send: Send) -> None:
@@ -98,32 +80,6 @@ async def _send_greeting(objects: Objects, request: CompletionRequest, said: str
     told += [objects.last_chunk(usage)] if request.usage else []
     body = b"".join(_data(one) for one in told if one is not None)
     await send({"type": "http.response.body", "body": body + _DONE, "more_body": False})
-
-
-async def _fail(send: Send, error: ApiError) -> None:
-    # 400 comes after the body was read; what comes before ends the connection, with the rest of the body
-    closing = [] if error.status in (400, 404, 500) else [CLOSE]
-    await answer_json(send, error.body(), error.status, [*error.headers(), *closing])
-
-
-async def _admitted(service: Service, scope: Scope, receive: Receive) -> bytes:
-    """The request's body, if its sender may ask. Raises ApiError, Busy, ClientGone."""
-    if scope["method"] != "POST":
-        raise ApiError(405, f"{scope['method']} is not allowed here; use POST")
-    if not service.access.allows(header(scope, "origin"), header(scope, "host"), scope.get("scheme", "http")):
-        raise ApiError(403, "pages of this origin may not ask", code="origin_not_allowed")
-    if service.access.owner_of_header(header(scope, "authorization")) is None:
-        raise ApiError(401, "the bearer token is missing or wrong", code="invalid_api_key")
-    service.check_open()
-    await service.admit(address_of(scope.get("client")))
-    try:
-        return await read_body(receive, service.config.body_bytes)
-    except TimeoutError:
-        raise too_slow() from None
-    except BodyTooLarge:
-        raise ApiError(
-            413, f"the body is too large; use at most {service.config.body_bytes:,} bytes"
-        ) from None
 
 
 def _objects(service: Service, request: CompletionRequest, chat: bool) -> Objects:

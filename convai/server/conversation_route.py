@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -19,18 +18,9 @@ from convai.core.errors import ConvaiError
 from convai.core.limits import ProtocolError
 from convai.server import grouping, operations
 from convai.server.access import address_of
-from convai.server.asgi import (
-    CLOSE,
-    BodyTooLarge,
-    ClientGone,
-    Receive,
-    Scope,
-    Send,
-    answer_json,
-    header,
-    read_body,
-)
-from convai.server.completion_request import ApiError, too_slow
+from convai.server.admission import admitted, answer_error, overloaded
+from convai.server.asgi import ClientGone, Receive, Scope, Send, answer_json
+from convai.server.completion_request import ApiError
 from convai.server.convert import turns_of
 from convai.server.limiter import Busy
 from convai.server.protocol import client
@@ -57,7 +47,8 @@ async def conversations(
 ) -> None:
     """Answer one request, about conversation `id` or a new one."""
     try:
-        owner, given = await _admitted(service, scope, receive, _METHODS[what])
+        owner, body = await admitted(service, scope, receive, _METHODS[what])
+        given = _object(body)
         address = address_of(scope.get("client"))
         if id is None:
             event = build(client.New, {**given, "request": _name()}, "body")
@@ -79,46 +70,28 @@ async def conversations(
     except ClientGone:
         pass
     except Busy as busy:
-        service.metrics.rejected.labels(busy.reason).inc()
-        status = 503 if busy.reason == "draining" else 429
-        await _fail(send, ApiError(status, str(busy), code="overloaded", retry=busy.retry))
+        await answer_error(send, overloaded(service, busy))
     except ApiError as error:
-        await _fail(send, error)
+        await answer_error(send, error)
     except ProtocolError as error:
-        await _fail(send, ApiError(400, str(error), param=(error.field or "").partition(".")[2] or None))
+        await answer_error(
+            send, ApiError(400, str(error), param=(error.field or "").partition(".")[2] or None)
+        )
     except ConvaiError as error:
-        told = error_of(error, None)
-        await _fail(send, ApiError(_STATUS.get(told.code, 400), told.message, code=told.code))
+        failure = error_of(error, None)
+        await answer_error(send, ApiError(_STATUS.get(failure.code, 400), failure.message, code=failure.code))
 
 
-async def _admitted(
-    service: Service, scope: Scope, receive: Receive, methods: tuple[str, ...]
-) -> tuple[str, dict[str, Any]]:
-    """Who asks, and the JSON object of the body. Raises ApiError, Busy, ClientGone."""
-    if scope["method"] not in methods:
-        raise ApiError(405, f"{scope['method']} is not allowed here; use {' or '.join(methods)}")
-    if not service.access.allows(header(scope, "origin"), header(scope, "host"), scope.get("scheme", "http")):
-        raise ApiError(403, "pages of this origin may not ask", code="origin_not_allowed")
-    owner = service.access.owner_of_header(header(scope, "authorization"))
-    if owner is None:
-        raise ApiError(401, "the bearer token is missing or wrong", code="invalid_api_key")
-    service.check_open()
-    await service.admit(address_of(scope.get("client")))
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises ApiError."""
     try:
-        body = await read_body(receive, service.config.body_bytes)
         given = json.loads(body) if body.strip() else {}
-    except TimeoutError:
-        raise too_slow() from None
-    except BodyTooLarge:
-        raise ApiError(
-            413, f"the body is too large; use at most {service.config.body_bytes:,} bytes"
-        ) from None
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is no JSON in UTF-8") from None
     if not isinstance(given, dict):
         raise ApiError(400, 'the body is no JSON object; send {"text": "hello"}')
     given.pop("request", None)
-    return owner, given
+    return given
 
 
 async def _talk(room: Room, given: dict[str, Any], address: str) -> dict[str, Any]:
@@ -167,9 +140,3 @@ async def _group(room: Room) -> Any:
 
 def _name() -> str:
     return secrets.token_hex(8)
-
-
-async def _fail(send: Send, error: ApiError) -> None:
-    with suppress(OSError):
-        closing = [] if error.status in (400, 404, 409, 500) else [CLOSE]
-        await answer_json(send, error.body(), error.status, [*error.headers(), *closing])

@@ -195,13 +195,13 @@ async def take_up(room: Room, claimed: Claimed) -> None:
         if live is not None:
             conversation = replace(conversation, settings={**live["decoding"], "seed": live["seed"]})
 
-        def begun(reply: Reply) -> None:
+        def resume(reply: Reply) -> None:
             if claimed.tokens:
                 tokens = [(token.id, logprob) for token, logprob in claimed.tokens]
                 reply.resume(tokens, claimed.tokens[-1][0].seed)
 
         version = draft.persona if group else None
-        drawing = await service.planned(asked, room, place, conversation, begun, version)
+        drawing = await service.planned(asked, room, place, conversation, resume, version)
         request = draft.request if live is None else live["request"]
         room.goes_on(above)
         room.writing = Writing(room, drawing, draft, request or "taken-up", lambda: None)

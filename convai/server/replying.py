@@ -86,7 +86,7 @@ async def say(
         undo_all.callback(release)
         seen, drawing, said = await service.planned(both)
         if drawing is None:
-            return await told(room, request, seen.shown, said.receipt)
+            return await unanswered(room, request, seen.shown, said.receipt)
         undo_all.callback(drawing.close)
         receipt, draft = said.receipt, said.draft
         after = seen.shown.then(said.message) if said.message is not None else await room.branch()
@@ -118,7 +118,7 @@ async def say(
     return Accepted(request=request, message=receipt.message, again=receipt.again)
 
 
-async def told(room: Room, request: str, before: Branch, receipt: Receipt) -> Accepted:
+async def unanswered(room: Room, request: str, before: Branch, receipt: Receipt) -> Accepted:
     """What the user said, and nobody answers, is shown."""
     if not receipt.again:
         room.stop_suggesting()

@@ -159,8 +159,8 @@ class Chat:
                 continue
             self.screen.note(f"remembered: {kept}" + (f" (no longer: {gone})" if gone else ""))
 
-    def show_reply(self, events: Generator[Event, None, None], begun: str = "") -> bool:
-        """Show a reply as it is drawn, behind what it has `begun` with; Ctrl-C stops it.
+    def show_reply(self, events: Generator[Event, None, None], prefill: str = "") -> bool:
+        """Show a reply as it is drawn, behind its `prefill`; Ctrl-C stops it.
 
         Whether it came to its end.
         """
@@ -171,8 +171,8 @@ class Chat:
         before = session.turns
         with closing(events):
             speech = self.screen.speech(session.speaker() or _AGENT)
-            if begun:
-                speech.push(begun)
+            if prefill:
+                speech.push(prefill)
             try:
                 for event in events:
                     if isinstance(event, Finished):

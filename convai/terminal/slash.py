@@ -117,8 +117,8 @@ def _reset(chat: Chat, _text: str) -> None:
 
 
 def _regenerate(chat: Chat, text: str) -> None:
-    begun = _before(chat, text) if text else ""
-    chat.show_reply(chat.session.regenerate(begun), begun)
+    prefill = _before(chat, text) if text else ""
+    chat.show_reply(chat.session.regenerate(prefill), prefill)
 
 
 def _before(chat: Chat, word: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from websockets.sync.client import ClientConnection, connect
 
+from convai.bench.view import View
 from convai.conversation.agent import Agent
 from convai.conversation.hooks import NO_HOOKS, Hooks
 from convai.conversation.memory.memory import Memory
@@ -27,7 +28,6 @@ from convai.server.protocol.answers import Accepted, Error, Overloaded, Ready
 from convai.server.protocol.changes import Failed, FinishedReply, State, Stopped
 from convai.server.protocol.client import Hello
 from convai.server.protocol.values import Message, Resume
-from convai.server.protocol.view import View
 from convai.server.run import Server, address, listen
 from convai.server.service import Service
 from convai.store import Store

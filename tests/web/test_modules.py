@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from convai.bench.view import View
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.server.protocol import CHANGES, Limits, ProtocolError, encode, parse_server
@@ -45,7 +46,6 @@ from convai.server.protocol.values import (
     Siblings,
     Suggestion,
 )
-from convai.server.protocol.view import View
 from tests.web.conftest import JS_TESTS, RunNode
 
 HISTORIES = 200

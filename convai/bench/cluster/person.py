@@ -15,12 +15,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from convai.bench.cluster.counting import letters, said
+from convai.bench.view import View
 from convai.core.limits import ProtocolError
 from convai.server.protocol import encode, parse_server
 from convai.server.protocol.answers import Accepted, Error, GoingAway, Overloaded, Ready
 from convai.server.protocol.client import Hello
 from convai.server.protocol.server import ServerEvent
-from convai.server.protocol.view import View
 
 AWAY: Final = 1.0
 """Seconds without a word, in mid-reply, that are noted."""

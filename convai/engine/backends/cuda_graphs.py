@@ -68,13 +68,13 @@ class StepGraphs:
 
     def _record(self, ids: Tensor, longest: int, pool: KVPool) -> _Recorded:
         ids = ids.clone()
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
+        warm_up = torch.cuda.Stream()
+        warm_up.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(
-            aside
+            warm_up
         ):  # libraries choose their kernels on a first run, which cannot be recorded
             self._step(ids, longest, pool)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(warm_up)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             hidden = self._step(ids, longest, pool)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from convai.bench.view import View
 from convai.server.protocol import ReplayBuffer, SentChange, parse_server
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, Stopped, TokenDrawn
 from convai.server.protocol.values import Message, PersonaCard, Resume
-from convai.server.protocol.view import View
 
 USER = Message(id="m0", role="user", text="hi", time=0)
 

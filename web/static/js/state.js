@@ -1,4 +1,4 @@
-// The open conversation as the frames tell it: a pure reducer. It means what convai/server/protocol/view.py means, and
+// The open conversation as the frames tell it: a pure reducer. It means what convai/bench/view.py means, and
 // a test holds the two together over random histories.
 
 /** Frames that do not fit what is known: connect again with `resume`, or open the conversation again. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from convai.bench.view import View
 from convai.server.protocol import Change, ProtocolError
 from convai.server.protocol.answers import Pong
 from convai.server.protocol.changes import (
@@ -23,7 +24,6 @@ from convai.server.protocol.changes import (
     TokenDrawn,
 )
 from convai.server.protocol.values import Message, PersonaCard, Resume, Suggestion
-from convai.server.protocol.view import View
 
 HI = Message(id="m1", role="user", text="hi", time=1)
 DRAFT = Message(id="m2", parent="m1", role="agent", text="", status="streaming", time=2)

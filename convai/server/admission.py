@@ -1,0 +1,48 @@
+"""Who may ask at the routes of ASGI, what they sent, and how they are told what was wrong with it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from convai.server.access import address_of
+from convai.server.asgi import CLOSE, BodyTooLarge, Receive, Scope, Send, answer_json, header, read_body
+from convai.server.completion_request import ApiError, too_slow
+from convai.server.limiter import Busy
+from convai.server.service import Service
+
+
+async def admitted(
+    service: Service, scope: Scope, receive: Receive, methods: tuple[str, ...] = ("POST",)
+) -> tuple[str, bytes]:
+    """Whose request it is, and its body. Raises ApiError, Busy, ClientGone."""
+    if scope["method"] not in methods:
+        raise ApiError(405, f"{scope['method']} is not allowed here; use {' or '.join(methods)}")
+    if not service.access.allows(header(scope, "origin"), header(scope, "host"), scope.get("scheme", "http")):
+        raise ApiError(403, "pages of this origin may not ask", code="origin_not_allowed")
+    owner = service.access.owner_of_header(header(scope, "authorization"))
+    if owner is None:
+        raise ApiError(401, "the bearer token is missing or wrong", code="invalid_api_key")
+    service.check_open()
+    await service.admit(address_of(scope.get("client")))
+    most = service.config.body_bytes
+    try:
+        return owner, await read_body(receive, most)
+    except TimeoutError:
+        raise too_slow() from None
+    except BodyTooLarge:
+        raise ApiError(413, f"the body is too large; use at most {most:,} bytes") from None
+
+
+def overloaded(service: Service, busy: Busy) -> ApiError:
+    """What somebody is told who came at a bad time; they are counted."""
+    service.metrics.rejected.labels(busy.reason).inc()
+    status = 503 if busy.reason == "draining" else 429
+    return ApiError(status, str(busy), code="overloaded", retry=busy.retry)
+
+
+async def answer_error(send: Send, error: ApiError) -> None:
+    """Tell the client, if it is still there."""
+    # these come after the body was read; what comes before ends the connection, with the rest of the body
+    closing = [] if error.status in (400, 404, 409, 500) else [CLOSE]
+    with suppress(OSError):
+        await answer_json(send, error.body(), error.status, [*error.headers(), *closing])
