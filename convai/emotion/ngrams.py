@@ -29,7 +29,6 @@ from convai.emotion.vocabulary import PAD_ID
 
 DESCRIPTION: Final = "ngrams.json"
 WEIGHTS: Final = "model.safetensors"
-BUCKETS: Final = 2**18
 _PARTS: Final = (3, 4, 5)
 """Letters of parts of words, whose ends count as letters."""
 
