@@ -187,7 +187,7 @@ def test_convert_cleans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("User 1: hi\nhello (user 1)\n\nhi\ni'm [user 2's name]\n", encoding="utf-8")
     assert run("convert", source, out, "--clean", "--from", "text") == 0
-    assert "1 dialogues" in capsys.readouterr().out
+    assert "out.jsonl: 1 dialogue\n" in capsys.readouterr().out
     assert [turn.text for turn in read(out)[0].turns] == ["hi", "hello"]
 
 
