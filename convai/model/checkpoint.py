@@ -107,7 +107,8 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> DoubleHeadsM
             f"{folder}: the weights lack {missing[0]} ({len(missing)} missing in all); copy the folder again"
         )
     for name in fresh:
-        state[name] = torch.empty_like(expected[name], device="cpu")
+        # not empty_like, which imports computer algebra to copy the strides of what has no memory
+        state[name] = torch.empty(expected[name].shape, dtype=expected[name].dtype)
         model.init_parameter(name, state[name])
     # a copy of what is mapped from a file, which somebody may write over while the model runs
     mapped = (folder / WEIGHTS).exists()

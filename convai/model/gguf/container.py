@@ -196,6 +196,8 @@ class _Header:
         count = self._number("<Q")
         if item in _SCALARS:
             return self._numbers(item, count).tolist()
+        if item == GGUFValueType.STRING:
+            return self._strings(count)
         if depth == _DEEPEST:
             raise self._damaged("arrays nested too deep")
         return [self._value(item, depth + 1) for _ in range(count)]
@@ -218,12 +220,26 @@ class _Header:
         return np.frombuffer(self.buffer, dtype, count, start)
 
     def _string(self) -> str:
-        length = self._number("<Q")
-        start = self._take(length)
+        return self._strings(1)[0]
+
+    def _strings(self, count: int) -> list[str]:
+        """In one loop: a vocabulary and its merges are a hundred thousand."""
+        buffer, at, end = self.buffer, self.at, len(self.buffer)
+        length, size = struct.Struct("<Q").unpack_from, struct.calcsize("<Q")
+        texts = []
         try:
-            return self.buffer[start : self.at].decode()
+            for _ in range(count):
+                if end - at < size:
+                    raise _EndsEarly
+                start = at + size
+                at = start + length(buffer, at)[0]
+                if at > end:
+                    raise _EndsEarly
+                texts.append(buffer[start:at].decode())
         except UnicodeDecodeError:
             raise self._damaged(f"text at byte {start:,} that is not UTF-8") from None
+        self.at = at
+        return texts
 
     def _take(self, size: int) -> int:
         """Move on by `size` bytes; where they began."""
