@@ -12,12 +12,14 @@ from typing import Final
 
 from convai.core.safe_text import one_line
 from convai.text.cards.first_person import USER_MARK
-from convai.text.cards.macros import YOU, addressed
+from convai.text.cards.macros import MAX_LEVELS, YOU, addressed
 
 MAX_TEXT: Final = 100_000
 """Characters of a field that are looked at."""
 MAX_SENTENCE: Final = 200
 """Characters of a sentence; a longer one is cut between two words."""
+_CHAR_MARK: Final = "\x01"
+"""Where the character's name stands until all macros are replaced."""
 _MACRO: Final = re.compile(r"\{\{([^{}]{0,500})\}\}|<(user|bot|char)>", re.IGNORECASE)
 _SAID: Final = re.compile(r"\s*(?:\{\{(?:user|char)\}\}|<(?:user|bot|char|start)>)\s*(?::|$)", re.IGNORECASE)
 _SAID_CHARS: Final = 64
@@ -61,9 +63,14 @@ def resolved(text: str, char: str, user: str) -> str:
 
 
 def marked(text: str, char: str) -> str:
-    """`text` likewise, with a USER_MARK where the user stands."""
-    text = text.replace(USER_MARK, "")
-    return _MACRO.sub(lambda match: _macro(match[1] if match[2] is None else match[2], char, USER_MARK), text)
+    """`text` likewise, with a USER_MARK where the user stands; macros in one another from the inside."""
+    text = text.replace(USER_MARK, "").replace(_CHAR_MARK, "")
+    for _ in range(MAX_LEVELS):
+        before = text
+        text = _MACRO.sub(lambda m: _macro(m[1] if m[2] is None else m[2], _CHAR_MARK, USER_MARK), text)
+        if text == before:
+            break
+    return _MACRO.sub("", text).replace(_CHAR_MARK, char)  # a name with braces is no macro
 
 
 def _macro(inner: str, char: str, user: str) -> str:

@@ -128,7 +128,7 @@ def test_the_ways_cards_are_written(text: str, expected: list[str]) -> None:
         ("{{random:x,y}} {{pick::y,z}} {{reverse:abc}}", "x y cba"),
         ("{{// a comment}}{{comment: x}}{{hidden_key:k}}{{roll:6}}{{original}}", ""),
         ("{{char", "{{char"),
-        ("{{{{char}}}}", "{{A}}"),
+        ("{{{{char}}}}", ""),
         ("<start> 1 < 2", "<start> 1 < 2"),
     ],
 )
@@ -253,3 +253,21 @@ def test_pygmalions_fields_and_a_package() -> None:
     assert (found.persona.sentences, found.greeting) == (("my name is Ann.", "A baker."), "Hi!")
     with pytest.raises(DataError, match="no character card but a package's description"):
         parse_card('{"name": "my-package", "version": "1.0.0", "description": "does things"}', "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("{{random:{{random:a,b}},c}} clocks", "a clocks"),
+        ("{{random:{{user}},c}} asks", "Bob asks"),
+        ("{{random:" * 30 + "a" + "}}" * 30, None),
+    ],
+)
+def test_macros_in_one_another_are_replaced_from_the_inside(text: str, left: str | None) -> None:
+    """Deeper ones than any card has are left out, whatever is left of their braces."""
+    found = resolved(text, "Ann", "Bob")
+    assert found == left if left is not None else len(found) < len(text)
+
+
+def test_a_name_is_no_macro() -> None:
+    assert resolved("{{char}} sings", "{{random:a,b}}", "Bob") == "{{random:a,b}} sings"
