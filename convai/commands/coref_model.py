@@ -54,6 +54,12 @@ def add_actions(actions: Actions) -> None:
         help="a base model whose states of words the model takes, as smollm2-135m (default: none)",
     )
     train.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="DIR",
+        help="a pretrained encoder of BERT's kind (MiniLM) whose lower layers learn with the model",
+    )
+    train.add_argument(
         "--start",
         metavar="DIR|NAME",
         help="a model whose words, sizes and weights it begins with, as coref-mini (default: fresh weights)",
@@ -167,7 +173,10 @@ def _train(args: argparse.Namespace) -> int:
     from convai.coref.settings import CorefTrainSettings
 
     settings = config_from_args(CorefTrainSettings, args)
-    given = (args.data, args.out, args.dev, args.vectors, args.skip, args.parser, args.context, args.start)
+    given = [args.data, args.out, args.dev, args.vectors, args.skip, args.parser, args.context, args.start]
+    given.append(args.encoder)
+    if args.encoder is not None and args.context is not None:
+        raise SettingsError("--encoder and --context: a model takes states of one of them; leave one out")
     if args.resume is not None and any(given):
         raise SettingsError("--resume takes everything from the run itself; leave the other options out")
     if args.resume is None and args.out is None:
@@ -193,6 +202,7 @@ def _train(args: argparse.Namespace) -> int:
             parser=args.parser,
             context=args.context,
             start=args.start,
+            encoder=args.encoder,
             skip=args.skip,
             report=_report,
         )

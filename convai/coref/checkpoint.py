@@ -14,16 +14,22 @@ from safetensors.torch import load_file, save_file
 from convai.core import resources
 from convai.core.errors import CheckpointError
 from convai.core.files import atomic_write, read_json, write_json
-from convai.coref.contexts import contexts_of
+from convai.coref.contexts import contexts_of, encoder_reader
+from convai.coref.encoder import EncoderShape
 from convai.coref.model import Context, CorefConfig, CorefModel
 from convai.coref.pairs import Window
 from convai.coref.resolver import CorefResolver, ResolveSettings
 from convai.coref.words import WordIds
 from convai.model.folder import BaseReference
+from convai.model.frozen import quantise_rows
 
 CONFIG: Final = "coref.json"
 WEIGHTS: Final = "model.safetensors"
 VOCABULARY: Final = "vocabulary.txt"
+PIECES: Final = "pieces.txt"
+_IN_8_BITS: Final = ("encoder.", "vectors", "of_state", "product_")
+"""Matrices of a model with an encoder that are kept as int8, with a scale a row."""
+_SCALE: Final = "__scale"
 EMBEDDED: Final = "coref-mini"
 """The coreference model that travels with convai."""
 
@@ -33,12 +39,18 @@ def save_coref_model(
 ) -> None:
     """Write the folder, weights as `dtype`. Raises OSError, when the disk is full for example."""
     state = {name: p.detach().to("cpu", dtype).contiguous() for name, p in model.state_dict().items()}
+    if model.encoder is not None:
+        for name, p in model.state_dict().items():
+            if p.dim() == 2 and name.startswith(_IN_8_BITS):
+                state[name], state[name + _SCALE] = quantise_rows(p.detach().float())
+        text = "\n".join(model.encoder.pieces) + "\n"
+        atomic_write(folder / PIECES, lambda part: part.write_text(text, encoding="utf-8"))
     try:
         atomic_write(folder / WEIGHTS, lambda part: save_file(state, part, metadata={"format": "pt"}))
     except SafetensorError as error:  # how it reports a full disk
         raise OSError(f"{folder / WEIGHTS}: {error}") from error
-    text = "\n".join(words.words) + "\n"
-    atomic_write(folder / VOCABULARY, lambda part: part.write_text(text, encoding="utf-8"))
+    vocabulary = "\n".join(words.words) + "\n"
+    atomic_write(folder / VOCABULARY, lambda part: part.write_text(vocabulary, encoding="utf-8"))
     write_json(folder / CONFIG, model.config.to_json())
 
 
@@ -56,16 +68,22 @@ def load_coref_model(folder: Path | str | None = None) -> tuple[CorefModel, Word
         raise CheckpointError(
             f"{folder}: missing or damaged ({error}); copy the whole model folder"
         ) from None
-    words = WordIds(text.split("\n")[:-1])
+    words, pieces = WordIds(text.split("\n")[:-1]), _pieces(config, folder)
     if len(words) != config.words:
         raise CheckpointError(
             f"{folder / VOCABULARY}: makes {len(words)} rows, {CONFIG} asks for {config.words}; "
             "take both files from the same place"
         )
-    model = CorefModel(config, torch.zeros(config.words, config.vector))
+    model = CorefModel(config, torch.zeros(config.words, config.vector), pieces=pieces)
     try:
-        model.load_state_dict({name: p.float() for name, p in state.items()})
-    except RuntimeError as error:
+        model.load_state_dict(
+            {
+                name: p.float() * state[name + _SCALE][:, None] if p.dtype == torch.int8 else p.float()
+                for name, p in state.items()
+                if not name.endswith(_SCALE)
+            }
+        )
+    except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{folder / WEIGHTS}: does not fit {CONFIG} ({reason}); take both files from the same place"
@@ -87,7 +105,9 @@ def load_resolver(
     model, words = load_coref_model(folder)
     source = None if folder is None else _folder(folder)
     contexts, context = None, model.config.context
-    if context is not None:
+    if model.encoder is not None:
+        contexts = encoder_reader(model.encoder.frozen())
+    elif context is not None and context.base is not None:
         contexts = contexts_of(context.base, context.layer, source or _folder(None))
     return CorefResolver(model, words, settings, conv_dict, source, contexts)
 
@@ -135,12 +155,36 @@ def _config(values: Mapping[str, Any], source: Path) -> CorefConfig:
     return CorefConfig(**{**values, "window": Window(**window), "context": known})
 
 
+def _pieces(config: CorefConfig, folder: Path) -> list[str]:
+    """Those of the encoder, none where there is no encoder. Raises CheckpointError."""
+    shape = None if config.context is None else config.context.encoder
+    if shape is None:
+        return []
+    try:
+        found = (folder / PIECES).read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / PIECES}: missing or damaged ({error}); copy the whole folder"
+        ) from None
+    if len(found) != shape.pieces:
+        raise CheckpointError(
+            f"{folder / PIECES}: {len(found)} pieces, {CONFIG} asks for {shape.pieces}; take both "
+            "from the same place"
+        )
+    return found
+
+
 def _context(values: object, source: Path) -> Context:
     try:
-        base, sizes = BaseReference(**values["base"]), {k: v for k, v in values.items() if k != "base"}  # type: ignore[index, attr-defined]
-        if any(type(size) is not int or size < 1 for size in sizes.values()):
+        sizes = {k: v for k, v in values.items() if k not in ("base", "encoder")}  # type: ignore[attr-defined]
+        base, encoder = values["base"], values.get("encoder")  # type: ignore[index, attr-defined]
+        if any(type(size) is not int or size < 1 for size in (*sizes.values(), *(encoder or {}).values())):
             raise TypeError("sizes")
-        return Context(base, **sizes)
+        return Context(
+            None if base is None else BaseReference(**base),
+            **sizes,
+            encoder=None if encoder is None else EncoderShape(**encoder),
+        )
     except (KeyError, TypeError, AttributeError):
         raise CheckpointError(
             f'{source}: not a base and the sizes of its states in "context"; copy the file again'

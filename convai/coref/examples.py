@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convai.coref.chunks import Chunk, Cutter
 from convai.coref.contexts import Contexts
 from convai.coref.document import Document
 from convai.coref.features import Ints, MentionTable
@@ -23,6 +24,8 @@ from convai.coref.words import WordIds
 
 _LONGEST: Final = 4000
 """Words of a stretch of a document that is one example; links out of it are not learnt."""
+_ENCODED: Final = 1200
+"""The same where an encoder learns, which has to hold all that it computes of a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,10 @@ class Example:
     """`[mentions]`: whether the mention is learnt from."""
     states: Tensor | None = None
     """`[mentions, width]` of float16: the head words' in a language model."""
+    chunks: list[Chunk] | None = None
+    """What an encoder reads of it."""
+    heads: Tensor | None = None
+    """`[mentions]`: the number of each head among the words."""
     question: Question | None = None
     """Where this alone is known of the text; the mentions are then not taught."""
 
@@ -91,8 +98,9 @@ def examples(
     unit: Floats,
     window: Window,
     contexts: Contexts | None = None,
+    cutter: Callable[[], Cutter] | None = None,
 ) -> Iterator[Example]:
-    """The examples of parsed documents. `unit`: word vectors of length 1.
+    """The examples of parsed documents. `unit`: word vectors of length 1; `cutter`: for an encoder.
 
     Where a document marks clusters of one mention, its annotation is taken to be of some kinds of mentions
     only (as LitBank's): what is not marked teaches nothing about having no antecedent.
@@ -101,19 +109,26 @@ def examples(
         reader = FeatureReader(words)
         clusters = {span: k for k, cluster in enumerate(document.clusters) for span in cluster}
         sizes = [len(cluster) for cluster in document.clusters]
+        known: set[int] = set()  # chains of earlier stretches: their mentions have antecedents out of reach
         stream = None if contexts is None else contexts.begin()
         begin = 0
-        for sentences in stretches(document.sentences, _LONGEST):
+        for sentences in stretches(document.sentences, _LONGEST if cutter is None else _ENCODED):
             table, tokens = reader.read(sentences)
-            states = None if stream is None else _of_heads(stream.add(sentences), table, begin)
-            begin += len(tokens)
+            first, begin = begin, begin + len(tokens)
+            states = None if stream is None else _of_heads(stream.add(sentences), table, first)
             if len(table) < 2:
                 continue
             spans = zip(table.start.tolist(), table.end.tolist(), strict=True)
             gold = np.array([clusters.get(span, -1) for span in spans], np.int64)
             partial = min(sizes, default=2) == 1
             taught = gold >= 0 if partial else np.ones(len(table), np.bool_)
-            yield _example(table, tokens, gold, taught, unit, window, states)
+            example = _example(table, tokens, gold, taught, unit, window, states)
+            if cutter is not None:
+                example.chunks = list(cutter().cut(sentences))
+                example.heads = torch.from_numpy(table.head - first).long()
+            example.taught &= example.linked | torch.tensor([k not in known for k in gold.tolist()])
+            known |= {k for k in gold.tolist() if k >= 0}
+            yield example
 
 
 def questions(
@@ -122,6 +137,7 @@ def questions(
     unit: Floats,
     window: Window,
     contexts: Contexts | None = None,
+    cutter: Callable[[], Cutter] | None = None,
 ) -> Iterator[Example]:
     """Examples of texts of which only this is known: which name a pronoun is.
 
@@ -141,6 +157,9 @@ def questions(
         if contexts is not None:
             states = _of_heads(contexts.begin().add(one.document.sentences), table, 0)
         example = _example(table, tokens, nothing - 1, nothing > 0, unit, window, states)
+        if cutter is not None:
+            example.chunks = list(cutter().cut(one.document.sentences))
+            example.heads = torch.from_numpy(table.head).long()
         example.question = Question(
             spans.index(one.pronoun), tuple(name for name, _ in known), tuple(same for _, same in known)
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from convai.coref.document import Cluster, Span
 from convai.coref.features import MentionTable
-from convai.coref.lexicon import Gender, Kind
+from convai.coref.lexicon import Gender, Kind, Life, Number
 from convai.coref.pairs import Floats, Pairs
 
 _TRIES: Final = 8
@@ -35,18 +35,22 @@ class Profile:
     """Whose "I" is in it."""
     strangers: set[int] = field(default_factory=set)
     """Speakers whose "you" is in it: it is none of them."""
+    number: int = Number.UNKNOWN
 
-    def allows(self, gender: int, speaker: int, stranger: int) -> bool:
+    def allows(self, gender: int, speaker: int, stranger: int, number: int) -> bool:
         """Whether a mention that says so much can be the same."""
         if gender and self.gender and gender != self.gender:
+            return False
+        if number and self.number and number != self.number:
             return False
         if speaker and (self.speaker not in (NOBODY, speaker) or speaker in self.strangers):
             return False
         return not (stranger and stranger == self.speaker)
 
-    def add(self, gender: int, speaker: int, stranger: int) -> None:
+    def add(self, gender: int, speaker: int, stranger: int, number: int) -> None:
         """Take in what a mention says."""
         self.gender = self.gender or gender
+        self.number = self.number or number
         self.speaker = self.speaker or speaker
         if stranger:
             self.strangers.add(stranger)
@@ -174,20 +178,31 @@ def _may_be_speaker(table: MentionTable, row: int, other: int) -> bool:
         kind = table.kind[one]
         if kind not in (Kind.I, Kind.YOU) or not table.speaker[one] or table.kind[its] <= Kind.YOU:
             continue
+        if table.kind[its] == Kind.JOINED or (table.quote[one] and not table.quote[its]):
+            continue  # "Nina and I"; somebody who is quoted
         keys = table.speaker_keys[one] if kind == Kind.I else table.partner_keys[one]
         if not keys[0] or not (table.text_key[its] in keys[:2] or table.head_key[its] == keys[2]):
             return False
     return True
 
 
-def _says(table: MentionTable, row: int) -> tuple[int, int, int]:
-    """Gender, the speaker where it is "I", and the speaker where it is "you"; 0 for none."""
+def _says(table: MentionTable, row: int) -> tuple[int, int, int, int]:
+    """Gender, the speaker where it is "I", the speaker where it is "you", and the number; 0 for none.
+
+    Who is quoted is not who speaks. The number of "he" and "she" is certain, and that of several people.
+    """
     gender, kind, speaker = int(table.gender[row]), int(table.kind[row]), int(table.speaker[row])
-    return (
-        gender,
-        speaker if kind == Kind.I else NOBODY,
-        speaker if kind == Kind.YOU else NOBODY,
-    )
+    number = Number.UNKNOWN
+    if kind in (Kind.HE, Kind.SHE):
+        number = Number.ONE
+    elif (
+        kind > Kind.OTHER_PRONOUN
+        and table.number[row] == Number.MANY
+        and (table.life[row] == Life.PERSON or kind == Kind.JOINED)
+    ):
+        number = Number.MANY
+    speaks = kind == Kind.I and not table.quote[row]
+    return gender, speaker if speaks else NOBODY, speaker if kind == Kind.YOU else NOBODY, number
 
 
 def _profile(table: MentionTable, row: int) -> Profile:

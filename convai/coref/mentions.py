@@ -69,6 +69,8 @@ _TRAILING: Final = frozenset({"acl:relcl", "appos", "acl"})
 """Of those, what a core phrase does without."""
 _NAME_PARTS: Final = frozenset({"flat", "name"})
 """Relations of the words of a name to its first one."""
+_TITLE: Final = "nmod:desc"
+"""The relation of "Mr." to the name behind it."""
 _POSSESSIVE: Final = frozenset({"'s", "'", "’s", "’", "s"})
 _EDGES: Final = frozenset(".,;:!?()[]{}\"'`“”‘’…") | {"``", "''", "--", "-", "–", "—", "-LRB-", "-RRB-"}
 """No phrase begins or ends with one of these (a possessive 's apart)."""
@@ -130,6 +132,8 @@ def candidates(sentence: Sentence) -> list[SpanCandidate]:
             )
             add(start, end, i, MentionShape.JOINED)
     for start, end in entity_spans(sentence.entities):
+        while start and deps[start - 1] == _TITLE and start <= heads[start - 1] < end:
+            start -= 1
         capital = words[start][:1].isupper()
         while capital and end - 1 > start and deps[end - 1] in _NAME_PARTS and words[end - 1][:1].islower():
             end -= 1
@@ -146,7 +150,7 @@ def _stands_alone(i: int, tags: list[str], deps: list[str]) -> bool:
 
 def _stands_for_noun(i: int, tag: str, dep: str) -> bool:
     if tag in NOUN_TAGS:
-        return dep not in ("compound", "flat", "goeswith", "fixed") or (
+        return dep not in (_TITLE, "compound", "flat", "goeswith", "fixed") or (
             tag in ("NNP", "NNPS") and dep == "compound"
         )
     if tag in ("CD", "DT", "JJ", "JJS", "JJR", "PDT", "RBS"):

@@ -5,12 +5,13 @@ vectors, a hidden layer for the pair, a score for the pair and one for having no
 contributes to a pair's first layer is computed once a mention, not once a pair.
 
 A model with a context also takes the state of a mention's head word in a pretrained language model
-(`contexts`): as one more part of the mention, and, as in Lee et al. 2018 (arXiv 1804.05392, §3), in products
-of what two mentions say, several small ones a pair.
+(`contexts`) or in an encoder of its own (`encoder`): as one more part of the mention, and, as in Lee et al.
+2018 (arXiv 1804.05392, §3), in products of what two mentions say, several small ones a pair.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convai.coref.encoder import EncoderShape, WordEncoder
 from convai.coref.features import CATEGORIES, WORDS, MentionTable
 from convai.coref.pairs import CROSSES, FEATURES, SUMMARY, Window
 from convai.model.folder import BaseReference
@@ -28,7 +30,8 @@ from convai.model.folder import BaseReference
 class Context:
     """The language model whose states a model takes, and how."""
 
-    base: BaseReference
+    base: BaseReference | None
+    """None: the model has an encoder of its own."""
     layer: int
     """After how many blocks."""
     width: int
@@ -37,6 +40,7 @@ class Context:
     """Products a pair."""
     product_size: int = 16
     """Numbers that each is a sum of."""
+    encoder: EncoderShape | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,10 @@ class CorefModel(nn.Module):
     state_mean: Tensor
     state_scale: Tensor
 
-    def __init__(self, config: CorefConfig, vectors: Tensor, dropout: float = 0.0) -> None:
+    def __init__(
+        self, config: CorefConfig, vectors: Tensor, dropout: float = 0.0, pieces: Sequence[str] = ()
+    ) -> None:
+        """`pieces`: those of the encoder, where the configuration has one."""
         super().__init__()
         self.config = c = config
         self.register_buffer("vectors", vectors)  # [words, vector], fixed
@@ -94,6 +101,8 @@ class CorefModel(nn.Module):
             self.product_later = nn.Linear(inputs + c.mention, size)
             self.product_earlier = nn.Linear(inputs + c.mention, size)
             self.of_products = nn.Linear(c.context.products, c.pair, bias=False)
+        shape = None if c.context is None else c.context.encoder
+        self.encoder = None if shape is None else WordEncoder(shape, pieces)
         self.second = nn.Linear(c.pair, c.second)
         self.score = nn.Linear(c.second, 1)
         self.alone = nn.Linear(c.mention + len(SUMMARY) + 1, c.pair)

@@ -243,7 +243,8 @@ def _with_defined(
     if not rows:
         return model, words, said
     vectors = torch.cat((model.vectors, torch.stack(rows)))
-    bigger = CorefModel(replace(model.config, words=len(more)), vectors)
+    pieces = () if model.encoder is None else model.encoder.pieces
+    bigger = CorefModel(replace(model.config, words=len(more)), vectors, pieces=pieces)
     bigger.load_state_dict({**model.state_dict(), "vectors": vectors})
     return bigger.eval(), more, said
 

@@ -46,8 +46,25 @@ CATAPHORA: Final = 2.0
 """For the subject of a sentence as the pronoun in a clause before it that has no antecedent."""
 DIALOGUE: Final = 2.0
 """For "you" as the "I" of who is spoken to."""
+KNOWN_ONE: Final = 2.0
+"""Against "they" of one person who is known to be a man or a woman."""
+NAMED: Final = 6.0
+"""For the name in "his friend is called Oskar" as his friend."""
+WITH_ME: Final = 6.0
+"""For "we" as "Nina and I", and "you" of who answers."""
+QUOTED: Final = 4.0
+"""For "I" in a quotation as the subject before it ("My cousin said: ...")."""
+WHOLE: Final = 1.0
+"""For "it" as the lid rather than as the pot, after "the lid of the pot is broken"."""
+LONGER: Final = 1.0
+"""How much better a part of a noun phrase may score than the phrase, to give way to it."""
+LAST_NAME: Final = 1.0
+"""For a last name as the only one near who bears it."""
 NEAR: Final = 2
 """Sentences that count as near."""
+_SLIGHTLY: Final = 0.01
+_DEEP: Final = 6
+"""Mentions before one that are looked through for what holds it."""
 _OTHER: Final = ("other", "another", "different", "second", "third", "next", "new")
 _BE: Final = "be is are was were am been being 's 're 'm become became becomes remains not".split()
 _NAMING: Final = ("called", "named", "nicknamed")
@@ -82,8 +99,15 @@ class Rules:
         _subject_before(table, i, j, scores)
         _speakers(table, i, j, scores)
         _persons(table, i, j, scores)
+        _own(table, i, j, scores)
+        _together_with_me(table, i, j, scores)
+        _quoted(table, i, j, scores)
+        _wholes(table, pairs, scores)
+        _last_names(table, pairs, scores)
         self._nouns(table, i, j, scores)
+        self._called(table, i, j, scores)
         self._to_outer(table, pairs, scores)
+        _longer(table, pairs, scores)
         _forward(table, first, pairs, scores, alone)
         return scores, alone
 
@@ -129,6 +153,16 @@ class Rules:
                 if scores[q] > -np.inf:
                     scores[q] = max(scores[q], scores[p])
                 scores[p] = -np.inf
+
+    def _called(
+        self, table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats
+    ) -> None:
+        """Let the name that a clause gives somebody be that one's."""
+        rows = (table.kind == Kind.NAME) & np.isin(table.governor_key, self._naming)
+        if not rows.any():
+            return
+        named = rows[i] & (table.governor[i] == table.governor[j]) & _subject(table, j)
+        scores[named & (table.relation[j] == SUBJECTS[1]) & (table.kind[j] > Kind.YOU)] += NAMED
 
     def _outer(self, table: MentionTable, first: int) -> NDArray[np.int64]:
         """Of each row from `first` on the one of the noun phrase that names the same, -1 for none."""
@@ -185,6 +219,8 @@ def _they(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
     one &= (table.gender[j] == Gender.UNKNOWN) & (table.kind[j] != Kind.JOINED)
     scores[they & one & _none_of(many, pairs)] += ONE_PERSON
     scores[they & near & (table.kind[j] == Kind.JOINED)] += TOGETHER
+    known = (table.gender[j] == Gender.MALE) | (table.gender[j] == Gender.FEMALE)
+    scores[they & known & (table.number[j] == Number.ONE) & (table.kind[j] != Kind.JOINED)] -= KNOWN_ONE
 
 
 def _subject_before(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
@@ -211,13 +247,119 @@ def _speakers(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], s
 
 
 def _persons(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
-    """Let "my" of one speaker, outside and within a quotation alike, be nobody's "he"."""
+    """Let "my" of one speaker, outside and within a quotation alike, be nobody's "he", nor who is told."""
     kind_i, kind_j = table.kind[i], table.kind[j]
     third_i = (kind_i >= Kind.HE) & (kind_i <= Kind.THEY)
     third_j = (kind_j >= Kind.HE) & (kind_j <= Kind.THEY)
     cannot = ((kind_i <= Kind.YOU) & third_j) | ((kind_j <= Kind.YOU) & third_i)
-    cannot &= (table.quote[i] == table.quote[j]) & (table.speaker[i] == table.speaker[j])
-    scores[cannot] = -np.inf
+    quote = table.quote[i] == table.quote[j]
+    told = (table.partner[i] == table.speaker[j]) | (
+        (table.partner[i] == 0) & (table.turn[i] - table.turn[j] == 1)
+    )
+    told &= (table.speaker[j] > 0) & (table.speaker[i] > 0)
+    told &= (kind_j == Kind.I) & ((kind_i == Kind.HE) | (kind_i == Kind.SHE))
+    scores[quote & ((cannot & (table.speaker[i] == table.speaker[j])) | told)] = -np.inf
+
+
+def _own(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "his" in "his best friend" be somebody else."""
+    for one, other in ((i, j), (j, i)):
+        owns = (table.reflexive[one] == 2) & (table.governor[one] == table.head[other])
+        scores[
+            owns & (table.start[other] <= table.start[one]) & (table.end[one] <= table.end[other])
+        ] = -np.inf
+
+
+def _together_with_me(
+    table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats
+) -> None:
+    """Let "Nina and I" be "we" of who says it, and "you" of who is told."""
+    joined = np.flatnonzero(table.kind == Kind.JOINED)
+    spoken = np.flatnonzero(table.kind == Kind.I)
+    if not len(joined) or not len(spoken):
+        return
+    within = (table.start[joined][:, None] <= table.start[spoken]) & (
+        table.end[spoken] <= table.end[joined][:, None]
+    )
+    with_me = np.zeros(len(table), np.bool_)
+    with_me[joined[within.any(axis=1)]] = True
+    near = with_me[j] & (table.sentence[i] - table.sentence[j] <= NEAR)
+    same = table.speaker[i] == table.speaker[j]
+    scores[near & same & (table.kind[i] == Kind.WE)] += WITH_ME
+    told = near & ~same & (table.speaker[i] > 0) & (table.turn[i] - table.turn[j] == 1)
+    scores[told & (table.kind[i] == Kind.YOU)] += WITH_ME
+
+
+def _quoted(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "I" in what somebody is quoted to say be that one, and not who quotes."""
+    inside = (table.kind[i] == Kind.I) & (table.quote[i] > 0) & (table.quote[j] == 0)
+    inside &= (table.sentence[i] == table.sentence[j]) & (table.speaker[i] == table.speaker[j])
+    says = inside & _subject(table, j) & (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.YOU)
+    quoting = {(int(table.sentence[b]), int(table.quote[a])) for a, b in zip(i[says], j[says], strict=True)}
+    for p in np.flatnonzero(inside).tolist():
+        if (int(table.sentence[j[p]]), int(table.quote[i[p]])) not in quoting:
+            continue
+        if table.kind[j[p]] == Kind.I:
+            scores[p] = -np.inf
+        elif says[p]:
+            scores[p] += QUOTED
+
+
+def _wholes(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
+    """Let "it" rather be a subject than a part of it that names what it belongs to."""
+    i, j = pairs.later, pairs.earlier
+    before = (table.kind[i] == Kind.IT) & (table.sentence[i] - table.sentence[j] == 1)
+    whole = (
+        before & _subject(table, j) & (table.kind[j] > Kind.OTHER_PRONOUN) & (table.kind[j] != Kind.JOINED)
+    )
+    whole &= (table.number[j] != Number.MANY) & (table.life[j] != Life.PERSON)
+    part = before & (table.relation[j] == DEP_ID["nmod"])
+    for p in np.flatnonzero(part).tolist():
+        for outer in range(int(j[p]) - 1, max(int(j[p]) - _DEEP, -1), -1):
+            q = p + int(j[p]) - outer  # pairs of a mention: the nearest first
+            if q >= len(scores) or i[q] != i[p] or j[q] != outer:
+                break
+            if table.head[outer] == table.governor[j[p]] and whole[q] and table.end[outer] >= table.end[j[p]]:
+                scores[q] += WHOLE
+                break
+
+
+def _longer(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
+    """Let a mention be the whole noun phrase ("the boy who lives next door") where its core is no better."""
+    i, j = pairs.later, pairs.earlier
+    whole = np.full(len(table), -1, np.int64)
+    rows = np.arange(len(table))
+    for k in range(_DEEP, 0, -1):
+        before = np.maximum(rows - k, 0)
+        holds = (rows >= k) & (table.head[before] == table.head) & (table.end[before] >= table.end)
+        holds &= (table.kind[before] != Kind.JOINED) & (table.kind > Kind.OTHER_PRONOUN)
+        whole[holds] = before[holds]
+    p = np.flatnonzero(whole[j] >= 0)
+    q = p + j[p] - whole[j[p]]  # pairs of a mention: the nearest first
+    there = q < len(scores)
+    p, q = p[there], q[there]
+    there = (
+        (i[q] == i[p]) & (j[q] == whole[j[p]]) & (scores[q] < scores[p]) & (scores[p] < scores[q] + LONGER)
+    )
+    p, q = p[there], q[there]
+    np.maximum.at(scores, q, scores[p] + _SLIGHTLY)
+
+
+def _last_names(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
+    """Let a last name alone be the one near who was named with it."""
+    i, j = pairs.later, pairs.earlier
+    names = (
+        (table.kind[i] == Kind.NAME) & (table.kind[j] == Kind.NAME) & (table.words[i, 2] == table.words[j, 2])
+    )
+    alone = (table.end[i] - table.start[i] == 1) & (table.end[j] - table.start[j] > 1)
+    bears = names & alone & (table.life[j] == Life.PERSON) & ~_differ(table.gender[i], table.gender[j])
+    bears &= table.words[i, 2] >= SPECIAL
+    found: dict[int, list[int]] = {}
+    for p in np.flatnonzero(bears).tolist():
+        found.setdefault(int(i[p]), []).append(p)
+    for same in found.values():
+        if len({tuple(table.content[j[p]].tolist()) for p in same}) == 1:
+            scores[same] += LAST_NAME
 
 
 def _forward(table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats) -> None:

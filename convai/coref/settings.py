@@ -60,8 +60,18 @@ class CorefTrainSettings:
     """Numbers of that part."""
     context_layer: Annotated[int, Range(1)] = 12
     """Blocks of the language model of --context, after which its states are taken."""
+    encoder_layers: Annotated[int, Range(1)] = 5
+    """Lower layers of the encoder of --encoder that are taken."""
+    encoder_fixed: Annotated[int, Range(0)] = 1
+    """How many of them stay as they are."""
+    encoder_pieces: Annotated[int, Range(1)] = 12000
+    """Pieces of words that it goes on knowing: those that the model's commonest words need."""
+    encoder_lr: Annotated[float, ABOVE_0] = 1e-4
+    """Learning rate of the encoder, which rises over the first 100 steps and falls as the other."""
+    encoder_dropout: Annotated[float, Range(0, 1, below=True)] = 0.1
+    """Share of what goes into each layer that training drops."""
     products: Annotated[int, Range(1)] = 16
-    """Products of two mentions' states that a pair is described by, with --context."""
+    """Products of two mentions' states that a pair is described by, with --context or --encoder."""
     product_size: Annotated[int, Range(1)] = 16
     """Numbers that each product is a sum of."""
     seed: int = 0

@@ -18,29 +18,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
-from convai.core.errors import SettingsError, TrainingError
+from convai.core.errors import TrainingError
 from convai.core.settings_values import laid_over
 from convai.coref.checkpoint import load_coref_model, save_coref_model
 from convai.coref.context_cache import CachedContexts
-from convai.coref.contexts import load_contexts
+from convai.coref.contexts import Contexts, encoder_reader, load_contexts
 from convai.coref.data import Data, Read, read_data
 from convai.coref.examples import Example, examples, packed, questions
+from convai.coref.learner import encoded, grown_model, learning, new_model, scored, with_encoder
 from convai.coref.losses import LOSSES, answers
-from convai.coref.model import Context, CorefConfig, CorefModel
-from convai.coref.pairs import Floats, Window
+from convai.coref.model import Context, CorefModel
 from convai.coref.resolver import CorefResolver
 from convai.coref.scorer.gap import score_gap
 from convai.coref.scorer.metrics import conll_f1, score
 from convai.coref.settings import CorefTrainSettings
-from convai.coref.words import SPECIAL, WordIds
+from convai.coref.words import WordIds
 from convai.model.run_folder import RunFolder
 
 SHIFTS: Final = (0.0, -0.3, -0.6, -0.9, 0.3, 0.6)
 """What is tried, at the end of a run, to be added to the score of having no antecedent."""
+_WARM: Final = 100
+"""Steps over which the rate of an encoder rises."""
 _COUNTERS: Final = ("done", "phase", "in_phase", "waited", "steps", "best", "calibrated")
 
 Report = Callable[[dict[str, Any]], None]
@@ -57,13 +58,15 @@ def new_run(
     parser: str | None = None,
     context: str | None = None,
     start: str | None = None,
+    encoder: Path | None = None,
     skip: Sequence[str] = (),
     report: Report = lambda record: None,
 ) -> None:
     """Start a run in `out` and finish it. `skip`: training documents with one of these in their names.
 
     `context`: a language model (a folder, or a base's name) whose states the model takes. `start`: a model
-    of coreference (a folder or a name) whose words, sizes and weights the model begins with.
+    of coreference (a folder or a name) whose words, sizes and weights the model begins with. `encoder`: a
+    folder with a pretrained encoder, whose lower layers learn with the model.
     Raises DataError, SettingsError, TrainingError; TrainingError also when `out` holds a run already.
     """
     folder = RunFolder(out)
@@ -76,12 +79,13 @@ def new_run(
         "parser": parser,
         "context": context,
         "start": start,
+        "encoder": str(encoder.resolve()) if encoder else None,
         "skip": list(skip),
     }
     data = read_data(described, read, settings)
     begun = None if start is None else load_coref_model(start)
     folder.start(described)
-    Run(folder, data, settings, report, context, begun).go()
+    Run(folder, data, settings, report, context, begun, encoder).go()
 
 
 def resume_run(
@@ -96,44 +100,16 @@ def resume_run(
     settings = laid_over(CorefTrainSettings(), described["settings"])
     data = read_data(described, reader(described["parser"]), settings)
     begun = None if described.get("start") is None else load_coref_model(described["start"])
-    Run(folder, data, settings, report, described.get("context"), begun).go()
-
-
-def new_model(
-    words: Sequence[str], vectors: Floats, settings: CorefTrainSettings, context: Context | None = None
-) -> tuple[CorefModel, WordIds]:
-    """A model with random weights, and its words."""
-    ids = WordIds(words)
-    table = np.concatenate((np.zeros((SPECIAL, vectors.shape[1]), np.float32), vectors))
-    config = CorefConfig(
-        words=len(ids),
-        vector=vectors.shape[1],
-        learnt=min(settings.learnt, len(ids)),
-        learnt_size=settings.learnt_size,
-        mention=settings.mention_size,
-        pair=settings.pair_size,
-        second=settings.second_size,
-        window=Window(settings.window, settings.matching, settings.reach),
-        context=context,
-    )
-    torch.manual_seed(settings.seed)
-    return CorefModel(config, torch.from_numpy(table), settings.dropout), ids
-
-
-def grown_model(
-    start: CorefModel, words: WordIds, settings: CorefTrainSettings, context: Context | None
-) -> CorefModel:
-    """A model that begins as `start`, with its words, sizes and weights; what a context adds is fresh.
-
-    Raises SettingsError where `start` takes the states of another layer or base.
-    """
-    if start.config.context not in (None, context):
-        raise SettingsError("--start: a model with another --context or --context-layer; give it the same")
-    torch.manual_seed(settings.seed)
-    config = dataclasses.replace(start.config, words=len(words), context=context)
-    model = CorefModel(config, start.vectors.clone(), settings.dropout)
-    model.load_state_dict(start.state_dict(), strict=False)
-    return model
+    encoder = described.get("encoder")
+    Run(
+        folder,
+        data,
+        settings,
+        report,
+        described.get("context"),
+        begun,
+        None if encoder is None else Path(encoder),
+    ).go()
 
 
 class Run:
@@ -147,6 +123,7 @@ class Run:
         report: Report,
         context: str | None = None,
         start: tuple[CorefModel, WordIds] | None = None,
+        encoder: Path | None = None,
     ) -> None:
         self.folder, self.settings, self.report = folder, settings, report
         self.dev, self.asked = data.dev, data.asked_dev
@@ -157,8 +134,14 @@ class Run:
             self.model, self.words = new_model(data.words, data.vectors, settings, known)
         else:
             self.model, self.words = grown_model(*start, settings, known), start[1]
+        if encoder is not None:
+            self.model = with_encoder(self.model, self.words, encoder, settings)
+        cutter = None
+        if self.model.encoder is not None:
+            self.model.encoder.fix(settings.encoder_fixed)
+            cutter = encoder_reader(self.model.encoder).cutter
         resolver = CorefResolver(self.model, self.words)
-        using = (self.words, resolver.unit, resolver.window, self.contexts)
+        using = (self.words, resolver.unit, resolver.window, self.contexts, cutter)
         self.examples = list(
             tqdm(
                 itertools.chain(examples(data.train, *using), questions(data.asked, *using)),
@@ -170,17 +153,13 @@ class Run:
         )
         if self.contexts is not None:
             self.model.level(torch.cat([e.states for e in self.examples if e.states is not None]).float())
-        self.optim = self._optimizer()
+        self.optim = learning(self.model, settings)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.best_state = {
             name: p.clone() for name, p in self.model.state_dict().items() if name != "vectors"
         }
         self.done, self.phase, self.in_phase, self.waited, self.steps, self.best = 0, 0, 0, 0, 0, -1.0
         self.calibrated = False
-
-    def _optimizer(self) -> torch.optim.AdamW:
-        s = self.settings
-        return torch.optim.AdamW(self.model.parameters(), lr=s.lr, weight_decay=s.weight_decay)
 
     def go(self) -> None:
         """Train until the last phase is over."""
@@ -206,7 +185,7 @@ class Run:
                 self.phase, self.in_phase, self.waited = self.phase + 1, 0, 0
                 self.model.load_state_dict(self.best_state, strict=False)
                 self.averaged.load_state_dict(self.best_state, strict=False)
-                self.optim = self._optimizer()
+                self.optim = learning(self.model, self.settings)
             self._save()
             record = {
                 "epoch": self.done,
@@ -240,15 +219,16 @@ class Run:
         """One pass over the examples; returns the mean loss of a mention."""
         s = self.settings
         self.model.train()
-        for group in self.optim.param_groups:
-            group["lr"] = s.lr * (1 - 0.8 * self.in_phase / max(1, most - 1))
+        falls = 1 - 0.8 * self.in_phase / max(1, most - 1)
         order = list(range(len(self.examples)))
         random.Random(s.seed * 1_000_003 + self.done).shuffle(order)
         total = mentions = 0.0
         batches = list(packed(self.examples, order, s.batch_pairs))
         for batch in tqdm(batches, desc=f"epoch {self.done + 1} ({name})", leave=False, dynamic_ncols=True):
             size = sum(example.lessons for example in batch)
-            value = sum(self._backward(example, name, size) for example in batch)
+            for group, rate in zip(self.optim.param_groups, (s.lr, s.encoder_lr), strict=False):
+                group["lr"] = rate * falls
+            value = self._step(batch, name, size)
             if not math.isfinite(value):
                 raise TrainingError(f"the loss became {value}; use a lower learning rate")
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.max_norm)
@@ -266,8 +246,20 @@ class Run:
         for average, weight in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
             average.lerp_(weight.detach(), 1 - steady)
 
-    def _backward(self, example: Example, name: str, size: int) -> float:
-        found = scored(self.model, example)
+    def _step(self, batch: list[Example], name: str, size: int) -> float:
+        """The gradients of a step; returns its loss."""
+        encoder = self.model.encoder
+        if encoder is None:
+            return sum(self._backward(example, None, name, size) for example in batch)
+        whole, leaf, states = encoded(encoder, batch, self.settings.encoder_dropout)
+        value = sum(self._backward(*each, name, size) for each in zip(batch, states, strict=True))
+        whole.backward(leaf.grad)
+        if len(self.optim.param_groups) > 1:
+            self.optim.param_groups[1]["lr"] *= min(1.0, (self.steps + 1) / _WARM)
+        return value
+
+    def _backward(self, example: Example, states: torch.Tensor | None, name: str, size: int) -> float:
+        found = scored(self.model, example, states)
         if example.question is None:
             loss = LOSSES[name](*found, example)
         else:
@@ -280,7 +272,10 @@ class Run:
 
         Of files of ambiguous pronouns GAP's F1.
         """
-        resolver = CorefResolver(self.averaged, self.words, contexts=self.contexts)
+        contexts: Contexts | None = self.contexts
+        if self.averaged.encoder is not None:
+            contexts = encoder_reader(self.averaged.encoder.frozen())
+        resolver = CorefResolver(self.averaged, self.words, contexts=contexts)
         found = {}
         for name, documents in self.dev.items():
             totals = score(((d.clusters, resolver.resolve(d)) for d in documents), singletons=False)
@@ -309,17 +304,6 @@ class Run:
         for name in _COUNTERS:
             setattr(self, name, state[name])
         return self.done
-
-
-def scored(model: CorefModel, example: Example) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores of an example's pairs and of its mentions alone."""
-    states = None if example.states is None else example.states.float()
-    mentions = model.encode(example.words, example.span, example.categories, example.tokens, states)
-    later, earlier = model.sides(mentions, states)
-    scores = model.score_pairs(
-        later, earlier, example.later, example.earlier, example.features(), example.cross
-    )
-    return scores, model.score_alone(mentions, example.summary)
 
 
 def _read_contexts(

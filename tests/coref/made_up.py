@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from convai.coref.document import Document, Sentence
+from convai.coref.learner import new_model
 from convai.coref.model import CorefModel
 from convai.coref.resolver import CorefResolver, ResolveSettings
 from convai.coref.settings import CorefTrainSettings
-from convai.coref.train import new_model
 from convai.coref.words import WordIds
 
 WORDS = (

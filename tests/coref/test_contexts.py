@@ -11,16 +11,18 @@ import pytest
 import torch
 
 from convai.core.errors import BaseUnavailable, CheckpointError, SettingsError
-from convai.coref import contexts as contexts_module
+from convai.coref import chunks
 from convai.coref.checkpoint import CONFIG, load_coref_model, load_resolver
+from convai.coref.chunks import written
 from convai.coref.context_cache import INDEX, ROWS, CachedContexts
-from convai.coref.contexts import ContextReader, load_contexts, written
+from convai.coref.contexts import ContextReader, load_contexts
 from convai.coref.data import Data
 from convai.coref.document import Document, Sentence
+from convai.coref.learner import grown_model
 from convai.coref.model import Context
 from convai.coref.resolver import CorefResolver, ResolveSettings
 from convai.coref.settings import CorefTrainSettings
-from convai.coref.train import Run, grown_model
+from convai.coref.train import Run
 from convai.model.checkpoint import save_model
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.lower_blocks import LowerBlocks
@@ -208,7 +210,7 @@ def test_a_layer_or_a_family_that_is_not_there_is_refused(base: Path) -> None:
     gpt = DoubleHeadsModel(Shape(vocab_size=40, n_positions=16, n_embd=8, n_layer=1, n_head=2))
     with pytest.raises(CheckpointError, match="llama and qwen3"):
         LowerBlocks(gpt, 1)
-    assert contexts_module.OVERLAP + contexts_module.PIECE < contexts_module.BLOCK
+    assert chunks.OVERLAP + chunks.PIECE < chunks.BLOCK
 
 
 def test_a_model_that_goes_on_begins_as_the_one_before(

@@ -27,6 +27,10 @@ def written(words: list[str], tags: list[str], heads: list[int], deps: list[str]
 @pytest.mark.parametrize(
     ("before", "after"),
     [
+        (  # coordinated subjects, one of them a pronoun
+            "Eva/NNP/nsubj>3 and/CC/cc>2 I/PRP/nsubj>3 slept/VBD/root>3",
+            "Eva/NNP/nsubj>3 and/CC/cc>2 I/PRP/conj>0 slept/VBD/root>3",
+        ),
         (  # parts of a name, and what it names
             "The/DT/det>1 poet/NN/nsubj>4 Eva/NNP/nsubj>4 Lund/NNP/nsubj>4 slept/VBD/root>4 ././punct>4",
             "The/DT/det>1 poet/NN/nsubj>4 Eva/NNP/appos>1 Lund/NNP/flat>2 slept/VBD/root>4 ././punct>4",
@@ -46,6 +50,26 @@ def written(words: list[str], tags: list[str], heads: list[int], deps: list[str]
         (
             "The/DT/det>3 cook/NN/compound>3 peels/NNS/compound>3 eggs/NNS/root>3 ././punct>3",
             "The/DT/det>1 cook/NN/nsubj>2 peels/VBZ/root>2 eggs/NNS/obj>2 ././punct>2",
+        ),
+        (  # the same with nothing but a place behind it
+            "The/DT/det>2 nurse/NN/compound>2 drives/NNS/root>2 to/IN/case>4 Oslo/NNP/nmod>2 ././punct>2",
+            "The/DT/det>1 nurse/NN/nsubj>2 drives/VBZ/root>2 to/IN/case>4 Oslo/NNP/nmod>2 ././punct>2",
+        ),
+        (  # a verb as part of a noun
+            "Mr./NNP/nmod:desc>1 Lee/NNP/nsubj>2 bakes/VBZ/compound>3 rolls/NNS/root>3 ././punct>3",
+            "Mr./NNP/nmod:desc>1 Lee/NNP/nsubj>2 bakes/VBZ/root>2 rolls/NNS/obj>2 ././punct>2",
+        ),
+        (  # a verb as a conjunct of its subject
+            "Ulm/NNP/root>0 ,/,/punct>3 a/DT/det>3 town/NN/appos>0 ,/,/punct>5 lies/VBZ/conj>0 ././punct>0",
+            "Ulm/NNP/nsubj>5 ,/,/punct>3 a/DT/det>3 town/NN/appos>0 ,/,/punct>5 lies/VBZ/root>5 ././punct>5",
+        ),
+        (  # a relative clause that ends in a second subject
+            "The/DT/det>1 man/NN/nsubj>5 who/WP/nsubj>3 has/VBZ/acl:relcl>1 keys/NNS/nsubj>5 sits/VBZ/root>5",
+            "The/DT/det>1 man/NN/nsubj>5 who/WP/nsubj>3 has/VBZ/acl:relcl>1 keys/NNS/obj>3 sits/VBZ/root>5",
+        ),
+        (  # nouns as names, and whom a name is given to
+            "The/DT/det>1 cooks/NNP/nsubj>2 named/VBD/root>2 her/PRP$/nmod:poss>4 Olga/NNP/obj>2 ././punct>2",
+            "The/DT/det>1 cooks/NNS/nsubj>2 named/VBD/root>2 her/PRP/obj>2 Olga/NNP/xcomp>2 ././punct>2",
         ),
         (
             "My/PRP$/nmod:poss>1 son/NN/root>1 Leo/NNP/compound>3 paints/NNS/appos>1 ././punct>1",
@@ -67,6 +91,9 @@ def test_what_is_mended(before: str, after: str) -> None:
         "The/DT/det>2 dog/NN/compound>2 owners/NNS/root>2 ././punct>2",
         "He/PRP/nsubj>1 gave/VBD/root>1 Tom/NNP/iobj>1 eggs/NNS/obj>1 ././punct>1",
         "Yes/UH/root>0 ././punct>0",
+        "The/DT/det>2 town/NN/compound>2 gates/NNS/root>2 of/IN/case>4 Oslo/NNP/nmod>2 ././punct>2",
+        "I/PRP/nsubj>1 saw/VBD/root>1 her/PRP$/nmod:poss>3 Olga/NNP/obj>1 ././punct>1",
+        "eva/NNP/root>0",
     ],
 )
 def test_what_is_left(text: str) -> None:

@@ -50,6 +50,9 @@ def chains(nlp, resolver: CorefResolver, *turns: str | tuple[str, str]) -> list[
         ),
         ("While he was driving, my uncle heard a noise.", ("he", "my uncle"), ("he", "my")),
         ("Kate Wilson met Tom Wilson. She smiled.", ("Kate Wilson", "She"), ("Tom Wilson", "Kate Wilson")),
+        ("Mr. Kent sings. Mrs. Kent paints. She smiled.", ("Mrs. Kent", "She"), ("Mr. Kent", "Mrs. Kent")),
+        ("My sister and I went home. We slept.", ("My sister and I", "We"), ("I", "We")),
+        ("The daughters love their uncle. He feeds them.", ("their uncle", "He"), ("The daughters", "He")),
     ],
 )
 def test_texts_of_each_kind(
@@ -58,6 +61,23 @@ def test_texts_of_each_kind(
     found = chains(nlp, resolver, text)
     assert any(set(linked) <= set(chain) for chain in found), found
     assert not any(set(apart) <= set(chain) for chain in found), found
+
+
+def test_they_are_not_one_man_or_woman(nlp, resolver: CorefResolver) -> None:
+    found = chains(nlp, resolver, "Laura phoned Bob. They met in Rome, and he gave her a book.")
+    assert not any({"They"} <= set(chain) and set(chain) & {"Laura", "Bob", "he", "her"} for chain in found)
+
+
+def test_who_is_quoted_says_i(nlp, resolver: CorefResolver) -> None:
+    found = chains(nlp, resolver, ("ida", 'My brother said: "I am tired."'))
+    assert not any({"My", "I"} <= set(chain) for chain in found)
+    assert any({"My brother", "I"} <= set(chain) for chain in found)
+
+
+def test_his_is_somebody_else_than_what_he_has(nlp, resolver: CorefResolver) -> None:
+    found = chains(nlp, resolver, "Tom called. His best friend is called Leo. Leo lives abroad.")
+    assert not any({"His", "His best friend"} <= set(chain) for chain in found)
+    assert any({"His best friend", "Leo"} <= set(chain) for chain in found)
 
 
 def test_you_is_who_is_spoken_to(nlp, resolver: CorefResolver) -> None:

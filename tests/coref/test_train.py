@@ -25,13 +25,14 @@ from convai.coref.checkpoint import (
 from convai.coref.data import Data, read_vectors
 from convai.coref.document import Document
 from convai.coref.examples import Question, examples, packed, questions
+from convai.coref.learner import scored
 from convai.coref.losses import LOSSES, answers
 from convai.coref.pairs import Window
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
 from convai.coref.scorer.gap import ParsedExample
 from convai.coref.settings import CorefTrainSettings
-from convai.coref.train import Run, new_run, resume_run, scored
+from convai.coref.train import Run, new_run, resume_run
 from convai.model.run_folder import LOG, STATE, RunFolder
 from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, tiny_resolver, vectors
 

@@ -2,7 +2,8 @@
 
 Words of one name that all depend on the verb ("Nina Simone was born"), coordinated subjects that do, an
 apposition taken for a coordination without "and", a sentence without a verb whose third person was taken for
-a plural ("The designer draws icons.").
+a plural ("The designer draws icons."), a verb taken for part of a noun or for a conjunct of its subject, a
+relative clause that ends in a second subject of the verb behind it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,35 @@ from typing import Final
 
 _ARGUMENTS: Final = frozenset(("nsubj", "nsubj:pass", "obj", "iobj", "obl"))
 _NAMES: Final = frozenset(("NNP", "NNPS"))
+_FINITE: Final = frozenset(("VBZ", "VBD", "VBP", "MD"))
+_SUBJECTS: Final = ("nsubj", "nsubj:pass")
+_NAMING: Final = frozenset("call calls called calling name names named naming nicknamed".split())
+_NO_VERBS: Final = ("ss", "us", "is", "ers", "ors", "ists", "ions", "ments", "ities")
+"""Endings of nouns that are no verb's third person."""
 _DETERMINERS: Final = frozenset("a an the my your his her its our their".split())
 
 
 def repair(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
     """Mend the tree of one sentence in place. A root's head is its own index."""
+    _mend_tags(words, tags, heads, deps)
     _find_verb(words, tags, heads, deps)
+    _free_verb(words, tags, heads, deps)
+    _raise_verb(words, tags, heads, deps)
+    _close_clause(heads, deps)
     _join_siblings(words, tags, heads, deps)
     _find_appositions(words, tags, heads, deps)
+
+
+def _mend_tags(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """Nouns in small letters behind an article that were taken for names, "her" in "they named her Mila"."""
+    for i in range(1, len(words)):
+        if tags[i] == "NNP" and words[i].islower() and words[i - 1].lower() in _DETERMINERS:
+            tags[i] = "NNS" if words[i].endswith("s") and not words[i].endswith(("ss", "us", "is")) else "NN"
+        name, verb = i, heads[i]
+        if words[i - 1].lower() != "her" or tags[i] != "NNP" or heads[i - 1] != name or verb != i - 2:
+            continue
+        if words[verb].lower() in _NAMING and tags[verb][0] == "V":
+            tags[i - 1], heads[i - 1], deps[i - 1], deps[name] = "PRP", verb, "obj", "xcomp"
 
 
 def _find_verb(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
@@ -30,7 +52,9 @@ def _find_verb(words: list[str], tags: list[str], heads: list[int], deps: list[s
         if not _may_be_verb(words[p], tags[p]) or tags[p - 1] not in ("NN", "NNP"):
             continue
         goes_on = deps[p] == "compound" and tags[p + 1][:2] == "NN"
-        if not goes_on and not (tags[p - 1] == "NNP" and p == len(words) - 2):
+        alone = heads[p] == p and deps[p - 1] == "compound" and tags[p + 1] in ("IN", "TO", "RB")
+        alone = alone and words[p + 1].lower() != "of"
+        if not goes_on and not alone and not (tags[p - 1] == "NNP" and p == len(words) - 2):
             continue
         before = next((i for i in range(p) if heads[i] == i), p - 1)
         behind = next((i for i in range(p + 1, len(words)) if heads[i] == i), -1)
@@ -48,12 +72,57 @@ def _find_verb(words: list[str], tags: list[str], heads: list[int], deps: list[s
 
 
 def _may_be_verb(word: str, tag: str) -> bool:
-    return (
-        tag in ("NN", "NNS")
-        and word.islower()
-        and word.endswith("s")
-        and not word.endswith(("ss", "us", "is"))
-    )
+    return tag in ("NN", "NNS") and word.islower() and word.endswith("s") and not word.endswith(_NO_VERBS)
+
+
+def _free_verb(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "Mr. Lee teaches maths", where the verb was read as part of "maths"."""
+    for p in range(1, len(words) - 1):
+        noun = heads[p]
+        if tags[p] not in _FINITE or deps[p] != "compound" or noun < p or heads[noun] != noun:
+            continue
+        if tags[p - 1][:2] != "NN" or any(tag in _FINITE for tag in tags[:p]):
+            continue
+        for i, head in enumerate(heads):
+            if i != p and head == noun and (i < p or deps[i] == "punct"):
+                heads[i] = p
+                if tags[i][:2] == "NN" and i < p:
+                    deps[i] = "nsubj"
+        heads[p], deps[p] = p, "root"
+        heads[noun], deps[noun] = p, "obj"
+        return
+
+
+def _raise_verb(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "Lyon, a large city, lies on two rivers", where the verb was read as a conjunct of its subject."""
+    root = next((i for i, head in enumerate(heads) if head == i), 0)
+    if not words or tags[root][:2] != "NN":
+        return
+    for v in range(root + 1, len(words)):
+        if heads[v] != root or tags[v] not in _FINITE or deps[v] not in ("conj", "parataxis", "acl"):
+            continue
+        own = [i for i, head in enumerate(heads) if head == v]
+        beside = any(heads[i] == root and deps[i] == "appos" for i in range(root, v))
+        if words[v - 1] != "," or not beside or any(deps[i] in ("cc", *_SUBJECTS) for i in own):
+            continue
+        for i, head in enumerate(heads):
+            if i > v and head == root:
+                heads[i] = v
+        heads[v], deps[v] = v, "root"
+        heads[root], deps[root] = v, "nsubj"
+        return
+
+
+def _close_clause(heads: list[int], deps: list[str]) -> None:
+    """As "the boy who lives next door plays", where "door" was read as a second subject of "plays"."""
+    for v in range(len(heads)):
+        subjects = [i for i, head in enumerate(heads) if head == v and deps[i] in _SUBJECTS and i != v]
+        if len(subjects) != 2 or subjects[1] > v:
+            continue
+        first, second = subjects
+        verbs = [i for i in range(first, second) if deps[i] == "acl:relcl" and heads[i] == first]
+        if verbs:
+            heads[second], deps[second] = verbs[-1], "obj"
 
 
 def _join_siblings(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
@@ -61,7 +130,7 @@ def _join_siblings(words: list[str], tags: list[str], heads: list[int], deps: li
     places = list(zip(heads, deps, strict=True))
     name = -1
     for i in range(1, len(words)):
-        if deps[i] not in _ARGUMENTS or tags[i][:2] != "NN" or heads[i] == i:
+        if deps[i] not in _ARGUMENTS or (tags[i][:2] != "NN" and tags[i] != "PRP") or heads[i] == i:
             continue
         if places[i - 1] == places[i] and tags[i] in _NAMES and tags[i - 1][:2] == "NN":
             if tags[i - 1] in _NAMES:
