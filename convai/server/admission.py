@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from convai.server.access import address_of
+from convai.server.api_error import ApiError, too_slow
 from convai.server.asgi import CLOSE, BodyTooLarge, Receive, Scope, Send, answer_json, header, read_body
-from convai.server.completion_request import ApiError, too_slow
 from convai.server.limiter import Busy
 from convai.server.service import Service
 

@@ -11,6 +11,7 @@ from a2wsgi import WSGIMiddleware
 
 from convai.server import operations
 from convai.server.access import address_of
+from convai.server.api_error import ApiError, too_slow
 from convai.server.asgi import (
     CLOSE,
     BodyTooLarge,
@@ -22,7 +23,6 @@ from convai.server.asgi import (
     read_body,
     whole_answer,
 )
-from convai.server.completion_request import ApiError, too_slow
 from convai.server.completions import completions
 from convai.server.connection import Connection
 from convai.server.conversation_route import ROUTE as CONVERSATIONS

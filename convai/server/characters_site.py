@@ -18,8 +18,8 @@ from convai.conversation.staging import (
 from convai.core.character import Character
 from convai.core.dialog import Persona
 from convai.core.errors import DataError
+from convai.server.api_error import ApiError
 from convai.server.completion_cast import listed
-from convai.server.completion_request import ApiError
 from convai.server.service import Service
 from convai.text.cards import Card, card_json, card_png, character_of, read_book_file, read_card
 from convai.text.cards.books import book_json, book_of

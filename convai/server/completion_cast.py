@@ -15,7 +15,8 @@ from convai.conversation.staging import character_in, checked_partner, partner_i
 from convai.core.dialog import AGENT, Persona, Turn
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line, readable
-from convai.server.completion_request import ApiError, CompletionRequest, Wanted
+from convai.server.api_error import ApiError
+from convai.server.completion_request import CompletionRequest, Wanted
 from convai.server.service import Service
 from convai.store.scenes import Imported, Kind
 from convai.text.insertions import Insertion

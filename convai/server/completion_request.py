@@ -1,4 +1,4 @@
-"""What a client of the completions asks for: OpenAI's JSON, checked; errors as OpenAI shapes them."""
+"""What a client of the completions asks for: OpenAI's JSON, checked."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.core.token_texts import check_bias
 from convai.engine import ModelLimits
+from convai.server.api_error import ApiError
 from convai.server.dialects import ONLY, WITHOUT_EFFECT, around_temperature, in_own_words
 from convai.server.protocol import Limits
 
@@ -31,37 +32,6 @@ _MOST_WANTED: Final = 10_000
 """Characters of who somebody is, or is called."""
 _UNBOUNDED: Final = (-1, -2)
 """Values of max_tokens that stand for as many as there is room for (llama.cpp's)."""
-
-
-class ApiError(Exception):
-    """An answer that is an error, as OpenAI's API shapes it."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        param: str | None = None,
-        code: str | None = None,
-        retry: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status, self.param, self.code, self.retry = status, param, code, retry
-
-    def body(self) -> dict[str, Any]:
-        """The JSON of the answer."""
-        kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-        kind = kinds.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
-
-    def headers(self) -> list[tuple[str, str]]:
-        """`Retry-After`, in whole seconds, where there is a time to wait."""
-        return [] if self.retry is None else [("retry-after", str(max(1, round(self.retry + 0.5))))]
-
-
-def too_slow() -> ApiError:
-    """What is told to a client whose request's body does not come."""
-    return ApiError(408, "the request's body did not come in time; send it again")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from convai.core.settings import DecodingConfig
 from convai.engine import Overloaded
 from convai.server.access import address_of
 from convai.server.admission import admitted, answer_error, overloaded
+from convai.server.api_error import ApiError
 from convai.server.asgi import ClientGone, Receive, Scope, Send, answer_json, begin
 from convai.server.completion_cast import Staged, staged
 from convai.server.completion_drawing import Completion
 from convai.server.completion_objects import ChatObjects, Choice, Objects, TextObjects
 from convai.server.completion_request import (
-    ApiError,
     CompletionRequest,
     parse_chat,
     parse_text,

@@ -19,8 +19,8 @@ from convai.core.limits import ProtocolError
 from convai.server import grouping, operations
 from convai.server.access import address_of
 from convai.server.admission import admitted, answer_error, overloaded
+from convai.server.api_error import ApiError
 from convai.server.asgi import ClientGone, Receive, Scope, Send, answer_json
-from convai.server.completion_request import ApiError
 from convai.server.convert import turns_of
 from convai.server.limiter import Busy
 from convai.server.protocol import client

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, request
 
 from convai.conversation.memory.memory import Memory
-from convai.server.completion_request import ApiError
+from convai.server.api_error import ApiError
 from convai.server.memory import as_json
 from convai.server.service import Service
 

@@ -14,8 +14,8 @@ from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
 from convai.core import resources
 from convai.core.errors import ConvaiError, DataError
 from convai.server.access import address_of
+from convai.server.api_error import ApiError
 from convai.server.characters_site import add_characters
-from convai.server.completion_request import ApiError
 from convai.server.health import ServerHealth
 from convai.server.limiter import Busy
 from convai.server.logs import log_failure
