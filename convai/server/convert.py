@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from convai.conversation.explain import Account as ContextAccount
 from convai.conversation.group import NO_GROUP, Group
 from convai.conversation.reply import Reply
@@ -19,6 +21,7 @@ from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Finished, Token
 from convai.server.protocol import ProtocolError
+from convai.server.protocol.changes import Started
 from convai.server.protocol.schema import build
 from convai.server.protocol.values import (
     MOST_ADDED,
@@ -31,6 +34,7 @@ from convai.server.protocol.values import (
     Siblings,
     Summary,
 )
+from convai.server.protocol.wire import parse_server
 from convai.store import Conversation
 from convai.store import Message as Kept
 from convai.store import Summary as KeptSummary
@@ -245,3 +249,10 @@ def drawn_of(details: Mapping[str, Any], own: DecodingConfig, vocabulary: int) -
         return DrawnReply(ids, tokens, end, decoding, history, str(details.get("begun", "")), read)
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError):
         return None
+
+
+def message_in(live: dict[str, Any], text: str) -> Message:
+    """The reply that is being written, as far as it was shown."""
+    started = parse_server(live["started"])
+    assert isinstance(started, Started)
+    return replace(started.message, text=text, status="streaming")

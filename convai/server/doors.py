@@ -13,10 +13,8 @@ import json
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from weakref import WeakValueDictionary
-
-from msgspec.structs import replace
 
 from convai.server.convert import message_of
 from convai.server.heartbeat import Heartbeat
@@ -31,10 +29,10 @@ from convai.server.protocol.changes import (
     Stopped,
     TokenDrawn,
 )
-from convai.server.protocol.replay import ReplayBuffer
-from convai.server.protocol.values import Message
-from convai.server.protocol.wire import encode, parse_server
-from convai.store.change_log import TOLD, DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
+from convai.server.protocol.wire import encode
+from convai.server.shared_room import SharedRoom
+from convai.store.change_records import DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
+from convai.store.change_statements import TOLD
 from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
@@ -46,53 +44,6 @@ _PATIENCE: Final = 5.0
 _ASK: Final = 0.5
 """Seconds for which doors have time to say that somebody reads there."""
 InThread = Callable[..., Awaitable[Any]]
-
-
-class SharedRoom(Protocol):
-    """A conversation that somebody has open here; `convai.server.room.Room` is one."""
-
-    owner: str
-    id: str
-    buffer: ReplayBuffer
-    deleted: bool
-    abroad: Abroad
-
-    @property
-    def empty(self) -> bool:
-        """Whether nobody reads it here."""
-
-    def wake(self) -> None:
-        """There is something new in the buffer."""
-
-    def restate(self) -> None:
-        """Everybody is to get the whole anew."""
-
-    def record(self) -> dict[str, Any]:
-        """What another door needs to go on with the reply that begins."""
-
-    def retell(self) -> None:
-        """Tell of the reply that is written here anew, as far as it has come."""
-
-    async def lost(self) -> None:
-        """The reply that is written here belongs to another door."""
-
-    async def stop(self, message: str) -> None:
-        """Stop a reply that is written here, if it is that one."""
-
-
-class Abroad:
-    """What is known here of a conversation's life at other doors."""
-
-    def __init__(self) -> None:
-        self.followed = False
-        self.told = 0
-        """The newest number that somebody has told of."""
-        self.writing: str | None = None
-        """The reply that another door is writing."""
-        self.settled = asyncio.Event()
-        self.catching: asyncio.Lock = asyncio.Lock()
-        self.read = asyncio.Event()
-        """Somebody reads it elsewhere."""
 
 
 class Doors:
@@ -392,10 +343,3 @@ class Doors:
             self.emit(room, FinishedReply(message=message, reason="stop"))
         else:
             self.emit(room, Stopped(id=kept.id, by="shutdown", message=message))
-
-
-def message_in(live: dict[str, Any], text: str) -> Message:
-    """The reply that is being written, as far as it was shown."""
-    started = parse_server(live["started"])
-    assert isinstance(started, Started)
-    return replace(started.message, text=text, status="streaming")

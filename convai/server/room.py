@@ -15,18 +15,18 @@ from convai.conversation.group import Group
 from convai.conversation.staging import NOTHING_STAGED, Staging
 from convai.core.dialog import Turn
 from convai.engine import Request, Stream
-from convai.server.convert import decoding_of, message_of, persona_card, title_of, turns_of
-from convai.server.doors import Abroad, message_in
+from convai.server.convert import decoding_of, message_in, message_of, persona_card, title_of, turns_of
 from convai.server.drafts import Drafts
 from convai.server.protocol import Change, ReplayBuffer, SentChange, newest_that_fit
 from convai.server.protocol.changes import Deleted, Failed, FinishedReply, Marks, Path, State, Stopped
 from convai.server.protocol.values import Message, Resume
 from convai.server.scene_cards import scene_card
 from convai.server.service import Service
+from convai.server.shared_room import Abroad
 from convai.server.writing import Writing
 from convai.store import Branch, Conversation, NotFound
 from convai.store import Message as Kept
-from convai.store.change_log import DrawnToken, Snapshot
+from convai.store.change_records import DrawnToken, Snapshot
 
 IN_VIEW: Final = 50
 """Messages from the end of a branch that every reader has; changes farther back are told by a `state`."""

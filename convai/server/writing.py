@@ -27,7 +27,7 @@ from convai.server.protocol.wire import encode
 from convai.server.service import Service
 from convai.store import Conflict, Draft, NotFound, StoreError
 from convai.store import Message as Kept
-from convai.store.change_log import DrawnToken
+from convai.store.change_records import DrawnToken
 
 Follow = Callable[[], Awaitable[None]]
 """Begins what follows a reply."""

@@ -6,150 +6,29 @@ conversations, their newest numbers and streams; the changes are in the table.
 
 from __future__ import annotations
 
-import enum
 import json
 import re
 import secrets
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select, text
 
 from convai.store import queries
+from convai.store.change_records import DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
+from convai.store.change_statements import ADD, LOCK, MOVE, OPEN, PRUNE, TELL, TOKENS, TOLD
 from convai.store.database import Database
 from convai.store.errors import StoreError
-from convai.store.records import STREAMING, Branch, Conversation, Message
+from convai.store.records import STREAMING, Branch, Message
 from convai.store.tables import changes, messages, streams
 from convai.store.writer import now
 
-MOST_KEPT: Final = 256
-"""Changes of a conversation that are kept, and those of a reply that is being written."""
 _AT_ONCE: Final = 64
 """Conversations whose tokens are told in one notification, whose payload has 8,000 bytes at most."""
-TOLD: Final = "told"
-"""How a notification of changes begins; the door that tells them follows, then conversations with their
-newest numbers and their streams."""
 _FRESH: Final = 64
 """Changes that a door reads of a conversation that it opens."""
-
-_OPEN: Final = text(
-    "INSERT INTO streams (conversation, stream, last) VALUES (:conversation, :stream, 0) "
-    "ON CONFLICT (conversation) DO NOTHING"
-)
-LOCK: Final = text(
-    "SELECT conversation, stream, last, mark, writer, begun FROM streams "
-    "WHERE conversation = ANY(CAST(:ids AS TEXT[])) ORDER BY conversation FOR UPDATE"
-)
-_ADD: Final = text(
-    "INSERT INTO changes (conversation, n, frame, token, draw, created) SELECT * FROM unnest("
-    "CAST(:ids AS TEXT[]), CAST(:numbers AS BIGINT[]), CAST(:frames AS TEXT[]), CAST(:tokens AS INTEGER[]), "
-    "CAST(:draws AS BIGINT[]), CAST(:times AS BIGINT[]))"
-)
-_MOVE: Final = text(
-    "UPDATE streams SET last = new.last, mark = new.mark, writer = new.writer, begun = new.begun, live = "
-    "CASE WHEN new.keep THEN streams.live ELSE new.live END FROM unnest("
-    "CAST(:ids AS TEXT[]), CAST(:lasts AS BIGINT[]), CAST(:marks AS TEXT[]), "
-    "CAST(:writers AS TEXT[]), CAST(:begun AS BIGINT[]), "
-    "CAST(:keeps AS BOOLEAN[]), CAST(:lives AS TEXT[])) AS new(id, last, mark, writer, begun, keep, live) "
-    "WHERE streams.conversation = new.id"
-)
-_PRUNE: Final = text(
-    f"DELETE FROM changes USING streams WHERE changes.conversation = ANY(CAST(:ids AS TEXT[])) "
-    f"AND streams.conversation = changes.conversation AND changes.n <= streams.last - {MOST_KEPT} "
-    "AND (streams.begun IS NULL OR changes.n < streams.begun)"
-)
-_TOKENS: Final = text(
-    "WITH given AS (SELECT * FROM unnest(CAST(:streamed AS TEXT[]), CAST(:streams AS TEXT[]), "
-    "CAST(:lasts AS BIGINT[]), CAST(:counts AS INTEGER[]), CAST(:marks AS TEXT[])) "
-    "AS given(conversation, stream, last, count, mark)), "
-    "held AS (SELECT conversation FROM streams WHERE conversation = ANY(CAST(:streamed AS TEXT[])) "
-    "ORDER BY conversation FOR UPDATE), "
-    "moved AS (UPDATE streams SET last = given.last + given.count, mark = given.mark FROM given, held "
-    "WHERE streams.conversation = held.conversation AND given.conversation = held.conversation "
-    "AND streams.stream = given.stream AND streams.last = given.last AND streams.writer = :writer "
-    "RETURNING streams.conversation, streams.last, streams.stream), "
-    "added AS (INSERT INTO changes (conversation, n, frame, token, draw, created) "
-    "SELECT one.* FROM unnest(CAST(:ids AS TEXT[]), CAST(:numbers AS BIGINT[]), CAST(:frames AS TEXT[]), "
-    "CAST(:tokens AS INTEGER[]), CAST(:draws AS BIGINT[]), CAST(:times AS BIGINT[])) "
-    "AS one(conversation, n, frame, token, draw, created) JOIN moved USING (conversation)) "
-    f"SELECT array_agg(conversation), pg_notify(:channel, '{TOLD} ' || CAST(:writer AS TEXT) || "
-    "string_agg(' ' || conversation || ' ' || last || ' ' || stream, '')) FROM moved HAVING count(*) > 0"
-)
-"""What is told most: tokens of replies that are written here, in streams that are known here to the last
-number, all in one statement. What anybody else has told meanwhile is left as it is, and not returned."""
-_TELL: Final = text("SELECT pg_notify(:channel, said) FROM unnest(CAST(:said AS TEXT[])) AS said")
-
-
-class DrawnToken(NamedTuple):
-    """A token of a reply, as it is told: its id, and the seed that it was drawn with."""
-
-    id: int
-    seed: int
-
-
-@dataclass(slots=True)
-class Posted:
-    """Changes of one conversation that are to be numbered and told.
-
-    `makes` give the frames of changes, told their numbers; `drawn` belongs to those that are tokens.
-    `begins`: the place of the change with which a reply begins, whose `live` it is; `ends`: a reply has
-    ended, or was given up.
-    """
-
-    conversation: str
-    makes: list[partial[str]] = field(default_factory=list)
-    drawn: list[DrawnToken | None] = field(default_factory=list)
-    reply: str | None = None
-    """The reply that what begins, tokens and ends belong to."""
-    begins: int | None = None
-    live: str | None = None
-    ends: bool = False
-    last: bool = False
-    """The conversation is gone: what was told before is, too."""
-    at: tuple[str, int] | None = None
-    """The stream and its newest number, as far as the door knows."""
-    key: str = field(default_factory=lambda: secrets.token_hex(8))
-    """So that it is told once, should an answer of the database be lost."""
-
-
-class Refused(enum.Enum):
-    """Why nothing of what a door tells of a reply was numbered."""
-
-    ELSEWHERE = enum.auto()
-    """Another door has taken the reply up."""
-    FORGOTTEN = enum.auto()
-    """The database has crashed, and does not know any more that it is being written here: tell it anew."""
-
-
-class Followed(NamedTuple):
-    """A stream: its newest number, who writes which reply, and some of its frames with their numbers."""
-
-    stream: str
-    last: int
-    writer: str | None
-    live: dict[str, Any] | None
-    frames: list[tuple[int, str]]
-
-
-class Numbered(NamedTuple):
-    """Frames that were told: the first one's number."""
-
-    stream: str
-    first: int
-    frames: list[str]
-
-
-class Snapshot(NamedTuple):
-    """A conversation, and its stream at the same moment; the branch ends before a reply in the making."""
-
-    followed: Followed
-    conversation: Conversation
-    branch: Branch
-    shown: str
 
 
 class ChangeLog:
@@ -166,7 +45,7 @@ class ChangeLog:
         """Begin to read a conversation's changes: its stream, and the latest of them."""
         with self._database.write() as connection:
             quick(connection)
-            connection.execute(_OPEN, {"conversation": conversation, "stream": secrets.token_hex(8)})
+            connection.execute(OPEN, {"conversation": conversation, "stream": secrets.token_hex(8)})
         return self.after(conversation, None)
 
     def after(self, conversation: str, last: int | None) -> Followed:
@@ -257,7 +136,7 @@ class ChangeLog:
             given["times"] += [at] * len(frames)
         with self._database.at_once() as connection:
             told = connection.execute(
-                _TOKENS, {"channel": self._channel, "writer": self._door, **given}
+                TOKENS, {"channel": self._channel, "writer": self._door, **given}
             ).one_or_none()
         return {} if told is None else {id: found[id] for id in told[0]}
 
@@ -276,7 +155,7 @@ class ChangeLog:
             rows = {row.conversation: row for row in connection.execute(LOCK, {"ids": ids})}
             if missing := [id for id in ids if id not in rows]:  # after a crash of the database, for instance
                 for id in sorted(missing):
-                    connection.execute(_OPEN, {"conversation": id, "stream": secrets.token_hex(8)})
+                    connection.execute(OPEN, {"conversation": id, "stream": secrets.token_hex(8)})
                 rows |= {row.conversation: row for row in connection.execute(LOCK, {"ids": missing})}
             at = now()
             for one in posted:
@@ -314,10 +193,10 @@ class ChangeLog:
                     full.append(one.conversation)
                 done.append(Numbered(row.stream, first, frames))
             if moved["ids"]:
-                connection.execute(_ADD, added)
-                connection.execute(_MOVE, moved)
+                connection.execute(ADD, added)
+                connection.execute(MOVE, moved)
                 if full:
-                    connection.execute(_PRUNE, {"ids": full})
+                    connection.execute(PRUNE, {"ids": full})
                 for conversation, first in gone:
                     connection.execute(
                         changes.delete().where(changes.c.conversation == conversation, changes.c.n < first)
@@ -328,14 +207,14 @@ class ChangeLog:
                     f"{TOLD} {self._door}{''.join(news[start : start + _AT_ONCE])}"
                     for start in range(0, len(news), _AT_ONCE)
                 ]
-                connection.execute(_TELL, {"channel": self._channel, "said": said})
+                connection.execute(TELL, {"channel": self._channel, "said": said})
         return done
 
     def tell(self, said: str) -> None:
         """Tell all doors something that is in no table: ids, and nothing that anybody wrote."""
         with self._database.write() as connection:
             quick(connection)
-            connection.execute(_TELL, {"channel": self._channel, "said": [said]})
+            connection.execute(TELL, {"channel": self._channel, "said": [said]})
 
     def listen(self, tell: Callable[[str], None], again: Callable[[], None], ended: threading.Event) -> None:
         """Call `tell` with what doors say, in this thread, until `ended`; `again` whenever some may have
@@ -361,7 +240,7 @@ class ChangeLog:
 
 
 def _simple(one: Posted) -> bool:
-    """Whether `_TOKENS` may do: it neither begins nor ends anything, and forgets nothing."""
+    """Whether `TOKENS` may do: it neither begins nor ends anything, and forgets nothing."""
     if one.at is None or one.begins is not None or one.ends or one.last or not all(one.drawn):
         return False
     return _slot(one.at[1] + 1) == _slot(one.at[1] + 1 + len(one.makes))

@@ -9,7 +9,9 @@ from sqlalchemy import select, text, update
 
 from convai.conversation.tree import Conflict
 from convai.store import queries
-from convai.store.change_log import LOCK, DrawnToken, drawn_tokens, followed_of, quick, stream_row
+from convai.store.change_log import drawn_tokens, followed_of, quick, stream_row
+from convai.store.change_records import DrawnToken
+from convai.store.change_statements import LOCK
 from convai.store.errors import StoreError
 from convai.store.records import STREAMING, Message
 from convai.store.tables import messages, streams

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from convai.server import doors, heartbeat
 from convai.server.protocol.changes import Deleted, FinishedReply, Started, State, Stopped, TokenDrawn
 from convai.store import Store, StoreError, leases, rates, writer
-from convai.store.change_log import DrawnToken, Numbered, Posted, Refused
+from convai.store.change_records import DrawnToken, Numbered, Posted, Refused
 from convai.store.shared import Shared
 from convai.store.writer import CLOCK
 from tests.postgresql import schema

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from convai.store import Store
-from convai.store.change_log import DrawnToken, Numbered, Posted, Refused
+from convai.store.change_records import DrawnToken, Numbered, Posted, Refused
 from convai.store.shared import Shared
 from tests.postgresql import schema
 
