@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from convai.coref.features import DEP_ID, SUBJECTS, MentionTable
 from convai.coref.lexicon import Gender, Kind, Life, Number, nouns, titles
 from convai.coref.pairs import Bools, Floats, Pairs
+from convai.coref.speaker_rules import NEAR, addressed, first_and_third, is_subject, quoted, together_with_me
 from convai.coref.words import SPECIAL, WordIds, key, singular
 
 HAS_ANTECEDENT: Final = {
@@ -44,24 +45,16 @@ SUBJECT: Final = 3.0
 """For "he" as the subject of the sentence before, a noun or a name of unknown gender ("the baker")."""
 CATAPHORA: Final = 2.0
 """For the subject of a sentence as the pronoun in a clause before it that has no antecedent."""
-DIALOGUE: Final = 2.0
-"""For "you" as the "I" of who is spoken to."""
 KNOWN_ONE: Final = 2.0
 """Against "they" of one person who is known to be a man or a woman."""
 NAMED: Final = 6.0
 """For the name in "his friend is called Oskar" as his friend."""
-WITH_ME: Final = 6.0
-"""For "we" as "Nina and I", and "you" of who answers."""
-QUOTED: Final = 4.0
-"""For "I" in a quotation as the subject before it ("My cousin said: ...")."""
 WHOLE: Final = 1.0
 """For "it" as the lid rather than as the pot, after "the lid of the pot is broken"."""
 LONGER: Final = 1.0
 """How much better a part of a noun phrase may score than the phrase, to give way to it."""
 LAST_NAME: Final = 1.0
 """For a last name as the only one near who bears it."""
-NEAR: Final = 2
-"""Sentences that count as near."""
 _SLIGHTLY: Final = 0.01
 _DEEP: Final = 6
 """Mentions before one that are looked through for what holds it."""
@@ -88,7 +81,7 @@ class Rules:
         """New scores `[pairs]` and `alone` `[new mentions]`, of the mentions from row `first` on."""
         scores, alone = scores.copy(), alone.copy()
         kind = table.kind[first:]
-        subject = _subject(table, slice(first, None))
+        subject = is_subject(table, slice(first, None))
         for pronoun, amount in HAS_ANTECEDENT.items():
             alone[(kind == pronoun) & ~(subject & (kind == Kind.IT))] -= amount
         if not len(scores):
@@ -97,11 +90,11 @@ class Rules:
         _animals(table, pairs, scores)
         _they(table, pairs, scores)
         _subject_before(table, i, j, scores)
-        _speakers(table, i, j, scores)
-        _persons(table, i, j, scores)
+        addressed(table, i, j, scores)
+        first_and_third(table, i, j, scores)
         _own(table, i, j, scores)
-        _together_with_me(table, i, j, scores)
-        _quoted(table, i, j, scores)
+        together_with_me(table, i, j, scores)
+        quoted(table, i, j, scores)
         _wholes(table, pairs, scores)
         _last_names(table, pairs, scores)
         self._nouns(table, i, j, scores)
@@ -161,7 +154,7 @@ class Rules:
         rows = (table.kind == Kind.NAME) & np.isin(table.governor_key, self._naming)
         if not rows.any():
             return
-        named = rows[i] & (table.governor[i] == table.governor[j]) & _subject(table, j)
+        named = rows[i] & (table.governor[i] == table.governor[j]) & is_subject(table, j)
         scores[named & (table.relation[j] == SUBJECTS[1]) & (table.kind[j] > Kind.YOU)] += NAMED
 
     def _outer(self, table: MentionTable, first: int) -> NDArray[np.int64]:
@@ -174,7 +167,7 @@ class Rules:
         for row in (first + np.flatnonzero((apposition | named | predicate)[first:])).tolist():
             governor = table.governor[row]
             if predicate[row]:
-                subjects = (table.governor == table.head[row]) & _subject(table, slice(None)) & noun
+                subjects = (table.governor == table.head[row]) & is_subject(table, slice(None)) & noun
                 around = subjects & (table.sentence == table.sentence[row])
                 around &= ~_differ(table.number, table.number[row]) & ~_differ(table.life, table.life[row])
                 around &= ~_differ(table.gender, table.gender[row])
@@ -226,39 +219,11 @@ def _they(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
 def _subject_before(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
     """Let "he" rather be the subject of the sentence before than who was spoken of before that."""
     pronoun = (table.kind[i] == Kind.HE) | (table.kind[i] == Kind.SHE)
-    before = (table.sentence[i] - table.sentence[j] == 1) & _subject(table, j) & _subject(table, i)
+    before = (table.sentence[i] - table.sentence[j] == 1) & is_subject(table, j) & is_subject(table, i)
     person = (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.OTHER_PRONOUN)
     person &= (table.kind[j] != Kind.NAME) | (table.gender[j] == Gender.UNKNOWN)
     person &= (table.number[j] != Number.MANY) & (table.turn[i] == table.turn[j])
     scores[pronoun & before & person & ~_differ(table.gender[i], table.gender[j])] += SUBJECT
-
-
-def _speakers(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
-    """Let "you" be who is spoken to, not whoever that one calls "you"."""
-    to_i = (table.partner[i] == table.speaker[j]) & (table.speaker[j] > 0)
-    to_j = (table.partner[j] == table.speaker[i]) | (
-        (table.partner[j] == 0) & (table.turn[i] - table.turn[j] == 1)
-    )
-    to_j &= (table.speaker[i] > 0) & (table.speaker[j] > 0) & (table.speaker[i] != table.speaker[j])
-    you_i, you_j = table.kind[i] == Kind.YOU, table.kind[j] == Kind.YOU
-    scores[you_i & you_j & to_i] = -np.inf
-    scores[you_i & (table.kind[j] == Kind.I) & to_i] += DIALOGUE
-    scores[you_j & (table.kind[i] == Kind.I) & to_j] += DIALOGUE
-
-
-def _persons(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
-    """Let "my" of one speaker, outside and within a quotation alike, be nobody's "he", nor who is told."""
-    kind_i, kind_j = table.kind[i], table.kind[j]
-    third_i = (kind_i >= Kind.HE) & (kind_i <= Kind.THEY)
-    third_j = (kind_j >= Kind.HE) & (kind_j <= Kind.THEY)
-    cannot = ((kind_i <= Kind.YOU) & third_j) | ((kind_j <= Kind.YOU) & third_i)
-    quote = table.quote[i] == table.quote[j]
-    told = (table.partner[i] == table.speaker[j]) | (
-        (table.partner[i] == 0) & (table.turn[i] - table.turn[j] == 1)
-    )
-    told &= (table.speaker[j] > 0) & (table.speaker[i] > 0)
-    told &= (kind_j == Kind.I) & ((kind_i == Kind.HE) | (kind_i == Kind.SHE))
-    scores[quote & ((cannot & (table.speaker[i] == table.speaker[j])) | told)] = -np.inf
 
 
 def _own(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
@@ -270,47 +235,12 @@ def _own(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores
         ] = -np.inf
 
 
-def _together_with_me(
-    table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats
-) -> None:
-    """Let "Nina and I" be "we" of who says it, and "you" of who is told."""
-    joined = np.flatnonzero(table.kind == Kind.JOINED)
-    spoken = np.flatnonzero(table.kind == Kind.I)
-    if not len(joined) or not len(spoken):
-        return
-    within = (table.start[joined][:, None] <= table.start[spoken]) & (
-        table.end[spoken] <= table.end[joined][:, None]
-    )
-    with_me = np.zeros(len(table), np.bool_)
-    with_me[joined[within.any(axis=1)]] = True
-    near = with_me[j] & (table.sentence[i] - table.sentence[j] <= NEAR)
-    same = table.speaker[i] == table.speaker[j]
-    scores[near & same & (table.kind[i] == Kind.WE)] += WITH_ME
-    told = near & ~same & (table.speaker[i] > 0) & (table.turn[i] - table.turn[j] == 1)
-    scores[told & (table.kind[i] == Kind.YOU)] += WITH_ME
-
-
-def _quoted(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
-    """Let "I" in what somebody is quoted to say be that one, and not who quotes."""
-    inside = (table.kind[i] == Kind.I) & (table.quote[i] > 0) & (table.quote[j] == 0)
-    inside &= (table.sentence[i] == table.sentence[j]) & (table.speaker[i] == table.speaker[j])
-    says = inside & _subject(table, j) & (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.YOU)
-    quoting = {(int(table.sentence[b]), int(table.quote[a])) for a, b in zip(i[says], j[says], strict=True)}
-    for p in np.flatnonzero(inside).tolist():
-        if (int(table.sentence[j[p]]), int(table.quote[i[p]])) not in quoting:
-            continue
-        if table.kind[j[p]] == Kind.I:
-            scores[p] = -np.inf
-        elif says[p]:
-            scores[p] += QUOTED
-
-
 def _wholes(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
     """Let "it" rather be a subject than a part of it that names what it belongs to."""
     i, j = pairs.later, pairs.earlier
     before = (table.kind[i] == Kind.IT) & (table.sentence[i] - table.sentence[j] == 1)
     whole = (
-        before & _subject(table, j) & (table.kind[j] > Kind.OTHER_PRONOUN) & (table.kind[j] != Kind.JOINED)
+        before & is_subject(table, j) & (table.kind[j] > Kind.OTHER_PRONOUN) & (table.kind[j] != Kind.JOINED)
     )
     whole &= (table.number[j] != Number.MANY) & (table.life[j] != Life.PERSON)
     part = before & (table.relation[j] == DEP_ID["nmod"])
@@ -367,7 +297,7 @@ def _forward(table: MentionTable, first: int, pairs: Pairs, scores: Floats, alon
     i, j = pairs.later, pairs.earlier
     kind = table.kind[j]
     at = np.flatnonzero(
-        (table.sentence[i] == table.sentence[j]) & _subject(table, i) & (table.kind[i] > Kind.OTHER_PRONOUN)
+        (table.sentence[i] == table.sentence[j]) & is_subject(table, i) & (table.kind[i] > Kind.OTHER_PRONOUN)
         & (kind >= Kind.HE) & (kind <= Kind.THEY) & (table.start[j] < table.start[i]) & (j >= first)
         & (table.clause[i] != table.clause[j])
     )  # fmt: skip
@@ -393,11 +323,6 @@ def _none_of(some: Bools, pairs: Pairs) -> Bools:
     any_of = np.zeros(len(counts), np.bool_)
     any_of[counts > 0] = np.logical_or.reduceat(some, pairs.offsets[:-1][counts > 0])
     return np.asarray(~np.repeat(any_of, counts))
-
-
-def _subject(table: MentionTable, rows: NDArray[np.int64] | slice) -> Bools:
-    relation = table.relation[rows]
-    return np.asarray((relation == SUBJECTS[0]) | (relation == SUBJECTS[1]))
 
 
 def _differ(a: NDArray[np.int32], b: NDArray[np.int32]) -> Bools:
