@@ -48,7 +48,10 @@ async def person(number: int, url: str, tokens: list[str]) -> tuple[str, list[st
         shown = await ask("inspect", message=json.loads(seen[-1])["message"]["id"])
         assert [added["text"] for added in shown["added"]] == [f"The user: i hide the word {secret}."]
         facts = await ask("list_facts")
-        assert [fact["text"] for fact in facts["items"]] == [f"i hide the word {secret}."]
+        # what was said beside it may be kept as remarks by now, or not yet
+        assert [fact["text"] for fact in facts["items"] if not fact.get("aside")] == [
+            f"i hide the word {secret}."
+        ]
     return str(made["conversation"]), seen
 
 
