@@ -436,6 +436,7 @@ def test_the_user_note_and_lorebooks(page: Page, world: World, tmp_path: Path) -
     )
     page.click("#close-panel")
     page.keys(Keys.ALT, "n")
+    page.until(lambda: page.shown("#welcome"))  # before what is there is counted
     page.say("hello")
     assert list(world.conversations.values())[-1].scene.user.name == "Bob", "new chats begin with it"
     assert [one["name"] for one in world.you.values()] == ["Bob"], "once, and by the server"
