@@ -1,4 +1,4 @@
-"""Who may ask at the routes of ASGI, what they sent, and how they are told what was wrong with it."""
+"""Who may ask at the HTTP routes, what they sent, and how they are told what was wrong with it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ async def admitted(
     """Whose request it is, and its body. Raises ApiError, Busy, ClientGone."""
     if scope["method"] not in methods:
         raise ApiError(405, f"{scope['method']} is not allowed here; use {' or '.join(methods)}")
-    if not service.access.allows(header(scope, "origin"), header(scope, "host"), scope.get("scheme", "http")):
-        raise ApiError(403, "pages of this origin may not ask", code="origin_not_allowed")
-    owner = service.access.owner_of_header(header(scope, "authorization"))
-    if owner is None:
-        raise ApiError(401, "the bearer token is missing or wrong", code="invalid_api_key")
+    check_origin(service, header(scope, "origin"), header(scope, "host"), scope.get("scheme", "http"))
+    owner = owner_of(service, header(scope, "authorization"))
     service.check_open()
     await service.admit(address_of(scope.get("client")))
     most = service.config.body_bytes
@@ -31,6 +28,20 @@ async def admitted(
         raise too_slow() from None
     except BodyTooLarge:
         raise ApiError(413, f"the body is too large; use at most {most:,} bytes") from None
+
+
+def check_origin(service: Service, origin: str | None, host: str | None, scheme: str) -> None:
+    """Raises ApiError where a page of `origin` may not ask."""
+    if not service.access.allows(origin, host, scheme):
+        raise ApiError(403, "pages of this origin may not ask", code="origin_not_allowed")
+
+
+def owner_of(service: Service, authorization: str | None) -> str:
+    """Whose request it is, by its header. Raises ApiError."""
+    owner = service.access.owner_of_header(authorization)
+    if owner is None:
+        raise ApiError(401, "the bearer token is missing or wrong", code="invalid_api_key")
+    return owner
 
 
 def overloaded(service: Service, busy: Busy) -> ApiError:

@@ -14,6 +14,7 @@ from convai.conversation.memory.facts import Holds, MemoryFull, NoSuchFact
 from convai.core import resources
 from convai.core.errors import ConvaiError, DataError
 from convai.server.access import address_of
+from convai.server.admission import check_origin, owner_of
 from convai.server.api_error import ApiError
 from convai.server.characters_site import add_characters
 from convai.server.health import ServerHealth
@@ -42,16 +43,12 @@ def create_site(service: Service, ask: Ask, delete_person: Callable[[str], None]
     @site.before_request
     def admit() -> None:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
-        if not service.access.allows(origin, host, request.scheme):
-            raise ApiError(403, "pages of this origin may not ask", code="origin_not_allowed")
+        check_origin(service, origin, host, request.scheme)
         if request.method == "POST" and request.blueprint is not None:
             service.limiter.request(address_of((request.remote_addr or "", 0)))
         if request.endpoint in _FREE or request.blueprint is not None:
             return
-        owner = service.access.owner_of_header(request.headers.get("Authorization"))
-        if owner is None:
-            raise ApiError(401, "the bearer token is missing or wrong", code="invalid_api_key")
-        g.owner = owner
+        g.owner = owner_of(service, request.headers.get("Authorization"))
         service.limiter.request(address_of((request.remote_addr or "", 0)))
 
     def model(character: str = "", adapter: str = "") -> dict[str, Any]:

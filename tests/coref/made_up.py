@@ -7,6 +7,7 @@ import random
 import numpy as np
 import torch
 
+from convai.coref.contexts import ContextReader
 from convai.coref.document import Document, Sentence
 from convai.coref.learner import new_model
 from convai.coref.model import CorefModel
@@ -98,3 +99,15 @@ def tiny_model(seed: int = 0, settings: CorefTrainSettings = SMALL) -> tuple[Cor
 def tiny_resolver(seed: int = 0, settings: ResolveSettings | None = None, **options: object) -> CorefResolver:
     model, words = tiny_model(seed)
     return CorefResolver(model, words, settings, **options)  # type: ignore[arg-type]
+
+
+def sees_its_sentence_and_what_was_before(reader: ContextReader) -> None:
+    """Assert that a word's state has its whole sentence and what precedes that in it, nothing after."""
+
+    def states(*sentences: str) -> np.ndarray:
+        return reader.begin().add([Sentence(text.split()) for text in sentences])
+
+    plain = states("the dog sees john", "he likes it")
+    assert np.abs(plain[:4] - states("the dog sees john", "we told mary")[:4]).max() < 1e-4
+    assert np.abs(plain[0] - states("the dog sees mary", "he likes it")[0]).max() > 1e-2
+    assert np.abs(plain[5] - states("the cat sees john", "he likes it")[5]).max() > 1e-3

@@ -29,7 +29,14 @@ from convai.model.lower_blocks import LowerBlocks
 from convai.model.run_folder import RunFolder
 from convai.model.shape import Shape
 from convai.text.tokenizer import Tokenizer
-from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, vectors
+from tests.coref.made_up import (
+    SMALL,
+    WORDS,
+    random_document,
+    sees_its_sentence_and_what_was_before,
+    tiny_model,
+    vectors,
+)
 
 SETTINGS: CorefTrainSettings = replace(SMALL, context_layer=2, products=3, product_size=4)
 
@@ -73,13 +80,7 @@ def test_a_text_read_sentence_by_sentence_has_the_states_of_the_text_read_at_onc
 
 
 def test_words_see_their_whole_sentence_and_nothing_after_it(reader: ContextReader) -> None:
-    def states(*sentences: str) -> np.ndarray:
-        return reader.begin().add([Sentence(text.split()) for text in sentences])
-
-    plain = states("the dog sees john", "he likes it")
-    assert np.abs(plain[:4] - states("the dog sees john", "we told mary")[:4]).max() < 1e-4
-    assert np.abs(plain[0] - states("the dog sees mary", "he likes it")[0]).max() > 1e-2
-    assert np.abs(plain[5] - states("the cat sees john", "he likes it")[5]).max() > 1e-3
+    sees_its_sentence_and_what_was_before(reader)
 
 
 def test_the_second_reading_is_that_of_a_text_that_says_the_sentence_twice(reader: ContextReader) -> None:

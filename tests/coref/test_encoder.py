@@ -23,7 +23,14 @@ from convai.coref.resolver import CorefResolver
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.train import Run
 from convai.model.run_folder import RunFolder
-from tests.coref.made_up import SMALL, WORDS, random_document, tiny_model, vectors
+from tests.coref.made_up import (
+    SMALL,
+    WORDS,
+    random_document,
+    sees_its_sentence_and_what_was_before,
+    tiny_model,
+    vectors,
+)
 
 SETTINGS: CorefTrainSettings = replace(
     SMALL, encoder_layers=2, encoder_fixed=1, encoder_pieces=60, encoder_lr=1e-2, products=3, product_size=4
@@ -77,13 +84,7 @@ def test_a_text_read_sentence_by_sentence_has_the_states_of_the_text_read_at_onc
 
 
 def test_words_see_their_whole_sentence_and_nothing_after_it(reader: ContextReader) -> None:
-    def states(*sentences: str) -> np.ndarray:
-        return reader.begin().add([Sentence(text.split()) for text in sentences])
-
-    plain = states("the dog sees john", "he likes it")
-    assert np.abs(plain[:4] - states("the dog sees john", "we told mary")[:4]).max() < 1e-4
-    assert np.abs(plain[0] - states("the dog sees mary", "he likes it")[0]).max() > 1e-2
-    assert np.abs(plain[5] - states("the cat sees john", "he likes it")[5]).max() > 1e-3
+    sees_its_sentence_and_what_was_before(reader)
 
 
 def test_what_learns_is_what_reads(encoder: WordEncoder, reader: ContextReader) -> None:
