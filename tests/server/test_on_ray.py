@@ -20,7 +20,7 @@ from convai import __main__ as cli
 from convai.conversation.agent import Agent
 from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
-from convai.engine import EngineLost, Finished, Overloaded, Stream, Token
+from convai.engine import Engine, EngineLost, Finished, Overloaded, Stream, Token
 from convai.engine.handshake import identity
 from convai.engine.reaching import on_ray, reach
 from convai.engine.remote import RemoteEngine
@@ -29,11 +29,14 @@ from convai.server.on_ray import Scaling, wanted
 from tests.chatting import tiny_agent
 from tests.commands.processes import Process, engine, processes
 from tests.engine.test_remote import ask
+from tests.server.test_adapters import other
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 PATIENCE = 240
 LONG = 1000
 """Tokens of a reply that is not over before it is disturbed."""
+SLOTS, QUEUE = 4, 2
+"""Of each replica."""
 
 
 def free_port() -> int:
@@ -133,7 +136,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "--down-after",
         "3600",
     ]
-    options += ["--slots", "4", "--queue", "2", "--threads", "1"]
+    options += ["--slots", str(SLOTS), "--queue", str(QUEUE), "--threads", "1"]
+    other(1, n_positions=LONG + 500).save(model.parent / "baker")
+    options += ["--adapters", str(model.parent / "baker")]
     # replicas say more often how much there is to do, so that the test need not wait
     os.environ["RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S"] = "1"
     with processes(tuple(options)) as [running]:
@@ -166,16 +171,38 @@ def test_a_conversation_stays_at_its_replica(cluster: Cluster) -> None:
     assert cluster.replicas.stats().tokens_reused > 0
 
 
+def last_ids(stream: Stream) -> tuple[int, ...]:
+    *_, end = stream
+    assert isinstance(end, Finished)
+    return end.ids
+
+
+@pytest.mark.slow
+def test_an_adapter_is_loaded_where_it_is_asked_for(cluster: Cluster) -> None:
+    request = ask(12, "hi")
+    request = replace(request, config=replace(request.config, adapter="baker"))
+    assert cluster.replicas.limits.adapters == ("baker",)
+    said = {last_ids(cluster.replicas.stream(replace(request, session=f"{i}"))) for i in range(4)}
+    baker = other(1, n_positions=LONG + 500)
+    with Engine(baker.model, baker.tokenizer, EngineConfig(precision="float32"), name="baker") as alone:
+        assert said == {last_ids(alone.stream(request))}
+    cluster.until(lambda: cluster.replicas.stats().loads == 1)
+    with pytest.raises(SettingsError, match="there is baker"):
+        cluster.replicas.stream(replace(request, config=replace(request.config, adapter="cook")))
+
+
 @pytest.mark.slow
 def test_who_leaves_frees_the_slots(cluster: Cluster) -> None:
     before = cluster.replicas.stats()
-    streams = [cluster.replicas.stream(ask(LONG, f"hi {i}")) for i in range(6)]
+    streams = []
+    for i in range(SLOTS):  # so many have slots, wherever they go
+        streams.append(cluster.replicas.stream(ask(LONG, f"hi {i}")))
+        next(streams[-1])
     for stream in streams:
-        next(stream)
         stream.close()
-    cluster.until(lambda: cluster.replicas.stats().cancelled - before.cancelled == 6)
+    cluster.until(lambda: cluster.replicas.stats().cancelled - before.cancelled == SLOTS)
     cluster.until(lambda: cluster.idle)
-    assert cluster.replicas.stats().tokens_drawn - before.tokens_drawn < 6 * LONG / 2
+    assert cluster.replicas.stats().tokens_drawn - before.tokens_drawn < SLOTS * LONG / 2
 
 
 @pytest.mark.slow
@@ -184,15 +211,21 @@ def test_deadlines_and_refusals_come_through(cluster: Cluster) -> None:
     assert isinstance(late[-1], Finished)
     assert late[-1].reason == "deadline"
     streams: list[Stream] = []
+    refused: Overloaded | None = None
 
-    def fill() -> None:
-        for i in range(3 * 6 + 1):
-            streams.append(cluster.replicas.stream(ask(LONG, f"hi {i}")))
+    def full() -> bool:
+        """Refused with less than that, they have not begun with what waits: they take more in a moment."""
+        nonlocal refused
+        try:
+            streams.append(cluster.replicas.stream(ask(LONG, f"hi {len(streams)}")))
+        except Overloaded as error:
+            refused = error
+            return len(streams) >= 2 * (SLOTS + QUEUE)
+        return False
 
-    with pytest.raises(Overloaded) as refused:
-        fill()
-    assert refused.value.retry_after >= 1
-    assert len(streams) >= 2 * 6
+    cluster.until(full)
+    assert refused is not None
+    assert refused.retry_after >= 1
     for stream in streams:
         stream.close()
     cluster.until(lambda: cluster.idle)
@@ -206,9 +239,10 @@ def test_a_reply_outlives_kill_9_of_its_replica(cluster: Cluster) -> None:
         undisturbed = list(here.stream(request))
     moved = cluster.replicas.moved
     own = cluster.replicas.ranked(request)[0]
+    pid = cluster.pid(own)
     stream = cluster.replicas.stream(request)
     got = [next(stream) for _ in range(20)]
-    os.kill(cluster.pid(own), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     got += list(stream)
     assert cluster.replicas.moved == moved + 1
     assert [e.id for e in got if isinstance(e, Token)] == [e.id for e in undisturbed if isinstance(e, Token)]
