@@ -85,7 +85,7 @@ def share(scene: DialogueDraft) -> Exchange | None:
 def lengthened(scene: DialogueDraft, kind: str, reply: str) -> str:
     """The reply to an exchange of that kind, now and then with a second clause or a question behind it."""
     words = len(reply.split())
-    often = 0.9 if words < 6 else 0.7 if words < 9 else 0.35 if words < 12 and ". " not in reply else 0.0
+    often = 0.4 if words < 6 else 0.3 if words < 9 else 0.15 if words < 12 and ". " not in reply else 0.0
     if reply.endswith("?") or isinstance(scene.pending, str) or scene.rng.random() > often:
         return reply
     found = ""
