@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -122,7 +123,7 @@ def _export(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     from convai.text.cards import card_persona, load_card
-    from convai.text.cards.character import character_of, unused, used
+    from convai.text.cards.character import character_of, of_the_file, unused, used
     from convai.text.cards.persona import CHARS, SENTENCES
 
     card = load_card(args.card)
@@ -131,15 +132,17 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     most, chars = args.sentences or SENTENCES, args.chars or CHARS
     found = card_persona(card, user=args.user, own=True, most=most, chars=chars)
-    print(f"name      {visible(card.name) or '-'}")
-    print(f"version   {card.version}")
+    print(f"name       {visible(card.name) or '-'}")
+    print(f"version    {card.version}")
     for title, text in (
         ("creator", card.text("creator")),
         ("notes", found.creator_notes),
-        ("greeting", found.greeting),
     ):
         if text.strip():
-            print(f"{title:<9} {visible(' '.join(text.split()))}")
+            print(f"{title:<10} {visible(' '.join(text.split()))}")
+    for title, line in zip(chain(["greeting"], repeat("")), found.greeting.split("\n"), strict=False):
+        if found.greeting:
+            print(f"{title:<10} {visible(line)}".rstrip())
     print("persona")
     for sentence in found.persona.sentences:
         print(f"  {sentence}")
@@ -155,10 +158,14 @@ def _show(args: argparse.Namespace) -> int:
         ("lorebook", 0 if character.book is None else len(character.book.entries)),
     ):
         if count:
-            print(f"{title:<9} {count}")
-    for title, names in (("used", used(card)), ("not used", unused(card))):
+            print(f"{title:<10} {count}")
+    for title, names in (
+        ("used", used(card)),
+        ("not used", unused(card)),
+        ("the file's", of_the_file(card)),
+    ):
         if names:
-            print(f"{title:<9} {', '.join(map(visible, names))}")
+            print(f"{title:<10} {', '.join(map(visible, names))}")
     for note in found.notes:
-        print(f"note      {visible(note)}")
+        print(f"note       {visible(note)}")
     return 0

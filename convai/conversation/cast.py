@@ -15,7 +15,7 @@ from typing import Final
 from convai.core.character import Character
 from convai.core.dialog import AGENT, Persona, Turn
 from convai.core.errors import SettingsError
-from convai.core.safe_text import one_line
+from convai.core.safe_text import kept_lines, one_line
 from convai.text.cards.first_person import first_person
 from convai.text.cards.macros import SOMEBODY, YOU, Macros
 from convai.text.cards.prose import sentences
@@ -153,8 +153,8 @@ def example_turns(character: Character, macros: Macros) -> tuple[tuple[Turn, ...
 
 
 def greetings(character: Character, macros: Macros) -> tuple[str, ...]:
-    """What the character may say first, each on one line."""
-    found = (one_line(macros.replaced(text)) for text in character.greetings)
+    """What the character may say first, in the lines that the card has."""
+    found = (kept_lines(macros.replaced(text)) for text in character.greetings)
     return tuple(dict.fromkeys(text for text in found if text))
 
 

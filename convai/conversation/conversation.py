@@ -18,6 +18,7 @@ from convai.conversation.group import NO_GROUP, Group
 from convai.conversation.tree import Conflict, answered_by_another, check_goes_on, last_said, newest_below
 from convai.core.character import Character, Lorebook
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn
+from convai.core.safe_text import one_line
 
 LOOK_BACK: Final = 400
 """Turns before a reply that it can depend on."""
@@ -43,7 +44,8 @@ class Place:
 
     `turns`: those before it that it can depend on, at most LOOK_BACK; `number`: all that come before it;
     `attempt` replies were drawn here before, of which it is not to repeat the `rejected` ones; `prefill`: the
-    text that it goes on from.
+    text that it goes on from. A message may have several lines (a greeting); here each is a turn of one, as
+    the model reads it.
     """
 
     turns: tuple[Turn, ...] = ()
@@ -55,11 +57,12 @@ class Place:
     @classmethod
     def after(cls, turns: Sequence[Turn], *, earlier: int = 0) -> Self:
         """The first reply after `turns`, before which there are `earlier` ones."""
-        return cls(tuple(turns[-LOOK_BACK:]), earlier + len(turns))
+        return cls(tuple(map(_on_one_line, turns[-LOOK_BACK:])), earlier + len(turns))
 
     def beside(self, replies: Sequence[str], attempt: int) -> Self:
         """Another reply beside `replies`, the latest of the `attempt` that were drawn there."""
-        return replace(self, attempt=attempt, rejected=tuple(dict.fromkeys(replies[-MOST_REJECTED:])))
+        rejected = tuple(dict.fromkeys(map(one_line, replies[-MOST_REJECTED:])))
+        return replace(self, attempt=attempt, rejected=rejected)
 
     def onward(self, text: str, attempt: int = 0) -> Self:
         """The reply that was drawn here as number `attempt`, gone on with from the `text` that it has."""
@@ -68,6 +71,10 @@ class Place:
     def seed(self, conversation: int, retry: int = 0) -> int:
         """The sampler's seed here, in a conversation with that seed."""
         return reply_seed(conversation, self.number, self.attempt, retry)
+
+
+def _on_one_line(turn: Turn) -> Turn:
+    return replace(turn, text=one_line(turn.text)) if "\n" in turn.text else turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from convai.conversation.conversation import Conversation, Message
 from convai.conversation.group import MOST_MEMBERS, Member
 from convai.core.dialog import AGENT, MAX_UTTERANCE_CHARS, USER, Persona
 from convai.core.errors import DataError
-from convai.core.safe_text import one_line
+from convai.core.safe_text import kept_lines, one_line
 from convai.text.corpora.chatgpt import is_export, read_export
 
 MAX_MESSAGES: Final = 20_000
@@ -90,8 +90,8 @@ def _sillytavern(entries: list[dict[str, Any]], where: str) -> Conversation:
     _check_count(len(said), where)
     for number, entry in enumerate(said):
         who = USER if entry.get("is_user") else AGENT
-        shown = _line(entry.get("mes"))
-        swipes = [_line(one) for one in entry.get("swipes") or () if isinstance(one, str)]
+        shown = _text(entry.get("mes"))
+        swipes = [_text(one) for one in entry.get("swipes") or () if isinstance(one, str)]
         texts = list(dict.fromkeys(text for text in (*swipes, shown) if text))
         if not shown:
             continue
@@ -143,7 +143,7 @@ def _chatgpt(entry: Mapping[str, Any], where: str) -> Conversation:
     drawn: dict[str | None, int] = {}
     for said in export.messages.values():
         parent = kept[said.parent]
-        text = _line(said.text)
+        text = _text(said.text)
         if said.role not in _ROLES or not text:
             kept[said.id] = parent
             continue
@@ -157,8 +157,8 @@ def _chatgpt(entry: Mapping[str, Any], where: str) -> Conversation:
     return _checked(talk, where)
 
 
-def _line(text: object) -> str:
-    return one_line(text)[:MAX_UTTERANCE_CHARS].strip() if isinstance(text, str) else ""
+def _text(text: object) -> str:
+    return kept_lines(text)[:MAX_UTTERANCE_CHARS].strip() if isinstance(text, str) else ""
 
 
 def _called(name: object) -> Persona:

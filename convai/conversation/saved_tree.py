@@ -10,7 +10,7 @@ from convai.conversation.cast import NO_NOTE, Note
 from convai.conversation.conversation import Conversation, Message
 from convai.conversation.saved_group import group_entry, group_of
 from convai.core.character import Character
-from convai.core.dialog import AGENT, USER, Persona, check_text
+from convai.core.dialog import AGENT, USER, Persona, check_lines
 from convai.core.errors import DataError, SettingsError
 from convai.core.limits import MAX_WHOLE
 from convai.core.safe_text import one_line
@@ -217,7 +217,7 @@ def _message(
         id=id,
         parent=parent,
         speaker=speaker,
-        text=check_text(entry.get("text"), where),
+        text=check_lines(entry.get("text"), where),
         attempt=whole_number(entry.get("attempt", 0), f"{where}, attempt"),
         interrupted=status == INTERRUPTED,
         persona=persona,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from convai.core.errors import DataError
+from convai.core.safe_text import kept_lines
 
 USER: Final = 0
 AGENT: Final = 1
@@ -117,3 +118,9 @@ def check_text(text: object, where: str) -> str:
     if _NOT_TEXT.search(clean):
         raise DataError(f"{where}: control characters in the text; is this a text file in UTF-8?")
     return clean
+
+
+def check_lines(text: object, where: str) -> str:
+    """`check_text` for what is shown as it was written: its lines are kept (`safe_text.kept_lines`)."""
+    clean = check_text(text, where)
+    return kept_lines(text) if isinstance(text, str) and len(text.splitlines()) > 1 else clean

@@ -1,4 +1,4 @@
-"""Text made safe to show and to keep: no control characters, and replies on one line, piece by piece."""
+"""Text made safe to show and to keep: no control characters; on one line, piece by piece, or on several."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ _STEERING: Final = "\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 _UNSHOWN: Final = re.compile(f"[{_STEERING}\u2028\u2029]")
 # The same less white space, which one_line turns into blanks.
 _UNSPACED: Final = re.compile(f"(?!\\s)[{_STEERING}]")
+_GAP: Final = re.compile("\n{3,}")
 
 
 def visible(text: str) -> str:
     """`text` without any character that a terminal obeys: line ends and tabs, too."""
     return _UNSHOWN.sub("", text)
+
+
+def visible_lines(text: str) -> str:
+    """`visible`, line by line: line ends stay."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def readable(text: str) -> str:
@@ -31,6 +37,16 @@ def one_line(text: str) -> str:
     What comes out, unless it is empty, passes `convai.core.dialog.check_text` unchanged.
     """
     return OneLine().push(text)
+
+
+def kept_lines(text: str) -> str:
+    """`text` with its lines kept: each a clean one (`one_line`), at most one blank one between two.
+
+    What comes out, unless it is empty, passes `convai.core.dialog.check_lines` unchanged.
+    """
+    if len(found := text.splitlines()) < 2:
+        return one_line(text)
+    return _GAP.sub("\n\n", "\n".join(map(one_line, found))).strip("\n")
 
 
 class OneLine:

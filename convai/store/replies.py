@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import BigInteger, Connection, bindparam, exists, func, select, update
 
 from convai.conversation.tree import answered_by_another, check_answerable, check_goes_on
-from convai.core.dialog import AGENT, check_text
+from convai.core.dialog import AGENT, check_lines
 from convai.store import queries
 from convai.store.errors import Conflict, NotFound
 from convai.store.prepared import Prepared, Row
@@ -75,7 +75,7 @@ class Replies:
         persona: int | None = None,
     ) -> Receipt:
         """A reply that is there at once, at the end of the current branch, by a version of the persona."""
-        clean = check_text(text, "reply")
+        clean = check_lines(text, "reply")
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
@@ -154,7 +154,7 @@ class Replies:
         Raises Conflict where `message` is no draft of this store's; so do the next two.
         """
         if text.strip():
-            self._settle(owner, conversation, message, text=check_text(text, "reply"))
+            self._settle(owner, conversation, message, text=check_lines(text, "reply"))
 
     def save_drafts(self, drafts: Sequence[Draft]) -> None:
         """`save_draft` for many in one transaction; what is no draft any more stays as it is."""
@@ -163,7 +163,7 @@ class Replies:
                 "of_owner": draft.owner,
                 "of_conversation": draft.conversation,
                 "of_message": draft.message,
-                "as_text": check_text(draft.text, "reply"),
+                "as_text": check_lines(draft.text, "reply"),
                 "as_writer": self._writer.id,
             }
             for draft in drafts
@@ -186,7 +186,7 @@ class Replies:
         details: Mapping[str, Any] | None = None,
     ) -> Message:
         """The reply's last word: all of its text. The current branch ends with it."""
-        values: dict[str, object] = {"status": status, "writer": None, "text": check_text(text, "reply")}
+        values: dict[str, object] = {"status": status, "writer": None, "text": check_lines(text, "reply")}
         if details is not None:
             values["details"] = as_json(dict(details), "details")
         return self._settle(owner, conversation, message, **values)

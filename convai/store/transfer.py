@@ -17,6 +17,7 @@ from convai.conversation.saved import MAX_FILE, ChatSettings
 from convai.conversation.staging import NOTHING_STAGED, Staging
 from convai.core.dialog import AGENT, Persona
 from convai.core.errors import DataError
+from convai.core.safe_text import one_line
 from convai.store.records import COMPLETE, INTERRUPTED, Conversation, Message
 from convai.text.corpora.plain_text import parse_text
 
@@ -73,7 +74,7 @@ def settings_of(settings: ChatSettings | None) -> dict[str, Any]:
 def to_text(persona: Persona, branch: Iterable[Message]) -> str:
     """The branch as plain text: `persona:` lines, then `user:` and `agent:` lines."""
     lines = [f"persona: {sentence}" for sentence in persona.sentences]
-    lines += [f"{'agent' if m.speaker == AGENT else 'user'}: {m.text}" for m in branch if m.text]
+    lines += [f"{'agent' if m.speaker == AGENT else 'user'}: {one_line(m.text)}" for m in branch if m.text]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from convai.conversation.tree import last_said, newest_below
-from convai.core.dialog import USER, check_text
+from convai.core.dialog import USER, check_lines, check_text
+from convai.core.safe_text import one_line
 from convai.store import queries
 from convai.store.errors import Conflict
 from convai.store.prepared import Row
@@ -118,15 +119,17 @@ class Turns:
     ) -> Receipt:
         """Write a message anew: a sibling of the old one, and the end of the current branch.
 
-        `persona`: the version of it that says so, None for the one in use.
+        The agent's keep their lines, as the greetings of cards do. `persona`: the version of it that says
+        so, None for the one in use.
         """
-        clean = check_text(text, "message")
+        clean = check_lines(text, "message")
 
         def do(connection: Connection) -> Receipt:
             row = self._writer.idle(connection, owner, conversation)
             old = queries.message_row(connection, row.id, message, self._writer.id)
+            said = one_line(clean) if old.speaker == USER else clean
             anew = self._writer.new_message(
-                row, old.parent, old.speaker, clean, COMPLETE, request=request, persona=persona
+                row, old.parent, old.speaker, said, COMPLETE, request=request, persona=persona
             )
             self._writer.insert(connection, anew)
             self._writer.change(connection, row.id, leaf=anew["id"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Final, TextIO
 
-from convai.core.safe_text import visible
+from convai.core.safe_text import visible, visible_lines
 
 _CODES: Final = {"user": "1;36", "agent": "1;32", "dim": "2", "bold": "1", "problem": "31"}
 _HISTORY_LINES: Final = 1000
@@ -37,8 +37,8 @@ def cells(char: str) -> int:
 class Wrapper:
     """Breaks text at blanks as it arrives, so that no word is cut by the edge of the screen.
 
-    `column` is where the text begins, `indent` the column that later lines begin in. The last word is held
-    back until the blank after it.
+    `column` is where the text begins, `indent` the column that later lines begin in, its own among them. The
+    last word is held back until the blank after it.
     """
 
     def __init__(self, width: int, column: int = 0, indent: int = 0) -> None:
@@ -46,12 +46,22 @@ class Wrapper:
         self._indent = indent
         self._column = column
         self._fresh = True
+        self._before = ""
         self._word = ""
 
     def push(self, text: str) -> str:
         """What can be shown now."""
+        *lines, last = text.split("\n")
+        return "".join(self._push(line) + self.finish() + self._break() for line in lines) + self._push(last)
+
+    def _push(self, text: str) -> str:
         *words, self._word = (self._word + text).split(" ")
         return "".join(self._place(word) for word in words)
+
+    def _break(self) -> str:
+        """The end of a line of the text's own; what it begins the next one with waits for a word."""
+        self._fresh, self._column, self._before = True, self._indent, " " * self._indent
+        return "\n"
 
     def finish(self) -> str:
         """The word that was held back."""
@@ -62,12 +72,13 @@ class Wrapper:
         if not word:
             return ""
         size = sum(map(cells, word))
-        out = "" if self._fresh else " "
+        out = self._before if self._fresh else " "
+        self._before = ""
         if not self._fresh and self._column + 1 + size > self._width:
             out = "\n" + " " * self._indent
             self._column = self._indent
-        else:
-            self._column += len(out)
+        elif not self._fresh:
+            self._column += 1
         self._fresh = False
         self._column += size
         # A word longer than a line is left to the terminal, which cuts it at the edge.
@@ -96,26 +107,26 @@ class Screen:
         return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if self.colour and style and text else text
 
     def line(self, text: str = "", style: str = "", *, prefix: str = "") -> None:
-        """`prefix` as it is, then `text`; where it takes several lines, the later ones begin below it."""
+        """`prefix` as it is, then `text`; where it takes or has several lines, the others begin below it."""
         prefix = visible(prefix)
         start = sum(map(cells, prefix))
         wrapper = Wrapper(self.width, start, start)
-        lines = (wrapper.push(visible(text)) + wrapper.finish()).split("\n")
+        lines = (wrapper.push(visible_lines(text)) + wrapper.finish()).split("\n")
         self._write(prefix + "\n".join(self.painted(line, style) for line in lines) + "\n")
 
     def note(self, text: str) -> None:
         """What the program itself has to say."""
-        self.line(f"({text})", "dim")
+        self.line(f"({visible(text)})", "dim")
 
     def problem(self, text: str) -> None:
         """Something went wrong: one line that says what."""
-        self.line(text, "problem", prefix="! ")
+        self.line(visible(text), "problem", prefix="! ")
 
     def said(self, name: str, style: str, text: str) -> None:
         """What somebody said earlier, as `name> text`."""
         head = f"{name}> "
         wrapper = Wrapper(self.width, len(head), len(head))
-        self._write(self.painted(head, style) + wrapper.push(visible(text)) + wrapper.finish() + "\n")
+        self._write(self.painted(head, style) + wrapper.push(visible_lines(text)) + wrapper.finish() + "\n")
 
     def speech(self, name: str) -> Speech:
         """Begin a line of somebody who speaks: `name> `, then what is pushed."""
@@ -139,7 +150,7 @@ class Speech:
     def push(self, text: str) -> None:
         """Go on with `text`."""
         self.text += text
-        self._write(self._wrapper.push(visible(text)))
+        self._write(self._wrapper.push(visible_lines(text)))
 
     def end(self, text: str | None = None, mark: str = "") -> None:
         """End the line, with what is still missing of the whole `text`, and `mark` behind it."""

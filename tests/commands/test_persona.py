@@ -20,9 +20,9 @@ def card(tmp_path: Path) -> Path:
         "name": "Ann",
         "description": "{{char}} is a nurse. She has two dogs.",
         "personality": "kind",
-        "first_mes": "hello {{user}}",
+        "first_mes": "*She nods.*\n\nhello {{user}}",
         "creator_notes": "a \x1b[31mnote\nfor you",
-        "extensions": {"x": 1},
+        "extensions": {"x": 1, "talkativeness": 0},
     }
     path.write_text(json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": data}))
     return path
@@ -34,7 +34,8 @@ def test_import_prints_a_persona_and_notes_go_to_stderr(card: Path, capsys: Capt
     assert out == "my name is Ann.\ni am a nurse.\n"
     assert err.splitlines() == [
         "convai: note: 2 of 4 sentences were left out; they do not fit",
-        "convai: note: not in the persona, but in a chat with the card itself: creator_notes, first_mes",
+        "convai: note: not in the persona, but in a chat with the card itself: creator_notes, "
+        "extensions.talkativeness, first_mes",
         "convai: note: not used: extensions.x",
     ]
 
@@ -52,7 +53,11 @@ def test_export_keeps_what_the_base_has(card: Path, tmp_path: Path) -> None:
     text = "my name is Ann. i sail."
     assert main(["persona", "export", text, str(out), "--base", str(card), "--spec", "2"]) == 0
     data = json.loads(out.read_text())["data"]
-    assert (data["description"], data["personality"], data["extensions"]) == ("i sail.", "", {"x": 1})
+    assert (data["description"], data["personality"], data["extensions"]) == (
+        "i sail.",
+        "",
+        {"x": 1, "talkativeness": 0},
+    )
     assert (data["name"], data["creator_notes"]) == ("Ann", "a \x1b[31mnote\nfor you")
 
 
@@ -60,20 +65,23 @@ def test_show_tells_what_is_used_and_steers_no_terminal(card: Path, capsys: Capt
     assert main(["persona", "show", str(card), "--chars", "35"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines() == [
-        "name      Ann",
-        "version   2",
-        "notes     a [31mnote for you",
-        "greeting  hello",
+        "name       Ann",
+        "version    2",
+        "notes      a [31mnote for you",
+        "greeting   *She nods.*",
+        "",
+        "           hello",
         "persona",
         "  my name is Ann.",
         "  i am a nurse.",
         "left out",
         "  i have two dogs.",
         "  kind.",
-        "greetings 1",
-        "used      creator_notes, description, first_mes, name, personality",
-        "not used  extensions.x",
-        "note      2 of 4 sentences were left out; they do not fit",
+        "greetings  1",
+        "used       creator_notes, description, extensions.talkativeness, first_mes, name, personality",
+        "not used   extensions.x",
+        "the file's spec, spec_version",
+        "note       2 of 4 sentences were left out; they do not fit",
     ]
     assert main(["persona", "show", str(card), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(card.read_text())

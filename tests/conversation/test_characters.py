@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,32 @@ def test_greetings_are_chosen_by_drawing_again() -> None:
     assert session.character == ANN
     with pytest.raises(ConvaiError, match="no greeting 9"):
         session.greet(8)
+
+
+def test_a_greeting_keeps_its_lines_and_is_a_turn_of_one(tmp_path: Path) -> None:
+    """Shown, drawn again, saved and loaded it has them; to the model it is what it always was."""
+    lines, flat = '*She nods.*\n\n"Hello there."', '*She nods.* "Hello there."'
+    book = Lorebook((LoreEntry("It is early.", constant=False, keys=("nods",), greeting=1),))
+    card = replace(ANN, greetings=("Morning!", f"\n{lines}  \r\n"), book=book)
+    session = session_of(chatml(), card)
+    assert session.greet(1) == lines
+    session.answer("hi")
+    assert f"|assistant\n{flat}|\n" in shown(session)
+    assert "It is early." in shown(session)
+    again, one_lined = (
+        session_of(chatml(), card),
+        session_of(chatml(), replace(card, greetings=("Morning!", flat))),
+    )
+    session.save(tmp_path / "talk.json")
+    again.load(tmp_path / "talk.json")
+    assert [turn.text for turn in again.turns] == [turn.text for turn in session.turns]
+    assert again.turns[0].text == lines
+    one_lined.greet(1)
+    assert one_lined.answer("hi") == session.turns[-1].text
+    again.reset()
+    again.greet()
+    (event,) = again.regenerate()
+    assert event.text == again.turns[0].text == lines
 
 
 def test_nobody_greets_without_a_greeting() -> None:

@@ -65,11 +65,11 @@ def test_a_chat_of_sillytavern_with_its_swipes(header: bool) -> None:
     talk = read_foreign(sillytavern(header), "file")
     assert talk is not None
     assert [(one.speaker, one.text) for one in talk.branch()] == [
-        (AGENT, "Hello! *waves*"),
+        (AGENT, "Hello!\n*waves*"),
         (USER, "who are you?"),
         (AGENT, "Ann, I bake."),
     ]
-    assert [one.text for one in talk.replies(None)] == ["Hi.", "Hello! *waves*"]
+    assert [one.text for one in talk.replies(None)] == ["Hi.", "Hello!\n*waves*"]
     assert [(one.text, one.attempt) for one in talk.replies("1.0")] == [("A baker.", 0), ("Ann, I bake.", 1)]
     assert talk.persona.name == "Ann"
     assert talk.partner.name == ("Bob" if header else "")
@@ -78,7 +78,7 @@ def test_a_chat_of_sillytavern_with_its_swipes(header: bool) -> None:
 def test_an_export_of_chatgpt_with_its_branches() -> None:
     talk = read_foreign(json.dumps(chatgpt()), "file")
     assert talk is not None
-    assert [one.text for one in talk.branch()] == ["tell me a joke", "second try", "ha"]
+    assert [one.text for one in talk.branch()] == ["tell me\na joke", "second try", "ha"]
     assert [(one.text, one.attempt) for one in talk.replies("c")] == [("first try", 0), ("second try", 1)]
     assert (talk.title, talk.branch()[0].created) == ("A joke", 1500)
     assert read_foreign(json.dumps([chatgpt()], indent=1), "file") is not None

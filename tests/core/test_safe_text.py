@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.core.dialog import check_text
-from convai.core.safe_text import OneLine, one_line, visible
+from convai.core.dialog import check_lines, check_text
+from convai.core.safe_text import OneLine, kept_lines, one_line, visible
 
 anything = st.text(st.characters(codec=None) | st.sampled_from(" \t\n\x1b\x9b\u202e\x7f\x85\u2028\ud800"))
 
@@ -66,3 +66,27 @@ def test_one_line_is_clean_and_stays_as_it_is(text: str) -> None:
 def test_pieces_add_up_to_the_line(pieces: list[str]) -> None:
     line = OneLine()
     assert "".join(map(line.push, pieces)) == one_line("".join(pieces))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ('*She nods.*\r\n\r\n\r\n\r\n"Yes."  \r\n', '*She nods.*\n\n"Yes."'),
+        ("\n\n a \t b\u2028c\n", "a b\nc"),
+        ("a\x1b[1m\n\x00\nb", "a[1m\n\nb"),
+        (" \n ", ""),
+    ],
+)
+def test_kept_lines(text: str, kept: str) -> None:
+    assert kept_lines(text) == kept
+
+
+@given(anything)
+def test_kept_lines_are_clean_and_say_what_one_line_says(text: str) -> None:
+    kept = kept_lines(text)
+    assert kept_lines(kept) == kept
+    assert one_line(kept) == one_line(text)
+    assert visible(kept.replace("\n", "")) == kept.replace("\n", "")
+    assert "\n\n\n" not in kept
+    if kept:
+        assert check_lines(kept, "there") == kept

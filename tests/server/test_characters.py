@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from convai.server.protocol.changes import Path, SceneSet
+from convai.server.protocol.changes import Path, SceneSet, State
 from tests.server.serving import Chat, Running
 from tests.text.cards.test_character import CARD, packed
 
@@ -122,3 +122,36 @@ def test_nobody_has_another_ones(server: Running, chat: Chat) -> None:
     assert chat.refused("set_scene", character=mine.id) == "not_found"
     server.store.delete_person("me")
     assert store.kept("me", "character") == []
+
+
+LINES = '*She nods.*\n\n"Hello, you."'
+
+
+def test_a_greeting_keeps_its_lines_at_every_door(server: Running, chat: Chat) -> None:
+    """To the model it is a turn of one line."""
+    id = imported(
+        server, {**CARD, "data": {**CARD["data"], "name": "Lia", "nickname": "", "first_mes": f"{LINES}\r\n"}}
+    )
+    chat.new(character=id, settings={"seed": 3})
+    assert [message.text for message in chat.view.messages] == [LINES]
+    chat.say("hi")
+    told = chat.ask("inspect", message=chat.view.messages[-1].id)
+    assert '*She nods.* "Hello, you."' in "".join(row.text for row in told.rows)
+    address = f"{server.url}/api/conversations/{chat.view.conversation}/export"
+    assert '\nagent: *She nods.* "Hello, you."\n' in httpx2.get(address, params={"format": "text"}).text
+    again, _ = post(server, "/api/conversations/import", httpx2.get(address).content)
+    with server.chat() as other:
+        other.done("open", conversation=again["conversation"])
+        other.until(State)
+        assert other.view.messages[0].text == LINES
+        other.done("regenerate", message=other.view.messages[0].id)
+        other.until(Path)
+        assert [message.text for message in other.view.messages] == ["Hi."]
+        other.done("edit", message=other.view.messages[0].id, text=f"{LINES}\n\n\n\n*She waves.* ")
+        other.until(Path)
+        assert [message.text for message in other.view.messages] == [f"{LINES}\n\n*She waves.*"]
+    begun, _ = post(server, "/api/conversations", json.dumps({"character": id}).encode())
+    assert [one["text"] for one in begun["messages"]] == [LINES]
+    asked = {"model": "tiny", "character": id, "messages": []}
+    told, _ = post(server, "/v1/chat/completions", json.dumps(asked).encode())
+    assert told["choices"][0]["message"]["content"] == LINES

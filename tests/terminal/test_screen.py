@@ -294,3 +294,16 @@ def test_what_is_no_terminal_is_left_alone(tmp_path: Path) -> None:
         file.write("x")
     with quiet_interrupts(io.StringIO()):
         pass
+
+
+def test_a_text_keeps_its_own_lines() -> None:
+    """However it arrives; a greeting has paragraphs."""
+    text = "*She nods at you both.*\n\nCome in."
+    s, out = screen(20)
+    s.said("bot", "agent", text)
+    speech = s.speech("bot")
+    for piece in ("*She nods at you ", "both.*\n", "\nCome", " in."):
+        speech.push(piece)
+    speech.end(text)
+    one = "bot> *She nods at\n     you both.*\n\n     Come in.\n"
+    assert out.getvalue() == one + one

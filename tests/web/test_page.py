@@ -385,13 +385,14 @@ def test_a_character_greets_and_has_other_greetings(page: Page, world: World, tm
     page.until(lambda: page.texts() == ["Morning!"])
     page.until(lambda: "Be kind." in page.find("#card-about").text)
     assert "tags" in page.find("#card-about").text
-    assert page.find("#title").text == "Morning!"
+    assert page.find("#title").text == "Ann"
     options = [option.text for option in page.all("#greeting option")]
     assert options == ["1. Morning!", "2. Closed."]
     page.all("#greeting option")[1].click()
     page.until(lambda: page.texts() == ["Closed."])
     page.click("#close-panel")
     page.say("hi")
+    page.until(lambda: page.find("#title").text == "hi")
     page.click('[data-panel="persona"]')
     assert not page.shown("#greeting-box"), "something was said"
     page.until(lambda: page.all("#characters .open"))
@@ -597,7 +598,7 @@ def test_a_file_can_be_dropped_on_the_page(page: Page, world: World) -> None:
     page.js(DROP, "chat.json", json.dumps({"format": "convai.conversation", "messages": ["hi", "hello"]}))
     page.until(lambda: page.texts() == ["hi", "hello"])
     page.js(DROP, "song.mp3", "la")
-    page.until(lambda: "song.mp3: drop a character card" in page.find("#toasts").text)
+    page.until(lambda: "song.mp3: bring a character card" in page.find("#toasts").text)
     assert len(world.conversations) == 2
 
 

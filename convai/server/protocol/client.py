@@ -6,7 +6,7 @@ from typing import Annotated, Final, get_args
 
 from msgspec import Meta
 
-from convai.server.protocol.kinds import LIMITS, line, raw, whole
+from convai.server.protocol.kinds import LIMITS, line, lines, raw, whole
 from convai.server.protocol.schema import Event, sent, type_of
 from convai.server.protocol.values import (
     Cards,
@@ -121,7 +121,8 @@ class Edit(Asked, tag="edit", frozen=True, kw_only=True):
     """Write a message anew, as a branch beside the old one. After a user's message a reply follows."""
 
     message: Id
-    text: Annotated[str, line(LIMITS.message_chars)]
+    text: Annotated[str, lines(LIMITS.message_chars)]
+    """The lines of an agent's message are kept; a user's is one."""
 
 
 class Undo(Asked, tag="undo", frozen=True, kw_only=True):

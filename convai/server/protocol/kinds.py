@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Meta
 
-from convai.core.dialog import check_text
+from convai.core.dialog import check_lines, check_text
 from convai.core.errors import DataError, SettingsError
 from convai.core.limits import MAX_WHOLE, Limits, ProtocolError
 from convai.core.settings import DecodingConfig
@@ -50,6 +50,18 @@ def line(most: int, *, blank: bool = False) -> Meta:
 
     words = f"line of {0 if blank else 1} to {most:,} characters"
     return Meta(max_length=most, extra={"words": words, "check": clean, "blank": blank})
+
+
+def lines(most: int) -> Meta:
+    """What is shown as it was written, in lines (see `convai.core.dialog.check_lines`), not blank."""
+
+    def clean(text: str, where: str) -> str:
+        try:
+            return check_lines(text, where)
+        except DataError as error:
+            raise ProtocolError("bad_field", str(error), field=where) from None
+
+    return Meta(max_length=most, extra={"words": f"lines of 1 to {most:,} characters", "check": clean})
 
 
 def raw(most: int) -> Meta:

@@ -20,12 +20,8 @@ USED: Final = frozenset(
     "first_mes alternate_greetings group_only_greetings character_book creator_notes".split()
 )
 """Fields of a card that are shown to the model, said, or shown to the user."""
-_SILENT: Final = frozenset(
-    "spec spec_version data create_date chat avatar fav talkativeness json_data".split()
-)
-"""What SillyTavern writes beside a card, for itself, and what is used of it."""
-_OWN: Final = frozenset({"depth_prompt", "talkativeness", "group_greetings"})
-"""Of `extensions`, what is used."""
+FILES_OWN: Final = frozenset("spec spec_version data create_date chat avatar fav json_data".split())
+"""What a file says of itself, and SillyTavern beside a card, for itself."""
 _COMMENT: Final = "creatorcomment"
 """SillyTavern's earlier name of `creator_notes`, which it still writes beside."""
 
@@ -57,7 +53,7 @@ def character_of(card: Card) -> Character:
             :MAX_GREETINGS
         ],
         book=found_book if isinstance(book, dict) and (found_book := book_of(book)) else None,
-        note=_text(prompt.get("prompt"))[:MAX_TEXT].strip(),
+        note=_prompt(extensions),
         note_depth=int(_within(prompt.get("depth"), 4, 1_000)),
         note_role=role_of(prompt.get("role")),
         talkativeness=_within(extensions.get("talkativeness", card.document.get("talkativeness")), 0.5, 1),
@@ -102,18 +98,17 @@ def card_of(character: Character) -> Card:
 def unused(card: Card) -> list[str]:
     """Names of the fields that say something and are only kept, to be told in one line."""
     fields = {**card.document, **card.data}
-    names = [name for name, value in fields.items() if value and name not in USED | _SILENT]
-    if _COMMENT in names and (fields[_COMMENT] == creator_notes(card)):
-        names.remove(_COMMENT)
+    names = [name for name, value in fields.items() if value and name not in USED | FILES_OWN]
     own = fields.get("extensions")
     if "extensions" in names:
         names.remove("extensions")
     if isinstance(own, dict):
-        names += [f"extensions.{name}" for name, value in own.items() if value and name not in _OWN]
+        empty = {"depth_prompt"} if isinstance(own.get("depth_prompt"), dict) and not _prompt(own) else set()
+        names += [f"extensions.{name}" for name, value in own.items() if value and name not in empty]
     book = card.data.get("character_book")
     if isinstance(book, dict):
         names += [f"character_book.{name}" for name in unused_settings(book)]
-    return sorted(names)
+    return sorted(set(names) - set(used(card)))
 
 
 def creator_notes(card: Card) -> str:
@@ -123,7 +118,27 @@ def creator_notes(card: Card) -> str:
 
 def used(card: Card) -> list[str]:
     """Names of the fields that say something and are used."""
-    return [name for name in sorted(USED) if card.data.get(name) or card.text(name)]
+    names = [name for name in USED if card.data.get(name) or card.text(name)]
+    found, own = character_of(card), card.data.get("extensions")
+    extensions: Mapping[str, Any] = own if isinstance(own, dict) else {}
+    if found.note:
+        names.append("extensions.depth_prompt")
+    if extensions.get("talkativeness", "") != "":
+        names.append("extensions.talkativeness")
+    if card.document.get("talkativeness", "") != "":
+        names.append("talkativeness")  # SillyTavern's copy
+    if extensions.get("group_greetings") and not card.data.get("group_only_greetings"):
+        names.append("extensions.group_greetings")
+    comment = card.text(_COMMENT)
+    if comment and comment == creator_notes(card):
+        names.append(_COMMENT)
+    return sorted(names)
+
+
+def of_the_file(card: Card) -> list[str]:
+    """Names of what the file says of itself, not of the character: its version, when it was made."""
+    said = FILES_OWN - {"data"}
+    return sorted(name for name in said if card.document.get(name) or card.data.get(name))
 
 
 def _texts(value: object) -> tuple[str, ...]:
@@ -131,8 +146,11 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(text.strip()[:MAX_TEXT] for text in listed if isinstance(text, str) and text.strip())
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def _prompt(extensions: Mapping[str, Any]) -> str:
+    """The character's own note."""
+    note = extensions.get("depth_prompt")
+    text = note.get("prompt") if isinstance(note, dict) else ""
+    return text[:MAX_TEXT].strip() if isinstance(text, str) else ""
 
 
 def _within(value: object, default: float, most: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from convai.core.dialog import Persona
-from convai.core.safe_text import one_line
+from convai.core.safe_text import kept_lines, one_line
 from convai.text.cards.card import Card, new_card
 from convai.text.cards.first_person import first_person
 from convai.text.cards.macros import YOU, addressed
@@ -94,7 +94,7 @@ def card_persona(
         persona=Persona(tuple(kept), name),
         left_out=tuple(left_out),
         notes=tuple(notes),
-        greeting=one_line(resolved(card.text("first_mes")[:MAX_TEXT], called, user)),
+        greeting=kept_lines(resolved(card.text("first_mes")[:MAX_TEXT], called, user)),
         creator_notes=card.text("creator_notes") or card.text("creatorcomment"),
     )
 

@@ -5,7 +5,7 @@ import { setUpBanner, setUpComposer } from "./composer.js";
 import { setUpConversations } from "./conversations.js";
 import { ask } from "./dialogs.js";
 import { byId, el, icon, setText } from "./dom.js";
-import { setUpDrop } from "./drop.js";
+import { setUpDrop, taker } from "./drop.js";
 import { setUpInspect } from "./inspect.js";
 import { notify, setUpMenu, setUpPanel, setUpSidebar } from "./layout.js";
 import { setUpMemory } from "./memory.js";
@@ -16,6 +16,7 @@ import { setUpScene } from "./scene.js";
 import { setUpSettings } from "./settings.js";
 import { setUpShortcuts } from "./shortcuts.js";
 import { Reader, canSpeak, setUpDictation } from "./speech.js";
+import { titleOf } from "./state.js";
 import { createStore } from "./store.js";
 import { setUpTheme } from "./theme.js";
 import { setUpUser, usualUser } from "./user.js";
@@ -48,20 +49,16 @@ const panel = setUpPanel((name) => {
 const inspect = setUpInspect({ store, chat, panel });
 const memory = setUpMemory({ store, chat, panel, notify });
 const group = setUpGroup({ store, chat, notify });
-const scene = setUpScene({ store, chat, panel, notify, group });
+const scene = setUpScene({ store, chat, panel, notify, group, opened });
 const user = setUpUser({ store, chat, panel, notify });
 const reader = canSpeak() ? new Reader() : null;
 const messages = setUpMessages({ store, chat, inspect: (id) => inspect.show(id), reader });
 const composer = setUpComposer({ store, chat, editLast });
 const settings = setUpSettings({ store, chat });
 const persona = setUpPersona({ store, chat, notify });
-const conversations = setUpConversations({ store, chat, notify, startNew, opened });
-setUpDrop({
-  notify,
-  conversation: conversations.bring,
-  card: scene.take,
-  book: scene.takeBook,
-});
+const take = taker({ notify, conversation: (file) => conversations.bring(file), card: scene.take, book: scene.takeBook });
+const conversations = setUpConversations({ store, chat, notify, startNew, opened, take });
+setUpDrop(take);
 setUpBanner({ store, chat });
 setUpDictation({ notify });
 setUpMenu({
@@ -106,7 +103,7 @@ store.subscribe(({ view, draft, server, opening }, before) => {
   const fresh = view.conversation === null;
   const who = chat.persona;
   const names = fresh ? "" : present(view.scene).map((one) => one.name).join(", ");
-  const title = fresh ? "New chat" : view.title || view.messages[0]?.text || "New chat";
+  const title = fresh ? "New chat" : titleOf(view);
   setText(byId("title"), title);
   setText(byId("subtitle"), [names || who.name || who.sentences[0], server?.model].filter(Boolean).join(" · "));
   document.title = fresh ? "convai" : `${title} – convai`;

@@ -4,8 +4,9 @@ import { ask, confirm } from "./dialogs.js";
 import { byId, el, iconButton, setChildren, setText } from "./dom.js";
 import { conversationsIn, exportConversation, fileName, importConversation, save } from "./http.js";
 import { onKey } from "./keys.js";
+import { titleOf } from "./state.js";
 
-export function setUpConversations({ store, chat, notify, startNew, opened }) {
+export function setUpConversations({ store, chat, notify, startNew, opened, take }) {
   const list = byId("conversations");
   const search = byId("search");
   const file = byId("import-file");
@@ -21,7 +22,7 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
   file.addEventListener("change", async () => {
     const [chosen] = file.files;
     file.value = "";
-    if (chosen) bring(chosen);
+    if (chosen) take(chosen);
   });
 
   /** All conversations of a file, the latest one is shown. */
@@ -104,13 +105,13 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
       if (given !== null) await chat.do("set_title", { title: given.replace(/\s+/gu, " ").trim() });
     },
     remove: () => {
-      const { conversation, title, messages } = chat.view;
-      if (conversation !== null) return remove({ id: conversation, title, preview: messages[0]?.text });
+      const { conversation } = chat.view;
+      if (conversation !== null) return remove({ id: conversation, title: titleOf(chat.view) });
     },
     exportAs: async (format) => {
-      const { conversation, title, messages } = chat.view;
+      const { conversation } = chat.view;
       if (conversation === null) return;
-      const name = fileName(title || messages[0]?.text || "", "conversation");
+      const name = fileName(titleOf(chat.view), "conversation");
       try {
         const blob = await exportConversation(conversation, format);
         save(blob, `${name}.${format === "json" ? "json" : "txt"}`);
@@ -121,7 +122,8 @@ export function setUpConversations({ store, chat, notify, startNew, opened }) {
   };
 }
 
-const named = ({ title, preview }) => title || preview || "New chat";
+/** Where the user has said nothing yet, a conversation is called by who greets. */
+const named = ({ title, persona, preview }) => title || persona || preview || "New chat";
 
 function entry(summary, current, { chat, remove, opened }) {
   const open = () => {

@@ -6,7 +6,16 @@ const CARDS = /\.(png|charx|ya?ml)$/i;
 const CHATS = /\.(jsonl|txt)$/i;
 const NEAR = 20_000; // characters that tell what a JSON file is
 
-export function setUpDrop({ card, book, conversation, notify }) {
+/** What is done with a file that somebody brings, dropped or chosen, whatever it is. */
+export const taker = ({ card, book, conversation, notify }) => async (file) => {
+  const kind = await kindOf(file);
+  if (kind === "card") card(file);
+  else if (kind === "conversation") conversation(file);
+  else if (kind === "book") book(file);
+  else notify(`${file.name}: bring a character card (PNG, JSON, CHARX, YAML), a lorebook or a conversation (JSON, JSONL, text).`, "error");
+};
+
+export function setUpDrop(take) {
   const cover = byId("drop");
   let depth = 0; // dragenter and dragleave come for every element on the way
 
@@ -27,17 +36,12 @@ export function setUpDrop({ card, book, conversation, notify }) {
     if (depth <= 0) show(false);
   });
   addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
-  addEventListener("drop", async (event) => {
+  addEventListener("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
     show(false);
     const [file] = event.dataTransfer.files;
-    if (!file) return;
-    const kind = await kindOf(file);
-    if (kind === "card") card(file);
-    else if (kind === "conversation") conversation(file);
-    else if (kind === "book") book(file);
-    else notify(`${file.name}: drop a character card (PNG, JSON, CHARX, YAML), a lorebook or a conversation (JSON, JSONL, text).`, "error");
+    if (file) take(file);
   });
 }
 

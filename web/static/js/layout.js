@@ -74,6 +74,7 @@ export function setUpPanel(shown) {
     show: (name) => set(name),
     toggle: (name) => set(current === name ? null : name),
     close: () => set(null),
+    covers: () => current !== null && phone.matches,
     current: () => current,
   };
 }

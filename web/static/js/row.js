@@ -1,6 +1,7 @@
 // One message of the log: its text with the words that mean somebody, its marks, and what one can do with it.
 
 import { byId, el, icon, iconButton, setChildren, setText } from "./dom.js";
+import { emphasised } from "./emphasis.js";
 import { onKey } from "./keys.js";
 import { markElements } from "./marks.js";
 import { pieces } from "./mentions.js";
@@ -79,7 +80,7 @@ export class Row {
     const key = mentions.length ? JSON.stringify([text, mentions]) : text;
     if (key === this.#written) return;
     this.#written = key;
-    this.text.replaceChildren(...pieces(text, mentions).map(piece));
+    this.text.replaceChildren(...emphasised(text, pieces(text, mentions), piece));
   }
 
   #showActions() {
@@ -161,7 +162,7 @@ export class Row {
       if (focus) byId("message").focus();
     };
     const save = async () => {
-      const text = field.value.replace(/\s+/gu, " ").trim();
+      const text = this.#message.role === "agent" ? tidy(field.value) : field.value.replace(/\s+/gu, " ").trim();
       if (!text || text === this.#message.text) return done();
       if (await this.chat.do("edit", { message: this.id, text })) done();
     };
@@ -192,6 +193,9 @@ export class Row {
     field.setSelectionRange(field.value.length, field.value.length);
   }
 }
+
+/** As the server keeps it: clean lines, at most one blank one between two. */
+const tidy = (text) => text.split("\n").map((line) => line.replace(/\s+/gu, " ").trim()).join("\n").replace(/\n{3,}/g, "\n\n").trim();
 
 /** Into the clipboard; false, and told, where this browser does not let the page do that. */
 async function copied(text, notify) {

@@ -4,7 +4,9 @@
 import { byId, el, iconButton, setText } from "./dom.js";
 import { dropImported, importBook, importCharacter, imported, save, exportCharacter, fileName } from "./http.js";
 
-export function setUpScene({ store, chat, panel, notify, group }) {
+const OFFERED = 6; // characters that a chat which has not begun offers
+
+export function setUpScene({ store, chat, panel, notify, group, opened }) {
   let characters = [];
   let books = [];
 
@@ -28,7 +30,7 @@ export function setUpScene({ store, chat, panel, notify, group }) {
   // -- characters ----------------------------------------------------------------------------------------
 
   const cardFile = byId("character-file");
-  byId("character-import").addEventListener("click", () => cardFile.click());
+  for (const opener of ["character-import", "welcome-import"]) byId(opener).addEventListener("click", () => cardFile.click());
   cardFile.addEventListener("change", () => {
     const [chosen] = cardFile.files;
     cardFile.value = "";
@@ -39,13 +41,26 @@ export function setUpScene({ store, chat, panel, notify, group }) {
   const take = (file) =>
     attempt(async () => {
       const read = await importCharacter(file);
-      await talkWith(read);
-      panel.show("persona");
-      await refresh();
+      await chat.begin({ character: read.id, greeting: 0 });
       showAbout(read);
+      if (panel.covers()) greeted(read);
+      else panel.show("persona");
+      await refresh();
     });
 
-  const talkWith = ({ id }) => attempt(() => chat.begin({ character: id, greeting: 0 }));
+  const talkWith = (one) =>
+    attempt(async () => {
+      await chat.begin({ character: one.id, greeting: 0 });
+      if (panel.covers()) greeted(one);
+    });
+
+  /** On a phone the panel stands before what the character says. */
+  function greeted(one) {
+    panel.close();
+    opened();
+    const unused = one.unused?.length ? " What of the card is not shown to the model is told under Persona." : "";
+    notify(`You talk with ${one.name || "the character"} now.${unused}`, "done");
+  }
 
   /** One more in the conversation that is open: a group; where none is, the one that is talked with. */
   const join = async (one) => (chat.view.conversation === null ? talkWith(one) : group.add(one.id));
@@ -79,6 +94,16 @@ export function setUpScene({ store, chat, panel, notify, group }) {
     byId("characters").replaceChildren(...items);
   }
 
+  /** Where nothing was said yet: the characters that were imported, the latest first. */
+  async function offer() {
+    const there = await imported("characters").catch(() => []); // what is wrong is told by what is tried next
+    const some = there.slice(0, OFFERED).map((one) =>
+      el("button", { type: "button", class: "chip", dir: "auto", text: one.name || "Nobody", on: { click: () => talkWith(one) } }),
+    );
+    byId("welcome-characters").replaceChildren(...some);
+    byId("welcome-characters").hidden = !some.length;
+  }
+
   function bin(kind, one) {
     return iconButton("trash", `Delete ${one.name || "it"}`, () =>
       attempt(async () => {
@@ -94,7 +119,8 @@ export function setUpScene({ store, chat, panel, notify, group }) {
   function showGreetings({ character, messages }) {
     // As they are said: with the names in the place of macros.
     const names = { char: character?.name ?? "", user: chat.scene.user?.name || "you" };
-    const told = (text) => text.replace(/\{\{(char|user)\}\}/gi, (_, who) => names[who.toLowerCase()]).replace(/\s+/gu, " ").trim();
+    const flat = (text) => text.replace(/\s+/gu, " ").trim();
+    const told = (text) => flat(text.replace(/\{\{(char|user)\}\}/gi, (_, who) => names[who.toLowerCase()]));
     const found = (character?.greetings ?? []).map(told);
     // Only at the begin: a greeting is the first thing that is said.
     const begin = messages.every((one) => one.role === "agent") && messages.length < 2;
@@ -102,7 +128,7 @@ export function setUpScene({ store, chat, panel, notify, group }) {
     if (byId("greeting-box").hidden) return;
     const short = (text) => (text.length > 70 ? `${text.slice(0, 69)}…` : text);
     greeting.replaceChildren(...found.map((text, i) => el("option", { value: String(i), text: `${i + 1}. ${short(text)}` })));
-    const at = found.findIndex((text) => messages[0]?.text === text);
+    const at = found.findIndex((text) => messages.length && flat(messages[0].text) === text);
     greeting.value = String(Math.max(at, 0));
   }
 
@@ -157,7 +183,9 @@ export function setUpScene({ store, chat, panel, notify, group }) {
   }
 
   let shown = null;
-  store.subscribe(({ view, draft }, before) => {
+  store.subscribe(({ view, draft, link }, before) => {
+    const fresh = link.is === "open" && view.conversation === null;
+    if (fresh && (before.link?.is !== "open" || before.view?.conversation !== null)) offer();
     if (view === before.view && draft === before.draft) return;
     const scene = chat.scene;
     showGreetings({ character: scene.character, messages: view.messages });

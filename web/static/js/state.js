@@ -53,6 +53,12 @@ export function writing(view) {
   return last?.status === "streaming" ? last.id : null;
 }
 
+/** What a conversation is called: its title, what the user said first, or who greets. */
+export function titleOf({ title, messages, persona, scene }) {
+  const said = messages.find((one) => one.role === "user");
+  return title || said?.text || scene?.character?.name || persona.name || messages[0]?.text || "New chat";
+}
+
 /** What to say in `hello` after a lost connection, or null. */
 export function resume(view) {
   if (view.conversation === null) return null;
