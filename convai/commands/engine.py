@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds that running replies have to finish after SIGTERM (default: %(default)s)",
     )
     parser.add_argument(
+        "--log-replies",
+        action="store_true",
+        help="log when each reply begins and ends, by the name that its client gave the request",
+    )
+    parser.add_argument(
         "--ray",
         action="store_true",
         help="as replicas of a Ray Serve deployment; --listen is Ray Serve's HTTP address (pip install "
@@ -101,9 +106,10 @@ def run(args: argparse.Namespace) -> int:
     from convai.conversation.adapters import start
     from convai.core.errors import SettingsError
     from convai.engine.listener import Listener
+    from convai.engine.listening import replies
     from convai.server.logs import log_to_stderr
 
-    log_to_stderr()
+    log_to_stderr(replies.name if args.log_replies else "")
     ending = threading.Event()
 
     def heed() -> None:
@@ -123,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         options = {name: getattr(args, name) for name in ("model", "context", "threads", "drain")}
         options |= {"config": config, "token": token}
         options |= {"adapters": args.adapters, "loaded": args.adapters_loaded}
+        options |= {"log_replies": args.log_replies}
 
         def ready() -> None:
             print(f"convai computes on Ray for doors at ray://{args.listen} (Ctrl-C ends it)", flush=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 HELP: Final = "serve the chat in the browser, the chat socket and an OpenAI-compatible REST API"
 
 _FILE: Final = "conversations.db"
-_ENGINE_WAIT: Final = 60.0
+_ENGINE_WAIT: Final = 180.0
 """Seconds in which one of the engines elsewhere must be there."""
 
 

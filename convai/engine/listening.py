@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -48,6 +49,8 @@ from convai.engine.wire import (
 )
 
 logger: Final = logging.getLogger("convai.engine")
+replies: Final = logging.getLogger("convai.engine.replies")
+"""Says of every reply what its door calls it, when it begins and ends, and nothing that anybody wrote."""
 STALLED: Final = 10.0
 """Seconds for which a door need not read."""
 MOST_STRANGERS: Final = 64
@@ -229,7 +232,7 @@ class _Door:
                 stream, task = self._streams.pop(message.number, (None, None))
                 if stream is not None and task is not None:
                     stream.close()
-                    task.cancel()
+                    task.cancel()  # which says so
                     self._listening.ended()
             case Beat():
                 self.news()
@@ -244,7 +247,7 @@ class _Door:
             self._say(NewEvents(number, over=True, failure=Failure.of(error)))
             return
         self._taken.append(number)
-        task = asyncio.create_task(self._relay(number, stream))
+        task = asyncio.create_task(self._relay(number, stream, request))
         self._streams[number] = stream, task
         self._wake()
 
@@ -263,19 +266,24 @@ class _Door:
                 "the prompt does not fit the engine's model; name the same --model on both sides"
             )
 
-    async def _relay(self, number: int, stream: Stream) -> None:
+    async def _relay(self, number: int, stream: Stream, request: Request) -> None:
         """Events of one reply, as they come."""
+        begun, end = time.monotonic(), "was left"
+        drawn = sum(len(one.ids) for one in request.begun)
+        replies.info("reply %s begins behind %d tokens", request.trace or "-", drawn)
         try:
             over = False
             while not over:
                 parcel = await stream.arriving_parcel()
                 over = parcel.over
                 if over:
+                    end = "has ended" if parcel.error is None else _broken(parcel.error)
                     self._streams.pop(number, None)
                     self._state = True
                 self._told += in_frames(number, parcel)
                 self._wake()
         except Exception as error:
+            end = _broken(error)
             stream.close()
             self._streams.pop(number, None)
             failure = error if isinstance(error, ConvaiError) else EngineClosed()
@@ -283,6 +291,9 @@ class _Door:
             self._wake()
             if not isinstance(error, ConvaiError):
                 logger.error("a reply could not be passed on: %s", type(error).__name__)
+        finally:
+            took = time.monotonic() - begun
+            replies.info("reply %s %s after %.1f seconds", request.trace or "-", end, took)
         self._listening.ended()
 
     def _say(self, one: NewEvents) -> None:
@@ -309,3 +320,8 @@ class _Door:
                     await self._writer.drain()
             if not self._news.is_set():
                 self._idle.set()
+
+
+def _broken(error: BaseException) -> str:
+    """Its kind alone: its message may hold what somebody wrote."""
+    return f"broke off ({type(error).__name__})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from convai.conversation.drawing import Drawing
@@ -78,7 +79,7 @@ class Completion:
     def __init__(self, service: Service, request: CompletionRequest, reply: Reply, objects: Objects) -> None:
         self.service, self.request, self.objects = service, request, objects
         self.left = False
-        self._reply, self._drawing = reply, Drawing(reply, service.stream)
+        self._reply, self._drawing = reply, Drawing(reply, partial(service.stream, trace=objects.id))
         self._begun = time.monotonic()
         self._choices = [_Choice(stops=request.stop, gap=request.gap) for _ in range(request.n)]
         self._drawn = 0

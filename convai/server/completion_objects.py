@@ -28,6 +28,8 @@ class Choice:
 class Objects(Protocol):
     """How a completion is told."""
 
+    id: str
+
     def opening(self, index: int) -> dict[str, Any] | None:
         """The chunk before a choice's first text, if any."""
 
@@ -47,13 +49,13 @@ class _Framed:
     def __init__(self, model: str, prefix: str, *, logprobs: bool, usage: bool) -> None:
         """`logprobs`, `usage`: whether they were asked for."""
         self._model = model
-        self._id = f"{prefix}-{secrets.token_hex(12)}"
+        self.id = f"{prefix}-{secrets.token_hex(12)}"
         self._created = int(time.time())
         self._logprobs, self._usage = logprobs, usage
 
     def _frame(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
-            "id": self._id,
+            "id": self.id,
             "object": kind,
             "created": self._created,
             "model": self._model,

@@ -25,7 +25,9 @@ class Throttle(logging.Filter):
         self._seen: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line is one of the first of its kind in this minute."""
+        """Whether this line is one of the first of its kind in this minute, or was asked for."""
+        if record.levelno < logging.WARNING:
+            return True
         kind, now = (record.name, str(record.msg)[:200]), self._clock()
         since, count = self._seen.pop(kind, (now, 0))
         if now - since >= _SECONDS:
@@ -38,12 +40,14 @@ class Throttle(logging.Filter):
         return count < _MOST
 
 
-def log_to_stderr() -> None:
-    """Set the process' logging up: warnings and errors."""
+def log_to_stderr(more: str = "") -> None:
+    """Set the process' logging up: warnings and errors, and all that the logger called `more` has to say."""
     handler = logging.StreamHandler()
     handler.addFilter(Throttle())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    if more:
+        logging.getLogger(more).setLevel(logging.INFO)
 
 
 def log_failure(what: str, error: BaseException) -> None:

@@ -115,12 +115,16 @@ class Replica:
         drain: float,
         adapters: Sequence[str],
         loaded: int,
+        log_replies: bool,
     ) -> None:
         import torch
 
         from convai.conversation.adapters import start
         from convai.engine.listener import Listener
+        from convai.engine.listening import replies
+        from convai.server.logs import log_to_stderr
 
+        log_to_stderr(replies.name if log_replies else "")  # Ray keeps it in its folder of logs
         ray, _ = ray_serve()
         torch.set_num_threads(threads)
         found = start(model, config, context=context, adapters=adapters, loaded=loaded)
@@ -187,6 +191,7 @@ def application(
     drain: float = 20.0,
     adapters: Sequence[str] = (),
     loaded: int = 2,
+    log_replies: bool = False,
 ) -> Any:
     """The Ray Serve application, for `serve.run`; Ray has been initialised. Raises SettingsError."""
     ray, serve = ray_serve()
@@ -205,7 +210,9 @@ def application(
         ray_actor_options={"num_cpus": threads},
         health_check_period_s=2,
         graceful_shutdown_timeout_s=drain + 5,
-    ).bind(model, context, config or EngineConfig(), token, threads, drain, list(adapters), loaded)
+    ).bind(
+        model, context, config or EngineConfig(), token, threads, drain, list(adapters), loaded, log_replies
+    )
     return serve.deployment(Doorbell, name="doorbell", ray_actor_options={"num_cpus": 0}).bind(engines)
 
 
@@ -223,6 +230,16 @@ def _number(scaling: Scaling) -> dict[str, Any]:
             "policy": {"policy_function": _POLICY},
         }
     }
+
+
+def _why(serve: Any) -> str:
+    """What Ray says of the replicas that did not start: the error of one of them, in one line."""
+    application = serve.status().applications.get(APPLICATION)
+    for one in application.deployments.values() if application is not None else ():
+        lines = [line.strip() for line in one.message.splitlines() if line.strip()]
+        if one.status != "HEALTHY" and lines:
+            return next((line for line in lines if "Error" in line.partition(":")[0]), lines[-1])
+    return ""
 
 
 def run(
@@ -268,8 +285,7 @@ def run(
         try:
             serve.run(application(scaling=scaling, **app_options), name=APPLICATION, route_prefix=ROUTE)
         except RuntimeError as error:
-            said = str(error).strip().splitlines()
-            raise ConvaiError(f"the replicas do not come up: {said[0]} ({said[-1].strip()})") from None
+            raise ConvaiError(f"the replicas do not come up: {_why(serve) or error}") from None
         ready()
         ended.wait()
     finally:

@@ -201,10 +201,10 @@ async def take_up(room: Room, claimed: Claimed) -> None:
                 reply.resume(tokens, claimed.tokens[-1][0].seed)
 
         version = draft.persona if group else None
-        drawing = await service.planned(asked, room, place, conversation, resume, version)
-        request = draft.request if live is None else live["request"]
+        request = (draft.request if live is None else live["request"]) or "taken-up"
+        drawing = await service.planned(asked, room, request, place, conversation, resume, version)
         room.goes_on(above)
-        room.writing = Writing(room, drawing, draft, request or "taken-up", lambda: None)
+        room.writing = Writing(room, drawing, draft, request, lambda: None)
         if live is not None:
             room.writing.go_on()
             return

@@ -70,7 +70,7 @@ async def say(
         seen = look()
         if seen.nobody:
             return seen, None, commit(seen)
-        drawing = asked(room, seen.place, seen.conversation, version=seen.version)
+        drawing = asked(room, request, seen.place, seen.conversation, version=seen.version)
         try:
             return seen, drawing, commit(seen)
         except BaseException:
@@ -96,7 +96,7 @@ async def say(
                 return Accepted(request=request, message=receipt.message, again=True)
             # it was done, but the server ended, or everybody left, before there was a reply
             place = after_last(after, seen.group)
-            drawing = await service.planned(asked, room, place, version=seen.version)
+            drawing = await service.planned(asked, room, request, place, version=seen.version)
             undo_all.callback(drawing.close)
         if draft is None:
             begin_it = partial(service.store.begin_reply, persona=seen.version)
@@ -154,7 +154,7 @@ async def begin(
         service.check_open()
         release = service.limiter.begin_reply(address)
         undo_all.callback(release)
-        drawing = await service.planned(asked, room, place, version=version)
+        drawing = await service.planned(asked, room, request, place, version=version)
         undo_all.callback(drawing.close)
         receipt = await service.in_store(commit)
         if receipt.again:
@@ -189,6 +189,7 @@ def _draft(room: Room, begin: Callable[[str, str], Receipt]) -> Kept:
 
 def asked(
     room: Room,
+    request: str,
     place: Place,
     conversation: Conversation | None = None,
     prepare: Callable[[Reply], None] | None = None,
@@ -196,8 +197,8 @@ def asked(
 ) -> Drawing[Reply]:
     """The reply at `place`, asked of the engine already. Raises Busy, SettingsError.
 
-    `prepare` is shown it before; `version`: of the persona that speaks, None for the one in use. Waits for
-    the disk, where `conversation` is not given.
+    `request`: the client's, by which logs call it; `prepare` is shown the reply before; `version`: of the
+    persona that speaks, None for the one in use. Waits for the disk, where `conversation` is not given.
     """
     service = room.service
     now = conversation or service.store.load(room.owner, room.id)
@@ -215,7 +216,7 @@ def asked(
     )
     if prepare is not None:
         prepare(reply)
-    drawing = Drawing(reply, room.ask)
+    drawing = Drawing(reply, partial(room.ask, trace=request))
     try:
         drawing.start()
     except Busy as error:

@@ -68,9 +68,9 @@ class Room:
         self._readers: set[Reader] = set()
         self.abroad = Abroad()
 
-    def ask(self, request: Request) -> Stream:
-        """The engine's stream for this conversation. Raises Busy."""
-        return self.service.stream(request, self.id)
+    def ask(self, request: Request, trace: str = "") -> Stream:
+        """The engine's stream for this conversation, for a client's request `trace`. Raises Busy."""
+        return self.service.stream(request, self.id, trace)
 
     # -- readers -----------------------------------------------------------------------------------
 

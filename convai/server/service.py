@@ -151,13 +151,14 @@ class Service:
         call = self.in_store if self.hooks.history is None else self.in_thread
         return await call(do, *args, **kwargs)
 
-    def stream(self, request: EngineRequest, session: str = "") -> Stream:
+    def stream(self, request: EngineRequest, session: str = "", trace: str = "") -> Stream:
         """The engine's stream. Raises Busy where its queue is full, or no engine can be reached.
 
-        `session`: the conversation's name, if it has one: it is served where its last turn was.
+        `session`: the conversation's name, if it has one: it is served where its last turn was; `trace`: what
+        logs of door and engine call it.
         """
         try:
-            return self.engine.stream(replace(request, session=session) if session else request)
+            return self.engine.stream(replace(request, session=session, trace=trace))
         except Overloaded as error:
             raise Busy("queue", error.retry_after) from None
         except EngineLost:

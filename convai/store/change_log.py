@@ -23,7 +23,7 @@ from convai.store.database import Database
 from convai.store.errors import StoreError
 from convai.store.records import STREAMING, Branch, Message
 from convai.store.tables import changes, messages, streams
-from convai.store.writer import now
+from convai.store.writer import HOLD, now
 
 _AT_ONCE: Final = 64
 """Conversations whose tokens are told in one notification, whose payload has 8,000 bytes at most."""
@@ -218,7 +218,8 @@ class ChangeLog:
 
     def listen(self, tell: Callable[[str], None], again: Callable[[], None], ended: threading.Event) -> None:
         """Call `tell` with what doors say, in this thread, until `ended`; `again` whenever some may have
-        been missed: at the beginning, and after the connection was lost.
+        been missed: at the beginning, and after the connection was lost. This connection holds the lock that
+        says that the door lives.
         """
         pause = 0.05
         while not ended.is_set():
@@ -229,6 +230,7 @@ class ChangeLog:
                 with closing(driver):
                     driver.autocommit = True
                     driver.execute(f'LISTEN "{self._channel}"')
+                    driver.execute(HOLD, (self._door,))
                     again()
                     pause = 0.05
                     while not ended.is_set():

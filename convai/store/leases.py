@@ -1,4 +1,8 @@
-"""Which door writes which reply: doors say that they are there, and one that is silent loses its replies."""
+"""Which door writes which reply: doors say that they are there, and one that is silent loses its replies.
+
+A door also holds a lock in the database for as long as its connection that listens lives: one that was killed
+has let go of it at once, and need not be waited for as long as one that may only be slow.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from convai.store.change_statements import LOCK
 from convai.store.errors import StoreError
 from convai.store.records import STREAMING, Message
 from convai.store.tables import messages, streams
-from convai.store.writer import CLOCK, LEASE_MS, Writer, now
+from convai.store.writer import CLOCK, LIVES, Writer, now, patience
 
 LEFT_MS: Final = 600_000
 """Replies that were left longer ago are not gone on with."""
@@ -29,12 +33,12 @@ _ORPHANS: Final = text(
     "JOIN conversations ON conversations.id = messages.conversation "
     "LEFT JOIN writers ON writers.id = messages.writer "
     "WHERE messages.status = 'streaming' AND messages.created > :since "
-    f"AND (writers.id IS NULL OR writers.seen < {CLOCK} - :lease) ORDER BY messages.created LIMIT 16"
+    f"AND (writers.id IS NULL OR NOT {LIVES}) ORDER BY messages.created LIMIT 16"
 )
 _UNSAID: Final = text(
     "UPDATE streams SET writer = :id FROM conversations WHERE conversations.id = streams.conversation "
     "AND streams.live IS NOT NULL AND streams.writer <> :id AND NOT EXISTS (SELECT 1 FROM writers "
-    f"WHERE writers.id = streams.writer AND writers.seen >= {CLOCK} - :lease) AND NOT EXISTS "
+    f"WHERE writers.id = streams.writer AND {LIVES}) AND NOT EXISTS "
     "(SELECT 1 FROM messages WHERE messages.id = CAST(streams.live AS JSON) ->> 'id' "
     "AND messages.status = 'streaming') "
     "RETURNING streams.conversation, conversations.owner, CAST(streams.live AS JSON) ->> 'id' AS message"
@@ -77,7 +81,7 @@ class Leases:
     def orphans(self) -> list[Orphan]:
         """Replies whose writer has gone, some of them."""
         with self._database.read() as connection:
-            rows = connection.execute(_ORPHANS, {"since": now() - LEFT_MS, "lease": LEASE_MS})
+            rows = connection.execute(_ORPHANS, {"since": now() - LEFT_MS, **patience()})
             return [Orphan(row.id, row.conversation, row.owner) for row in rows]
 
     def claim(self, orphan: Orphan) -> Claimed | None:
@@ -113,7 +117,7 @@ class Leases:
         """Replies that are whole, or dropped, whose writer went before it could say so; ours to tell now."""
         found: list[tuple[Orphan, Message]] = []
         with self._database.write() as connection:
-            rows = connection.execute(_UNSAID, {"id": self._writer.id, "lease": LEASE_MS}).all()
+            rows = connection.execute(_UNSAID, {"id": self._writer.id, **patience()}).all()
             for row in rows:
                 with suppress(StoreError):
                     kept = queries.message_row(connection, row.conversation, row.message, self._writer.id)

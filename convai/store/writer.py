@@ -62,12 +62,28 @@ def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[i
 
 LEASE_MS: Final = 2000
 """Milliseconds after which a process that says nothing has lost its replies to others: with what passes
-until somebody looks (`server.heartbeat.BEAT`) this bounds the silence after a door's death."""
+until somebody looks (`server.heartbeat.BEAT`) this bounds the silence after its machine's death."""
+UNHELD_MS: Final = 800
+"""The same where PostgreSQL has seen its connection end: a process that dies lets go of its lock at once."""
 CLOCK: Final = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)"
 """Milliseconds since 1970 UTC in PostgreSQL, whose clock is the same for all."""
-ALIVE: Final = text(
-    f"SELECT id FROM writers WHERE id = ANY(CAST(:ids AS TEXT[])) AND seen > {CLOCK} - :lease LIMIT 1"
+HOLD: Final = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"
+"""Taken by a process's connection that listens, for its id; for psycopg."""
+LIVES: Final = (
+    f"(writers.seen >= {CLOCK} - :lease AND (writers.seen >= {CLOCK} - :unheld OR EXISTS "
+    "(SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
+    "AND (CAST(classid AS BIGINT) << 32 | CAST(objid AS BIGINT)) = hashtextextended(writers.id, 0) "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))))"
 )
+"""Whether the process of a row of `writers` lives: it says so often, or not so often but holds its lock."""
+ALIVE: Final = text(f"SELECT id FROM writers WHERE id = ANY(CAST(:ids AS TEXT[])) AND {LIVES} LIMIT 1")
+
+
+def patience() -> dict[str, int]:
+    """The times in `LIVES`, in milliseconds."""
+    return {"lease": LEASE_MS, "unheld": UNHELD_MS}
+
+
 CHANGE_MESSAGE: Final = Prepared(update(messages).where(messages.c.id == bindparam("of_message")))
 _DRAFTS: Final = Prepared(
     select(messages.c.id, messages.c.writer, messages.c.text).where(
@@ -259,7 +275,7 @@ class Writer:
         if self.database.sqlite:
             return False
         others = [draft.writer for draft in drafts]
-        return connection.execute(ALIVE, {"ids": others, "lease": LEASE_MS}).first() is not None
+        return connection.execute(ALIVE, {"ids": others, **patience()}).first() is not None
 
     @staticmethod
     def give_up(connection: Connection, draft: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import socket
 import threading
 import time
@@ -22,7 +24,9 @@ from convai.engine import Engine, EngineClosed, EngineLost, Finished, Overloaded
 from convai.engine.handshake import Kin, Stranger, host_port, identity, prove, read_token
 from convai.engine.link import FrameLink
 from convai.engine.listener import Listener
+from convai.engine.listening import replies
 from convai.engine.mailbox import Parcel
+from convai.engine.messages import Begun
 from tests.drawing import BYTES, finished, prompt, ready, settings_of
 from tests.engine.remote import MODEL, TOKEN, listening, remote
 from tests.server.gate import Gate, gated
@@ -96,6 +100,34 @@ def test_what_a_step_draws_for_one_door_is_one_frame(gate: Gate) -> None:
         door.end()
     assert max(tokens) >= 8
     assert len(tokens) <= 7  # the prompts may take a step each
+
+
+def test_a_reply_can_be_followed_by_its_name(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """And nothing that anybody wrote is in the log."""
+    caplog.set_level(logging.INFO, replies.name)
+
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == replies.name]
+
+    with listening(computing()) as (_, where), remote(where) as there:
+        request = replace(ask(6, "my plum"), trace="a-1")
+        left = there.stream(request)
+        until(lambda: len(said()) == 1)
+        gate.allow()
+        begun = next(left)
+        left.close()
+        until(lambda: len(said()) == 2)
+        gate.open()
+        assert isinstance(begun, Token)
+        list(there.stream(replace(request, begun=(Begun(0, (begun.id,), begun.logprob),), trace="")))
+        until(lambda: len(said()) == 4)
+    patterns = (
+        r"reply a-1 begins behind 0 tokens",
+        r"reply a-1 was left after [\d.]+ seconds",
+        r"reply - begins behind 1 tokens",
+        r"reply - has ended after [\d.]+ seconds",
+    )
+    assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, said(), strict=True))
 
 
 # -- refusals ------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from convai.conversation.session import Session
+from convai.engine import Request, Stream
 from convai.server.protocol.answers import Accepted
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, TokenDrawn
 from tests.chatting import NURSE
@@ -28,6 +31,25 @@ def test_a_turn_is_acknowledged_streamed_and_kept(server: Running, chat: Chat) -
         (sent.message, "hi there", "complete"),
         (reply.id, reply.text, "complete"),
     ]
+
+
+def test_the_engine_is_told_the_requests_name(
+    server: Running, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a log of it can be followed from a client to the replica that wrote its reply."""
+    asked: list[tuple[str, str]] = []
+    stream = server.engine.stream
+
+    def noted(request: Request) -> Stream:
+        asked.append((request.session, request.trace))
+        return stream(request)
+
+    monkeypatch.setattr(server.engine, "stream", noted)
+    id = chat.new()
+    for name, type, fields in (("one", "send", {"text": "hi"}), ("two", "regenerate", {})):
+        chat.done(type, name, **fields)
+        chat.reply()
+    assert [one for one in asked if one[1]] == [(id, "one"), (id, "two")]
 
 
 def test_the_socket_says_what_the_terminal_says(server: Running, chat: Chat) -> None:

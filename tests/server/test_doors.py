@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from convai.server import doors, heartbeat
 from convai.server.protocol.changes import Deleted, FinishedReply, Started, State, Stopped, TokenDrawn
-from convai.store import Store, StoreError, leases, rates, writer
+from convai.store import Store, StoreError, rates, writer
 from convai.store.change_records import DrawnToken, Numbered, Posted, Refused
 from convai.store.shared import Shared
 from convai.store.writer import CLOCK
@@ -34,8 +34,8 @@ def where() -> Iterator[str]:
 
 @pytest.fixture
 def two(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Running, Running]]:
-    for module in (leases, writer):  # however busy the machine is, a door that lives is not taken for dead
-        monkeypatch.setattr(module, "LEASE_MS", 3_600_000)
+    # however busy the machine is, a door that lives is not taken for dead
+    monkeypatch.setattr(writer, "LEASE_MS", 3_600_000)
     with serving(tmp_path, where=where) as one, serving(tmp_path, where=where) as other:
         yield one, other
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from convai.server import heartbeat
 from convai.server.protocol.changes import Failed, Started, State, Stopped, TokenDrawn
-from convai.store import Conflict, Store
+from convai.store import Conflict, Store, writer
 from convai.store.leases import Leases
 from convai.store.shared import Shared
 from tests.postgresql import schema
@@ -183,3 +183,34 @@ def test_who_has_lost_an_empty_draft_cannot_end_it(where: str) -> None:
         with pytest.raises(Conflict):
             one.drop_reply("ann", conversation, message)
         assert other.finish_reply("ann", conversation, message, "yours").text == "yours"
+
+
+def test_who_was_killed_has_let_go_at_once(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL sees its connections end: nobody waits until its lease is over."""
+    monkeypatch.setattr(writer, "LEASE_MS", 3_600_000)
+    monkeypatch.setattr(writer, "UNHELD_MS", -3_600_000)  # no sign of life is young enough without the lock
+    with Store(where) as one, Store(where) as other:
+        assert one.shared is not None
+        assert other.shared is not None
+        leases = other.shared.leases
+        listens, killed = threading.Event(), threading.Event()
+        listening = threading.Thread(
+            target=one.shared.changes.listen, args=(lambda said: None, listens.set, killed)
+        )
+        listening.start()
+        try:
+            assert listens.wait(PATIENCE)
+            conversation = one.create("ann").conversation
+            one.append_user("ann", conversation, "hello")
+            message = one.begin_reply("ann", conversation).message
+            one.shared.leases.beat()
+            assert leases.orphans() == []
+            with pytest.raises(Conflict, match="being written"):
+                other.append_user("ann", conversation, "and me?")
+        finally:
+            killed.set()
+            listening.join()
+        until(lambda: leases.orphans() != [])
+        [orphan] = leases.orphans()
+        assert orphan.message == message
+        assert leases.claim(orphan) is not None

@@ -393,3 +393,5 @@ def test_strangers_cannot_fill_the_log() -> None:
     again = line("bad")
     assert throttle.filter(again)
     assert again.getMessage() == "bad [2 more like this were left out before]"
+    asked_for = logging.LogRecord("x", logging.INFO, "", 0, "a reply", None, None)
+    assert all(throttle.filter(asked_for) for _ in range(9))
