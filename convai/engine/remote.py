@@ -290,6 +290,9 @@ class RemoteEngine:
                     data += frame(message)
                 except WireError as error:
                     self._refuse(message.number, SettingsError(str(error)))
+                except Exception as error:  # what cannot be said takes nothing else along
+                    why = f"the request cannot be told to the engine ({type(error).__name__})"
+                    self._refuse(message.number, EngineError(why))
             if time.monotonic() - beat >= BEAT:
                 beat = time.monotonic()
                 data += frame(Beat())

@@ -70,7 +70,9 @@ class Room:
 
     def ask(self, request: Request, trace: str = "") -> Stream:
         """The engine's stream for this conversation, for a client's request `trace`. Raises Busy."""
-        return self.service.stream(request, self.id, trace)
+        return self.service.stream(
+            request, self.id, str(trace)
+        )  # it goes over a wire: no name of the store's
 
     # -- readers -----------------------------------------------------------------------------------
 

@@ -20,7 +20,18 @@ from hypothesis import strategies as st
 from convai.bench.server.stub import StubEngine
 from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
-from convai.engine import Engine, EngineClosed, EngineLost, Finished, Overloaded, Port, Request, Token, wire
+from convai.engine import (
+    Engine,
+    EngineClosed,
+    EngineError,
+    EngineLost,
+    Finished,
+    Overloaded,
+    Port,
+    Request,
+    Token,
+    wire,
+)
 from convai.engine.handshake import Kin, Stranger, host_port, identity, prove, read_token
 from convai.engine.link import FrameLink
 from convai.engine.listener import Listener
@@ -100,6 +111,16 @@ def test_what_a_step_draws_for_one_door_is_one_frame(gate: Gate) -> None:
         door.end()
     assert max(tokens) >= 8
     assert len(tokens) <= 7  # the prompts may take a step each
+
+
+def test_what_cannot_be_told_takes_nothing_along() -> None:
+    class Name(str):
+        """The wire knows plain strings."""
+
+    with listening(computing()) as (_, where), remote(where) as there:
+        with pytest.raises(EngineError, match="cannot be told to the engine"):
+            there.stream(replace(ask(), trace=Name("a")))
+        assert len(list(there.stream(ask(3)))) == 4
 
 
 def test_a_reply_can_be_followed_by_its_name(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:

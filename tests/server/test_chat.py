@@ -46,10 +46,11 @@ def test_the_engine_is_told_the_requests_name(
 
     monkeypatch.setattr(server.engine, "stream", noted)
     id = chat.new()
-    for name, type, fields in (("one", "send", {"text": "hi"}), ("two", "regenerate", {})):
-        chat.done(type, name, **fields)
+    for name, what, fields in (("one", "send", {"text": "hi"}), ("two", "regenerate", {})):
+        chat.done(what, name, **fields)
         chat.reply()
     assert [one for one in asked if one[1]] == [(id, "one"), (id, "two")]
+    assert {type(trace) for _, trace in asked} == {str}  # the wire takes nothing else
 
 
 def test_the_socket_says_what_the_terminal_says(server: Running, chat: Chat) -> None:
