@@ -121,6 +121,9 @@ def _kills(args: argparse.Namespace) -> int:
             f"more than a second without a word, after {what}: {away['count']} times, "
             f"median {away['median']:.1f} s, most {away['most']:.1f} s",
         )
+    if took := sorted(found["restarts_s"]):
+        middle, most = took[len(took) // 2], took[-1]
+        _say(args, f"PostgreSQL itself was there again after {middle:.1f} s (median), {most:.1f} s at most")
     print(json_line({"stay": found["undisturbed"]["stay"]}, {"kills": found}))
     return 1 if found["wrong"] else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 import urllib.request
@@ -18,12 +19,15 @@ from convai.engine.remote import RemoteEngine
 from convai.engine.replicas import Replicas
 from convai.engine.wire import SILENCE, Identity
 
+logger: Final = logging.getLogger("convai.engine")
 TCP: Final = "tcp://"
 RAY: Final = "ray://"
 _ASK: Final = 1.0
 """Seconds between two looks at which replicas Ray has."""
 _AWAY: Final = 30.0
 """Seconds after which a replica that Ray has no more is forgotten: by then its replies have ended."""
+_TELL: Final = 5.0
+"""Seconds of waiting after which that is said."""
 _LOOK: Final = 0.02
 """Seconds between two looks for the first engine."""
 
@@ -44,7 +48,11 @@ def on_ray(url: str) -> list[str]:
             found = json.load(answer)["engines"]
             return [str(address) for address in found]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EngineLost(f"Ray Serve at {host}:{port} does not say where its engines are: {error}") from None
+        why = getattr(error, "reason", error)
+        raise EngineLost(
+            f"Ray Serve at {host}:{port} does not say where its engines are ({why}); check that "
+            "`convai engine --ray` runs there"
+        ) from None
 
 
 def _follow(
@@ -96,14 +104,24 @@ def reach(url: str, token: str, expected: Identity, *, wait: float = 10.0) -> Re
     def make(name: str) -> RemoteEngine:
         return RemoteEngine(dial(*host_port(name)), token, name, kin=kin, wait=0.0, required=False)
 
-    until = time.monotonic() + wait
+    begun, told = time.monotonic(), False
+
+    def still(why: str) -> bool:
+        """Whether there is time left; says once, after a while, what is waited for."""
+        nonlocal told
+        waited = time.monotonic() - begun
+        if waited >= min(_TELL, wait) and not told:
+            told = True
+            logger.warning("waiting up to %g seconds for an engine: %s", wait, why)
+        return waited < wait
+
     if url.startswith(RAY):
         while True:
             try:
                 replicas: Replicas = OnRay(url, make)
                 break
-            except EngineLost:
-                if time.monotonic() >= until:
+            except EngineLost as error:
+                if not still(str(error)):
                     raise
                 time.sleep(_ASK)
     else:
@@ -112,8 +130,8 @@ def reach(url: str, token: str, expected: Identity, *, wait: float = 10.0) -> Re
             raise SettingsError(f"--engine {url}: there is no address in it; use tcp://HOST:PORT")
         replicas = _all_of(names, make)
     while replicas.health().status == "lost" or not replicas.engines:
-        if time.monotonic() >= until:
-            why = replicas.health().detail or "there is no engine yet"
+        why = replicas.health().detail or "there is no engine yet"
+        if not still(why):
             replicas.close()
             raise EngineLost(why)
         time.sleep(_LOOK)

@@ -27,7 +27,7 @@ from convai.engine.port import Port
 from convai.engine.stream import Stream
 
 logger: Final = logging.getLogger("convai.engine")
-PATIENCE: Final = 10.0
+PATIENCE: Final = 30.0
 """Seconds for which a reply waits, when it has lost its engine and there is no other."""
 MOST_MOVES: Final = 8
 """Engines that a reply may lose: it might be the reply that kills them."""

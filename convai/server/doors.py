@@ -39,6 +39,8 @@ from convai.store.shared import Shared
 
 FLUSH: Final = 0.01
 """Seconds for which changes are gathered."""
+_LONGEST: Final = 0.4
+"""Seconds between two attempts to tell what all readers wait for, while the database is away."""
 _PATIENCE: Final = 5.0
 """Seconds for which another door has time to stop a reply."""
 _ASK: Final = 0.5
@@ -165,7 +167,7 @@ class Doors:
             except Exception as error:
                 log_failure("changes could not be told; once more", error)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, 1.0)
+                pause = min(2 * pause, _LONGEST)
 
     def _arrived(self, room: SharedRoom, numbered: Numbered) -> None:
         buffer, abroad = room.buffer, room.abroad

@@ -182,6 +182,7 @@ async def _measure(made: Town, size: Size, kills: int, chance: random.Random) ->
             what: {"count": len(found), "median": sorted(found)[len(found) // 2], "most": max(found)}
             for what, found in notes.away.items()
         },
+        "restarts_s": notes.restarts,
     }
 
 
@@ -203,10 +204,12 @@ async def _undisturbed(made: Town, people: list[Visitor], tasks: list[asyncio.Ta
 
 async def _kill(made: Town, what: str, chance: random.Random, notes: Observations) -> str:
     if what == DATABASE:
-        notes.killed.append((time.monotonic(), what))
-        mode = chance.choice(("fast", "immediate"))
+        mode, begun = chance.choice(("fast", "immediate")), time.monotonic()
+        what = f"{what} ({mode})"
+        notes.killed.append((begun, what))
         await asyncio.to_thread(made.database.restart, mode)
-        return f"{what} ({mode})"
+        notes.restarts.append(time.monotonic() - begun)
+        return what
     members = made.doors if what == DOOR else made.engines
     victim = chance.choice(members)
     for other in members:  # one of a kind is always left

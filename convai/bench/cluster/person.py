@@ -38,13 +38,15 @@ _PING: Final = 3.0
 @dataclass(slots=True)
 class Observations:
     """What all of them saw. `wrong`: what must not be, by kind; `killed`: when, and what; `away`: what was
-    killed meanwhile → seconds without a word in a reply that was being written.
+    killed meanwhile → seconds without a word in a reply that was being written; `restarts`: seconds that
+    PostgreSQL took to end and to be there again.
     """
 
     wrong: Counter[str] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
     away: dict[str, list[float]] = field(default_factory=dict)
     killed: list[tuple[float, str]] = field(default_factory=list)
+    restarts: list[float] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
 
     def silence(self, begun: float, ended: float) -> None:
