@@ -236,7 +236,7 @@ def _why(serve: Any) -> str:
     """What Ray says of the replicas that did not start: the error of one of them, in one line."""
     application = serve.status().applications.get(APPLICATION)
     for one in application.deployments.values() if application is not None else ():
-        lines = [line.strip() for line in one.message.splitlines() if line.strip()]
+        lines: list[str] = [line.strip() for line in str(one.message).splitlines() if line.strip()]
         if one.status != "HEALTHY" and lines:
             return next((line for line in lines if "Error" in line.partition(":")[0]), lines[-1])
     return ""
