@@ -76,9 +76,12 @@ class Group:
         return next((one for one in self.members if one.version == version), None)
 
     def one(self, name: str) -> Member:
-        """The member of this name, in any case, or of the one name that begins so. Raises SettingsError."""
+        """The member of this name, in any case, or of the one name that, or a word of which, begins so.
+
+        Raises SettingsError.
+        """
         wanted = one_line(name).casefold()
-        for fits in (str.__eq__, str.startswith):
+        for fits in (str.__eq__, str.startswith, _has_word):
             found = [one for one in self.here if fits(one.name.casefold(), wanted)]
             if len(found) == 1 and wanted:
                 return found[0]
@@ -150,6 +153,10 @@ def check_cards(text: str) -> Cards:
         if cards == text:
             return cards
     raise SettingsError(f"cards cannot be shown as {text[:40]!r}; use {', '.join(CARDS)}")
+
+
+def _has_word(name: str, begin: str) -> bool:
+    return any(word.startswith(begin) for word in name.split())
 
 
 # -- who speaks --------------------------------------------------------------------------------------

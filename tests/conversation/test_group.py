@@ -147,6 +147,7 @@ def test_members_are_refused_in_a_line() -> None:
             group.with_member(Member(9, name))
     with pytest.raises(SettingsError, match="no 'Eve' in the group; there are Ann, Bob Smith"):
         group.one("Eve")
+    assert [group.one(name).name for name in ("BOB", "smi")] == ["Bob Smith"] * 2
     with pytest.raises(SettingsError, match="the last one"):
         group.without("Ann").without("Bob")
     assert group.without("ann").with_member(Member(9, "Ann")).one("ann").version == 9

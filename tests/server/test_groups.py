@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from convai.text.cards import card_of, character_of
 from tests.chatting import DigestEngine, ended, tiny_agent
 from tests.conversation.test_characters import chatml
 from tests.conversation.test_group import ANN, BOB
+from tests.postgresql import schema
 from tests.server.serving import PATIENCE, Chat, Running, serving
 from tests.server.test_characters import imported
 
@@ -53,8 +55,18 @@ def say(chat: Chat, server: Running, text: str, answers: int) -> None:
         chat.until(FinishedReply)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Where a store is, if not in a file."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with schema() as url:
+        yield url
+
+
 @pytest.mark.parametrize("made_up", [True, False])
-def test_a_group_says_the_same_at_every_door(tmp_path: Path, made_up: bool) -> None:
+def test_a_group_says_the_same_at_every_door(tmp_path: Path, made_up: bool, where: str | None) -> None:
     agent = tiny_agent(max_length=8) if made_up else chatml(min_length=4)
     agent.decoding = replace(agent.decoding, seed=None)
 
@@ -75,7 +87,7 @@ def test_a_group_says_the_same_at_every_door(tmp_path: Path, made_up: bool) -> N
     assert {name for name, _ in expected} == {"", "Ann", "Bob Smith", "Dee"}
 
     started = engine() if made_up else engine().start()
-    with serving(tmp_path, agent, started, rate=1_000_000) as server:
+    with serving(tmp_path, agent, started, where=where, rate=1_000_000) as server:
         ids = cast(server)
         with server.chat() as chat:
             chat.ready()
@@ -118,6 +130,26 @@ def test_a_group_says_the_same_at_every_door(tmp_path: Path, made_up: bool) -> N
         by_rest = [(one.get("name", ""), one["text"]) for one in said]
         at = len(by_rest) - 1
         assert by_rest[:at] == expected[:at]
+
+
+def test_two_doors_have_the_same_one_speak(tmp_path: Path) -> None:
+    """Whichever of them is asked, and whoever looks on at the other."""
+    with serving(tmp_path, rate=1_000_000) as server:
+        begun, _ = rest(server, "", {"characters": cast(server), "settings": {"seed": SEED}})
+        address = f"/{begun['conversation']}/messages"
+        said = [rest(server, address, {"text": text})[0]["messages"] for text in SAID[:4]]
+        said.append(rest(server, address, {"speaker": "dee"})[0]["messages"])
+    expected = [(one.get("name", ""), one["text"]) for turn in [begun["messages"], *said] for one in turn]
+    with schema() as url, serving(tmp_path, where=url) as one, serving(tmp_path, where=url) as other:
+        told, _ = rest(one, "", {"characters": cast(one), "settings": {"seed": SEED}})
+        with other.chat() as chat:
+            chat.ready()
+            chat.done("open", conversation=told["conversation"])
+            for server, text in zip((one, other, one, other), SAID, strict=False):
+                rest(server, f"/{told['conversation']}/messages", {"text": text})
+            rest(one, f"/{told['conversation']}/messages", {"speaker": "dee"})
+            while of_socket(chat) != expected:
+                chat.read()
 
 
 def test_each_reply_has_its_speakers_card(server: Running, chat: Chat) -> None:

@@ -49,6 +49,12 @@ class Page:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
+    def hold(self) -> None:
+        """From now on a phone, touched with a finger."""
+        metrics = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 1, "mobile": True}
+        self.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.chrome.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+
     def media(self, **features: str) -> None:
         """What the system says of itself: media(prefers_color_scheme="dark")."""
         listed = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]

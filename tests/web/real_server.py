@@ -27,7 +27,7 @@ class RealServer:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
-        self._store = folder / "conversations.db"
+        self.database = folder / "conversations.db"
         self._options, self._model = options, model
         self._process: subprocess.Popen[str] | None = None
 
@@ -39,7 +39,7 @@ class RealServer:
             "--port",
             str(self.port),
             "--store",
-            str(self._store),
+            str(self.database),
             "--rate",
             "100000",
             *self._options,

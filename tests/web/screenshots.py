@@ -1,13 +1,14 @@
 """The pictures in docs/images, taken anew: `python -m tests.web.screenshots [FOLDER]`.
 
-The replies are the default model's own, drawn with the seed below on `convai serve`; the fonts are Inter and
-Noto Color Emoji where the machine has them.
+They are a stranger's two days (`walk`). The replies are the default model's own, on `convai serve`; the fonts
+are Inter and Noto Color Emoji where the machine has them.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,38 +23,44 @@ from tests.web.browser import DESKTOP, Page
 from tests.web.chrome import chromium
 from tests.web.conftest import ROOT
 from tests.web.real_server import RealServer
+from tests.web.walk import QUESTION, TOLD, a_day_passes, bring_card, card_file
 
-SEED = 6
+SEEDS = range(1, 9)
+"""Of the conversation: the first with which all that is to be seen is there is the one of the pictures."""
 CANDIDATES = 4
-PHONE, TALL = (390, 780), (1280, 1040)
-NAME = "Odile"
-SENTENCES = (
-    "i restore broken umbrellas in a lighthouse.",
-    "i am afraid of geese.",
-    "i collect other people's shopping lists.",
-    "my brother sells fog horns.",
-)
-SAID = (
-    "hello! what is it that you do?",
-    "what scares you most out there?",
-    "i deliver the post by boat. my parrot admiral comes along.",
-)
-NEXT_DAY = ("what is the name of my parrot?",)
+TALL = (1280, 1040)
+SAID = ("hello! what is it that you do?", "what scares you most out there?", TOLD)
+NEXT_DAY = (QUESTION,)
+KNOWS = re.compile(r"(?i)^(?!.*\bmy parrot\b).*admiral")
 MOST = 150_000
 """Bytes of a picture."""
 
 
 def main(folder: Path) -> None:
-    """Talk, come back on a phone, and take the pictures."""
+    """Walk with one seed after another until it knows on the second day; take the pictures on the way."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as store, chromium("--hide-scrollbars") as chrome:
-        server = RealServer(Path(store), model=DEFAULT_MODEL)
-        server.start()
-        try:
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory() as place:
+            said = walk(Path(place), folder, seed)
+        print(f"seed {seed}: {said[-1]}")
+        if KNOWS.search(said[-1]):
+            return
+    raise ValueError(f"it does not know the parrot's name with any of the seeds {SEEDS}")
+
+
+def walk(place: Path, folder: Path, seed: int) -> list[str]:
+    """Both days; what was said on the second."""
+    server = RealServer(place, model=DEFAULT_MODEL)
+    card = card_file(place)
+    server.start()
+    try:
+        with chromium("--hide-scrollbars") as chrome:
             page = Page(chrome, server.url, DESKTOP)
             page.media(prefers_color_scheme="light", prefers_reduced_motion="reduce")
             dress(page)
-            become_somebody(page)
+            set_seed(page, seed)
+            bring_card(page, card)
+            page.click("#close-panel")
             talk(page, SAID)
             take(page, folder / "desktop.png")
             page.resize(*TALL)
@@ -69,16 +76,26 @@ def main(folder: Path) -> None:
             page.click('[data-tab="you"]')
             page.until(lambda: page.all("#facts .fact"))
             take(page, folder / "dark.png")
-            page.click("#close-panel")
+        server.stop()
+        a_day_passes(server.database)
+        server.start()
+        with chromium("--hide-scrollbars") as chrome:
+            page = Page(chrome, server.url)
+            page.hold()
+            chrome.refresh()
+            page.until(lambda: page.shown("#welcome-characters .chip"))
+            dress(page)
             page.media(prefers_color_scheme="light", prefers_reduced_motion="reduce")
-            page.click("#new-chat")
-            become_somebody(page)
+            take(page, folder / "phone-begin.png")
+            set_seed(page, seed)
+            page.click("#welcome-characters .chip")
+            page.until(page.texts)
             talk(page, NEXT_DAY)
-            page.resize(*PHONE)
             page.js("document.activeElement.blur()")
             take(page, folder / "phone.png")
-        finally:
-            server.stop()
+            return page.texts()
+    finally:
+        server.stop()
 
 
 def dress(page: Page) -> None:
@@ -87,15 +104,10 @@ def dress(page: Page) -> None:
     page.js("document.documentElement.style.setProperty('--font', arguments[0])", stack)
 
 
-def become_somebody(page: Page) -> None:
-    """A persona and a seed."""
-    page.click('[data-panel="persona"]')
-    for field, text in (("name", NAME), ("sentences", "\n".join(SENTENCES))):
-        page.find(f"#persona-{field}").send_keys(Keys.CONTROL + "a" + Keys.NULL)
-        page.find(f"#persona-{field}").send_keys(text)
-    page.click("#persona-save")
-    page.click('[data-tab="settings"]')
-    set_number(page, "seed", SEED)
+def set_seed(page: Page, seed: int) -> None:
+    """The seed of the chat that begins next."""
+    page.click('[data-panel="settings"]')
+    set_number(page, "seed", seed)
     page.click("#close-panel")
 
 

@@ -77,6 +77,11 @@ function startNew() {
 /** A conversation was chosen: on a phone the list makes room, and one can write. */
 function opened() {
   sidebar.close();
+  focusComposer();
+}
+
+/** Not where that would open a keyboard on the screen. */
+function focusComposer() {
   if (!matchMedia("(pointer: coarse)").matches) composer.focus();
 }
 
@@ -166,4 +171,4 @@ const wanted = location.hash.slice(1);
 if (/^[\w-]{1,64}$/.test(wanted)) chat.open(wanted);
 else persona.draw();
 chat.connection.connect();
-composer.focus();
+focusComposer();

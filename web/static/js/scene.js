@@ -100,8 +100,9 @@ export function setUpScene({ store, chat, panel, notify, group, opened }) {
     const some = there.slice(0, OFFERED).map((one) =>
       el("button", { type: "button", class: "chip", dir: "auto", text: one.name || "Nobody", on: { click: () => talkWith(one) } }),
     );
-    byId("welcome-characters").replaceChildren(...some);
-    byId("welcome-characters").hidden = !some.length;
+    const box = byId("welcome-characters");
+    box.querySelector(".row").replaceChildren(...some);
+    box.hidden = !some.length;
   }
 
   function bin(kind, one) {
