@@ -14,11 +14,11 @@ from convai.bench.bandwidth import Bandwidth, measure_bandwidth, share_of_limit
 from convai.bench.compare import Field, alternate, ratios, running, summary
 from convai.bench.contenders.base import Setup, Timing
 from convai.bench.contenders.registry import BASELINES, KINDS, OURS
-from convai.bench.cores import Cores, allowed, keep
 from convai.bench.random_model import save_size
 from convai.bench.sizes import SIZES
 from convai.bench.workload import Workload
 from convai.core.errors import SettingsError
+from convai.core.processor import Cores, allowed, keep
 
 BUSY: Final = 0.5
 """Processes that want to run, in the mean of the last minute, above which figures are doubtful."""

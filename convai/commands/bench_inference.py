@@ -63,7 +63,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(args: argparse.Namespace) -> BenchPlan:
-    from convai.bench.cores import allowed
+    from convai.core.processor import allowed
 
     cores = allowed()  # before torch is loaded, which forgets them
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from convai.commands.options import APART, HERE, where_to_compute
+
 PARTS: Final = ("transport", "people")
 
 
@@ -34,6 +36,12 @@ def add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--model", metavar="DIR|NAME", help="that model (default: the embedded one)")
     parser.add_argument(
         "--precision", default="auto", metavar="NAME", help="of that model's weights (default: auto)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=(HERE, APART),
+        help="what computes for the people: the server's process, or one of its own (default: as for `convai "
+        "serve`)",
     )
     parser.add_argument(
         "--seconds", type=float, default=15.0, metavar="X", help="how long each is watched (default: 15)"
@@ -79,7 +87,9 @@ def _transport(args: argparse.Namespace, show: Callable[[str], None]) -> dict[st
 def _people(args: argparse.Namespace, show: Callable[[str], None]) -> dict[str, Any]:
     from convai.bench.server.people import measure
 
-    found = measure(args.people, args.seconds, args.model, args.precision)
+    found = measure(
+        args.people, args.seconds, args.model, args.precision, (args.engine or where_to_compute()) == APART
+    )
     first = found["first_token_ms"]
     show(
         f"{found['people']} people: {sum(found['served_tokens_per_s']) / 2:,.0f} tokens a second, "

@@ -120,7 +120,9 @@ def _check(args: argparse.Namespace) -> int:
 
     rows = _rows(args)
     reports = [
-        check(file, args.format, split=args.split, rows=rows) for path in args.files for file in expand(path)
+        check(file, args.format, split=args.split, rows=rows, encoding=args.encoding)
+        for path in args.files
+        for file in expand(path)
     ]
     for report in reports:
         print("\n".join(report.lines()))

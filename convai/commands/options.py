@@ -13,14 +13,18 @@ import functools
 from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from convai.core.errors import SettingsError
+from convai.core.processor import allowed
 from convai.core.settings_values import FieldKind, field_docs, kind_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+HERE: Final = "here"
+APART: Final = "apart"
+"""What `--engine` calls this process, and one of the model's own."""
 T = TypeVar("T", bound="DataclassInstance")
 
 
@@ -84,6 +88,14 @@ def _some(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number, 1 or more")
     return int(text)
+
+
+def where_to_compute() -> str:
+    """What `--engine` is where nobody says: a process of its own takes a core of its own to be worth it.
+
+    Call it before torch is imported (see `convai.core.processor`).
+    """
+    return APART if len(allowed()) > 1 else HERE
 
 
 def add_threads_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The options of every command that reads dialogues: --format, --split, --skip-bad."""
+"""The options of every command that reads dialogues: --format, --split, --skip-bad, --encoding."""
 
 from __future__ import annotations
 
@@ -27,13 +27,20 @@ def add_reading_arguments(
         "--split", metavar="PART", help=f"the part to take: train, valid, test or all (default: {split})"
     )
     parser.add_argument("--skip-bad", action="store_true", help=skip_bad)
+    parser.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="encoding of the dialogues, such as windows-1251 or shift-jis (default: UTF-8 or UTF-16, or "
+        "else, where nothing speaks against it, windows-1252)",
+    )
 
 
 def reading_from(args: argparse.Namespace) -> Reading:
     """What the options say."""
     from convai.text.corpora import Reading
 
-    values: dict[str, Any] = {"format": args.format, "split": args.split, "skip_bad": args.skip_bad}
+    names = ("format", "split", "skip_bad", "encoding")
+    values: dict[str, Any] = {name: getattr(args, name) for name in names}
     return Reading(**values)
 
 

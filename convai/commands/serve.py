@@ -8,18 +8,22 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.options import (
+    APART,
+    HERE,
     add_adapter_arguments,
     add_config_arguments,
     add_context_argument,
     add_resolving_arguments,
     add_threads_argument,
     config_from_args,
+    where_to_compute,
 )
 from convai.core.errors import ConvaiError, SettingsError
 from convai.core.only_one import only_one
+from convai.core.processor import prefer_latency
 from convai.core.settings import EngineConfig, ServerConfig
 
 if TYPE_CHECKING:
@@ -48,9 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads_argument(parser)
     parser.add_argument(
         "--engine",
-        metavar="URL",
-        help="let engines elsewhere compute (`convai engine`): tcp://HOST:PORT, or several with commas "
-        "between them (default: compute here)",
+        metavar="here|apart|URL",
+        help="what computes: this process (here), one of its own (apart), or engines elsewhere (`convai "
+        "engine`): tcp://HOST:PORT, or several with commas between them (default: apart where there are two "
+        "processor cores or more, else here)",
     )
     parser.add_argument(
         "--engine-token-file", type=Path, metavar="FILE", help="file with the token of those engines"
@@ -164,22 +169,18 @@ def default_store() -> Path:
 
 
 def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Port]:
-    """Who talks, and what computes, started: here, or at `--engine`. Raises ConvaiError."""
-    from convai.conversation.agent import load_voice
+    """Who talks, and what computes, started, where `--engine` says. Raises ConvaiError."""
+    if args.engine in (HERE, APART):
+        from convai.conversation.adapters import start, start_apart
 
-    if args.engine is None:
-        from convai.conversation.adapters import start
-
-        found = start(
-            args.model,
-            config,
-            context=args.context,
-            adapters=args.adapters,
-            loaded=args.adapters_loaded,
-        )
+        options: Any = {"context": args.context, "adapters": args.adapters, "loaded": args.adapters_loaded}
+        if args.engine == APART:
+            return start_apart(args.model, config, threads=args.threads, **options)
+        found = start(args.model, config, **options)
         return found.agent, found.engine
     if args.adapters:
         raise SettingsError("--adapters: the engines load them; give them to `convai engine`")
+    from convai.conversation.agent import load_voice
     from convai.engine.handshake import identity, read_token
     from convai.engine.reaching import reach
 
@@ -187,8 +188,7 @@ def _engine(args: argparse.Namespace, config: EngineConfig) -> tuple[Talker, Por
     voice = load_voice(args.model, context=args.context)
     # they are often started together, and an engine has more to load
     engine = reach(args.engine, token, identity(voice.name, voice.tokenizer), wait=_ENGINE_WAIT)
-    voice.positions = min(voice.positions, engine.limits.positions)
-    return voice, engine
+    return voice.within(engine.limits), engine
 
 
 @contextmanager
@@ -209,6 +209,8 @@ def run(args: argparse.Namespace) -> int:
     """Load the model and serve until a signal comes. Raises ConvaiError for settings that will not do."""
     config = config_from_args(ServerConfig, args)
     engine_config = config_from_args(EngineConfig, args)
+    if args.engine is None:
+        args.engine = where_to_compute()
 
     from convai.server.access import Access
 
@@ -242,7 +244,7 @@ def _open(
     args: argparse.Namespace, config: ServerConfig, agent: Talker, engine: Port, where: str | Path
 ) -> int:
     from convai.server.app import App
-    from convai.server.run import Server, address, listen, prefer_latency
+    from convai.server.run import Server, address, listen
     from convai.server.service import Service
     from convai.store import Store
     from convai.text.personas import trained_persona

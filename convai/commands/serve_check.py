@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from convai.commands.options import APART, HERE
 from convai.core.errors import ConvaiError
 from convai.core.settings import ServerConfig
 
@@ -56,8 +57,9 @@ def _store(where: str | Path) -> str:
 
 
 def _engine(args: argparse.Namespace) -> str:
-    if args.engine is None:
-        return "computes here; for more of them see `convai engine` and docs/scale.md"
+    if args.engine in (HERE, APART):
+        where = "in a process of its own" if args.engine == APART else "in this process"
+        return f"computes here, {where}; for more of them see `convai engine` and docs/scale.md"
     from convai.conversation.agent import load_voice
     from convai.engine.handshake import identity, read_token
     from convai.engine.reaching import reach

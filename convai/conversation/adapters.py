@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from convai.conversation.agent import Agent, load_agent, load_voice
+from convai.conversation.agent import Agent, Voice, load_agent, load_voice
 from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
 from convai.engine import Engine
 from convai.engine.adapters import Adapters
+from convai.engine.apart import Apart
 from convai.engine.handshake import identity, prompts_of
 from convai.engine.port import Port
 from convai.engine.wire import Identity
@@ -52,6 +53,28 @@ def start(
     own = agent.engine(config).start()
     load = {name: partial(_load, folder, config, context) for name, folder in folders.items()}
     return Computing(agent, own, Adapters(own, load, most=loaded) if load else own, folders)
+
+
+def start_apart(
+    model: str | Path | None,
+    config: EngineConfig,
+    *,
+    context: int | None = None,
+    adapters: Sequence[str] = (),
+    loaded: int = 2,
+    threads: int = 1,
+) -> tuple[Voice, Apart]:
+    """As `start`, in a process of its own with so many `threads`; here is only what a conversation needs."""
+    load = partial(start, model, config, context=context, adapters=adapters, loaded=loaded)
+    voices: list[Voice] = []
+
+    def expected() -> Identity:
+        voices.append(voice := load_voice(model, context=context))
+        return identity(voice.name, voice.tokenizer)
+
+    engine = Apart(load, expected, threads=threads)
+    [voice] = voices
+    return voice.within(engine.limits), engine
 
 
 def _load(folder: Path, config: EngineConfig, context: int | None) -> Port:

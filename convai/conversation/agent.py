@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from convai.core.settings import DecodingConfig, EngineConfig
-from convai.engine import Engine
+from convai.engine import Engine, ModelLimits
 from convai.engine.backends.precision import Requested
 from convai.model.shipped import ShippedModel, read_shipped
 from convai.text.history import LONG, default_context
@@ -80,6 +80,11 @@ class Voice:
 
     def __post_init__(self) -> None:
         self.texts = KnownTexts(self.tokenizer)
+
+    def within(self, limits: ModelLimits) -> Voice:
+        """Itself, told what its engine takes."""
+        self.positions = min(self.positions, limits.positions)
+        return self
 
 
 def load_voice(model: str | Path | None = None, *, context: int | None = None) -> Voice:

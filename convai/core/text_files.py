@@ -6,6 +6,8 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +27,30 @@ _XZ_MAGIC: Final = b"\xfd7zXZ\x00"
 _DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
 _START: Final = 65536
 """Bytes that line ends and UTF-16 are told from."""
+_NAMED: ContextVar[str | None] = ContextVar("encoding", default=None)
+"""The encoding that files are in, where somebody has said so."""
 _T = TypeVar("_T")
+
+
+@contextmanager
+def encoded_in(encoding: str | None) -> Iterator[None]:
+    """Within the block every file is in this encoding, and nothing is told from its bytes; None: it is.
+
+    Raises DataError for the name of none.
+    """
+    if encoding is not None:
+        try:
+            b"some".decode(encoding, "replace")
+        except (LookupError, UnicodeError):
+            raise DataError(
+                f"there is no encoding {encoding!r}; names are such as utf-8, windows-1251, iso-8859-2, "
+                "koi8-r, shift-jis, gb18030"
+            ) from None
+    token = _NAMED.set(encoding)
+    try:
+        yield
+    finally:
+        _NAMED.reset(token)
 
 
 def bare_name(path: Path) -> str:
@@ -69,7 +94,8 @@ def _in_utf8(path: Path, stream: BinaryIO) -> BinaryIO:
     """The stream from its beginning, or what it holds with the encoding and the line ends of this project."""
     try:
         start = _guarded(path, 1, lambda: stream.read(_START))
-        encoding, old_ends = marked_utf16(start), ends_lines_with_cr(start)
+        named = _NAMED.get()
+        encoding, old_ends = named or marked_utf16(start), ends_lines_with_cr(start)
         stream.seek(0)
         if not encoding and not old_ends:
             return stream
@@ -79,13 +105,19 @@ def _in_utf8(path: Path, stream: BinaryIO) -> BinaryIO:
         raise
     stream.close()
     if len(data) > MAX_WHOLE_BYTES:
-        what = "UTF-16" if encoding else "text without line feeds"
+        what = named or ("UTF-16" if encoding else "text without line feeds")
         raise DataError(f"{path}:1: over {MAX_WHOLE_BYTES // 2**20:,} MiB of {what}; save the file as UTF-8")
     if not encoding:
         return BytesIO(data.replace(b"\r", b"\n"))
     try:
         text = data.decode(encoding)
-    except UnicodeError:
+    except UnicodeError as error:
+        if named:
+            at = error.start if isinstance(error, UnicodeDecodeError) else 0
+            raise DataError(
+                f"{path}:{data.count(10, 0, at) + 1}: not {named} ({getattr(error, 'reason', error)}); name "
+                "another encoding, or none to have it told from the file"
+            ) from None
         raise DataError(f"{path}:1: damaged UTF-16 text; save the file as UTF-8") from None
     if ends_lines_with_cr(text.encode(UTF8, "replace")):
         text = text.replace("\r", "\n")
@@ -125,7 +157,7 @@ def decode(raw: bytes, where: Callable[[int], str], western: Callable[[], bool] 
             return raw.decode(WESTERN)
         raise DataError(
             f"{where(error.start)}: not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8 "
-            "(iconv -f ENCODING -t UTF-8 OLD > NEW)"
+            "(iconv -f ENCODING -t UTF-8 OLD > NEW), or name its encoding where a command has --encoding"
         ) from None
 
 

@@ -35,7 +35,9 @@ _LOOK: Final = 0.02
 def addresses(url: str) -> list[tuple[str, int]]:
     """Hosts and ports of `tcp://HOST:PORT,HOST:PORT`. Raises SettingsError."""
     if not url.startswith(TCP):
-        raise SettingsError(f"--engine {url}: use tcp://HOST:PORT[,HOST:PORT], or ray://HOST:PORT")
+        raise SettingsError(
+            f"--engine {url}: use here, apart, tcp://HOST:PORT[,HOST:PORT] or ray://HOST:PORT"
+        )
     return [host_port(part.strip()) for part in url.removeprefix(TCP).split(",") if part.strip()]
 
 

@@ -283,7 +283,7 @@ class RemoteEngine:
             data = bytearray()
             for message in messages:
                 if isinstance(message, Leave):
-                    self._asked.pop(message.number, None)
+                    self._let_go(message.number)
                 elif not isinstance(message, Ask) or message.number not in self._asked:
                     continue
                 try:
@@ -301,6 +301,12 @@ class RemoteEngine:
                     link.send(data)
                 except OSError:
                     link.close()  # the thread that reads sees to it
+
+    def _let_go(self, number: int) -> None:
+        """Nothing comes any more of what was left; who still waits for it, in another coroutine, hears so."""
+        asked = self._asked.pop(number, None)
+        if asked is not None and (reader := _deliver(asked, Parcel((), over=True))):
+            wake([reader])
 
     def _refuse(self, number: int, error: ConvaiError) -> None:
         asked = self._asked.pop(number, None)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import socket
-import sys
 from types import FrameType
 from typing import Final
 
@@ -20,8 +18,6 @@ from convai.server.transports import HttpProtocol, SocketProtocol
 logger = logging.getLogger("convai.server")
 _FILES: Final = 256
 """Open files beside the sockets."""
-_SWITCH: Final = 0.0005
-"""Seconds after which a thread hands over to another one that waits."""
 _GRACE: Final = 3
 """Seconds in which connections close after their last word."""
 
@@ -63,18 +59,6 @@ class Server(uvicorn.Server):
             if sig == signal.SIGINT:
                 self.force_exit = True
         super().handle_exit(sig, frame)
-
-
-def prefer_latency() -> None:
-    """Set the interpreter up for a loop beside a thread that computes.
-
-    Threads hand over to each other ten times as often as by default, so that the event loop gets its turn
-    beside the model and the store; and what was loaded so far is left out of garbage collections, which
-    would stop everything for a tenth of a second.
-    """
-    sys.setswitchinterval(_SWITCH)
-    gc.collect()
-    gc.freeze()
 
 
 def allow_connections(count: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,59 @@ def test_what_is_missing_is_said(model: Path, capsys: pytest.CaptureFixture[str]
     lines = capsys.readouterr().out.splitlines()
     assert lines[3].startswith("MISSING engine: ")
     assert "another token" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("cores", "options", "said"),
+    [
+        (1, [], "in this process"),
+        (2, [], "in a process of its own"),
+        (2, ["--engine", "here"], "in this process"),
+        (1, ["--engine", "apart"], "in a process of its own"),
+    ],
+)
+def test_a_core_of_its_own_is_a_process_of_its_own(
+    cores: int,
+    options: list[str],
+    said: str,
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("convai.commands.options.allowed", lambda: frozenset(range(cores)))
+    at = ["serve", "--check", "--model", str(model), "--port", "0", "--store", str(tmp_path / "chats.db")]
+    assert cli.main([*at, *options]) == 0
+    assert f"engine: computes here, {said};" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says whose child a process is")
+@pytest.mark.slow
+def test_a_chat_survives_its_models_process(model: Path, tmp_path: Path) -> None:
+    """Kill -9 of the process that `convai serve` has for its model: its reply still comes to its end."""
+    at = door(model, tmp_path / "chats.db", "--engine", "apart", "--precision", "float32")
+    with processes(at) as [serving]:
+        with Chat(socket_of(serving.url)) as chat:
+            chat.ready()
+            chat.new()
+            chat.done("send", text="hello")
+            chat.until(TokenDrawn)
+            [busy] = [pid for pid in _children(serving.pid) if "spawn_main" in _command(pid)]
+            os.kill(busy, signal.SIGKILL)
+            assert chat.reply().status == "complete"
+            assert len([frame for frame in chat.frames if isinstance(frame, TokenDrawn)]) == 500
+        [busy] = [pid for pid in _children(serving.pid) if "spawn_main" in _command(pid)]
+        serving.end(signal.SIGTERM)
+        assert not Path(f"/proc/{busy}").exists()
+
+
+def _children(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def test_engines_may_come_later() -> None:

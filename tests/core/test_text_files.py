@@ -6,6 +6,7 @@ import gzip
 import lzma
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from convai.core import text_files as files
 from convai.core.errors import DataError
 from convai.core.files import atomic_text
-from convai.text.corpora import check, iter_dialogs, take
+from convai.text.corpora import Reading, check, iter_dialogs, take
 from tests.text.corpora.helpers import assert_refused
 
 
@@ -89,10 +90,47 @@ def test_an_encoding_that_cannot_be_told_is_refused(text: str, encoding: str, tm
 
 def test_what_was_read_as_western_is_said(tmp_path: Path) -> None:
     file = saved(tmp_path, "hi\ncafé !\n".encode("latin-1"))
-    said = "read as Windows-1252, being no UTF-8; where letters are wrong, convert it with iconv"
+    said = "read as Windows-1252, being no UTF-8; where letters are wrong, name its encoding (--encoding)"
     assert said in take(file).line()
     assert any(said in line for line in check(file).lines())
     assert not take(saved(tmp_path, "hi\ncafé !\n".encode())).remarks
+
+
+ANYWHERE = [
+    ("cześć\nłatwo i żółw\n", "cp1250"),
+    ("привет\nкак дела?\n", "koi8-r"),
+    ("すみません\nはい\n", "shift-jis"),
+    ("你好吗\n好\n", "gb18030"),
+    ("nicht\nschön – „so“\n", "windows-1252"),
+    ("héllo\nça va\n", "mac-roman"),
+    ("hi\nyou\n", "utf-16-be"),
+    ("привет\nda\n", "utf-8-sig"),
+]
+
+
+@pytest.mark.parametrize(("text", "encoding"), ANYWHERE)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_encoding_that_is_named_is_taken(text: str, encoding: str, pack: Any, tmp_path: Path) -> None:
+    file = saved(tmp_path, pack(text.encode(encoding)))
+    with files.encoded_in(encoding):
+        assert [line for _, line in files.lines(file)] == text.splitlines()
+        assert files.head(file) == files.whole_text(file) == text
+    taken = take(file, Reading(encoding=encoding, format="text"))
+    assert [turn.text for turn in taken.dialogs[0].turns] == text.splitlines()
+    assert not taken.remarks
+    assert check(file, "text", encoding=encoding).dialogues == 1
+
+
+def test_a_named_encoding_that_is_wrong_is_said(tmp_path: Path) -> None:
+    file = saved(tmp_path, "hi\nça va\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"chat.txt:2: not utf-8 \(invalid continuation byte\); name another"):
+        take(file, Reading(encoding="utf-8"))
+    assert not check(file, encoding="utf-8").ok
+    for none in ("no-such", "hex"):
+        with pytest.raises(DataError, match=f"there is no encoding '{none}'; names are such as utf-8"):
+            take(file, Reading(encoding=none))
+        with pytest.raises(DataError, match="there is no encoding"):
+            check(file, encoding=none)
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from convai.bench.server.stub import StubEngine
 from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
-from convai.engine import Engine, EngineClosed, Finished, Port, Request, Token
+from convai.engine import Engine, EngineClosed, Event, Finished, Port, Request, Token
+from convai.engine.replicas import Replicas
 from convai.text.segments import Prompt
 from tests.drawing import BYTES, prompt, ready, settings_of
 from tests.engine.remote import listening, remote
@@ -65,6 +67,43 @@ def test_closing_is_the_end_of_a_stream(port: Port) -> None:
     next(stream)
     stream.close()
     assert list(stream) == []
+
+
+@pytest.fixture(params=["here", "elsewhere", "one of several"])
+def silent(request: pytest.FixtureRequest) -> Iterator[Port]:
+    """An engine whose first token comes in an hour."""
+    engine = StubEngine(interval=3600.0)
+    if request.param == "here":
+        yield engine
+        engine.close()
+        return
+    with listening(engine) as (_, where), remote(where) as far:
+        yield far if request.param == "elsewhere" else Replicas({"there": far})
+
+
+def test_closing_wakes_a_coroutine_that_waits(silent: Port) -> None:
+    """A reply is stopped by another coroutine than the one that reads it."""
+
+    async def stop() -> list[Event]:
+        stream = silent.stream(ask())
+
+        async def read() -> list[Event]:
+            return [event async for event in stream]
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0)  # it waits
+        stream.close()
+        return await reading
+
+    assert asyncio.run(stop()) == []
+
+
+def test_closing_wakes_a_thread_that_waits(silent: Port) -> None:
+    stream = silent.stream(ask())
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(list, stream)
+        stream.close()
+        assert reading.result() == []
 
 
 def test_limits_hold(port: Port) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from convai.bench.cores import Cores
 from convai.bench.workload import BenchChat, Workload
+from convai.core.processor import Cores
 
 
 @dataclass(frozen=True, slots=True)

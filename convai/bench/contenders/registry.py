@@ -10,7 +10,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from convai.bench.cores import keep
+from convai.core.processor import keep
 
 if TYPE_CHECKING:
     from convai.bench.contenders.base import Contender, Setup

@@ -21,19 +21,21 @@ from typing import Any, cast
 import torch
 
 from convai.bench.server.stub import StubEngine
-from convai.conversation.agent import Agent, load_agent
+from convai.conversation.adapters import start, start_apart
+from convai.conversation.agent import Agent, Talker
 from convai.conversation.conversation import Place
 from convai.conversation.drawing import Drawing
 from convai.conversation.reply import Reply
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import ConvaiError
+from convai.core.processor import prefer_latency
 from convai.core.settings import EngineConfig, ServerConfig
 from convai.engine import Port, Token
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 from convai.server.app import App
 from convai.server.logs import log_to_stderr
-from convai.server.run import Server, address, allow_connections, listen, prefer_latency
+from convai.server.run import Server, address, allow_connections, listen
 from convai.server.service import Service
 from convai.store import Store
 from convai.text.tokenizer import Tokenizer
@@ -47,6 +49,8 @@ class Served:
     model: str | None = None
     precision: str = "float32"
     compression: bool = False
+    apart: bool = False
+    """Whether the model has a process of its own."""
 
 
 class Host:
@@ -56,7 +60,7 @@ class Host:
         """Start it. Raises ConvaiError where it does not come up."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, kind), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, kind))  # it may have a process itself
         self._process.start()
         theirs.close()
         self.url = str(self._answer())
@@ -125,20 +129,26 @@ def _serve(pipe: Connection, kind: Served) -> None:
         raise
 
 
-def _engine(kind: Served) -> tuple[Agent, Port]:
+def _engine(kind: Served) -> tuple[Talker, Port]:
     if kind.interval is not None:
         shape = Shape(vocab_size=261, n_positions=4096, n_embd=8, n_layer=1, n_head=1)
         agent = Agent(DoubleHeadsModel(shape), Tokenizer.byte_level(), name="stub")
         agent.context = shape.n_positions
         return agent, StubEngine(kind.interval)
-    agent = load_agent(kind.model)
-    return agent, agent.engine(EngineConfig(precision=cast(Any, kind.precision))).start()
+    config = EngineConfig(precision=cast(Any, kind.precision))
+    if kind.apart:
+        return start_apart(kind.model, config)
+    found = start(kind.model, config)
+    return found.agent, found.engine
 
 
 def _obey(pipe: Connection, server: Server, service: Service, where: str) -> None:
     pipe.send((True, where))
     while True:
-        name, *args = pipe.recv()
+        try:
+            name, *args = pipe.recv()
+        except EOFError:  # who asked is gone
+            name = "stop"
         if name == "stop":
             server.should_exit = True
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final
 
 from convai.bench.server.clients import Crowd
@@ -23,11 +25,18 @@ KEEPALIVE: Final = 2.0
 """Seconds between two pings of everybody, and for the pong: ten times as often as usual."""
 
 
-def measure(people: int, seconds: float, model: str | None, precision: str) -> dict[str, Any]:
-    """The engine alone, then the same conversations through the server, `seconds` each, twice."""
-    lines = sample_lines()
-    with hosted(Served(model=model, precision=precision)) as host:
-        return asyncio.run(_measure(host, people, seconds, lines))
+def measure(
+    people: int, seconds: float, model: str | None, precision: str, apart: bool = False
+) -> dict[str, Any]:
+    """The engine alone, then the same conversations through the server, `seconds` each, twice.
+
+    `apart`: the server's model has a process of its own; the engine that is measured alone never has.
+    """
+    kind = Served(model=model, precision=precision)
+    with ExitStack() as opened:
+        alone = opened.enter_context(hosted(kind))
+        host = opened.enter_context(hosted(replace(kind, apart=True))) if apart else alone
+        return asyncio.run(_measure(alone, host, people, seconds, sample_lines()))
 
 
 def sample_lines() -> list[str]:
@@ -37,16 +46,17 @@ def sample_lines() -> list[str]:
     return [turn["text"] for one in dialogues for turn in one["turns"] if turn["speaker"] == USER]
 
 
-async def _measure(host: Host, people: int, seconds: float, lines: list[str]) -> dict[str, Any]:
+async def _measure(alone: Host, host: Host, people: int, seconds: float, lines: list[str]) -> dict[str, Any]:
     direct, served = [], []
     waits: list[float] = []
     means: list[float] = []
     errors: dict[str, int] = {}
     replies = 0
-    await asyncio.to_thread(host.call, "direct", people, _SETTLE, SEED, lines)  # everything is touched once
+    for one in {alone, host}:  # everything is touched once
+        await asyncio.to_thread(one.call, "direct", people, _SETTLE, SEED, lines)
     for _ in range(2):
-        alone = await asyncio.to_thread(host.call, "direct", people, seconds, SEED, lines)
-        direct.append(alone["tokens_per_s"])
+        found = await asyncio.to_thread(alone.call, "direct", people, seconds, SEED, lines)
+        direct.append(found["tokens_per_s"])
         # an address each: somebody who never pauses is within the limits, sixteen of them are not
         crowd = Crowd(
             host.url, people, lines=lines, settings={}, stamped=False, sharing=1, keepalive=KEEPALIVE

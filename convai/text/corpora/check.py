@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
-from convai.core.text_files import require_file
+from convai.core.text_files import encoded_in, require_file
 from convai.text.corpora.detect import detect
 from convai.text.corpora.formats import named
 from convai.text.corpora.notes import Notes, counted, listed
@@ -104,12 +105,14 @@ def check(
     *,
     split: str | None = None,
     rows: Rows | None = None,
+    encoding: str | None = None,
 ) -> Report:
     """Read a whole file and report what is wrong or odd, of its part `split` where one is named.
 
-    `rows`: what a training holds; replies that are too long for it are warned of and counted.
+    `rows`: what a training holds; replies that are too long for it are warned of and counted. `encoding`:
+    that of the file (None: told from it).
 
-    Raises DataError only when the file cannot be opened, or `format` or `split` is the name of none.
+    Raises DataError only when the file cannot be opened, or `format`, `split` or `encoding` names none.
     """
     file = Path(path)
     require_file(file)
@@ -118,7 +121,7 @@ def check(
     if format:
         named(format)
     part = check_split(split or "all")
-    try:
+    with encoded_in(encoding), _noting(notes):
         report.format = format or detect(file)
         inspector = _Inspector(notes)
         for located in iter_located(file, report.format, notes):
@@ -134,9 +137,16 @@ def check(
                         f"{located.where}, turn {turn + 1}: the reply is too long to be learnt; shorten it"
                     )
         inspector.finish()
+    return report
+
+
+@contextmanager
+def _noting(notes: Notes) -> Iterator[None]:
+    """What breaks the reading off is one more problem of the file."""
+    try:
+        yield
     except DataError as error:
         notes.error(error)
-    return report
 
 
 class _Inspector:

@@ -11,7 +11,7 @@ from pathlib import Path
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.files import atomic_text
-from convai.core.text_files import bare_name, is_western
+from convai.core.text_files import bare_name, encoded_in, is_western
 from convai.text.corpora.detect import detect, expand
 from convai.text.corpora.formats import FORMATS, named
 from convai.text.corpora.notes import Notes, counted, listed
@@ -20,14 +20,16 @@ from convai.text.corpora.splits import SPLITS, check_split, split_of
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How files are to be read: in which format, which of their parts, and what becomes of bad dialogues.
+    """How files are to be read: in which format, which of their parts, what becomes of bad dialogues, and in
+    which encoding.
 
-    None: the format is told from the file, and the part is what the command that reads is for.
+    None: format and encoding are told from the file, and the part is what the command that reads is for.
     """
 
     format: str | None = None
     split: str | None = None
     skip_bad: bool = False
+    encoding: str | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +94,9 @@ def take(path: str | os.PathLike[str], reading: Reading | None = None, *wanted: 
     reading = reading or Reading()
     notes = Skipping() if reading.skip_bad else Notes()
     place = Path(path)
-    found = list(iter_located(place, reading.format, notes))
+    with encoded_in(reading.encoding):
+        found = list(iter_located(place, reading.format, notes))
+        named_format = reading.format or ", ".join(formats_of(place))
     parts = Counter(split_of(located.dialog) for located in found)
     split = check_split(reading.split or "all")
     if split != "all" and not parts[split]:
@@ -102,7 +106,6 @@ def take(path: str | os.PathLike[str], reading: Reading | None = None, *wanted: 
     if chosen and chosen != ["all"]:
         found = [located for located in found if split_of(located.dialog) in chosen]
     dialogs, places = [located.dialog for located in found], [located.where for located in found]
-    named_format = reading.format or ", ".join(formats_of(place))
     taken = Taken(place, dialogs, named_format, " and ".join(chosen) or "all", parts, places=places)
     taken.omitted, taken.remarks = notes.omitted, notes.remarks
     if isinstance(notes, Skipping):
@@ -140,8 +143,8 @@ def iter_located(
         parse = named(format or detect(file)).parse
         if is_western(file):
             notes.remark(
-                f"{file}: read as Windows-1252, being no UTF-8; where letters are wrong, convert it with "
-                "iconv -f ENCODING -t UTF-8 OLD > NEW"
+                f"{file}: read as Windows-1252, being no UTF-8; where letters are wrong, name its encoding "
+                "(--encoding)"
             )
         count, errors = 0, notes.errors
         for line, dialog in parse(file, notes):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convai.bench.cores import allowed, keep
+from convai.core.processor import allowed, keep
 
 ROOT = Path(__file__).parent.parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose its cores")
@@ -28,7 +28,7 @@ def test_a_pinned_process_stays_where_it_is() -> None:
     one = min(allowed())
     code = (
         f"import os; os.sched_setaffinity(0, {{{one}}});"
-        "from convai.bench.cores import allowed, keep; cores = allowed();"
+        "from convai.core.processor import allowed, keep; cores = allowed();"
         "import torch; keep(cores); print(os.sched_getaffinity(0))"
     )
     assert in_a_process(code) == f"{{{one}}}"
