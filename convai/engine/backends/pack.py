@@ -47,7 +47,7 @@ class _Layer(ctypes.Structure):
 
 
 class ModelStruct(ctypes.Structure):
-    """`Model` of native/kernels.c."""
+    """`Model` of native/model.h."""
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("layers", "heads", "kv_heads", "size", "width", "inner")),

@@ -138,9 +138,14 @@ def test_what_is_not_asked_for_changes_nothing(family: Family, threads: int) -> 
     assert fast.forward(words, positions, segments, none, pools[1]).shape == (0, 96)
 
 
+GROUPED: dict[str, Any] = {"family": "llama", "width": 192, "n_kv_head": 1, "inner": 208}
+"""A model whose products' inputs are in several groups, the last of which may be smaller."""
+
+
+@pytest.mark.parametrize("shape", [{}, GROUPED], ids=["gpt2", "llama"])
 @pytest.mark.parametrize("rows", range(1, 31))
-def test_a_row_of_a_batch_is_the_row_alone_bit_for_bit(rows: int) -> None:
-    fast = InferenceModel(model(), "int8")
+def test_a_row_of_a_batch_is_the_row_alone_bit_for_bit(rows: int, shape: dict[str, Any]) -> None:
+    fast = InferenceModel(model(**shape), "int8")
     pool = fast.new_pool(rows, 9)
     for slot in range(rows):
         fast.forward(*tokens(slot % 8 + 1, slot), [SlotSpan(slot, 0, slot % 8 + 1)], pool)
@@ -168,10 +173,12 @@ def test_prompts_side_by_side_are_the_prompts_alone_bit_for_bit() -> None:
         assert torch.equal(got[first[seed] : first[seed + 1]], whole(fast, count, seed))
 
 
-def test_threads_change_nothing() -> None:
-    source = model()
+@pytest.mark.parametrize("shape", [{}, {"family": "openai-gpt"}, GROUPED], ids=["gpt2", "gpt", "llama"])
+@pytest.mark.parametrize("count", [1, 4, 5, 77])
+def test_threads_change_nothing(shape: dict[str, Any], count: int) -> None:
+    source = model(**shape)
     one, three = InferenceModel(source, "int8", threads=1), InferenceModel(source, "int8", threads=3)
-    assert torch.equal(whole(one, 77), whole(three, 77))
+    assert torch.equal(whole(one, count), whole(three, count))
     assert torch.equal(one.lm_logits(whole(one, 7)), three.lm_logits(whole(one, 7)))
 
 

@@ -9,10 +9,6 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__)
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 int convai_supported(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -27,93 +23,9 @@ int convai_supported(void) {
 
 #include "attention.h"
 #include "draw.h"
+#include "model.h"
 #include "pack.h"
 #include "product.h"
-
-typedef struct {
-    const float *gain, *bias; /* without a bias it is RMSNorm (Zhang & Sennrich 2019, arXiv 1910.07467) */
-} Norm;
-
-typedef struct {
-    Norm first, second;
-    Norm query, key; /* of each head's queries and keys, before they are rotated; without a gain there is none */
-    Linear qkv, projection, expand, contract;
-} Layer;
-
-typedef struct {
-    int32_t layers, heads, kv_heads, size, width, inner, vocabulary, positions;
-    int32_t norm_before, gated; /* gated: expand's outputs are gates and what they gate (STORE_GATED) */
-    float eps;
-    float segment_gate;   /* what the embedding of a segment is multiplied with */
-    const float *words;   /* [vocabulary][width] */
-    const float *places;  /* [positions][width], or NULL */
-    const float *turns;   /* rotary positions [positions][size] (see rotate), or NULL */
-    Norm last;            /* after the last block, where norms come before */
-    const Layer *layer;
-    Linear output; /* the language-model head */
-} Model;
-
-typedef struct {
-    uint16_t *data; /* [layers][slots][keys, values][kv_heads][capacity][size] */
-    int32_t slots, capacity;
-} Pool;
-
-static Team this_team(void) {
-#ifdef _OPENMP
-    return (Team){omp_get_thread_num(), omp_get_num_threads()};
-#else
-    return (Team){0, 1};
-#endif
-}
-
-/* Queries of one span that are one piece of work for each of the heads with keys of their own. */
-typedef struct {
-    int32_t span, skip, count; /* `skip`: tokens of the span before the first */
-} Block;
-
-/* Where the pieces of the workspace are; every piece begins at a multiple of 64 bytes. */
-typedef struct {
-    float *qkv, *mixed, *inner, *scratch;
-    Rows narrow, wide; /* quantised rows of `width` (or of all heads) and of `inner` numbers */
-    Block *all, *asked;
-    int32_t *owner; /* the span of each row */
-    long scratch_each, bytes;
-} Work;
-
-static void *take(char *base, long *used, long bytes) {
-    void *piece = base + *used;
-    *used += (bytes + 63) / 64 * 64;
-    return piece;
-}
-
-static Rows take_rows(char *base, long *used, int rows, int numbers) {
-    Rows r = {0};
-    r.stride = up(numbers, 64);
-    r.groups = r.stride / 64; /* none is smaller than that */
-    r.q = take(base, used, (long)rows * r.stride);
-    r.scale = take(base, used, 4L * rows * r.groups);
-    r.sum = take(base, used, 4L * rows * r.groups);
-    return r;
-}
-
-static inline int qkv_width(const Model *m) { return (m->heads + 2 * m->kv_heads) * m->size; }
-
-static Work workspace(const Model *m, char *base, int rows, int places, int threads) {
-    Work w;
-    const int mixed = m->heads * m->size, most = mixed > m->width ? mixed : m->width;
-    w.bytes = 0;
-    w.qkv = take(base, &w.bytes, 4L * rows * qkv_width(m));
-    w.mixed = take(base, &w.bytes, 4L * rows * most);
-    w.inner = take(base, &w.bytes, 4L * rows * m->inner);
-    w.narrow = take_rows(base, &w.bytes, rows, most);
-    w.wide = take_rows(base, &w.bytes, rows, m->inner);
-    w.all = take(base, &w.bytes, (long)rows * sizeof(Block));
-    w.asked = take(base, &w.bytes, (long)rows * sizeof(Block));
-    w.owner = take(base, &w.bytes, 4L * rows);
-    w.scratch_each = up(scratch_floats(places, m->size), 16);
-    w.scratch = take(base, &w.bytes, 4L * threads * w.scratch_each);
-    return w;
-}
 
 /* Bytes of workspace for a batch of `rows` tokens whose longest sequence has `places`. */
 long convai_workspace(const Model *m, int rows, int places, int threads) {
@@ -125,20 +37,30 @@ static inline void norm_row(const float *x, int n, Norm norm, float eps, float *
     else rms_row(x, n, norm.gain, eps, y);
 }
 
-/* Rows of x quantised for `layer`. */
-static void quantise(const float *x, int rows, const Linear *layer, Rows to) {
+/* Rows of x, which all threads are done with, quantised for `layer`. */
+static void quantise(const float *x, int rows, const Linear *layer, Rows to, int alone) {
+    if (alone) {
+        for (int r = 0; r < rows; r++) quantise_to(x + (long)r * layer->inputs, layer, to, r);
+        return;
+    }
 #pragma omp for schedule(static)
     for (int r = 0; r < rows; r++) quantise_to(x + (long)r * layer->inputs, layer, to, r);
 }
 
+static inline void normalise_to(float *row, float *y, const Linear *layer, Norm norm, float eps, Rows to, int r) {
+    norm_row(row, layer->inputs, norm, eps, y);
+    quantise_to(y, layer, to, r);
+}
+
 /* Rows of x normalised, and quantised for `layer`. `keep`: x itself is replaced (norms after the addition). */
-static void normalise(float *x, int rows, const Linear *layer, Norm norm, float eps, int keep, float *spare, Rows to) {
-#pragma omp for schedule(static)
-    for (int r = 0; r < rows; r++) {
-        float *row = x + (long)r * layer->inputs, *y = keep ? row : spare + (long)r * layer->inputs;
-        norm_row(row, layer->inputs, norm, eps, y);
-        quantise_to(y, layer, to, r);
+static void normalise(float *x, int rows, const Linear *layer, Norm norm, float eps, int keep, Work w) {
+    const long n = layer->inputs;
+    if (w.alone) {
+        for (int r = 0; r < rows; r++) normalise_to(x + r * n, w.spare + r * n, layer, norm, eps, w.narrow, r);
+        return;
     }
+#pragma omp for schedule(static)
+    for (int r = 0; r < rows; r++) normalise_to(x + r * n, (keep ? x : w.spare) + r * n, layer, norm, eps, w.narrow, r);
 }
 
 /* The queries of the group of a row that share a key, and the key: normalised, where the model does that, and rotated.
@@ -159,36 +81,57 @@ static void place_row(const Model *m, const Layer *layer, int64_t position, floa
     }
 }
 
-/* The heads of a batch in one layer, over `cache`, the layer's part of the pool. `blocks`: the queries that are asked for;
-   the keys and values of all tokens are stored. */
-static void attention(const Model *m, const Layer *layer, const int64_t *positions, int rows, const Span *spans,
-                      const Block *blocks, int n_blocks, uint16_t *cache, int capacity, Work w, Team team) {
-    const int size = m->size, kv_heads = m->kv_heads, group = m->heads / kv_heads, width = qkv_width(m);
-    const long each = (long)capacity * size, slot = 2 * each * kv_heads; /* numbers of a head's keys, of a slot */
+/* A batch in one layer, whose part of the pool is `cache`. */
+typedef struct {
+    const Model *m;
+    const Layer *layer;
+    const int64_t *positions;
+    const Span *spans;
+    uint16_t *cache;
+    long each, slot; /* numbers of a head's keys, of a slot */
+    int singles;     /* single tokens alone, each of which puts its own keys and values into the cache */
+} Batch;
+
+/* The heads that share keys `kv`, over the queries `b`. */
+static void attend(const Batch *x, Block b, int kv, Work w, float *scratch) {
+    const Model *m = x->m;
+    const Span s = x->spans[b.span];
+    const int size = m->size, group = m->heads / m->kv_heads, width = qkv_width(m);
+    const int row = s.first + b.skip, before = s.start + b.skip;
+    uint16_t *keys = x->cache + s.slot * x->slot + kv * x->each, *values = keys + m->kv_heads * x->each;
+    float *qkv = w.qkv + (long)row * width;
+    if (x->singles)
+        place_row(m, x->layer, x->positions[row], qkv, kv, keys + (long)before * size, values + (long)before * size);
+    Heads h = {qkv + (long)kv * group * size, width, keys, values, size, group, NULL, (long)m->heads * size, scratch};
+    h.out = w.mixed + row * h.ldo + (long)kv * group * size;
+    if (b.count == 1) attend_one(h, before + 1);
+    else attend_many(h, before, b.count);
+}
+
+/* The heads of a batch of `rows` tokens. `blocks`: the queries that are asked for; the keys and values of all tokens are
+   stored. */
+static void attention(Batch x, int rows, const Block *blocks, int n_blocks, Work w, Team team) {
+    const Model *m = x.m;
+    const int kv_heads = m->kv_heads, items = n_blocks * kv_heads;
     float *scratch = w.scratch + team.id * w.scratch_each;
-    if (n_blocks < rows) { /* more than single tokens: the keys of all are needed before any is asked for */
+    x.singles = n_blocks == rows;
+    if (!x.singles) { /* the keys of all are needed before any is asked for */
 #pragma omp for schedule(static)
         for (int r = 0; r < rows; r++) {
-            const Span s = spans[w.owner[r]];
-            uint16_t *keys = cache + s.slot * slot + (long)(s.start + r - s.first) * size;
+            const Span s = x.spans[w.owner[r]];
+            uint16_t *keys = x.cache + s.slot * x.slot + (long)(s.start + r - s.first) * m->size;
             for (int kv = 0; kv < kv_heads; kv++)
-                place_row(m, layer, positions[r], w.qkv + (long)r * width, kv, keys + kv * each, keys + (kv_heads + kv) * each);
+                place_row(m, x.layer, x.positions[r], w.qkv + (long)r * qkv_width(m), kv, keys + kv * x.each,
+                          keys + (kv_heads + kv) * x.each);
         }
     }
-#pragma omp for schedule(dynamic)
-    for (int i = 0; i < n_blocks * kv_heads; i++) {
-        const Block b = blocks[i / kv_heads];
-        const Span s = spans[b.span];
-        const int kv = i % kv_heads, row = s.first + b.skip, before = s.start + b.skip;
-        uint16_t *keys = cache + s.slot * slot + kv * each, *values = keys + kv_heads * each;
-        float *qkv = w.qkv + (long)row * width;
-        if (n_blocks == rows)
-            place_row(m, layer, positions[row], qkv, kv, keys + (long)before * size, values + (long)before * size);
-        Heads h = {qkv + (long)kv * group * size, width, keys, values, size, group, NULL, (long)m->heads * size, scratch};
-        h.out = w.mixed + row * h.ldo + (long)kv * group * size;
-        if (b.count == 1) attend_one(h, before + 1);
-        else attend_many(h, before, b.count);
+    if (w.alone && x.singles) { /* handing them out one at a time takes as long as one of them */
+        for (int i = team.id; i < items; i += team.size) attend(&x, blocks[i / kv_heads], i % kv_heads, w, scratch);
+#pragma omp barrier
+        return;
     }
+#pragma omp for schedule(dynamic)
+    for (int i = 0; i < items; i++) attend(&x, blocks[i / kv_heads], i % kv_heads, w, scratch);
 }
 
 /* Pieces of work of the spans: all queries, or those that are asked for; returns how many. */
@@ -236,27 +179,29 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
         if (words[r] < 0 || words[r] >= m->vocabulary || segments[r] < 0 || segments[r] >= m->vocabulary || positions[r] < 0 ||
             positions[r] >= m->positions)
             return r;
-    const Work w = workspace(m, memory, rows, places, threads);
+    const Work all = workspace(m, memory, rows, places, threads);
     int wanted = 0;
     for (int i = 0; i < n_spans; i++) {
         wanted += spans[i].wanted;
-        for (int t = 0; t < spans[i].count; t++) w.owner[spans[i].first + t] = i;
+        for (int t = 0; t < spans[i].count; t++) all.owner[spans[i].first + t] = i;
     }
-    const int n_all = divide(spans, n_spans, 0, w.all), n_asked = divide(spans, n_spans, 1, w.asked);
+    const int n_all = divide(spans, n_spans, 0, all.all), n_asked = divide(spans, n_spans, 1, all.asked);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         const Team team = this_team();
+        const Work w = mine(m, all, rows, team);
 #pragma omp for schedule(static)
         for (int r = 0; r < rows; r++) embed(m, words[r], positions[r], segments[r], x + (long)r * width);
         for (int l = 0; l < m->layers; l++) {
             const Layer *layer = m->layer + l;
             const int last = l == m->layers - 1, left = last ? wanted : rows;
-            uint16_t *cache = pool->data + (long)l * pool->slots * pool->capacity * 2 * m->kv_heads * m->size;
-            if (before) normalise(x, rows, &layer->qkv, layer->first, m->eps, 0, w.mixed, w.narrow);
-            else if (l) normalise(x, rows, &layer->qkv, layer[-1].second, m->eps, 1, w.mixed, w.narrow);
-            else quantise(x, rows, &layer->qkv, w.narrow);
+            const long each = (long)pool->capacity * m->size, slot = 2 * each * m->kv_heads;
+            const Batch batch = {m, layer, positions, spans, pool->data + l * pool->slots * slot, each, slot, 0};
+            if (before) normalise(x, rows, &layer->qkv, layer->first, m->eps, 0, w);
+            else if (l) normalise(x, rows, &layer->qkv, layer[-1].second, m->eps, 1, w);
+            else quantise(x, rows, &layer->qkv, w.narrow, w.alone);
             product(&layer->qkv, w.narrow, rows, w.qkv, qkv_width(m), STORE, &layer->projection, team);
-            attention(m, layer, positions, rows, spans, last ? w.asked : w.all, last ? n_asked : n_all, cache, pool->capacity, w, team);
+            attention(batch, rows, last ? w.asked : w.all, last ? n_asked : n_all, w, team);
             if (left < rows) {
 #pragma omp single
                 {
@@ -264,11 +209,11 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
                     gather_wanted(spans, n_spans, mixed, w.mixed);
                 }
             }
-            quantise(w.mixed, left, &layer->projection, w.narrow);
+            quantise(w.mixed, left, &layer->projection, w.narrow, w.alone);
             product(&layer->projection, w.narrow, left, x, width, ADD, &layer->expand, team);
-            normalise(x, left, &layer->expand, before ? layer->second : layer->first, m->eps, !before, w.mixed, w.narrow);
+            normalise(x, left, &layer->expand, before ? layer->second : layer->first, m->eps, !before, w);
             product(&layer->expand, w.narrow, left, w.inner, m->inner, m->gated ? STORE_GATED : STORE_GELU, &layer->contract, team);
-            quantise(w.inner, left, &layer->contract, w.wide);
+            quantise(w.inner, left, &layer->contract, w.wide, w.alone);
             product(&layer->contract, w.wide, left, x, width, ADD, last ? &m->output : &layer[1].qkv, team);
         }
         Norm last = before ? m->last : m->layer[m->layers - 1].second;
@@ -280,11 +225,13 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
 
 /* logits[rows][vocabulary] of hidden[rows][width]. */
 void convai_logits(const Model *m, const float *hidden, int rows, char *memory, int threads, float *logits) {
-    const Work w = workspace(m, memory, rows, 1, threads);
+    const Work all = workspace(m, memory, rows, 1, threads);
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
-        quantise(hidden, rows, &m->output, w.narrow);
-        product(&m->output, w.narrow, rows, logits, m->vocabulary, STORE, NULL, this_team());
+        const Team team = this_team();
+        const Work w = mine(m, all, rows, team);
+        quantise(hidden, rows, &m->output, w.narrow, w.alone);
+        product(&m->output, w.narrow, rows, logits, m->vocabulary, STORE, NULL, team);
     }
 }
 
