@@ -37,7 +37,7 @@ from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
 
-FLUSH: Final = 0.01
+FLUSH: Final = 0.02
 """Seconds for which changes are gathered."""
 _LONGEST: Final = 0.4
 """Seconds between two attempts to tell what all readers wait for, while the database is away."""

@@ -19,6 +19,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from convai.store.disk import Disk
 from convai.store.errors import StoreError
 from convai.store.migrations import MIGRATIONS, Migration, applied, migrate, pending
 
@@ -59,6 +60,8 @@ class Database:
         self._turn = threading.Lock() if self.sqlite else nullcontext()
         self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
         self._together = threading.local()
+        self._steady: Connection | None = None
+        self._steady_turn = threading.Lock()
         self._closed = False
         self.engine = self._engine(url)
         try:
@@ -72,6 +75,9 @@ class Database:
     def close(self) -> None:
         """Close the connections; one that a thread still has is closed when it gives it back."""
         self._closed = True
+        with self._steady_turn:
+            if self._steady is not None:
+                self._steady.close()
         self.engine.dispose()
 
     @contextmanager
@@ -103,9 +109,22 @@ class Database:
 
     @contextmanager
     def at_once(self) -> Iterator[Connection]:
-        """A connection whose every statement is a transaction, of a database server."""
-        with self._reported(), self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+        """A connection whose every statement is a transaction, of a database server; one block at a time.
+
+        It stays open, for what comes all the time: to take one out of the pool and to give it back costs as
+        much as the statement. After an error the next block has another one.
+        """
+        with self._reported(), self._steady_turn:
+            if self._steady is None:
+                self._steady = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                yield self._steady
+                self._steady.commit()  # for SQLAlchemy: the server has done it
+            except BaseException:
+                broken, self._steady = self._steady, None
+                broken.invalidate()
+                broken.close()
+                raise
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -208,56 +227,6 @@ def _write_ahead(cursor: Any) -> None:
             if not left or "locked" not in str(error):
                 raise
             time.sleep(0.05)
-
-
-class Disk:
-    """SQLite's write-ahead log, on the disk: one wait for all the transactions that are committed by then.
-
-    SQLite itself would wait within each transaction (synchronous = FULL), and let all other writers wait
-    meanwhile. With NORMAL it writes the log, in order, and waits only before it takes the log into the
-    database (https://www.sqlite.org/pragma.html#pragma_synchronous); whoever committed waits here before
-    they say so.
-    """
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._counting, self._syncing = threading.Lock(), threading.Lock()
-        self._asked = self._done = 0
-        self._made = -1
-
-    def sync(self) -> None:
-        """Return when all that was committed before the call is on the disk. Raises OSError."""
-        with self._counting:
-            self._asked += 1
-            mine = self._asked
-        with self._syncing:
-            if self._done >= mine:
-                return  # another one's wait began after our commit
-            with self._counting:
-                latest = self._asked
-            try:
-                file = os.open(self._log, os.O_RDONLY)
-            except FileNotFoundError:  # the last connection took it into the database, and waited for that
-                return
-            try:
-                os.fsync(file)
-                made = os.fstat(file).st_ino
-            finally:
-                os.close(file)
-            if made != self._made:
-                self._sync_folder()
-            self._made, self._done = made, latest
-
-    def _sync_folder(self) -> None:
-        """The log is a new file: its name has to be on the disk as well."""
-        try:
-            folder = os.open(self._log.parent, os.O_RDONLY)
-        except OSError:  # where folders cannot be opened, their names need no waiting for
-            return
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _url(where: str | os.PathLike[str]) -> URL:

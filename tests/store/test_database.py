@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from convai.store import Store, StoreError
-from convai.store.database import APPLICATION_ID, Database, Disk
+from convai.store.database import APPLICATION_ID, Database
+from convai.store.disk import Disk
 from convai.store.migrations import MIGRATIONS
 from tests.store.helpers import ANN
 
