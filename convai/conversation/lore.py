@@ -8,9 +8,7 @@ every entry. What is called again is added once in a block of turns.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import logging
 import re
 import threading
 from collections import OrderedDict
@@ -18,25 +16,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import regex
-
 from convai.conversation.conversation import Place
+from convai.conversation.lore_keys import Patience, has
 from convai.core.character import Lorebook, LoreEntry
 from convai.core.dialog import AGENT, Turn
 from convai.text.insertions import BLOCK, Insertion, repeated
 
 LORE: Final = "lore"
-REGEX_SECONDS: Final = 0.05
-"""What one search with a key that is a regular expression may take; one that takes longer is given up."""
 MAX_ROUNDS: Final = 10
 """How often what entries say is searched for keys of others."""
-_MAX_TEXT: Final = 20_000
-"""Characters of a text that are searched."""
-_SLASHED: Final = re.compile(r"/(.+)/([a-z]*)", re.DOTALL)
 _HIDDEN: Final = re.compile(r"\{\{\s*hidden_key\s*:([^{}]{0,500})\}\}", re.IGNORECASE)
-_logger: Final = logging.getLogger(__name__)
 _lock: Final = threading.Lock()
-_given_up: Final[set[str]] = set()
 _MOST_KNOWN: Final = 20_000
 _MOST_BOOKS: Final = 64
 _known: Final[OrderedDict[int, tuple[Lorebook, dict[Any, list[Called]]]]] = OrderedDict()
@@ -81,8 +71,9 @@ def called_lore(
 ) -> list[Insertion]:
     """What the turns before a reply have called, each where it was called."""
     found: list[tuple[int, float, Insertion]] = []
+    patience = Patience()
     for book in books:
-        found += _called(book, place, resolve, size, seed, greeting)
+        found += _called(book, place, resolve, size, seed, greeting, patience)
     return [insertion for _, _, insertion in sorted(found, key=lambda one: one[:2])]
 
 
@@ -93,6 +84,7 @@ def _called(
     size: Callable[[str], int],
     seed: int,
     greeting: int | None,
+    patience: Patience,
 ) -> list[tuple[int, float, Insertion]]:
     turns, number = place.turns, place.number
     earlier = number - len(turns)
@@ -118,7 +110,7 @@ def _called(
         held = (window, at, said, seed, greeting, frozenset(matched) if remembers else None)
         called = known.get(held)
         if called is None:
-            called = _activated(book, window, resolve, said, matched, seed, at, greeting)
+            called = _activated(book, window, resolve, said, matched, seed, at, greeting, patience)
             if len(known) >= _MOST_KNOWN:
                 known.clear()
             known[held] = called
@@ -157,6 +149,7 @@ def _activated(
     seed: int,
     at: int,
     greeting: int | None,
+    patience: Patience,
 ) -> list[Called]:
     """Entries that the last turn calls; `said`: the agent's turns so far; `matched`: called before."""
     found: dict[int, Called] = {}
@@ -173,7 +166,7 @@ def _activated(
                 continue
             depth = book.scan_depth if entry.scan_depth is None else entry.scan_depth
             window = texts if round else texts[-depth:] if depth else ()
-            why = _why(book, entry, window)
+            why = _why(book, entry, window, patience)
             if why and _drawn(seed, number, at) < entry.probability:
                 new.append(Called(number, entry, why if not round else f"{why}, said by another entry"))
         found |= {one.number: one for one in new}
@@ -220,11 +213,11 @@ def _may(entry: LoreEntry, number: int, said: int, matched: set[int], greeting: 
     return not (entry.after_match == "stop" and number in matched)
 
 
-def _why(book: Lorebook, entry: LoreEntry, texts: Sequence[str]) -> str:
+def _why(book: Lorebook, entry: LoreEntry, texts: Sequence[str], patience: Patience) -> str:
     """The key that calls the entry; empty where none does."""
 
     def there(keys: Sequence[str]) -> list[bool]:
-        return [bool(_has(book, entry, key, texts)) for key in keys]
+        return [has(book, entry, key, texts, patience) for key in keys]
 
     if entry.exclude_keys and any(there(entry.exclude_keys)):
         return ""
@@ -232,7 +225,7 @@ def _why(book: Lorebook, entry: LoreEntry, texts: Sequence[str]) -> str:
         return ""
     if entry.activate or (entry.constant and not entry.use_regex):
         return "constant"
-    key = next((key for key in entry.keys if _has(book, entry, key, texts)), None)
+    key = next((key for key in entry.keys if has(book, entry, key, texts, patience)), None)
     if key is None:
         return ""
     if entry.selective and entry.secondary_keys and not entry.use_regex:
@@ -246,57 +239,6 @@ def _why(book: Lorebook, entry: LoreEntry, texts: Sequence[str]) -> str:
         if not sound:
             return ""
     return f"“{key}”"
-
-
-def _has(book: Lorebook, entry: LoreEntry, key: str, texts: Sequence[str]) -> bool:
-    cased = book.case_sensitive if entry.case_sensitive is None else entry.case_sensitive
-    whole = book.whole_words if entry.whole_words is None else entry.whole_words
-    return any(has_key(key, text[:_MAX_TEXT], entry.use_regex, cased, whole) for text in texts)
-
-
-@functools.lru_cache(maxsize=65_536)
-def has_key(key: str, text: str, is_regex: bool, case_sensitive: bool, whole_words: bool) -> bool:
-    """Whether a text has a key. A key like `/ab+/i` is a regular expression, whatever is said of it.
-
-    A regular expression that is none, or takes more than REGEX_SECONDS, matches nothing.
-    """
-    slashed = _SLASHED.fullmatch(key)
-    if slashed or is_regex:
-        pattern, letters = (slashed[1], slashed[2]) if slashed else (key, "" if case_sensitive else "i")
-        return _regex_has(pattern, letters, text)
-    if not case_sensitive:
-        key, text = key.casefold(), text.casefold()
-    if whole_words:
-        return re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text) is not None
-    return key in text
-
-
-def _regex_has(pattern: str, letters: str, text: str) -> bool:
-    if pattern in _given_up:
-        return False
-    compiled = _compiled(pattern, letters)
-    if compiled is None:
-        return False
-    try:
-        return compiled.search(text, timeout=REGEX_SECONDS) is not None
-    except TimeoutError:
-        _given_up.add(pattern)
-        _logger.warning(
-            "the key /%s/ of a lorebook takes too long and is left out; simplify it", pattern[:100]
-        )
-        return False
-
-
-@functools.lru_cache(maxsize=4_096)
-def _compiled(pattern: str, letters: str) -> regex.Pattern[str] | None:
-    flags = sum({"i": regex.I, "m": regex.M, "s": regex.S}.get(letter, 0) for letter in {*letters})
-    try:
-        return regex.compile(pattern, flags)
-    except (regex.error, RecursionError, OverflowError, ValueError):
-        _logger.warning(
-            "the key /%s/ of a lorebook is no regular expression; it matches nothing", pattern[:100]
-        )
-        return None
 
 
 def _within(

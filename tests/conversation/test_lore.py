@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from convai.conversation import lore_keys
 from convai.conversation.conversation import Place
-from convai.conversation.lore import called_lore, constant_lore, has_key
+from convai.conversation.lore import called_lore, constant_lore
+from convai.conversation.lore_keys import MAX_STEPS, has_key, steps
 from convai.core.character import Lorebook, LoreEntry
 from convai.core.dialog import USER, Turn
+from convai.text.cards.books import read_book
 from convai.text.insertions import Insertion
 
 CAT = LoreEntry("The cat is called Tom.", ("cat",))
@@ -156,6 +161,57 @@ def test_a_regular_expression_that_explodes_is_given_up() -> None:
     assert not has_key("(a|a)*b$", text + "x", True, False, False)
     assert not has_key("(a+)+$", text + "y", True, False, False), "not tried again"
     assert time.process_time() - begun < 20
+
+
+def test_many_that_are_slow_take_no_longer_than_a_reply_may(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counted, not timed: each search is said to take as long as one may."""
+    now = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(now) * lore_keys.REGEX_SECONDS)
+    monkeypatch.setattr(lore_keys, "time", clock)
+    entries = [LoreEntry(f"x{i}", (f"/c[a]t{{{i}}}/",)) for i in range(1, 100)]
+    book = Lorebook(
+        (LoreEntry("first", ("/c.t/",)), *entries, LoreEntry("/plain/", ("cat",))),
+        name="grain",
+        budget=99_999,
+    )
+    found = texts(book, "a ca" + "t" * 200)
+    assert [*found[:2], found[-1]] == ["first", "x1", "/plain/"]
+    assert len(found) < 50, "those behind what the time is enough for"
+    (line,) = [one.getMessage() for one in caplog.records if "too long together" in one.getMessage()]
+    assert "grain" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("pattern", "size"),
+    [
+        ("abc", 3),
+        ("(ab){3}", 6),
+        ("a{2,4}b", 5),
+        (r"\(\)[)(]{9}", 11),
+        ("((a{100}){100}){100}", 10**6),
+        (")(", 1),
+        ("x{", 2),
+    ],
+)
+def test_a_regular_expression_is_as_large_as_it_is_written_out(pattern: str, size: int) -> None:
+    assert steps(pattern) == size
+
+
+def test_one_that_would_be_too_large_is_left_out_in_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    assert has_key("/(ab{9}){9}/", "abbbbbbbbb" * 9, True, False, False)
+    assert not has_key(f"/((a{{{MAX_STEPS // 90}}}){{99}})|a/", "a", True, False, False)
+    (record,) = caplog.records
+    assert "repeats too much" in record.getMessage()
+
+
+def test_a_book_has_so_many_keys_and_what_is_behind_is_told() -> None:
+    entries = [{"keys": [f"k{n}x{i}" for i in range(200)], "content": f"c{n}"} for n in range(102)]
+    book = read_book({"entries": entries}, "book")
+    assert len(book.entries) == 100
+    assert book.unused == ("entries (behind the first 20,000 keys)",)
 
 
 def test_the_same_place_gives_the_same_whatever_was_asked_before() -> None:

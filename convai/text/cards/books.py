@@ -8,7 +8,7 @@ wrong type counts as not given.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from convai.core.character import Lorebook, LoreEntry, Role
@@ -18,6 +18,8 @@ from convai.core.safe_text import one_line
 MAX_ENTRIES: Final = 5_000
 MAX_KEYS: Final = 200
 """Keys of an entry."""
+MOST_KEYS: Final = 20_000
+"""Keys of a book; entries beyond them are left out, and that is told as `unused`."""
 MAX_KEY: Final = 500
 """Characters of a key."""
 MAX_CONTENT: Final = 100_000
@@ -67,16 +69,33 @@ def book_of(book: Mapping[str, Any]) -> Lorebook:
         if isinstance(item, dict) and item.get("mode") != "folder"  # RisuAI's, whose content is nothing
     ]
     own = _extensions(book)
+    kept = _within_keys(entry for entry in entries if entry.content)
+    unused = unused_settings(book)
+    if len(kept) < sum(bool(entry.content) for entry in entries):
+        unused.append(f"entries (behind the first {MOST_KEYS:,} keys)")
     return Lorebook(
-        tuple(entry for entry in entries if entry.content),
+        kept,
         name=one_line(_text(book.get("name")))[:100],
         scan_depth=int(min(max(_number(book.get("scan_depth"), 4), 0), MAX_SCAN)),
         budget=int(min(max(_number(book.get("token_budget"), 512), 0), 100_000)),
         recursive=_flag(book.get("recursive_scanning"), False),
         case_sensitive=_flag(own.get("case_sensitive"), False),
         whole_words=_flag(own.get("match_whole_words"), False),
-        unused=tuple(unused_settings(book)),
+        unused=tuple(unused),
     )
+
+
+def _within_keys(entries: Iterable[LoreEntry]) -> tuple[LoreEntry, ...]:
+    """As many entries as have MOST_KEYS together."""
+    kept: list[LoreEntry] = []
+    left = MOST_KEYS
+    for entry in entries:
+        all_keys = (entry.keys, entry.secondary_keys, entry.exclude_keys, entry.additional_keys)
+        left -= sum(map(len, all_keys))
+        if left < 0:
+            break
+        kept.append(entry)
+    return tuple(kept)
 
 
 def entry_of(item: Mapping[str, Any]) -> LoreEntry:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from convai.core.character import Character
-from convai.text.cards.books import book_json, book_of, role_of, unused_settings
+from convai.text.cards.books import book_json, book_of, role_of
 from convai.text.cards.card import Card
 from convai.text.cards.examples import example_dialogues, written
 from convai.text.cards.persona import card_persona
@@ -107,7 +107,7 @@ def unused(card: Card) -> list[str]:
         names += [f"extensions.{name}" for name, value in own.items() if value and name not in empty]
     book = card.data.get("character_book")
     if isinstance(book, dict):
-        names += [f"character_book.{name}" for name in unused_settings(book)]
+        names += [f"character_book.{name}" for name in book_of(book).unused]
     return sorted(set(names) - set(used(card)))
 
 

@@ -56,6 +56,8 @@ _AND_VERB: Final = re.compile(
     r"(is|has|does|isn't|doesn't|hasn't|goes|[a-z]{2,}[^\Wsu]s(?=\s+(?:a|an|the|her|his|their|my|you|me|like)\b))\b"
 )
 """What somebody does besides: "i talk and acts like a pirate"."""
+_NEAR: Final = 200
+"""Characters before a word that are looked at."""
 _ENDS_OBJECT: Final = frozenset(
     "and or but when while if because for to in on at with from by as so that".split()
 )
@@ -140,9 +142,8 @@ def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
             out.append("i have")
         elif lower in pronouns:
             new = pronouns[lower]
-            if lower == "her" and (
-                _LETTING.search(text[: match.start()]) or not _has_noun(text, match.end())
-            ):
+            ahead = text[max(match.start() - _NEAR, 0) : match.start()]
+            if lower == "her" and (_LETTING.search(ahead) or not _has_noun(text, match.end())):
                 new = "me"
             if lower == "you" and not _subject(text, match.start(), match.end()):
                 new = "me"
@@ -192,11 +193,12 @@ def plain_form(word: str) -> str:
 
 def _subject(text: str, start: int, end: int) -> bool:
     """Whether what stands there is a subject: at a beginning, or with a verb behind it."""
-    before = text[:start].rstrip().rpartition(" ")[2].lower().strip(",;:")
+    ahead = text[max(start - _NEAR, 0) : start].rstrip()  # not all of a long text for each word
+    before = ahead.rpartition(" ")[2].lower().strip(",;:")
     follows = _WORD.match(text[end:].lstrip())
     if follows is None:
         return False
-    if not text[:start].strip() or text[:start].rstrip()[-1] in ".!?,;:":
+    if not ahead or ahead[-1] in ".!?,;:":
         return True
     if before in _ENDS_OBJECT - {"and", "or", "but", "when", "while", "if", "because", "as", "so", "that"}:
         return False

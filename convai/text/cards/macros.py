@@ -25,8 +25,11 @@ MAX_RESULT: Final = 100_000
 MAX_LEVELS: Final = 8
 """Macros in one another that are replaced; what is deeper is left out."""
 MAX_DICE: Final = 1_000
+"""Of one throw."""
+MOST_DICE: Final = 10_000
+"""Of all throws in a text; later ones are left out."""
 _MACRO: Final = re.compile(r"\{\{([^{}]{0,5000})\}\}|<(user|bot|char|charifnotgroup)>", re.IGNORECASE)
-_TRIM: Final = re.compile(r"\s*\{\{\s*trim\s*\}\}\s*", re.IGNORECASE)
+_TRIM: Final = re.compile(r"(?<!\s)\s*\{\{\s*trim\s*\}\}\s*", re.IGNORECASE)
 _LOOSE: Final = re.compile(r"\{{1,2}\s*(user|char)\s*\}{1,2}", re.IGNORECASE)
 """A name's macro with a brace too few, which cards in the wild have."""
 _YOURS: Final = re.compile(USER_MARK + r"['’]s\b")
@@ -89,6 +92,15 @@ YOU: Final = "you"
 """What the user is called in what is said to them, where nobody has said."""
 
 
+@dataclass(slots=True)
+class _Room:
+    """What the macros of a text draw from, and how much more may come of them."""
+
+    drawn: random.Random
+    left: int = MAX_RESULT
+    dice: int = MOST_DICE
+
+
 @dataclass(frozen=True, slots=True)
 class Macros:
     """What macros stand for. `user` may be SOMEBODY or YOU; `fields`: other texts of the card by name.
@@ -119,18 +131,26 @@ class Macros:
         if "{" not in text and "<" not in text:
             return text
         text = _LOOSE.sub(r"{{\1}}", text)
-        drawn = random.Random(hashlib.blake2b(f"{self.seed}/{text}".encode("utf-8", "replace")).digest())
+        room = _Room(
+            random.Random(hashlib.blake2b(f"{self.seed}/{text}".encode("utf-8", "replace")).digest())
+        )
         text = _TRIM.sub("", text)
         fields = self.fields
         for _ in range(MAX_LEVELS):
-            before = text
-            text = _MACRO.sub(functools.partial(self._macro, drawn, fields), text)[:MAX_RESULT]
+            before, room.left = text, MAX_RESULT
+            text = _MACRO.sub(functools.partial(self._bounded, room, fields), text)[:MAX_RESULT]
             if text == before:
                 break
             fields = {}  # once: a text that names itself would go on for ever
         return _MACRO.sub("", text)[:MAX_RESULT]
 
-    def _macro(self, drawn: random.Random, fields: Mapping[str, str], match: re.Match[str]) -> str:
+    def _bounded(self, room: _Room, fields: Mapping[str, str], match: re.Match[str]) -> str:
+        """What stands for a macro, as much as there is room for."""
+        text = self._macro(room, fields, match)[: room.left] if room.left else ""
+        room.left -= len(text)
+        return text
+
+    def _macro(self, room: _Room, fields: Mapping[str, str], match: re.Match[str]) -> str:
         if match[2] is not None:
             return self._name(match[2].lower())
         inner = match[1].strip()
@@ -145,9 +165,9 @@ class Macros:
             return _PRONOUNS[name][self.user == YOU]
         if name in ("random", "pick"):
             options = _options(rest)
-            return drawn.choice(options) if options else ""
+            return room.drawn.choice(options) if options else ""
         if name == "roll":
-            return _rolled(rest, drawn)
+            return _rolled(rest, room)
         if name == "reverse":
             return rest[::-1]
         if name == "newline":
@@ -217,11 +237,14 @@ def _options(text: str) -> list[str]:
     return [part.strip().replace(_ESCAPED, ",") for part in parts]
 
 
-def _rolled(text: str, drawn: random.Random) -> str:
+def _rolled(text: str, room: _Room) -> str:
     found = _DICE.fullmatch(text.strip().lstrip(":").strip())
     if found is None:
         return ""
     if found[4]:
-        return str(drawn.randint(1, max(int(found[4]), 1)))
+        return str(room.drawn.randint(1, max(int(found[4]), 1)))
     count, sides = min(int(found[1] or 1), MAX_DICE), max(int(found[2]), 1)
-    return str(sum(drawn.randint(1, sides) for _ in range(count)) + int(found[3] or 0))
+    room.dice -= count
+    if room.dice < 0:
+        return ""
+    return str(sum(room.drawn.randint(1, sides) for _ in range(count)) + int(found[3] or 0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convai.text.cards.macros import MAX_RESULT, SOMEBODY, YOU, Macros
+from convai.text.cards.macros import MAX_RESULT, MOST_DICE, SOMEBODY, YOU, Macros
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
 ANN = Macros("Ann", "Bob", 7, NOW)
@@ -101,6 +102,19 @@ def test_a_name_is_not_looked_at_again() -> None:
 def test_a_bomb_is_bounded(bomb: str) -> None:
     macros = Macros("Ann", "Bob", fields={"description": "{{description}}" * 1_000})
     assert len(macros.replaced(bomb)) <= MAX_RESULT
+
+
+def test_what_macros_stand_for_never_grows_beyond_the_result() -> None:
+    """A field in a field, ten thousand times, would be hundreds of megabytes before it is cut."""
+    large = {"description": "{{personality}}" * 6_600, "personality": "x" * 100_000}
+    tracemalloc.start()
+    said = Macros("Ann", fields=large).replaced("{{personality}}" * 6_600)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert said == "x" * MAX_RESULT
+    assert peak < 20 * MAX_RESULT
+    thrown = Macros("Ann").replaced("{{roll:1000d6}} " * 100).split()
+    assert len(thrown) == MOST_DICE // 1_000
 
 
 @given(st.text("{}:/ <>adnorstu,\\|", max_size=80))
