@@ -17,7 +17,7 @@ def measure_memory(
     args: argparse.Namespace, config: EvaluateConfig, dialogs: list[Dialog] | None
 ) -> dict[str, Any]:
     """Measure, print what went wrong, and return the record."""
-    from convai.conversation.memory.vectors import embedded_vectors
+    from convai.conversation.memory.sentences import embedded_sentences
     from convai.core import resources
     from convai.evaluation.memory import finding, read_labelled, read_told, search_time, tell_and_ask
 
@@ -27,18 +27,18 @@ def measure_memory(
         part: [one for one in labelled if one.part == part] for part in sorted({one.part for one in labelled})
     }
     told = {
-        name: tell_and_ask(read_told(path), seed=config.seed, resolve=resolve, embed=embedded_vectors)
-        for name, path in (
-            ("recalling", resources.memory_facts_path()),
-            ("recalling_new", resources.memory_facts_new_path()),
-            ("recalling_free", resources.memory_facts_free_path()),
-            ("recalling_unseen", resources.memory_facts_unseen_path()),
+        f"recalling{'_' if which else ''}{which}": tell_and_ask(
+            read_told(resources.memory_facts_path(which)),
+            seed=config.seed,
+            resolve=resolve,
+            embed=embedded_sentences,
         )
+        for which in resources.MEMORY_FACTS
     }
     record: dict[str, Any] = {
         "finding": {part: finding(turns, resolve) for part, turns in parts.items()},
         **{name: figures for name, (_, figures) in told.items()},
-        "search_ms": search_time(embedded_vectors()),
+        "search_ms": search_time(embedded_sentences()),
     }
     if not args.json:
         for turn in labelled:
@@ -55,7 +55,7 @@ def measure_memory(
 def _sessions(
     args: argparse.Namespace, config: EvaluateConfig, dialogs: list[Dialog], resolve: Resolve | None
 ) -> dict[str, Any]:
-    from convai.conversation.memory.vectors import embedded_vectors
+    from convai.conversation.memory.sentences import embedded_sentences
     from convai.evaluation.sessions import (
         ASKED,
         answerable,
@@ -69,7 +69,7 @@ def _sessions(
     questions = [question for pair in pairs for question in questions_of(pair) if question.told]
     found: dict[str, Any] = {
         "pairs": len(pairs),
-        "in_prompt": answerable(questions, resolve=resolve, embed=embedded_vectors),
+        "in_prompt": answerable(questions, resolve=resolve, embed=embedded_sentences),
     }
     if config.dialogs == 0:  # without a model
         return found
@@ -77,11 +77,11 @@ def _sessions(
     some = pairs[: config.dialogs]
     with bars() as progress:
         found["perplexity"] = perplexities(
-            agent, some, resolve=resolve, embed=embedded_vectors, progress=progress
+            agent, some, resolve=resolve, embed=embedded_sentences, progress=progress
         )
         asked = [question for pair in some for question in questions_of(pair) if question.told]
         answers = ask_questions(
-            agent, asked, seed=config.seed, resolve=resolve, embed=embedded_vectors, progress=progress
+            agent, asked, seed=config.seed, resolve=resolve, embed=embedded_sentences, progress=progress
         )
     if not args.json:
         for one in answers:

@@ -96,24 +96,15 @@ def memory_turns_path() -> Path:
     return data_dir() / "evaluation" / "memory_turns.jsonl"
 
 
-def memory_facts_path() -> Path:
-    """A hundred facts of one person as they are told, and what asks for each of them later."""
-    return data_dir() / "evaluation" / "memory_facts.jsonl"
+MEMORY_FACTS: Final = ("", "new", "free", "unseen", "daily", "later")
+"""Files of facts of one person as they are told, and what asks for each later; each but the first was written
+without a look at what the memory does with it.
+"""
 
 
-def memory_facts_new_path() -> Path:
-    """A hundred more, written without a look at what the memory understands."""
-    return data_dir() / "evaluation" / "memory_facts_new.jsonl"
-
-
-def memory_facts_free_path() -> Path:
-    """A hundred and forty-seven told in free everyday words; remarks were mended on them."""
-    return data_dir() / "evaluation" / "memory_facts_free.jsonl"
-
-
-def memory_facts_unseen_path() -> Path:
-    """Sixty of another person, likewise; nothing was mended on them."""
-    return data_dir() / "evaluation" / "memory_facts_unseen.jsonl"
+def memory_facts_path(which: str = "") -> Path:
+    """One of MEMORY_FACTS."""
+    return data_dir() / "evaluation" / f"memory_facts{'_' if which else ''}{which}.jsonl"
 
 
 def models_dir() -> Path:

@@ -206,8 +206,8 @@ def search_time(embed: Embed, facts: int = 10_000, messages: int = 50) -> float:
 
 
 def _sessions(told: Sequence[ToldFact], rng: random.Random) -> list[list[str]]:
-    """What the user says in each session: facts, and nothing where it is small talk."""
-    order = list(told)
+    """What the user says in each session: facts, each once, and nothing where it is small talk."""
+    order = list({fact.say: fact for fact in told}.values())
     rng.shuffle(order)
     order.sort(key=lambda fact: bool(fact.before))  # what is corrected was told in a session before
     each = -(-len(order) // SESSIONS)

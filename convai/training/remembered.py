@@ -1,9 +1,9 @@
 """Dialogues as second sessions: what was told in the first part stands as the memory's lines in the second.
 
 So a model learns to use what it is given in the form that it gets in a conversation
-(`convai.conversation.memory`): facts are found in the user's turns of the first part, and those that the
-second part calls for are recalled there, beside the persona or before a turn. Where the partner's persona is
-known, some of its sentences count as told.
+(`convai.conversation.memory`): facts and remarks are learnt from the user's turns of the first
+part, and those that the second part calls for are recalled there, beside the persona or before a turn. Where
+the partner's persona is known, some of its sentences count as told.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Final
 
 from convai.conversation.memory.facts import MOST_CHARACTERS, OpenShelf
-from convai.conversation.memory.finding import found_in
 from convai.conversation.memory.memory import Memory
 from convai.core.dialog import AGENT, USER, Dialog, Persona
 
@@ -45,13 +44,12 @@ def _second(dialog: Dialog, rng: random.Random, blocks: bool) -> Dialog | None:
         return None
     # where much is known of the partner anyway, the whole dialogue may be the second session
     begin = 0 if own and rng.random() < 0.5 else rng.choice(able[: -(-2 * len(able) // 3)])
-    memory = Memory(OpenShelf(), embed=None)
+    memory = Memory(OpenShelf())
     for text in rng.sample(own, round(len(own) * _TOLD)):
         memory.add(_WHO, text[:MOST_CHARACTERS])
     for place in range(begin):
         if turns[place].speaker == USER:
-            for found in found_in(turns[: place + 1]):
-                memory.add(_WHO, found.text[:MOST_CHARACTERS])
+            memory.learn(_WHO, turns[: place + 1], conversation="first", turn=place)
     later = turns[begin:]
     if not any(turn.speaker == AGENT and turn.target for turn in later[1:]):
         return None

@@ -8,7 +8,6 @@ import pytest
 
 from convai.conversation.conversation import Place
 from convai.conversation.memory.facts import OpenShelf
-from convai.conversation.memory.finding import found_in
 from convai.conversation.memory.listening import Recollection
 from convai.conversation.memory.memory import Memory
 from convai.core import resources
@@ -93,10 +92,10 @@ def test_training_writes_them_as_a_conversation_does(tokenizer: Tokenizer) -> No
     """The ids of a second session are those of a prompt with the memory's insertions."""
     frame = tokenizer.frame
     for dialog in seconds(blocks=frame.has_blocks):
-        memory = Memory(OpenShelf(), embed=None)
+        memory = Memory(OpenShelf())
         for place in range(len(TOLD.turns) - len(dialog.turns)):
-            for found in found_in(TOLD.turns[: place + 1]):
-                memory.add("ann", found.text)
+            if TOLD.turns[place].speaker == USER:
+                memory.learn("ann", TOLD.turns[: place + 1], conversation="first", turn=place)
         plain = [replace(turn, added=()) for turn in dialog.turns]
         insertions = Recollection(memory, "ann", "later")(Place(tuple(plain), len(plain)))
         added, _ = encode_additions(tokenizer, Additions(tuple(insertions)))

@@ -23,14 +23,21 @@ from convai.conversation.memory.facts import (
 )
 from convai.conversation.memory.finding import Found, Resolve, found_in
 from convai.conversation.memory.recalling import Known, Recalled
-from convai.conversation.memory.retelling import retells
-from convai.conversation.memory.vectors import Embed, embedded_vectors
+from convai.conversation.memory.retelling import contrasts, retells
+from convai.conversation.memory.vectors import Embed
 from convai.core.dialog import Turn
 from convai.core.errors import ConvaiError
 from convai.text.claims.words import content, lemma, normal
 
 PEOPLE: Final = 64
 """People whose facts are kept ready to be searched."""
+
+
+def embedded() -> Embed:
+    """Vectors by the encoder that travels with convai. Raises CheckpointError where it is missing."""
+    from convai.conversation.memory.sentences import embedded_sentences  # torch: seconds, in a door
+
+    return embedded_sentences()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ def _outdated(found: Found, fact: Fact, now: Sequence[Fact]) -> list[Fact]:
         old
         for old in now
         if (takes_place_of(found.text, old.text, corrects=found.corrects) and not (found.aside or old.aside))
+        or (not old.told_with(fact) and contrasts(found.text, old.text))
         or (found.corrects and not old.told_with(fact) and retells(found.text, old.text))
     ]
     return gone + [old for old in now if old not in gone and any(old.repeats(one) for one in gone)]
@@ -74,7 +82,7 @@ class Memory:
         shelf: Shelf,
         *,
         resolve: Resolve | None = None,
-        embed: Callable[[], Embed] | None = embedded_vectors,
+        embed: Callable[[], Embed] | None = embedded,
     ) -> None:
         """`resolve` replaces pronouns by what they stand for; `embed` makes what makes vectors, when first
         needed (None: words and topics alone).

@@ -26,7 +26,7 @@ BLOCKS: Final = 6
 """Blocks back from the end that are looked at: more turns than a prompt of 2,048 tokens holds."""
 A_TURN: Final = 3
 """Facts that a turn calls for at most."""
-A_QUESTION: Final = 6
+A_QUESTION: Final = 8
 """Facts that a question of the user's about themselves calls for at most."""
 A_BLOCK: Final = 6
 """Facts that statements call for in a block at most; a question of the user's about themselves always
@@ -38,12 +38,19 @@ ALWAYS_WORDS: Final = 60
 """Words of those at most."""
 FRESH: Final = 2 * BLOCK
 """Turns for which what was told in this very conversation is not recalled: it is still to be read there."""
-WEIGHT: Final = 2.0
+WEIGHT: Final = 16.0
 """What the cosine of two texts' vectors counts beside words and topics."""
-_LEAST: Final = 2.2
-"""Score below which nothing is recalled."""
+_LEAST: Final = 12.0
+"""Score below which a statement calls for nothing; of 97 turns of strangers a sixth to a third reach it."""
+_LEAST_ASKED: Final = 2.5
+"""The same for a question of the user's about themselves."""
+_LEAST_OF_WORDS: Final = 2.2
+_LEAST_ASKED_OF_WORDS: Final = 1.0
+"""The two where there are no vectors."""
 _SHARE: Final = 0.55
 """Part of the best fact's score that others have at least."""
+_SHARE_ASKED: Final = 0.3
+"""The same for such a question."""
 _BEFORE: Final = 0.3
 """What the agent's turn before a message counts beside it."""
 _OWN: Final = re.compile(r"\b(?:i|i'm|i've|my|me|mine|we|our|us)\b", re.IGNORECASE)
@@ -96,6 +103,9 @@ class Known:
     def __init__(self, facts: Sequence[Fact], embed: Embed | None) -> None:
         self.facts = tuple(fact for fact in facts if fact.current)
         self.index = Index([fact.text for fact in self.facts], embed, WEIGHT)
+        self._least, self._least_asked = (
+            (_LEAST_OF_WORDS, _LEAST_ASKED_OF_WORDS) if embed is None else (_LEAST, _LEAST_ASKED)
+        )
         self._asides = np.array([fact.aside for fact in self.facts], bool)
         self._called: dict[tuple[str, str], tuple[tuple[int, ...], bool]] = {}
         self._core = sorted(
@@ -172,7 +182,7 @@ class Known:
             best = float(scores.max(initial=0.0))
             if not asks:
                 scores = np.where(self._asides, 0, scores)
-            least = max(_LEAST, _SHARE * best) if not asks else max(1.0, 0.3 * best)
+            least = max(self._least_asked, _SHARE_ASKED * best) if asks else max(self._least, _SHARE * best)
             likely = np.flatnonzero(scores >= least)
             order = likely[np.argsort(-scores[likely], kind="stable")][: 4 * A_QUESTION]
             self._called[key] = tuple(int(at) for at in order), asks

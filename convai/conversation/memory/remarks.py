@@ -42,6 +42,8 @@ _GOES_ON: Final = re.compile(
     r"(?:he|she|they|it|his|her|their|its|he's|she's|they're|it's|because|cause|cos|since)\b", re.IGNORECASE
 )
 """How a sentence begins that cannot be read without the one before it."""
+_OF_SOMEBODY: Final = re.compile(r"\b(?:he|she|his|her|he's|she's|hes|shes)\b", re.IGNORECASE)
+"""Whom a sentence tells of that begins like one about things: "that'd be Niamh, she's a nurse"."""
 _COMMAND: Final = re.compile(
     r"(?:please |just |now )*(?:tell|give|let|say|show|wait|stop|help|ask|imagine|think|remind|write|"
     r"describe|explain|talk|try|remember|listen|look|pretend|ignore|forget|sing|play (?:me|us)|"
@@ -122,7 +124,9 @@ def _sentences(text: str) -> Iterator[str]:
 
 def _of_the_moment(plain: str) -> bool:
     """Whether a sentence is a command, about a thing at hand, or of today alone."""
-    if _COMMAND.match(plain) or (_OF_THINGS.match(plain) and not _OWN.search(plain)):
+    if _COMMAND.match(plain) or (
+        _OF_THINGS.match(plain) and not _OWN.search(plain) and not _OF_SOMEBODY.search(plain)
+    ):
         return True
     small = plain.lower()
     return bool(_OF_TODAY.search(small)) and not DATED.search(small)
@@ -144,4 +148,11 @@ def _of_listener(clause: str) -> bool:
 def telling(text: str) -> set[str]:
     """The words of a text that tell something, in their plain form."""
     words = re.findall(r"[^\W_]+", normal(text))
-    return {lemma(word) for word in words if word not in EMPTY and word not in _SMALL and word not in PASSING}
+    return {
+        lemma(word)
+        for word in words
+        if (len(word) > 1 or word.isdigit())  # "marathon's": its "s" tells nothing
+        and word not in EMPTY
+        and word not in _SMALL
+        and word not in PASSING
+    }

@@ -24,11 +24,26 @@ _DENIED: Final = re.compile(
     r"\b(?:no more|instead of|no longer|rather than|(?:sold|quit|lost|left) (?:the|my|our)|"
     r"not (?:\w+ )?(?:at|in|on|to|with) (?:the|my)) (\w+)"
 )
+_CONTRAST: Final = re.compile(
+    r"\b(\w+),? not (?:(?:in|at|on|to|the|a|an|my) )?(\w+)\b|\bnot (?:(?:in|at|on|to|the|a|an|my) )?(\w+),? "
+    r"(?:but|it is|it's|its) (?:(?:in|at|on|to|the|a|an|my) )?(\w+)\b"
+)
+"""One thing put in the place of another: "it's kos, not crete", "not greyhounds, it's whippets"."""
 _BROAD: Final = frozenset(
     "#favorite #plan #past #dream #hobby #called #job #live #illness #age #partner #child #sibling #parent "
     "#home #moving #moved #name".split()
 )
 """Topics that two facts have in common without being about one matter."""
+
+
+def contrasts(new: str, old: str) -> bool:
+    """Whether `new` puts another thing in the place of one that `old` tells."""
+    told = telling(old)
+    for now, gone, gone_too, now_too in _CONTRAST.findall(normal(new)):
+        before, after = lemma(gone or gone_too), lemma(now or now_too)
+        if before in told and after not in told and telling(after):
+            return True
+    return False
 
 
 def retells(new: str, old: str) -> bool:

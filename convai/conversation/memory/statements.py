@@ -49,9 +49,10 @@ _LEAD: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 CORRECTS: Final = re.compile(
-    r"(?:^|[.!?]\s+)(?:(?:oh|well|but|hmm|sorry|um|oops|ah),?\s+)*(?:no|nope|nah|actually|wait|correction|"
-    r"that's (?:wrong|not right)|not any ?more|you're wrong|i lied|i was wrong|scratch that|i meant)\b"
-    r"|\b(?:not .* any ?more|no longer|instead|i meant|correction)\b|\bnow\W*$",
+    r"(?:^|[.!?]\s+)(?:(?:oh|well|but|hmm|sorry|um|oops|ah),?\s+)*(?:no|nope|nah|actuall?y|wait|correction|"
+    r"sc(?:rap|ratch) that|that's (?:wrong|not right)|not any ?more|you're wrong|i lied|i was wrong|"
+    r"i meant)\b"
+    r"|\b(?:not .* any ?more|no longer|instead|in the end|after all|i meant|correction)\b|\bnow\W*$",
     re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(rf"(?:(?:both|all|one|some|two|three) (?:of )?)?{_OWN}\b|me and my\b", re.I)

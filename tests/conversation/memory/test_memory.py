@@ -138,3 +138,15 @@ def test_a_fact_of_a_turn_that_was_answered_is_learnt_from_its_question() -> Non
     turns = [Turn(USER, "hi"), Turn(AGENT, "Hello! What's your name?"), Turn(USER, "Marta")]
     (fact,) = kept.learn(ANN, turns).kept
     assert (fact.text, fact.turn) == ("my name is Marta.", 2)
+
+
+def test_one_thing_in_the_place_of_another_is_a_correction() -> None:
+    memory = Memory(OpenShelf(), embed=None)
+    tell(memory, "our holiday is booked, two weeks in crete in august")
+    tell(memory, "my best mate shireen's getting married in cyprus in june")
+    tell(memory, "its kos not crete, i never listen when kofi does the booking")
+    assert not any("two weeks in crete" in text for text in texts(memory.facts(ANN)))
+    tell(memory, "scrap that, the marathon's off. i'm gonna do the swim in september instead")
+    assert any("shireen" in text for text in texts(memory.facts(ANN)))  # an "'s" in common is nothing
+    tell(memory, "that'd be niamh, she's a nurse at the children's hospital")
+    assert any("niamh" in text for text in texts(memory.facts(ANN)))

@@ -165,8 +165,8 @@ def test_an_edited_remark_is_a_fact() -> None:
 
 def test_facts_in_free_words_are_recalled() -> None:
     """Those that the rules were mended on, and sixty that they were not."""
-    _, free = tell_and_ask(read_told(resources.memory_facts_free_path()))
-    _, unseen = tell_and_ask(read_told(resources.memory_facts_unseen_path()))
+    _, free = tell_and_ask(read_told(resources.memory_facts_path("free")))
+    _, unseen = tell_and_ask(read_told(resources.memory_facts_path("unseen")))
     assert free["right"] >= 0.85
     assert unseen["right"] >= 0.7
     assert max(free["wrong"], unseen["wrong"]) <= 0.02
