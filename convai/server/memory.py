@@ -7,6 +7,7 @@ left out and counted. Nothing is kept in silence: everybody who has the conversa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -75,7 +76,8 @@ class Remembering:
             self._metrics.marks.labels("memory", "left_out").inc()
             return
         learn = partial(
-            self._memory.learn,
+            _learnt,
+            self._memory,
             room.owner,
             list(turns),
             conversation=room.id,
@@ -86,6 +88,14 @@ class Remembering:
         task = asyncio.get_running_loop().create_task(self._learn(room, learn), name="convai-memory")
         self._tasks[task] = room.owner
         task.add_done_callback(self._tasks.pop)
+
+    def ready(self, owner: str) -> None:
+        """Somebody's conversation is opened: what recalling needs is made in a thread. What goes wrong there
+        goes wrong again, and is logged, when a prompt is written.
+        """
+        if self._memory is not None:
+            with contextlib.suppress(RuntimeError):  # closed
+                self._thread.submit(self._memory.ready, owner)
 
     async def settled(self, owner: str) -> None:
         """Wait for what is being learnt of somebody."""
@@ -202,3 +212,10 @@ def as_json(fact: Fact) -> dict[str, Any]:
         "instead": fact.instead,
         "aside": fact.aside,
     }
+
+
+def _learnt(memory: Memory, owner: str, turns: Sequence[Turn], **where: Any) -> Learnt:
+    """What a turn added; what recalling needs then is made at once, in this thread."""
+    learnt = memory.learn(owner, turns, **where)
+    memory.ready(owner)
+    return learnt

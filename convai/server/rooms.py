@@ -63,6 +63,7 @@ class Rooms:
         room = self._rooms.get((owner, id))
         if room is None or room.deleted:
             room = self._rooms[owner, id] = Room(self._service, self._drafts, owner, id)
+            self._service.remembering.ready(owner)
         self._rooms.move_to_end((owner, id))
         self._forget()
         if self._sweeping is None:

@@ -62,6 +62,7 @@ class MemoryLearner:
         self._turns = turns
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="memory")
         self._learning: list[Future[Learnt]] = []
+        self._worker.submit(memory.ready, owner)
 
     def begin(self) -> None:
         """Another conversation begins: what was told before is remembered in it."""
@@ -74,6 +75,7 @@ class MemoryLearner:
             self._learning.append(
                 self._worker.submit(self.memory.learn, self.owner, turns, conversation=self.conversation)
             )
+            self._worker.submit(self.memory.ready, self.owner)
 
     def news(self, wait: float = _WAIT) -> list[Learnt]:
         """What was learnt since this was asked last, as far as that is known by now, or in a moment."""

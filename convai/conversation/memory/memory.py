@@ -170,6 +170,13 @@ class Memory:
             return []
         return self._of(owner).recalled(turns, len(turns) if number is None else number, conversation)
 
+    def ready(self, owner: str) -> None:
+        """Make what recalling needs, so that no reply waits for it: to read all facts of a large memory takes
+        seconds the first time.
+        """
+        if self._shelf.enabled(owner):
+            self._of(owner)
+
     def _of(self, owner: str) -> Known:
         revision = self._shelf.revision(owner)
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from convai.conversation.conversation import Place
@@ -11,6 +12,7 @@ from convai.conversation.memory.facts import OpenShelf
 from convai.conversation.memory.listening import KIND, MemoryLearner, Recollection
 from convai.conversation.memory.memory import Memory
 from convai.conversation.memory.summary import WORDS, summary_of
+from convai.conversation.memory.vectors import Floats
 from convai.conversation.prompt_input import SUMMARY
 from convai.conversation.scene import EMPTY, Scene
 from convai.conversation.session import Session
@@ -153,3 +155,22 @@ def test_the_same_place_has_the_same_summary_at_every_door() -> None:
     assert explained.left_out
     assert {one.kind for one in explained.account.insertions} == {SUMMARY}
     assert max(seen) <= explained.left_out
+
+
+def test_what_recalling_needs_is_made_while_it_is_listened() -> None:
+    """In the thread that learns, when a conversation begins and behind each turn: no reply waits for it."""
+    read: list[list[str]] = []
+
+    def embed(texts: Sequence[str]) -> Floats:
+        read.append(list(texts))
+        return np.eye(len(texts), 4, dtype=np.float32)
+
+    kept = Memory(OpenShelf(), embed=lambda: embed)
+    kept.add("ann", "i live in Bergen.")
+    learner = MemoryLearner(kept, "ann", lambda: [])
+    learner(Turn(USER, "i have a parrot named Gustav."))
+    learner.close()
+    assert read == [["i live in Bergen."], ["i live in Bergen.", "i have a parrot named Gustav."]]
+    kept.enable("ann", False)
+    MemoryLearner(kept, "ann", lambda: []).close()
+    assert len(read) == 2
