@@ -18,7 +18,7 @@ from convai.text.corpora.building import as_object
 from convai.text.corpora.json_entries import dialogs
 from convai.text.corpora.messages import Said, entry_name, entry_persona, is_message, said
 from convai.text.corpora.notes import Notes
-from convai.text.corpora.shapes import ANSWER_KEYS, LIST_KEYS, QUESTION_KEYS, lowered
+from convai.text.corpora.shapes import ANSWER_KEYS, LIST_KEYS, PREFERENCE_KEYS, QUESTION_KEYS, lowered
 from convai.text.corpora.transcripts import has_speakers, transcript
 
 _EXAMPLE: Final = '{"prompt": "hi", "completion": "hello"}'
@@ -62,18 +62,23 @@ def _ranked(value: Any, where: str) -> list[Turn]:
 
 def _preference(value: Any, where: str) -> Dialog:
     entry = lowered(as_object(value, where, _PREFERENCE))
-    for key in ("chosen", "rejected"):
+    pairs = (pair for pair in PREFERENCE_KEYS if any(key in entry for key in pair))
+    better, worse = next(pairs, PREFERENCE_KEYS[0])
+    for key in (better, worse):
         if key not in entry:
             raise DataError(f"{where}: no '{key}'; write it like {_PREFERENCE}")
+    asked = entry.get("input")
+    if isinstance(asked, dict) and "messages" in asked:  # OpenAI's own
+        entry = {**entry, **asked, "input": None}
     found = _asked(entry, where)
-    chosen = _replies(entry["chosen"], f"{where}, chosen")
+    chosen = _replies(entry[better], f"{where}, {better}")
     if found.turns and chosen[: len(found.turns)] == found.turns:
         chosen = chosen[len(found.turns) :]  # the whole conversation once more
     found.turns += chosen
     if not found.turns or found.turns[-1].speaker != AGENT:
-        raise DataError(f"{where}, chosen: it does not end with a reply; write it like {_PREFERENCE}")
+        raise DataError(f"{where}, {better}: it does not end with a reply; write it like {_PREFERENCE}")
     gold = found.turns[-1]
-    wrong = dict.fromkeys(_wrong(entry["rejected"], f"{where}, rejected"))
+    wrong = dict.fromkeys(_wrong(entry[worse], f"{where}, {worse}"))
     wrong.pop(gold.text, None)
     found.turns[-1] = replace(gold, distractors=tuple(wrong))
     return found.dialog(where, id=entry_name(entry, where))

@@ -11,12 +11,19 @@ from convai.core.dialog import Dialog
 _ROLE: Final = r"(?:user|speaker|person) ?[12]"
 _LABEL: Final = re.compile(rf"^\s*[(\[]?{_ROLE}[)\]]?\s*[:,-]\s+", re.IGNORECASE)
 _ASIDE: Final = re.compile(rf"\s*[(\[]{_ROLE}[)\]]", re.IGNORECASE)
+_HIDDEN: Final = (
+    *("PHONE", "EMAIL", "MAIL", "URL", "LINK", "ADDRESS", "DATE", "TIME", "NUMBER", "NUM", "PERSON", "PER"),
+    *("LOC", "LOCATION", "ORG", "NAME", "USER", "USERNAME", "REDACTED", "REMOVED", "PII", "SSN", "IP"),
+)
 _LEFT: Final = re.compile(
     rf"[(\[{{<]{{1,2}}\s*(?:insert )?(?:(?:your|the|my|his|her|first|last|{_ROLE}(?:'s)?)[ _]?)*"
     rf"(?:name|city|town|country|age|job|hobby|company|school|user|char|character)\s*[)\]}}>]{{1,2}}"
-    rf"|\b{_ROLE}\b|</?think(?:ing)?>",
+    rf"|\b{_ROLE}\b|</?think(?:ing)?>"
+    r"|[(\[{<]insert [^)\]}>]{1,40}[)\]}>]|(?<!\w)_{3,}(?!\w)|(?<!\w)@user\b",
     re.IGNORECASE,
 )
+_MASKED: Final = re.compile(r"[\[<{](?:[A-Z]{1,20}_)?(?:" + "|".join(_HIDDEN) + r")(?:_?\d{1,3})?[\]>}]")
+"""What stands for what was hidden: in capitals, since "[name]" of small letters is a word to write."""
 _THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
 
 
@@ -28,7 +35,7 @@ def placeholder(text: str) -> str:
     >>> placeholder("my name (it is long) is Ann")
     ''
     """
-    match = _LEFT.search(text)
+    match = _LEFT.search(text) or _MASKED.search(text)
     return match[0] if match else ""
 
 

@@ -11,6 +11,14 @@ from convai.text.corpora.splits import split_named
 QUESTION_KEYS: Final = ("instruction", "prompt", "question", "query", "input", "human", "user", "context")
 """What the user says in a table of exchanges; the first that is there."""
 ANSWER_KEYS: Final = ("output", "completion", "response", "answer", "reply", "assistant", "bot", "gpt")
+PREFERENCE_KEYS: Final = (
+    ("chosen", "rejected"),
+    ("preferred_output", "non_preferred_output"),
+    ("chosen_response", "rejected_response"),
+    ("response_chosen", "response_rejected"),
+    ("response_j", "response_k"),
+)
+"""What the reply that somebody preferred is called, and the other one."""
 LIST_KEYS: Final = ("conversation", "dialog", "dialogue", "utterances", "items", "chat", "history")
 WRAPPERS: Final = ("data", "dialogs", "dialogues", "examples", "rows", "list", "chats")
 """Keys that hold dialogues and nothing else."""
@@ -52,7 +60,7 @@ def _shape_of_object(entry: dict[str, Any]) -> str:
         return "jsonl"
     if "personality" in entry or ("utterances" in entry and has_item_with(entry["utterances"], "history")):
         return "personachat"
-    if "chosen" in entry and "rejected" in entry:
+    if any(better in entry and worse in entry for better, worse in PREFERENCE_KEYS):
         return "preference"
     if "messages" in entry:
         return "openai"

@@ -34,6 +34,7 @@ _KEY = re.compile(r"^\s*([^\W\d_][\w .'-]{0,39}?)\s*:(?:\s|$)")
 _WORD = re.compile(r"[^\W\d_]+")
 _SUBTITLE = re.compile(r"^\d\d:\d\d:\d\d[,.]\d{3} --> ")
 _NICK = re.compile(r"^(?:\[?\d{1,2}:\d\d(?::\d\d)?\]?\s+)?<[^<> ]{1,40}>\s")
+_CORNELL = re.compile(r"^\w+ \+{3}\$\+{3} ")
 _CARD_KEYS: Final = {"greeting", "context", "first_mes", "persona", "description", "char_persona"}
 _ENDS: Final = (".", "!", "?", "…", '"', "'", ")", ":", ";", "*", "”")
 _LOOKED_AT: Final = 200
@@ -89,6 +90,7 @@ def unlike_talk(text: str) -> Found | None:
         _markup,
         _subtitles,
         _irc,
+        _numbered,
         _log,
         _table,
         _card,
@@ -138,6 +140,15 @@ def _subtitles(lines: Sequence[str]) -> Found | None:
 def _irc(lines: Sequence[str]) -> Found | None:
     if len(lines) > 1 and _share(lines, _NICK.match) > 0.5:
         return "a log of a chat room", "write <ann> hi as ann: hi, a blank line between conversations"
+    return None
+
+
+def _numbered(lines: Sequence[str]) -> Found | None:
+    if _share(lines, _CORNELL.match) > 0.8:
+        return (
+            "lines of the Cornell Movie-Dialogs Corpus, which are in no order",
+            "put them together by movie_conversations.txt, a turn a line, a blank line between conversations",
+        )
     return None
 
 

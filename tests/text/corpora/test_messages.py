@@ -92,6 +92,10 @@ def _through(tmp_path: Path, d: Dialog, format: str) -> list[Dialog]:
         {"prompt": [HI], "chosen": [HELLO], "rejected": [{**HELLO, "content": "go away"}]},
         {"chosen": "\n\nHuman: hi\n\nAssistant: hello", "rejected": "\n\nHuman: hi\n\nAssistant: go away"},
         {"question": "hi", "chosen": "hello", "rejected": "go away"},
+        {"input": {"messages": [HI]}, "preferred_output": [HELLO],
+         "non_preferred_output": [{**HELLO, "content": "go away"}]},
+        {"question": "hi", "response_j": "hello", "response_k": "go away"},
+        {"prompt": "hi", "chosen_response": "hello", "rejected_response": "go away"},
     ],
 )  # fmt: skip
 def test_the_chosen_reply_is_gold_and_the_rejected_a_wrong_one(value: Any, tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ have said so to the widow who kept the lamp.
         ("<html><body>\n<p>hi</p>\n", "x.txt", "HTML or XML"),
         ("1\n00:00:01,000 --> 00:00:02,000\nhi\n", "x.txt", "subtitles"),
         ("[10:01] <ann> hi\n[10:02] <ann> anybody?\n", "x.txt", "a log of a chat room"),
+        (
+            "L2 +++$+++ u0 +++$+++ m0 +++$+++ ANN +++$+++ No\nL1 +++$+++ u2 +++$+++ m0 +++$+++ BEN +++$+++ I\n",
+            "x.txt",
+            "lines of the Cornell Movie-Dialogs Corpus, which are in no order",
+        ),
         (3 * "2026-01-01 10:00:00 INFO started\n", "x.txt", "a log"),
         ("i love it\t17\tx\nso sad\t3\ty\noh\t1\tz\n", "x.tsv.txt", "a table without known columns"),
         ("a,b,c\nd,e,f\ng,h,i\n", "x.txt", "a table (cells between ',')"),
