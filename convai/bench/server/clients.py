@@ -182,12 +182,17 @@ class Crowd:
             await asyncio.sleep(0.1)
 
     async def window(self, seconds: float, replies: int = 0) -> ClientFigures:
-        """What is seen in the next `seconds`, and until there is a token and so many whole replies."""
+        """What is seen in the next `seconds`, and until there is a token and so many whole replies.
+
+        With replies, also until somebody has waited for one that began meanwhile.
+        """
         notes = self.notes = ClientFigures()
         for client in self._clients:
             client.notes = notes
         await asyncio.sleep(seconds)
-        while (not notes.tokens or notes.replies < replies) and not notes.errors:
+        while not notes.errors and (
+            not notes.tokens or notes.replies < replies or (replies > 0 and not notes.waits)
+        ):
             await asyncio.sleep(_LOOK)
         self.notes = ClientFigures()
         for client in self._clients:

@@ -35,7 +35,7 @@ have said so to the widow who kept the lamp.
         ("1\n00:00:01,000 --> 00:00:02,000\nhi\n", "x.txt", "subtitles"),
         ("[10:01] <ann> hi\n[10:02] <ann> anybody?\n", "x.txt", "a log of a chat room"),
         (
-            "L2 +++$+++ u0 +++$+++ m0 +++$+++ ANN +++$+++ No\nL1 +++$+++ u2 +++$+++ m0 +++$+++ BEN +++$+++ I\n",
+            "L2 +++$+++ u0 +++$+++ m0 +++$+++ AN +++$+++ No\nL1 +++$+++ u2 +++$+++ m0 +++$+++ BO +++$+++ I\n",
             "x.txt",
             "lines of the Cornell Movie-Dialogs Corpus, which are in no order",
         ),
