@@ -46,6 +46,8 @@ _CALLED: Final = re.compile(
     + r"(?=\s*(?:[.!?,~…\"”*]|$))",
     re.IGNORECASE,
 )
+_LABELLED: Final = re.compile(r"(?:^|[\n.!?;\[])[\s*_\"-]*[A-Z][\w /'’-]{0,40}[*_]*:\s[^\n.!?;]{0,500}\Z")
+"""What stands before one of several values of a label: `Likes: tea, {{user}}`."""
 _BEGINS: Final = re.compile(rf"(^|[\n.!?]\s+)([\"“*(\[]*){USER_MARK}(['’]s\b)?")
 _GIVING: Final = re.compile(
     r"(?:giv|hand|bring|brought|gav|show|tell|told|send|sent|offer|feed|mak|mad|buy|teach|cook|ow|pay|call|let)"
@@ -203,13 +205,21 @@ def addressed(text: str, user: str, *, begins: bool = False) -> str:
     if USER_MARK not in text:
         return text
     if user == YOU:
-        text = _CALLED.sub(lambda match: match["word"] or "", text)
+        text = _CALLED.sub(_not_called, text)
         text = _YOU_VERB.sub(_agreeing, text)
     if begins and user in (YOU, SOMEBODY):
         text = _BEGINS.sub(functools.partial(_beginning, user), text)
     if user == YOU:
         text = _YOURS.sub("your", text)
     return text.replace(USER_MARK, user)
+
+
+def _not_called(match: re.Match[str]) -> str:
+    """Of `Hello, {{user}}!` without the user; one of several values is no call."""
+    before = match.string[max(0, match.start() - 500) : match.start()]
+    if not match["word"] and _LABELLED.search(before):
+        return match[0]
+    return match["word"] or ""
 
 
 def _beginning(user: str, match: re.Match[str]) -> str:

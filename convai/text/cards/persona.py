@@ -100,7 +100,9 @@ def card_persona(
 
 
 def _names(sentence: str, called: str) -> bool:
-    """Whether all that a sentence says is the name: `Character: Ann.`."""
+    """Whether all that a sentence says is the name: `Character: Ann.`, or a heading."""
+    if sentence.rstrip(".").casefold() == called.casefold():
+        return True
     label, colon, value = sentence.partition(":")
     named = value.strip(" .\"'“”").casefold() == called.casefold()
     return bool(colon) and named and label.strip().casefold() in ("name", "full name", "character", "char")

@@ -33,6 +33,14 @@ _LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
 _BULLET: Final = re.compile(r"(?:[-*+•·>#]+|\d{1,3}[.)])\s+")
 _EMPHASIS: Final = re.compile(r"[*_~`|]{1,3}")
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
+_HEAD: Final = re.compile(
+    r"^[ \t]*(?:#{1,6}[ \t]+(?P<title>[^\n]{1,60}?)[ \t]*:?|[*_]{0,3}(?P<label>[^\W\d_][^\n:.!?#]{0,40}):)"
+    r"[ \t*_]*\n"
+    r"(?P<items>(?:[ \t]*\n)?(?:[ \t]*[-*+•·][ \t]+[^\n:.!?]{1,60}(?:\n|\Z)){1,30})"
+    r"(?![ \t]*[-*+•·][ \t])",
+    re.MULTILINE,
+)
+"""A heading, or a label, with a list of short items below it."""
 _END: Final = re.compile(r"(?<=[.!?])[\"')”]?\s+")
 _ABBREVIATED: Final = re.compile(r"(?:^|\s)(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|e\.g|i\.e|approx|[A-Z])\.$")
 _LETTER: Final = re.compile(r"[^\W\d_]")
@@ -90,6 +98,7 @@ def sentences(text: str) -> list[str]:
     text = _TAG.sub(" ", _LINK.sub(r"\1", text[:MAX_TEXT]))
     text = _OPEN.sub(r"\1, ", _LISTED.sub(_attribute, text))
     text = _WPP.sub(_property, text).replace("\r\n", "\n").replace("\r", "\n")
+    text = _HEAD.sub(_gathered, text)
     return [sentence for line in text.split("\n") for sentence in _of_line(line)]
 
 
@@ -103,6 +112,12 @@ def _property(match: re.Match[str]) -> str:
     """`Likes("tea" + "cake")` → a line `Likes: tea, cake`."""
     values = [part.strip().strip('"').strip() for part in match[2].split("+")]
     return f"\n{match[1].strip()}: {', '.join(value for value in values if value)}\n"
+
+
+def _gathered(match: re.Match[str]) -> str:
+    """`## Likes`, `- tea`, `- cake` → a line `Likes: tea, cake`."""
+    items = [_BULLET.sub("", line.strip(), count=1).strip(" ,;") for line in match["items"].split("\n")]
+    return f"{match['title'] or match['label']}: {', '.join(item for item in items if item)}\n"
 
 
 def _of_line(line: str) -> Iterator[str]:

@@ -57,6 +57,8 @@ def test_what_they_stand_for(text: str, right: str) -> None:
         ("{user}} and {char}, {{user} {x}", "You and Ann, you {x}"),
         ("{{sub}} {{obj}} {{poss}} {{ref}}", "you you your yourself"),
         ("Hello, {{user}}!", "Hello!"),
+        ("How are you, {{user}}? I am well, {{user}}.", "How are you? I am well."),
+        ("Likes: tea, {{user}}. Hates: rain, {{user}}'s dog.", "Likes: tea, you. Hates: rain, your dog."),
         ("Good morning {{user}}. I like {{user}}.", "Good morning. I like you."),
     ],
 )

@@ -92,7 +92,7 @@ def test_a_long_sentence_is_cut_between_words_and_told() -> None:
 
 
 def test_what_is_said_twice_counts_once() -> None:
-    found = card_persona(card(description="i bake. I BAKE.", personality="i bake."))
+    found = card_persona(card(description="# Ann\ni bake. I BAKE.", personality="i bake."))
     assert found.persona.sentences == ("my name is Ann.", "i bake.")
 
 
@@ -102,7 +102,11 @@ def test_what_is_said_twice_counts_once() -> None:
         ("One. Two! Three? four", ["One.", "Two!", "Three?", "four."]),
         ("a line\nanother line\r\n\r\nthird", ["a line.", "another line.", "third."]),
         ("Dr. Smith met J. R. Jones. He left.", ["Dr. Smith met J. R. Jones.", "He left."]),
-        ("# Title\n- **tall**\n* _dark_\n1. rich", ["Title.", "tall.", "dark.", "rich."]),
+        ("# Title\n- **tall**\n* _dark_\n1. rich", ["Title: tall, dark.", "rich."]),
+        ("## Likes\n\n- tea\n- cake\n\nTall.", ["Likes: tea, cake.", "Tall."]),
+        ("**Likes:**\n- tea\n- cake", ["Likes: tea, cake."]),
+        ("## Ann\n- Age: 5\n- **Job:** spy", ["Ann.", "Age: 5.", "Job: spy."]),
+        ("Note:\n- she is old. she sleeps.", ["Note.", "she is old.", "she sleeps."]),
         (
             '[character("Ann") { Age("25") Likes("tea" + "long walks") }]',
             ["character: Ann.", "Age: 25.", "Likes: tea, long walks."],
