@@ -43,7 +43,7 @@ class Heartbeat:
         leases = self._shared.leases
         while True:
             try:
-                await self._in_thread(leases.beat)
+                await self._in_thread(leases.beat, self._shared.changes.held)
                 self._beats += 1
                 if self._beats > STEADY and not self._draining():
                     for orphan in await self._in_thread(leases.orphans):

@@ -37,6 +37,8 @@ class ChangeLog:
     def __init__(self, database: Database, door: str) -> None:
         """`door`: what this door's replies are known by."""
         self._database, self._door = database, door
+        self.held = False
+        """Whether the connection that listens is there, and has the lock which says that the door lives."""
         with database.read() as connection:
             schema = str(connection.execute(text("SELECT current_schema()")).scalar())
         self._channel = "convai_" + re.sub(r"\W", "_", schema)[:40]
@@ -231,12 +233,14 @@ class ChangeLog:
                     driver.autocommit = True
                     driver.execute(f'LISTEN "{self._channel}"')
                     driver.execute(HOLD, (self._door,))
+                    self.held = True
                     again()
                     pause = 0.05
                     while not ended.is_set():
                         for notice in driver.notifies(timeout=0.5, stop_after=64):
                             tell(notice.payload)
             except Exception:  # the database is gone, or restarts: whatever its driver calls it
+                self.held = False
                 ended.wait(pause)
                 pause = min(2 * pause, 1.0)
 

@@ -25,7 +25,7 @@ LEFT_MS: Final = 600_000
 """Replies that were left longer ago are not gone on with."""
 
 _BEAT: Final = text(
-    f"INSERT INTO writers (id, seen) VALUES (:id, {CLOCK}) "
+    f"INSERT INTO writers (id, seen) VALUES (:id, {CLOCK} + :grace) "
     "ON CONFLICT (id) DO UPDATE SET seen = EXCLUDED.seen"
 )
 _ORPHANS: Final = text(
@@ -67,11 +67,13 @@ class Leases:
     def __init__(self, writer: Writer) -> None:
         self._database, self._writer = writer.database, writer
 
-    def beat(self) -> None:
-        """This door is there."""
+    def beat(self, held: bool = True) -> None:
+        """This door is there. Without its lock (`held`) a sign of life is good for a whole lease."""
+        times = patience()
+        grace = 0 if held else times["lease"] - times["unheld"]
         with self._database.write() as connection:
             quick(connection)
-            connection.execute(_BEAT, {"id": self._writer.id})
+            connection.execute(_BEAT, {"id": self._writer.id, "grace": grace})
 
     def leave(self) -> None:
         """This door is gone: its replies are anybody's."""

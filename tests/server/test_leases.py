@@ -56,9 +56,9 @@ def silence(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others take it for dead from now on."""
     id, beat = shared(door).id, Leases.beat
 
-    def unless_silent(self: Leases) -> None:
+    def unless_silent(self: Leases, held: bool = True) -> None:
         if self._writer.id != id:
-            beat(self)
+            beat(self, held)
 
     monkeypatch.setattr(Leases, "beat", unless_silent)
     asked(door, f"UPDATE writers SET seen = 0 WHERE id = '{id}'")
@@ -203,7 +203,7 @@ def test_who_was_killed_has_let_go_at_once(where: str, monkeypatch: pytest.Monke
             conversation = one.create("ann").conversation
             one.append_user("ann", conversation, "hello")
             message = one.begin_reply("ann", conversation).message
-            one.shared.leases.beat()
+            one.shared.leases.beat(one.shared.changes.held)
             assert leases.orphans() == []
             with pytest.raises(Conflict, match="being written"):
                 other.append_user("ann", conversation, "and me?")
@@ -214,3 +214,20 @@ def test_who_was_killed_has_let_go_at_once(where: str, monkeypatch: pytest.Monke
         [orphan] = leases.orphans()
         assert orphan.message == message
         assert leases.claim(orphan) is not None
+
+
+def test_who_has_no_lock_yet_lives_for_a_whole_lease(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a restart of PostgreSQL, while its connection that listens is not there again."""
+    monkeypatch.setattr(writer, "LEASE_MS", 3_600_000)
+    monkeypatch.setattr(writer, "UNHELD_MS", 0)
+    with Store(where) as one, Store(where) as other:
+        assert one.shared is not None
+        assert other.shared is not None
+        assert not one.shared.changes.held
+        conversation = one.create("ann").conversation
+        one.append_user("ann", conversation, "hello")
+        one.begin_reply("ann", conversation)
+        one.shared.leases.beat(one.shared.changes.held)
+        assert other.shared.leases.orphans() == []
+        one.shared.leases.beat(True)
+        until(lambda: other.shared is not None and other.shared.leases.orphans() != [])

@@ -87,6 +87,7 @@ class Visitor:
                 return
             except ProtocolError as error:
                 self.notes.bad("frames left out or out of order", f"{self.number}: {error}")
+                self.view.stream = "unknown"  # as the page: so that a state comes, not more of these
             except (OSError, WebSocketException, TimeoutError, EOFError) as error:
                 self.notes.seen[f"connections lost ({type(error).__name__})"] += 1
             self._door += 1
