@@ -35,6 +35,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SUBTITLE = re.compile(r"^\d\d:\d\d:\d\d[,.]\d{3} --> ")
 _NICK = re.compile(r"^(?:\[?\d{1,2}:\d\d(?::\d\d)?\]?\s+)?<[^<> ]{1,40}>\s")
 _CORNELL = re.compile(r"^\w+ \+{3}\$\+{3} ")
+_PERSONA = re.compile(r"^(\d+\s+)?(?:your|partner['’]s|other['’]s) persona:", re.IGNORECASE)
 _CARD_KEYS: Final = {"greeting", "context", "first_mes", "persona", "description", "char_persona"}
 _ENDS: Final = (".", "!", "?", "…", '"', "'", ")", ":", ";", "*", "”")
 _LOOKED_AT: Final = 200
@@ -91,6 +92,7 @@ def unlike_talk(text: str) -> Found | None:
         _subtitles,
         _irc,
         _numbered,
+        _personas,
         _log,
         _table,
         _card,
@@ -148,6 +150,16 @@ def _numbered(lines: Sequence[str]) -> Found | None:
         return (
             "lines of the Cornell Movie-Dialogs Corpus, which are in no order",
             "put them together by movie_conversations.txt, a turn a line, a blank line between conversations",
+        )
+    return None
+
+
+def _personas(lines: Sequence[str]) -> Found | None:
+    found = [match for match in map(_PERSONA.match, lines) if match]
+    if any(match[1] for match in found) or (found and any("\t" in line for line in lines)):
+        return (
+            "ParlAI's text, but not numbered as that is",
+            "write '1 your persona: i bake.', '2 hi<tab>hello', from 1 in every dialogue",
         )
     return None
 

@@ -39,6 +39,12 @@ have said so to the widow who kept the lamp.
             "x.txt",
             "lines of the Cornell Movie-Dialogs Corpus, which are in no order",
         ),
+        (
+            "# a\n1 your persona: i bake.\n2 hi\thello\n",
+            "x.txt",
+            "ParlAI's text, but not numbered as that is",
+        ),
+        ("your persona: i bake.\nhi\thello\n", "x.txt", "write '1 your persona: i bake.', '2 hi<tab>hello'"),
         (3 * "2026-01-01 10:00:00 INFO started\n", "x.txt", "a log"),
         ("i love it\t17\tx\nso sad\t3\ty\noh\t1\tz\n", "x.tsv.txt", "a table without known columns"),
         ("a,b,c\nd,e,f\ng,h,i\n", "x.txt", "a table (cells between ',')"),
