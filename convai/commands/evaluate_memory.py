@@ -66,7 +66,8 @@ def _sessions(
     )
 
     pairs = pairs_of(dialogs)
-    questions = [question for pair in pairs for question in questions_of(pair) if question.told]
+    some = pairs[: config.dialogs or None]
+    questions = [question for pair in some for question in questions_of(pair) if question.told]
     found: dict[str, Any] = {
         "pairs": len(pairs),
         "in_prompt": answerable(questions, resolve=resolve, embed=embedded_sentences),
@@ -74,14 +75,12 @@ def _sessions(
     if config.dialogs == 0:  # without a model
         return found
     agent = agent_of(args)
-    some = pairs[: config.dialogs]
     with bars() as progress:
         found["perplexity"] = perplexities(
             agent, some, resolve=resolve, embed=embedded_sentences, progress=progress
         )
-        asked = [question for pair in some for question in questions_of(pair) if question.told]
         answers = ask_questions(
-            agent, asked, seed=config.seed, resolve=resolve, embed=embedded_sentences, progress=progress
+            agent, questions, seed=config.seed, resolve=resolve, embed=embedded_sentences, progress=progress
         )
     if not args.json:
         for one in answers:
