@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -44,27 +45,25 @@ def add_actions(actions: Actions) -> None:
         "teach", help="an encoder tuned on label sets, as a teacher for train", allow_abbrev=False
     )
     teach.add_argument(
-        "--base",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="an encoder's folder, as transformers saves it",
+        "--base", type=Path, metavar="DIR", help="an encoder's folder, as transformers saves it"
     )
+    teach.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     add_config_arguments(teach, TeachSettings, title="tuning")
     linear = actions.add_parser(
         "ngrams", help="a linear model of n-grams, as a quick teacher for train", allow_abbrev=False
     )
     add_config_arguments(linear, NgramSettings, title="training")
-    for action in (teach, linear):
-        _add_teaching(action)
+    _add_teaching(teach, "*", required=False)
+    _add_teaching(linear, "+", required=True)
 
 
-def _add_teaching(action: argparse.ArgumentParser) -> None:
-    action.add_argument("data", nargs="+", type=Path, metavar="DATA", help="label sets, files or folders")
+def _add_teaching(action: argparse.ArgumentParser, sets: str, *, required: bool) -> None:
+    """What both teachers take; `required`: nothing else may stand for DATA and --out."""
+    action.add_argument("data", nargs=sets, type=Path, metavar="DATA", help="label sets, files or folders")
     action.add_argument(
         "--weights", nargs="+", type=float, metavar="X", help="how often each is drawn (default: 1 each)"
     )
-    action.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the teacher goes")
+    action.add_argument("--out", type=Path, required=required, metavar="DIR", help="where the teacher goes")
     action.add_argument(
         "--rows", type=int, default=0, metavar="N", help="first N training texts of each only, for a trial"
     )
@@ -100,29 +99,49 @@ def _vectors(args: argparse.Namespace) -> int:
 
 
 def _teach(args: argparse.Namespace) -> int:
-    from convai.emotion.settings import NgramSettings, TeachSettings
+    from convai.emotion.settings import TeachSettings
 
-    settings: TeachSettings | NgramSettings
-    if args.action == "teach":
-        settings = config_from_args(TeachSettings, args)
+    settings = config_from_args(TeachSettings, args)
+    names = {field.name for field in dataclasses.fields(TeachSettings)}
+    given = args.data or args.base or args.out or args.weights or args.rows
+    if args.resume is not None and (given or any(hasattr(args, name) for name in names)):
+        raise SettingsError(
+            "--resume takes all but --threads from the run itself; leave the other options out"
+        )
+    if args.resume is None and not (args.data and args.base and args.out):
+        raise SettingsError("teach: name label sets, --base DIR and --out DIR, or --resume DIR")
+    set_threads(args.threads)
+    from convai.emotion.teach import resume_teaching, teach
+
+    if args.resume is not None:
+        resume_teaching(args.resume, report=report_epoch)
     else:
-        settings = config_from_args(NgramSettings, args)
+        weights = args.weights or [1.0] * len(args.data)
+        teach(args.base, args.data, weights, settings, args.out, rows=args.rows, report=report_epoch)
+    return _taught(args.resume or args.out)
+
+
+def _ngrams(args: argparse.Namespace) -> int:
+    from convai.emotion.settings import NgramSettings
+
+    settings = config_from_args(NgramSettings, args)
     set_threads(args.threads)
     from convai.emotion.tables import read_to_train
-    from convai.emotion.teach import teach, teach_ngrams
+    from convai.emotion.teach import teach_ngrams
 
     data = read_to_train(args.data, args.rows, settings.held_out, settings.seed)
     weights = args.weights or [1.0] * len(args.data)
-    if isinstance(settings, TeachSettings):
-        teach(args.base, data, weights, settings, args.out, report=report_epoch)
-    else:
-        teach_ngrams(data, weights, settings, args.out, report=report_epoch)
-    print(f"{args.out}: its scores: convai emotion evaluate DATA --model {args.out}")
+    teach_ngrams(data, weights, settings, args.out, report=report_epoch)
+    return _taught(args.out)
+
+
+def _taught(folder: Path) -> int:
+    print(f"{folder}: its scores: convai emotion evaluate DATA --model {folder}")
     return 0
 
 
 ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "vectors": _vectors,
     "teach": _teach,
-    "ngrams": _teach,
+    "ngrams": _ngrams,
 }

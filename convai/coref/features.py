@@ -82,6 +82,10 @@ class MentionTable:
     """The token that the head depends on; the head itself at the root."""
     clause: Ints
     """The verb, with a subject of its own, that the governor shares its subject with; else the governor."""
+    other: Ints
+    """The token of the subject that a pronoun is not, by grammar; -1 for none."""
+    reach: Ints
+    """The token behind all that is said of a pronoun that is a subject; -1 for others."""
     governor_key: Keys
     head_key: Keys
     lemma_key: Keys

@@ -16,6 +16,7 @@ from convai.coref.model import Context, CorefConfig, CorefModel
 from convai.coref.pairs import Floats, Window
 from convai.coref.settings import CorefTrainSettings
 from convai.coref.words import SPECIAL, WordIds
+from convai.model.products import quick_products
 
 
 def new_model(
@@ -99,7 +100,7 @@ def encoded(
     Its products are taken in bfloat16 where the processor multiplies that natively.
     """
     chunks = [chunk for example in batch for chunk in example.chunks or ()]
-    with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+    with quick_products():
         states = encoder(chunks, dropout)
     leaf, found, begin = states.detach().requires_grad_(), [], 0
     for example in batch:

@@ -14,10 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from convai.coref.binding import apart
 from convai.coref.document import Cluster, Span
 from convai.coref.features import MentionTable
 from convai.coref.lexicon import Gender, Kind, Life, Number
-from convai.coref.pairs import Floats, Pairs
+from convai.coref.pairs import Bools, Floats, Pairs
 
 _TRIES: Final = 8
 """Antecedents of one mention that are tried when the better ones contradict it."""
@@ -86,13 +87,20 @@ class Clusters:
         counts = np.diff(pairs.offsets)
         best = np.full(len(counts), -np.inf, np.float32)
         some = counts > 0
+        others = apart(table, pairs.later, pairs.earlier)
         if some.any():
             best[some] = np.maximum.reduceat(scores, begins[some])
         for i in np.flatnonzero(best > alone).tolist():
             begin, end = int(begins[i]), int(begins[i] + counts[i])
             row = first + i
             chosen = self._choose(
-                table, row, pairs.earlier[begin:end], scores[begin:end], float(alone[i]), offset
+                table,
+                row,
+                pairs.earlier[begin:end],
+                scores[begin:end],
+                others[begin:end],
+                float(alone[i]),
+                offset,
             )
             if chosen >= 0:
                 links.append(self._join(table, row, chosen, offset))
@@ -104,6 +112,7 @@ class Clusters:
         row: int,
         earlier: NDArray[np.int64],
         scores: Floats,
+        others: Bools,
         alone: float,
         offset: int,
     ) -> int:
@@ -112,15 +121,16 @@ class Clusters:
         of = np.array(self._of)[earlier + offset]
         noun = table.kind[row] > Kind.OTHER_PRONOUN
         nouns = table.kind[earlier] > Kind.OTHER_PRONOUN
-        excluded = set(of[np.isneginf(scores) & nouns].tolist()) if noun else set()
+        never = others | (np.isneginf(scores) & nouns) if noun else others
+        excluded = set(of[never].tolist())
         for k in order.tolist():
             if scores[k] <= alone:
                 break
             candidate = int(earlier[k])
             cluster = self._of[candidate + offset]
-            if cluster >= 0 and noun:
-                if cluster in excluded:
-                    continue
+            if never[k] or (cluster >= 0 and cluster in excluded):
+                continue
+            if cluster >= 0 and noun and table.kind[row] != Kind.NAME:
                 if not nouns[k] and not _fits(scores[(of == cluster) & nouns], alone):
                     continue
             profile = self._profiles[cluster] if cluster >= 0 else _profile(table, candidate)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
+from convai.coref.binding import NOBODY, Clauses
 from convai.coref.discourse import KnownWords, said_by_name
 from convai.coref.document import Sentence
 from convai.coref.features import CONTENT, DEP_ID, RENAMED, TAG_ID
@@ -78,9 +79,7 @@ class SentenceRows:
         relations = [_relation(dep) for dep in sentence.deps]
         self.deps = [name for name, _, _ in relations]
         self.dep_ids = [number for _, number, _ in relations]
-        self.subjects = {
-            head for head, (_, _, subject) in zip(sentence.heads, relations, strict=True) if subject
-        }
+        self.clauses = Clauses(self.lower, sentence.heads, self.deps)
         self.tag_ids = [TAG_ID.get(tag, 0) for tag in sentence.tags]
 
     def rows(self, found: list[SpanCandidate]) -> list[tuple[object, ...]]:
@@ -125,11 +124,17 @@ class SentenceRows:
             ids[governor] if governor != head else NOTHING, ids[self.root],
         )  # fmt: skip
         base, offset = place.token, place.offset
+        other = reach = NOBODY
+        if c.shape == MentionShape.PRONOUN:
+            other = self.clauses.other(head, start) if reflexive != 1 else NOBODY
+            reach = self.clauses.reach(head)
         return (
             base + start, base + end, base + head, place.sentence, place.turn, place.speaker,
             place.partner, place.speaker_keys, place.partner_keys, self.quotes[head],
             kind, gender, number, life, entity, dep_ids[head], reflexive, base + governor,
-            base + self._clause(governor), self.forms[governor].key, head_key, lemma_key, text_key, content,
+            base + self._clause(governor),
+            NOBODY if other == NOBODY else base + other, NOBODY if reach == NOBODY else base + reach,
+            self.forms[governor].key, head_key, lemma_key, text_key, content,
             words,
             (offset + start, offset + end, offset, offset + n), categories,
         )  # fmt: skip
@@ -151,7 +156,7 @@ class SentenceRows:
         """The first of a row of coordinated verbs that share a subject; any other word itself."""
         heads, deps = self.sentence.heads, self.deps
         for _ in heads:  # as many steps at most, whatever the heads
-            if deps[governor] != "conj" or governor in self.subjects:
+            if deps[governor] != "conj" or governor in self.clauses.subjects:
                 break
             governor = heads[governor]
         return governor

@@ -17,12 +17,21 @@ from numpy.typing import NDArray
 from convai.coref.features import DEP_ID, SUBJECTS, MentionTable
 from convai.coref.lexicon import Gender, Kind, Life, Number, nouns, titles
 from convai.coref.pairs import Bools, Floats, Pairs
-from convai.coref.speaker_rules import NEAR, addressed, first_and_third, is_subject, quoted, together_with_me
+from convai.coref.phrase_rules import longer, own, wholes
+from convai.coref.speaker_rules import (
+    NEAR,
+    addressed,
+    first_and_third,
+    is_subject,
+    quoted,
+    together_with_me,
+    told_by_nobody,
+)
 from convai.coref.words import SPECIAL, WordIds, key, singular
 
 HAS_ANTECEDENT: Final = {
-    Kind.HE: 0.75,
-    Kind.SHE: 0.75,
+    Kind.HE: 1.5,
+    Kind.SHE: 1.5,
     Kind.IT: 0.4,
     Kind.THEY: 0.5,
 }
@@ -38,26 +47,19 @@ ONE_PERSON: Final = 3.5
 TOGETHER: Final = 1.5
 """For "they" of two that are joined by "and"."""
 INDEFINITE: Final = 2.0
-"""Against "a doctor" as one who was there before."""
+"""Against "a doctor", and "Doctor", as one who was there before."""
 OTHER_ROLE: Final = 1.5
 """Against "the singer" as "the drummer"."""
 SUBJECT: Final = 3.0
-"""For "he" as the subject of the sentence before, a noun or a name of unknown gender ("the baker")."""
+"""For "he" as the subject of the sentence before, a noun ("the baker")."""
 CATAPHORA: Final = 2.0
 """For the subject of a sentence as the pronoun in a clause before it that has no antecedent."""
 KNOWN_ONE: Final = 2.0
 """Against "they" of one person who is known to be a man or a woman."""
 NAMED: Final = 6.0
 """For the name in "his friend is called Oskar" as his friend."""
-WHOLE: Final = 1.0
-"""For "it" as the lid rather than as the pot, after "the lid of the pot is broken"."""
-LONGER: Final = 1.0
-"""How much better a part of a noun phrase may score than the phrase, to give way to it."""
 LAST_NAME: Final = 1.0
 """For a last name as the only one near who bears it."""
-_SLIGHTLY: Final = 0.01
-_DEEP: Final = 6
-"""Mentions before one that are looked through for what holds it."""
 _OTHER: Final = ("other", "another", "different", "second", "third", "next", "new")
 _BE: Final = "be is are was were am been being 's 're 'm become became becomes remains not".split()
 _NAMING: Final = ("called", "named", "nicknamed")
@@ -89,18 +91,20 @@ class Rules:
         i, j = pairs.later, pairs.earlier
         _animals(table, pairs, scores)
         _they(table, pairs, scores)
-        _subject_before(table, i, j, scores)
+        self._subject_before(table, pairs, scores)
         addressed(table, i, j, scores)
         first_and_third(table, i, j, scores)
-        _own(table, i, j, scores)
+        told_by_nobody(table, i, j, scores)
+        own(table, i, j, scores)
         together_with_me(table, i, j, scores)
         quoted(table, i, j, scores)
-        _wholes(table, pairs, scores)
+        wholes(table, pairs, scores)
         _last_names(table, pairs, scores)
         self._nouns(table, i, j, scores)
+        self._appear(table, i, j, scores)
         self._called(table, i, j, scores)
         self._to_outer(table, pairs, scores)
-        _longer(table, pairs, scores)
+        longer(table, pairs, scores)
         _forward(table, first, pairs, scores, alone)
         return scores, alone
 
@@ -132,6 +136,34 @@ class Rules:
         scores[at[people & ~names & more_i & more_j & (table.lemma_key[i] != table.lemma_key[j])]] -= (
             OTHER_ROLE
         )
+
+    def _subject_before(self, table: MentionTable, pairs: Pairs, scores: Floats) -> None:
+        """Let "he" rather be the subject of the sentence before than who was spoken of before that.
+
+        Not where its own sentence has a subject before it that it can be, nor names: the network knows more.
+        """
+        i, j = pairs.later, pairs.earlier
+        pronoun = ((table.kind[i] == Kind.HE) | (table.kind[i] == Kind.SHE)) & is_subject(table, i)
+        person = is_subject(table, j) & (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.OTHER_PRONOUN)
+        person &= (table.number[j] != Number.MANY) & ~_differ(table.gender[i], table.gender[j])
+        own = pronoun & person & (table.sentence[i] == table.sentence[j])
+        before = pronoun & person & (table.sentence[i] - table.sentence[j] == 1)
+        before &= (table.turn[i] == table.turn[j]) & _none_of(own, pairs)
+        scores[before & ((table.kind[j] != Kind.NAME) | self._is_role(table, j))] += SUBJECT
+
+    def _is_role(self, table: MentionTable, rows: NDArray[np.int64]) -> Bools:
+        """Which of the mentions are a noun for people or a title alone ("Doctor")."""
+        head = table.words[rows, 0]
+        known = self._role[np.minimum(head, len(self._role) - 1)]
+        return np.asarray(known & (table.end[rows] - table.start[rows] == 1))
+
+    def _appear(
+        self, table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats
+    ) -> None:
+        """Let "Admin" be somebody new rather than "he" who is spoken of."""
+        role = self._is_role(table, i) & (table.kind[i] == Kind.NAME)
+        role &= (table.kind[j] == Kind.HE) | (table.kind[j] == Kind.SHE)
+        scores[role] -= INDEFINITE
 
     def _to_outer(self, table: MentionTable, pairs: Pairs, scores: Floats) -> None:
         """What is said of an apposition, a name in "a dog called Rex" or a predicate is said of the whole."""
@@ -214,65 +246,6 @@ def _they(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
     scores[they & near & (table.kind[j] == Kind.JOINED)] += TOGETHER
     known = (table.gender[j] == Gender.MALE) | (table.gender[j] == Gender.FEMALE)
     scores[they & known & (table.number[j] == Number.ONE) & (table.kind[j] != Kind.JOINED)] -= KNOWN_ONE
-
-
-def _subject_before(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
-    """Let "he" rather be the subject of the sentence before than who was spoken of before that."""
-    pronoun = (table.kind[i] == Kind.HE) | (table.kind[i] == Kind.SHE)
-    before = (table.sentence[i] - table.sentence[j] == 1) & is_subject(table, j) & is_subject(table, i)
-    person = (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.OTHER_PRONOUN)
-    person &= (table.kind[j] != Kind.NAME) | (table.gender[j] == Gender.UNKNOWN)
-    person &= (table.number[j] != Number.MANY) & (table.turn[i] == table.turn[j])
-    scores[pronoun & before & person & ~_differ(table.gender[i], table.gender[j])] += SUBJECT
-
-
-def _own(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
-    """Let "his" in "his best friend" be somebody else."""
-    for one, other in ((i, j), (j, i)):
-        owns = (table.reflexive[one] == 2) & (table.governor[one] == table.head[other])
-        scores[
-            owns & (table.start[other] <= table.start[one]) & (table.end[one] <= table.end[other])
-        ] = -np.inf
-
-
-def _wholes(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
-    """Let "it" rather be a subject than a part of it that names what it belongs to."""
-    i, j = pairs.later, pairs.earlier
-    before = (table.kind[i] == Kind.IT) & (table.sentence[i] - table.sentence[j] == 1)
-    whole = (
-        before & is_subject(table, j) & (table.kind[j] > Kind.OTHER_PRONOUN) & (table.kind[j] != Kind.JOINED)
-    )
-    whole &= (table.number[j] != Number.MANY) & (table.life[j] != Life.PERSON)
-    part = before & (table.relation[j] == DEP_ID["nmod"])
-    for p in np.flatnonzero(part).tolist():
-        for outer in range(int(j[p]) - 1, max(int(j[p]) - _DEEP, -1), -1):
-            q = p + int(j[p]) - outer  # pairs of a mention: the nearest first
-            if q >= len(scores) or i[q] != i[p] or j[q] != outer:
-                break
-            if table.head[outer] == table.governor[j[p]] and whole[q] and table.end[outer] >= table.end[j[p]]:
-                scores[q] += WHOLE
-                break
-
-
-def _longer(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
-    """Let a mention be the whole noun phrase ("the boy who lives next door") where its core is no better."""
-    i, j = pairs.later, pairs.earlier
-    whole = np.full(len(table), -1, np.int64)
-    rows = np.arange(len(table))
-    for k in range(_DEEP, 0, -1):
-        before = np.maximum(rows - k, 0)
-        holds = (rows >= k) & (table.head[before] == table.head) & (table.end[before] >= table.end)
-        holds &= (table.kind[before] != Kind.JOINED) & (table.kind > Kind.OTHER_PRONOUN)
-        whole[holds] = before[holds]
-    p = np.flatnonzero(whole[j] >= 0)
-    q = p + j[p] - whole[j[p]]  # pairs of a mention: the nearest first
-    there = q < len(scores)
-    p, q = p[there], q[there]
-    there = (
-        (i[q] == i[p]) & (j[q] == whole[j[p]]) & (scores[q] < scores[p]) & (scores[p] < scores[q] + LONGER)
-    )
-    p, q = p[there], q[there]
-    np.maximum.at(scores, q, scores[p] + _SLIGHTLY)
 
 
 def _last_names(table: MentionTable, pairs: Pairs, scores: Floats) -> None:

@@ -20,6 +20,8 @@ WITH_ME: Final = 6.0
 """For "we" as "Nina and I", and "you" of who answers."""
 QUOTED: Final = 4.0
 """For "I" in a quotation as the subject before it ("My cousin said: ...")."""
+NO_TELLER: Final = 4.0
+"""Against "I" as somebody whom the text names, where nobody is known to speak."""
 NEAR: Final = 2
 """Sentences that count as near."""
 
@@ -50,6 +52,13 @@ def first_and_third(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int
     told &= (table.speaker[j] > 0) & (table.speaker[i] > 0)
     told &= (kind_j == Kind.I) & ((kind_i == Kind.HE) | (kind_i == Kind.SHE))
     scores[quote & ((cannot & (table.speaker[i] == table.speaker[j])) | told)] = -np.inf
+
+
+def told_by_nobody(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "I" and "my" of a text whose teller has no name be nobody who is named in it before."""
+    first = ((table.kind[i] == Kind.I) | (table.kind[i] == Kind.WE)) & (table.speaker[i] == 0)
+    noun = (table.kind[j] > Kind.OTHER_PRONOUN) & (table.kind[j] != Kind.JOINED)
+    scores[first & noun & (table.quote[i] == 0) & (table.quote[j] == 0)] -= NO_TELLER
 
 
 def together_with_me(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from convai.core.errors import SettingsError
+from convai.core.settings_values import laid_over
 from convai.emotion.batches import HeadTexts, check_weights, epoch
 from convai.emotion.config import EmotionConfig
 from convai.emotion.fitting import (
@@ -27,8 +29,11 @@ from convai.emotion.model import Network
 from convai.emotion.ngrams import DESCRIPTION as NGRAMS
 from convai.emotion.ngrams import NgramTeacher
 from convai.emotion.settings import NgramSettings, TeachSettings
+from convai.emotion.tables import read_to_train
 from convai.emotion.teacher import DESCRIPTION, EmotionTeacher
 from convai.emotion.vocabulary import WordEncoder
+from convai.model.products import quick_products
+from convai.model.run_folder import RunFolder
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -37,36 +42,112 @@ _RISE: Final = 0.1
 
 def teach(
     base: Path,
-    data: Sequence[LabelSet],
+    paths: Sequence[Path],
     weights: Sequence[float],
     settings: TeachSettings,
     out: Path,
     *,
+    rows: int = 0,
     report: Report = lambda record: None,
 ) -> EmotionTeacher:
-    """Tune the encoder in `base` on the training texts of `data`, drawn in proportion to `weights`.
+    """Tune the encoder in `base` on the training texts at `paths`, drawn in proportion to `weights`.
 
-    `data` has a validation split each, see `with_validation`: it is measured after every part of the run,
-    and chooses thresholds. The teacher is saved in `out` after every part, and returned. Raises
-    CheckpointError, SettingsError, TrainingError.
+    A part of the training texts is measured after every part of the run, and chooses thresholds. The teacher
+    is saved in `out` after every part, with what going on needs, and returned. `rows` limits the training
+    texts of each set, for a trial (0: all). Raises CheckpointError, DataError, SettingsError, TrainingError.
     """
-    check_weights(weights, len(data))
+    check_weights(weights, len(paths))
     _check_unused(out)
-    torch.manual_seed(settings.seed)
-    config = EmotionConfig(
-        max_words=settings.max_words,
-        final_dropout=settings.final_dropout,
-        heads=tuple(labelled.head() for labelled in data),
+    folder = RunFolder(out)
+    data = read_to_train(paths, rows, settings.held_out, settings.seed)
+    tuning = _Tuning.begun(base, data, weights, settings)
+    folder.start(
+        {
+            "settings": dataclasses.asdict(settings),
+            "data": [str(path.resolve()) for path in paths],
+            "weights": list(weights),
+            "rows": rows,
+            "base": str(base.resolve()),
+        }
     )
-    teacher = EmotionTeacher.begun(base, config)
-    teacher.freeze(settings.freeze)
-    for one in data:
-        texts = one.splits[TRAIN]
-        teacher.begin(one.name, texts.counts(len(one.labels)), len(texts))
-    train, valid = _tasks(teacher.pieces, data, weights, teacher.config.max_words)
-    optim = _optimizer(teacher, settings)
-    _epochs(teacher, settings.epochs, lambda n: _part(teacher, optim, train, n, settings), valid, out, report)
-    return teacher
+    return tuning.go(folder, report)
+
+
+def resume_teaching(out: Path, *, report: Report = lambda record: None) -> EmotionTeacher:
+    """Go on with the run of `teach` in `out`, as if it had not been stopped.
+
+    Raises CheckpointError when there is none, or it is damaged.
+    """
+    folder = RunFolder(out)
+    run = folder.description()
+    settings = laid_over(TeachSettings(), run["settings"])
+    paths = [Path(path) for path in run["data"]]
+    data = read_to_train(paths, run["rows"], settings.held_out, settings.seed)
+    return _Tuning.begun(Path(run["base"]), data, run["weights"], settings).go(folder, report)
+
+
+class _Tuning:
+    """An encoder that is tuned, from the part of the run that its folder's state says."""
+
+    def __init__(
+        self,
+        teacher: EmotionTeacher,
+        train: list[HeadTexts],
+        valid: list[HeadTexts],
+        settings: TeachSettings,
+    ) -> None:
+        self.teacher, self.train, self.valid, self.settings = teacher, train, valid, settings
+        self.optim = _optimizer(teacher, settings)
+        self.done = 0
+
+    @classmethod
+    def begun(
+        cls, base: Path, data: Sequence[LabelSet], weights: Sequence[float], settings: TeachSettings
+    ) -> _Tuning:
+        """Before its first step. `data` has a validation split each, see `with_validation`."""
+        torch.manual_seed(settings.seed)
+        config = EmotionConfig(
+            max_words=settings.max_words,
+            final_dropout=settings.final_dropout,
+            heads=tuple(labelled.head() for labelled in data),
+        )
+        teacher = EmotionTeacher.begun(base, config)
+        teacher.freeze(settings.freeze)
+        for one in data:
+            texts = one.splits[TRAIN]
+            teacher.begin(one.name, texts.counts(len(one.labels)), len(texts))
+        return cls(teacher, *_tasks(teacher.pieces, data, weights, teacher.config.max_words), settings)
+
+    def go(self, folder: RunFolder, report: Report) -> EmotionTeacher:
+        """Tune until all parts are done."""
+        folder.restore(self._load)
+        while self.done < self.settings.epochs:
+            start = time.monotonic()
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.done)
+            with quick_products():
+                loss = _part(self.teacher, self.optim, self.train, self.done, self.settings)
+                found = _measured(self.teacher, self.valid)
+            self.done += 1
+            self.teacher.save(folder.path)
+            folder.save_state(self._state())
+            seconds = round(time.monotonic() - start, 1)
+            record = {"epoch": self.done, "loss": loss, "macro_f1": found, "seconds": seconds}
+            folder.log(record)
+            report(record)
+        return self.teacher
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.done,
+            "model": self.teacher.state_dict(),
+            "optimizer": self.optim.state_dict(),
+        }
+
+    def _load(self, state: dict[str, Any]) -> int:
+        self.teacher.load_state_dict(state["model"])
+        self.optim.load_state_dict(state["optimizer"])
+        self.done = state["epoch"]
+        return self.done
 
 
 def teach_ngrams(
@@ -164,7 +245,7 @@ def _optimizer(teacher: EmotionTeacher, settings: TeachSettings) -> torch.optim.
         {"params": learning, "lr": settings.lr, "peak": settings.lr},
         {"params": list(teacher.heads.parameters()), "lr": settings.head_lr, "peak": settings.head_lr},
     ]
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
 
 
 def _part(

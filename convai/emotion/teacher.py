@@ -103,11 +103,12 @@ class EmotionTeacher(nn.Module):
         there = (torch.arange(ids.shape[1]) < lengths[:, None]).to(ids.device)
         states = self.encoder(input_ids=ids, attention_mask=there.long()).last_hidden_state  # [B, T, F]
         weights = there / lengths.to(ids.device)[:, None]
-        return Encoded((states * weights[..., None]).sum(1), weights)
+        return Encoded((states.float() * weights[..., None]).sum(1), weights)
 
     def logits(self, features: Tensor, head: Head) -> Tensor:
         """`[B, F]` → `[B, labels]`."""
-        scores: Tensor = self.heads[head.name](self.final_dropout(features))
+        with torch.autocast(features.device.type, enabled=False):  # thresholds want more than 8 bits
+            scores: Tensor = self.heads[head.name](self.final_dropout(features))
         return scores
 
     def freeze(self, layers: int) -> None:

@@ -141,6 +141,14 @@ def test_winobias_asks_who_the_pronoun_is(tmp_path: Path) -> None:
     assert scores["1", "anti"].f1 < 0.5
 
 
+def test_a_possessive_s_makes_nobody_else(tmp_path: Path) -> None:
+    document = Document("d", 0, [Sentence("The maid 's boss saw her".split())], [[(0, 2), (5, 6)]])
+    path = tmp_path / "dev_type1_pro_stereotype.v4_auto_conll"
+    write_conll([document], path)
+    for found, right in (((0, 3), 1), ((0, 4), 0)):
+        assert score_winobias(read_winobias(path), Always([[found, (5, 6)]])).accuracy == right
+
+
 def test_winobias_files_that_are_missing_or_others_are_named(tmp_path: Path) -> None:
     files = find_winobias(winobias(tmp_path))
     path = files["2", "anti"]

@@ -67,6 +67,14 @@ def written(words: list[str], tags: list[str], heads: list[int], deps: list[str]
             "The/DT/det>1 man/NN/nsubj>5 who/WP/nsubj>3 has/VBZ/acl:relcl>1 keys/NNS/nsubj>5 sits/VBZ/root>5",
             "The/DT/det>1 man/NN/nsubj>5 who/WP/nsubj>3 has/VBZ/acl:relcl>1 keys/NNS/obj>3 sits/VBZ/root>5",
         ),
+        (  # a relative clause that took the verb behind it
+            "A/DT/det>1 man/NN/root>1 who/WP/nsubj>3 ate/VBD/acl:relcl>1 it/PRP/obj>3 sat/VBD/xcomp>3",
+            "A/DT/det>1 man/NN/nsubj>5 who/WP/nsubj>3 ate/VBD/acl:relcl>1 it/PRP/obj>3 sat/VBD/root>5",
+        ),
+        (  # a subject, of whom more is said between commas, as somebody spoken to
+            "Eva/NNP/vocative>5 ,/,/punct>0 my/PRP$/nmod:poss>3 boss/NN/nsubj>5 ,/,/punct>3 sat/VBD/root>5",
+            "Eva/NNP/nsubj>5 ,/,/punct>0 my/PRP$/nmod:poss>3 boss/NN/appos>0 ,/,/punct>3 sat/VBD/root>5",
+        ),
         (  # nouns as names, and whom a name is given to
             "The/DT/det>1 cooks/NNP/nsubj>2 named/VBD/root>2 her/PRP$/nmod:poss>4 Olga/NNP/obj>2 ././punct>2",
             "The/DT/det>1 cooks/NNS/nsubj>2 named/VBD/root>2 her/PRP/obj>2 Olga/NNP/xcomp>2 ././punct>2",
@@ -94,6 +102,8 @@ def test_what_is_mended(before: str, after: str) -> None:
         "The/DT/det>2 town/NN/compound>2 gates/NNS/root>2 of/IN/case>4 Oslo/NNP/nmod>2 ././punct>2",
         "I/PRP/nsubj>1 saw/VBD/root>1 her/PRP$/nmod:poss>3 Olga/NNP/obj>1 ././punct>1",
         "eva/NNP/root>0",
+        "Eva/NNP/vocative>4 ,/,/punct>0 my/PRP$/nmod:poss>3 boss/NN/nsubj>4 sat/VBD/root>4",
+        "The/DT/det>1 man/NN/root>1 who/WP/nsubj>3 ate/VBD/acl:relcl>1 or/CC/cc>5 sat/VBD/conj>3 ././punct>1",
     ],
 )
 def test_what_is_left(text: str) -> None:

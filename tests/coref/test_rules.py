@@ -52,6 +52,12 @@ def chains(nlp, resolver: CorefResolver, *turns: str | tuple[str, str]) -> list[
         ("Kate Wilson met Tom Wilson. She smiled.", ("Kate Wilson", "She"), ("Tom Wilson", "Kate Wilson")),
         ("Mr. Kent sings. Mrs. Kent paints. She smiled.", ("Mrs. Kent", "She"), ("Mr. Kent", "Mrs. Kent")),
         ("My sister and I went home. We slept.", ("My sister and I", "We"), ("I", "We")),
+        ("Laura, my best friend, left. I gave her a lamp.", ("I", "my"), ("Laura", "my")),
+        (
+            "The old teacher was strict. The young teacher is kind, and she tells jokes.",
+            ("The young teacher", "she"),
+            ("The old teacher", "she"),
+        ),
         ("The daughters love their uncle. He feeds them.", ("their uncle", "He"), ("The daughters", "He")),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from convai.emotion.lessons import chances, load_network, taught
 from convai.emotion.ngrams import Grams, NgramTeacher
 from convai.emotion.settings import NgramSettings, TeachSettings, TrainSettings
 from convai.emotion.tables import read_to_train
-from convai.emotion.teach import teach, teach_ngrams
+from convai.emotion.teach import resume_teaching, teach, teach_ngrams
 from convai.emotion.teacher import EmotionTeacher, Pieces, with_names
 from convai.emotion.train import new_run, resume_run
 from tests.emotion.models import HEADS, VOCABULARY, saved_model, tiny_model
@@ -83,8 +84,7 @@ QUICK = TeachSettings(freeze=1, epochs=2, epoch_size=160, batch_size=8, lr=0.02,
 
 
 def taught_teacher(base: Path, folder: Path) -> Path:
-    data = read_to_train([label_set(folder)], 0, QUICK.held_out, QUICK.seed)
-    teach(base, data, [1.0], QUICK, folder / "teacher")
+    teach(base, [label_set(folder)], [1.0], QUICK, folder / "teacher")
     return folder / "teacher"
 
 
@@ -110,9 +110,8 @@ def test_long_texts_are_cut_and_keep_their_end_mark(base: Path) -> None:
 def test_a_teacher_learns_what_is_not_frozen_and_comes_back_from_its_folder(
     base: Path, tmp_path: Path
 ) -> None:
-    data = read_to_train([label_set(tmp_path)], 0, QUICK.held_out, QUICK.seed)
     records: list[dict[str, object]] = []
-    teacher = teach(base, data, [1.0], QUICK, tmp_path / "teacher", report=records.append)
+    teacher = teach(base, [label_set(tmp_path)], [1.0], QUICK, tmp_path / "teacher", report=records.append)
     assert [record["epoch"] for record in records] == [1, 2]
     assert records[-1]["macro_f1"] == {"Mine": 1.0}
     before = BertModel.from_pretrained(base).state_dict()
@@ -123,6 +122,26 @@ def test_a_teacher_learns_what_is_not_frozen_and_comes_back_from_its_folder(
     expected = chances(teacher, teacher.pieces, [GLAD, SORRY])["Mine"]
     assert torch.equal(chances(again, words, [GLAD, SORRY])["Mine"], expected)
     assert expected.argmax(1).tolist() == [1, 0]
+
+
+def test_a_resumed_teacher_is_as_one_that_was_never_stopped(base: Path, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(record: dict[str, object]) -> None:
+        raise Stopped
+
+    data = [label_set(tmp_path)]
+    whole = teach(base, data, [1.0], QUICK, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        teach(base, data, [1.0], QUICK, tmp_path / "parts", report=stop)
+    records: list[dict[str, object]] = []
+    parts = resume_teaching(tmp_path / "parts", report=records.append)
+    assert [record["epoch"] for record in records] == [2]
+    assert all(torch.equal(p, parts.state_dict()[name]) for name, p in whole.state_dict().items())
+    assert whole.config == parts.config
+    with pytest.raises(CheckpointError, match="no training run here"):
+        resume_teaching(tmp_path / "none")
 
 
 def test_a_batch_is_as_its_texts_alone(base: Path) -> None:
@@ -148,7 +167,7 @@ def test_heads_begin_at_the_shares_of_their_labels(base: Path) -> None:
 
 def test_wrong_folders_and_settings_are_told(base: Path, tmp_path: Path) -> None:
     teacher = taught_teacher(base, tmp_path)
-    data = read_to_train([tmp_path / "Mine.jsonl"], 0, 0.2, 0)
+    data = [tmp_path / "Mine.jsonl"]
     with pytest.raises(SettingsError, match="holds a teacher already"):
         teach(base, data, [1.0], QUICK, teacher)
     with pytest.raises(SettingsError, match="2 layers"):
@@ -271,8 +290,9 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
 
 
 def test_a_student_comes_to_think_what_its_teachers_think_of_texts_without_labels(
-    base: Path, tmp_path: Path
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("convai.emotion.teach.quick_products", nullcontext)  # the same teacher everywhere
     teacher = taught_teacher(base, tmp_path)
     network, pieces = load_network(teacher)
     texts = plain(tmp_path).read_text().splitlines()
@@ -346,6 +366,11 @@ def test_the_commands(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (
         main(["emotion", "teach", data, "--base", str(base), "--freeze", "2", "--out", teacher, *quick]) == 0
     )
+    assert main(["emotion", "teach", "--resume", teacher]) == 0
+    assert main(["emotion", "teach", data, "--resume", teacher]) == 2
+    assert "--resume takes all but --threads" in capsys.readouterr().err
+    assert main(["emotion", "teach", data, "--out", teacher]) == 2
+    assert "--base DIR" in capsys.readouterr().err
     assert main(["emotion", "evaluate", data, "--model", teacher, "--split", "train"]) == 0
     assert "Mine" in capsys.readouterr().out
     student = ["--embedding-size", "4", "--hidden-size", "4", "--min-count", "1", "--out", run, *quick]

@@ -3,7 +3,8 @@
 Words of one name that all depend on the verb ("Nina Simone was born"), coordinated subjects that do, an
 apposition taken for a coordination without "and", a sentence without a verb whose third person was taken for
 a plural ("The designer draws icons."), a verb taken for part of a noun or for a conjunct of its subject, a
-relative clause that ends in a second subject of the verb behind it.
+relative clause that ends in a second subject of the verb behind it, or in that verb; a subject with an
+apposition that was taken for somebody spoken to.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ _ARGUMENTS: Final = frozenset(("nsubj", "nsubj:pass", "obj", "iobj", "obl"))
 _NAMES: Final = frozenset(("NNP", "NNPS"))
 _FINITE: Final = frozenset(("VBZ", "VBD", "VBP", "MD"))
 _SUBJECTS: Final = ("nsubj", "nsubj:pass")
+_VERBS_OF_VERBS: Final = ("xcomp", "ccomp", "conj", "advcl", "parataxis")
 _NAMING: Final = frozenset("call calls called calling name names named naming nicknamed".split())
 _NO_VERBS: Final = ("ss", "us", "is", "ers", "ors", "ists", "ions", "ments", "ities")
 """Endings of nouns that are no verb's third person."""
@@ -27,6 +29,8 @@ def repair(words: list[str], tags: list[str], heads: list[int], deps: list[str])
     _free_verb(words, tags, heads, deps)
     _raise_verb(words, tags, heads, deps)
     _close_clause(heads, deps)
+    _leave_clause(words, tags, heads, deps)
+    _seat_subject(words, tags, heads, deps)
     _join_siblings(words, tags, heads, deps)
     _find_appositions(words, tags, heads, deps)
 
@@ -123,6 +127,40 @@ def _close_clause(heads: list[int], deps: list[str]) -> None:
         verbs = [i for i in range(first, second) if deps[i] == "acl:relcl" and heads[i] == first]
         if verbs:
             heads[second], deps[second] = verbs[-1], "obj"
+
+
+def _leave_clause(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "The girl who sells flowers smiled", where "smiled" was read as part of what she sells."""
+    root = next((i for i, head in enumerate(heads) if head == i), 0)
+    if not words or tags[root][:2] != "NN":
+        return
+    clause = next((i for i in range(root, len(words)) if heads[i] == root and deps[i] == "acl:relcl"), -1)
+    if clause < 0 or not any(heads[i] == clause and deps[i] in _SUBJECTS for i in range(root, clause)):
+        return
+    for v in range(clause + 1, len(words)):
+        if heads[v] != clause or tags[v] not in ("VBD", "VBZ") or deps[v] not in _VERBS_OF_VERBS:
+            continue
+        own = {deps[i] for i, head in enumerate(heads) if head == v}
+        if words[v - 1] == "," or not own.isdisjoint(("cc", "mark", "aux", "cop", *_SUBJECTS)):
+            continue
+        for i, head in enumerate(heads):
+            if i > v and head in (root, clause):
+                heads[i] = v
+        heads[v], deps[v] = v, "root"
+        heads[root], deps[root] = v, "nsubj"
+        return
+
+
+def _seat_subject(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "Laura, my best friend, left", where "Laura" was read as spoken to and "friend" as who left."""
+    for i, dep in enumerate(deps):
+        if dep != "vocative" or i + 3 >= len(words) or words[i + 1] != "," or tags[i] not in _NAMES:
+            continue
+        noun = next((k for k in range(i + 2, len(words)) if heads[k] == heads[i] and deps[k] in _SUBJECTS), 0)
+        inside = noun and words[i + 2].lower() in _DETERMINERS and "," not in words[i + 2 : noun]
+        if inside and noun + 1 < heads[i] and words[noun + 1] == ",":
+            deps[i] = deps[noun]
+            heads[noun], deps[noun] = i, "appos"
 
 
 def _join_siblings(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:

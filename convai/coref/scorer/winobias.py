@@ -57,7 +57,7 @@ def score_winobias(documents: Iterable[Document], resolver: Resolver) -> Bias:
     """The resolver's scores on parsed documents, whose own clusters are the key; clusters of one are dropped.
 
     The answer is right where a mention with exactly the pronoun is in a cluster with a mention that ends as
-    the right person's does.
+    the right person's does (a possessive 's apart).
     """
     pairs: list[tuple[list[Cluster], list[Cluster]]] = []
     right = total = 0
@@ -67,10 +67,13 @@ def score_winobias(documents: Iterable[Document], resolver: Resolver) -> Bias:
         key = next(cluster for cluster in document.clusters if len(cluster) > 1)
         words = document.words()
         pronouns = [span for span in key if words[span[0]].lower() in _PRONOUNS and span[1] == span[0] + 1]
-        others = [span for span in key if span not in pronouns]
+        ends = {_end(words, span) for span in key if span not in pronouns}
         for pronoun in pronouns:
             total += 1
-            right += _linked(pronoun, others, found)
+            right += any(
+                pronoun in cluster and any(s != pronoun and _end(words, s) in ends for s in cluster)
+                for cluster in found
+            )
     f1 = conll_f1(score(pairs, singletons=False))
     return Bias(f1, right / total if total else 0.0)
 
@@ -78,8 +81,6 @@ def score_winobias(documents: Iterable[Document], resolver: Resolver) -> Bias:
 _PRONOUNS = frozenset("he him his himself she her hers herself they them their theirs".split())
 
 
-def _linked(pronoun: Span, others: Sequence[Span], found: Iterable[Cluster]) -> bool:
-    ends = {span[1] for span in others}
-    return any(
-        pronoun in cluster and any(s != pronoun and s[1] in ends for s in cluster) for cluster in found
-    )
+def _end(words: Sequence[str], span: Span) -> int:
+    """Where a mention ends, without a possessive 's, which only some schemes count to it."""
+    return span[1] - (words[span[1] - 1].lower() in ("'s", "'") and span[1] - span[0] > 1)
