@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from convai.server.protocol.answers import Conversations, Error, Facts, Inspected
-from convai.server.protocol.changes import Deleted, MemoryChanged
+from convai.server.protocol.changes import Deleted, MemoryChanged, State
 from tests.server.serving import Chat, Running, serving
 
 PERSONA: Any = {"sentences": ["i am a nurse."]}
@@ -91,6 +91,7 @@ def test_a_person_writes_edits_forgets_and_switches_off(tmp_path: Path) -> None:
         assert texts(facts(chat, after=found.items[0].id)) == ["my shoe size is 47."]
         conversation = begin(chat)
         other.done("open", conversation=conversation)
+        other.until(State)  # from here on it is told what changes
         chat.done("edit_fact", fact=found.items[0].id, text="i have a cat.")
         seen = other.until(MemoryChanged)
         assert [fact.text for fact in seen.kept] == ["i have a cat."]
