@@ -210,6 +210,8 @@ async def _talk(
                         return
             assert reply.chosen is not None
             turns.append(Turn(AGENT, reply.finished[reply.chosen].text))
+            if loop.time() >= end:  # the best of several candidates comes without tokens before it
+                return
 
     await asyncio.gather(*(person(number) for number in range(people)))
     drawn = service.engine.stats().tokens_drawn - before
