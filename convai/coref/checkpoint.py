@@ -21,7 +21,7 @@ from convai.coref.pairs import Window
 from convai.coref.resolver import CorefResolver, ResolveSettings
 from convai.coref.words import WordIds
 from convai.model.folder import BaseReference
-from convai.model.frozen import quantise_rows
+from convai.model.frozen import packed_rows, unpacked_rows
 
 CONFIG: Final = "coref.json"
 WEIGHTS: Final = "model.safetensors"
@@ -29,7 +29,6 @@ VOCABULARY: Final = "vocabulary.txt"
 PIECES: Final = "pieces.txt"
 _IN_8_BITS: Final = ("encoder.", "vectors", "of_state", "product_")
 """Matrices of a model with an encoder that are kept as int8, with a scale a row."""
-_SCALE: Final = "__scale"
 EMBEDDED: Final = "coref-mini"
 """The coreference model that travels with convai."""
 
@@ -38,11 +37,9 @@ def save_coref_model(
     model: CorefModel, words: WordIds, folder: Path, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write the folder, weights as `dtype`. Raises OSError, when the disk is full for example."""
-    state = {name: p.detach().to("cpu", dtype).contiguous() for name, p in model.state_dict().items()}
+    in_8_bits = _IN_8_BITS if model.encoder is not None else ()
+    state = packed_rows(model.state_dict(), lambda name: name.startswith(in_8_bits), dtype)
     if model.encoder is not None:
-        for name, p in model.state_dict().items():
-            if p.dim() == 2 and name.startswith(_IN_8_BITS):
-                state[name], state[name + _SCALE] = quantise_rows(p.detach().float())
         text = "\n".join(model.encoder.pieces) + "\n"
         atomic_write(folder / PIECES, lambda part: part.write_text(text, encoding="utf-8"))
     try:
@@ -76,13 +73,7 @@ def load_coref_model(folder: Path | str | None = None) -> tuple[CorefModel, Word
         )
     model = CorefModel(config, torch.zeros(config.words, config.vector), pieces=pieces)
     try:
-        model.load_state_dict(
-            {
-                name: p.float() * state[name + _SCALE][:, None] if p.dtype == torch.int8 else p.float()
-                for name, p in state.items()
-                if not name.endswith(_SCALE)
-            }
-        )
+        model.load_state_dict(unpacked_rows(state))
     except (RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(

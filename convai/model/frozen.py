@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from convai.model import native
 from convai.model.gpt import Conv1D
+
+_SCALE: Final = "__scale"
+"""Ends the name of an int8 matrix' scales in a stored state."""
 
 
 class FrozenLinear(nn.Module):
@@ -141,6 +145,28 @@ def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """int8 `[M, K]` and float32 scales `[M]` whose product is near the rows of `x` `[M, K]`."""
     rows, scale = native.quantise(x)
     return rows, scale[:, 0]
+
+
+def packed_rows(
+    state: Mapping[str, Tensor], chosen: Callable[[str], bool], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """A state for the disk: `chosen` matrices as int8 with a scale a row beside each, the rest as `dtype`."""
+    packed: dict[str, Tensor] = {}
+    for name, p in state.items():
+        if p.dim() == 2 and chosen(name):
+            packed[name], packed[name + _SCALE] = quantise_rows(p.detach().float())
+        else:
+            packed[name] = p.detach().to("cpu", dtype).contiguous()
+    return packed
+
+
+def unpacked_rows(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of `packed_rows` in float32. Raises KeyError for a matrix without its scales."""
+    return {
+        name: p.float() * packed[name + _SCALE][:, None] if p.dtype == torch.int8 else p.float()
+        for name, p in packed.items()
+        if not name.endswith(_SCALE)
+    }
 
 
 def _rows(x: Tensor, by: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.core.errors import ConvaiError
 from convai.core.processor import prefer_latency
 from convai.core.settings import EngineConfig, ServerConfig
-from convai.engine import Port, Token
+from convai.engine import Port
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 from convai.server.app import App
@@ -205,13 +205,11 @@ async def _talk(
                 max_history=agent.max_history,
             )
             with closing(Drawing(reply, service.stream)) as drawing:
-                async for event in drawing.adraw():
-                    if isinstance(event, Token) and loop.time() >= end:
+                async for _ in drawing.adraw():  # of several candidates only their ends are told
+                    if loop.time() >= end:
                         return
             assert reply.chosen is not None
             turns.append(Turn(AGENT, reply.finished[reply.chosen].text))
-            if loop.time() >= end:  # the best of several candidates comes without tokens before it
-                return
 
     await asyncio.gather(*(person(number) for number in range(people)))
     drawn = service.engine.stats().tokens_drawn - before

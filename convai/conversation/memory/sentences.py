@@ -29,7 +29,7 @@ from convai.core.errors import CheckpointError
 from convai.core.files import atomic_write, read_json, write_json
 from convai.coref.encoder import EncoderBlock, EncoderShape, WordEncoder, pretrained
 from convai.coref.pieces import BETWEEN, START, Pieces
-from convai.model.frozen import quantise_rows
+from convai.model.frozen import packed_rows, unpacked_rows
 
 EMBEDDED: Final = "recall-mini"
 """The sentence encoder that travels with convai."""
@@ -42,7 +42,6 @@ KEPT: Final = 20_000
 """Vectors that are kept, the latest used ones: 15 MB."""
 _TOKENS: Final = 1024
 """Of texts that are read at once."""
-_SCALE: Final = "__scale"
 
 
 class SentenceVectors:
@@ -115,12 +114,7 @@ def write(source: Path, folder: Path, words: Iterable[str], pieces: int) -> None
     """
     layers = int(read_json(source / "config.json").get("num_hidden_layers", 0))
     encoder = pretrained(source, layers, words, pieces)
-    state = {}
-    for name, p in encoder.state_dict().items():
-        if p.dim() == 2:
-            state[name], state[name + _SCALE] = quantise_rows(p.float())
-        else:
-            state[name] = p.half()
+    state = packed_rows(encoder.state_dict(), lambda name: True, torch.float16)
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / WEIGHTS, lambda part: save_file(state, part, metadata={"format": "pt"}))
     text = "\n".join(encoder.pieces) + "\n"
@@ -133,17 +127,10 @@ def load(folder: Path) -> SentenceVectors:
     try:
         shape = EncoderShape(**read_json(folder / CONFIG))
         pieces = (folder / PIECES).read_text(encoding="utf-8").split("\n")[:-1]
-        stored = load_file(folder / WEIGHTS)
         if shape.pieces != len(pieces):
             raise ValueError(f"{len(pieces):,} pieces, {CONFIG} says {shape.pieces:,}")
         encoder = WordEncoder(shape, pieces)
-        encoder.load_state_dict(
-            {
-                name: p.float() * stored[name + _SCALE][:, None] if p.dtype == torch.int8 else p.float()
-                for name, p in stored.items()
-                if not name.endswith(_SCALE)
-            }
-        )
+        encoder.load_state_dict(unpacked_rows(load_file(folder / WEIGHTS)))
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
