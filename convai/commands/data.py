@@ -87,6 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KIND=N",
         help="how often a kind of exchange comes, such as correct=40; may be given several times",
     )
+    compose.add_argument(
+        "--sessions",
+        action="store_true",
+        help="N pairs of them, the second asking for what was told in the first: for `convai train --memory`",
+    )
     compose.add_argument("--seed", type=int, default=0, help="what they follow from (default: %(default)s)")
 
     download = commands.add_parser(
@@ -197,6 +202,7 @@ def _overlap(args: argparse.Namespace) -> int:
 def _compose(args: argparse.Namespace) -> int:
     from convai.core import resources
     from convai.text.compose.dialogues import Composer
+    from convai.text.compose.returning import returning
     from convai.text.corpora.reading import write
 
     if args.dialogs < 1:
@@ -207,8 +213,11 @@ def _compose(args: argparse.Namespace) -> int:
         if not number.isdecimal():
             raise SettingsError(f"--weight {given}: write KIND=N with a whole number N, such as correct=40")
         weights[kind] = int(number)
+    if weights and args.sessions:
+        raise SettingsError("--sessions has its own kinds of exchanges: leave out --weight")
     composer = Composer(resources.data_dir() / "compose", weights=weights)
-    count = write(args.out, composer.dialogs(args.dialogs, args.seed), "jsonl")
+    made = (returning if args.sessions else Composer.dialogs)(composer, args.dialogs, args.seed)
+    count = write(args.out, made, "jsonl")
     print(f"{args.out}: {count:,} dialogues")
     return 0
 

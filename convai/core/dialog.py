@@ -21,6 +21,7 @@ AGENT: Final = 1
 MAX_UTTERANCE_CHARS: Final = 100_000
 """Longer utterances are refused as damaged input (a 10 MB line is a broken file, not a remark)."""
 
+_SESSION: Final = re.compile(r"(.+)-session([0-9]+)")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -72,6 +73,12 @@ class Dialog:
     id: str = ""
     source: str = ""
     labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def session(self) -> tuple[str, int] | None:
+        """Who talk and for which time, where the id says so as in Multi-Session Chat: "NAME-session2"."""
+        named = _SESSION.fullmatch(self.id)
+        return (named[1], int(named[2])) if named else None
 
     @property
     def persona(self) -> Persona:

@@ -8,7 +8,6 @@ by their names, `NAME-session1` and so on. Both chairs are taken: the agent is e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -44,7 +43,6 @@ _AT_ONCE: Final = 8
 """Questions that are asked side by side, in each of the ways."""
 POSITIONS: Final = 4096
 """Room for two whole sessions: nothing is cut."""
-_SESSION: Final = re.compile(r"(.+)-session(\d+)$")
 _WHO: Final = "partner"
 
 
@@ -61,8 +59,9 @@ def pairs_of(dialogs: Sequence[Dialog]) -> list[Pair]:
     """The first and a later session of the same people, from both chairs. Raises DataError without any."""
     sessions: dict[str, dict[int, Dialog]] = {}
     for dialog in dialogs:
-        if named := _SESSION.fullmatch(dialog.id):
-            sessions.setdefault(named[1], {})[int(named[2])] = dialog
+        if dialog.session:
+            name, number = dialog.session
+            sessions.setdefault(name, {})[number] = dialog
     found = []
     for name, by_number in sorted(sessions.items()):
         for number in sorted(by_number):

@@ -127,7 +127,7 @@ def encode_file(
     key = ["corpus 2", file_digest(path), tokenizer.fingerprint, f"both_sides={both_sides}", f"text={text}"]
     key.append(repr(reading))
     if memory:
-        key.append(f"memory 1, {memory}, {seed}")
+        key.append(f"memory 2, {memory}, {seed}")
 
     def make() -> dict[str, Any]:
         dialogs: Iterable[Dialog]

@@ -199,3 +199,8 @@ def test_compose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", out) == 0
     with pytest.raises(SettingsError, match="use 1 or more"):
         run("compose", out, "--dialogs", 0)
+    assert run("compose", out, "--dialogs", 2, "--sessions") == 0
+    assert f"{out}: 4 dialogues" in capsys.readouterr().out
+    assert [dialog.session for dialog in read(out)][2:] == [("composed-0-1", 1), ("composed-0-1", 2)]
+    with pytest.raises(SettingsError, match="leave out --weight"):
+        run("compose", out, "--sessions", "--weight", "tell=3")

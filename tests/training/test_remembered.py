@@ -126,3 +126,59 @@ def test_lines_are_kept_counted_and_never_learnt() -> None:
         assert len(tree) == size
         learnt = sum(label >= 0 for label in tree.labels)
         assert learnt == sum(len(turn.ids) + 1 for turn in one.turns if turn.speaker == AGENT)
+
+
+EARLIER = Dialog(TOLD.turns[:4], TOLD.personas, id="ann-session1")
+LATER = Dialog(
+    (
+        Turn(USER, "hello again!"),
+        Turn(AGENT, "welcome back."),
+        Turn(USER, "what's my parrot called?"),
+        Turn(AGENT, "gustav."),
+        Turn(USER, "and where do i live?"),
+        Turn(AGENT, "in lima."),
+    ),
+    TOLD.personas,
+    id="ann-session2",
+)
+
+
+def test_a_later_session_has_the_memory_of_the_earlier_ones() -> None:
+    first, second = second_sessions([EARLIER, LATER], 0.0, 0, blocks=True)
+    assert first == EARLIER
+    assert second.persona.sentences == ("i am a nurse.", "The user: i live in lima.")
+    assert [turn.added for turn in second.turns] == [
+        (),
+        (),
+        ("The user: i have a parrot named gustav.",),
+        (),
+        (),
+        (),
+    ]
+    assert all(turn.target for turn in second.turns)
+    assert [turn.text for turn in second.turns] == [turn.text for turn in LATER.turns]
+
+
+def test_sessions_of_others_or_of_later_days_are_not_remembered() -> None:
+    other = replace(LATER, id="ben-session2")
+    assert list(second_sessions([EARLIER, other], 0.0, 0, blocks=True)) == [EARLIER, other]
+    assert list(second_sessions([LATER, EARLIER], 0.0, 0, blocks=True)) == [LATER, EARLIER]
+
+
+def test_each_chair_of_a_session_remembers_what_the_other_one_said() -> None:
+    dialogs = [EARLIER, EARLIER.swapped(), LATER, LATER.swapped()]
+    *_, mine, theirs = second_sessions(dialogs, 0.0, 0, blocks=True)
+    assert "lima" in " ".join(mine.persona.sentences)
+    assert "lima" not in " ".join((*theirs.persona.sentences, *lines(theirs)))
+
+
+def test_what_no_line_tells_is_not_learnt() -> None:
+    """The earlier session told of the parrot's colour in words that no question calls for."""
+    early = replace(
+        EARLIER, turns=(*EARLIER.turns, Turn(USER, "did you see how purple it is?"), Turn(AGENT, "no."))
+    )
+    asks = replace(
+        LATER, turns=(*LATER.turns[:2], Turn(USER, "what colour did i say?"), Turn(AGENT, "purple!"))
+    )
+    _, second = second_sessions([early, asks], 0.0, 0, blocks=True)
+    assert [turn.target for turn in second.turns] == [True, True, True, False]

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from convai.text.compose.forms import fields, fill, listed, sentences, uncapitalised
-from convai.text.compose.people import Trait, stems
+from convai.text.compose.people import KINDS, Trait, stems
 from convai.text.compose.person import to_me, to_you
 from convai.text.compose.questions import answers_of_the_told, pair, recall_question
 from convai.text.compose.scene import ASKED_BACK, AskedTrait, DialogueDraft, ToldTrait
@@ -15,6 +15,10 @@ from convai.text.compose.unknown import not_told
 
 _ASKING: Final = frozenset("what which where who when how you your are did doe".split())
 """Words, as stems, by which no two questions are alike."""
+_TO_YOU: Final = re.compile(r"\byour?\b|\byou'")
+"""A question that names whom it is about; "any pets?" would be about the agent, whoever asks."""
+_EITHER: Final = re.compile(r"only child|alone at home")
+"""Questions with two answers, neither of which is yes."""
 
 
 def tell(scene: DialogueDraft, slot: str | None = None) -> Exchange | None:
@@ -41,7 +45,7 @@ def tell(scene: DialogueDraft, slot: str | None = None) -> Exchange | None:
 
 def tell_free(scene: DialogueDraft) -> Exchange | None:
     """The partner tells a fact in its own words."""
-    if len(scene.partner.free) > 1:
+    if len(scene.partner.free) >= scene.most_free:
         return None
     if scene.rng.random() < 0.5 and not scene.pending:
         free = scene.world.add_own_words(scene.rng, scene.partner)
@@ -50,6 +54,9 @@ def tell_free(scene: DialogueDraft) -> Exchange | None:
     if free is None:
         return None
     scene.free_told[free.clause] = scene.number
+    # what it speaks of is told: nothing else is to be said of it, and "you never told me" would be wrong
+    about = " ".join((free.clause, *(question for question, _ in free.questions)))
+    scene.partner.settled |= {slot for slot, words in KINDS.items() if re.search(words, about, re.IGNORECASE)}
     reply = scene.rng.choice((scene.form("react"), scene.form("free react"), scene.form("free react")))
     return scene.statement("tell", free.clause), scene.then_ask(reply, "")
 
@@ -65,6 +72,29 @@ def recall(scene: DialogueDraft, slot: str = "") -> Exchange | None:
     said = scene.wrapped("remember", question, swap=True)
     clause = to_you(scene.rng.choice(question.answers))
     part = "recalled.do" if re.match(r"Do you\b", said) and scene.rng.random() < 0.5 else "recalled"
+    return said, scene.recalled(part, clause)
+
+
+def recall_whether(scene: DialogueDraft) -> Exchange | None:
+    """The partner asks whether it has what it told at all ("do I have any pets?")."""
+    pairs = [
+        (told, line)
+        for told in scene.told.values()
+        if told.at < scene.number and told.last < scene.number - 3
+        for line in scene.world.lines(told.fact, "exists")
+        if f"whether {line}" not in scene.used and _TO_YOU.search(line.partition(" => ")[0])
+    ]
+    if not pairs:
+        return None
+    told, line = scene.rng.choice(pairs)
+    scene.used.add(f"whether {line}")
+    told.last = scene.number
+    direct, _, answers = line.partition(" => ")
+    said = scene.wrapped("plain check", AskedTrait(direct, "", []), swap=True)
+    if answers:
+        return said, sentences(to_you(fill(scene.rng.choice(answers.split(" / ")), told.fact.values)) + ".")
+    clause = to_you(scene.rng.choice(scene.world.clauses(told.fact)))
+    part = "recalled" if _EITHER.search(direct) else "recalled.yes"
     return said, scene.recalled(part, clause)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ MOVES: Final[dict[str, tuple[Move, int]]] = {
     "recall": (about_partner.recall, 18),
     "recall_yes": (partial(about_partner.recall_check, true=True), 3),
     "recall_no": (partial(about_partner.recall_check, true=False), 5),
+    "recall_whether": (about_partner.recall_whether, 9),
     "untold": (about_partner.untold, 8),
     "untold_thing": (unknown.untold_thing, 7),
     "untold_whether": (unknown.untold_whether, 4),
@@ -92,26 +93,49 @@ class Composer:
 
     def dialog(self, rng: random.Random, name: str) -> Dialog:
         """One dialogue of 4 to 18 exchanges, the partner speaking first."""
+        scene, persona = self.draft(rng)
+        [dialog] = self.written(scene, persona, {name: list(_exchanges(scene, rng, self.weights))})
+        return dialog
+
+    def draft(self, rng: random.Random) -> tuple[DialogueDraft, list[str]]:
+        """Two people who have said nothing yet, and the persona of the agent's."""
         agent, persona = self._agent(rng)
         partner = self.world.person(rng, taken=agent.name)
         scene = DialogueDraft(rng, self.world, self.forms, self.talk, self.events, agent, partner)
-        said = list(_exchanges(scene, rng, self.weights))
+        return scene, persona
+
+    def written(
+        self, scene: DialogueDraft, persona: list[str], said: Mapping[str, Sequence[Exchange]]
+    ) -> list[Dialog]:
+        """What was said in each session (by the dialogue's name), in the spelling of these two."""
+        rng = scene.rng
         lower = rng.random() < 0.4
-        turns = []
-        for user, reply in said:
-            turns.append(Turn(USER, _as_typed(user, rng) if lower else user))
-            turns.append(Turn(AGENT, reply.lower() if lower else reply))
+        sessions = {
+            name: [
+                turn
+                for user, reply in exchanges
+                for turn in (
+                    Turn(USER, _as_typed(user, rng) if lower else user),
+                    Turn(AGENT, reply.lower() if lower else reply),
+                )
+            ]
+            for name, exchanges in said.items()
+        }
         if lower and rng.random() < 0.8:
             persona = [sentence.lower() for sentence in persona]
-        theirs = self.world.persona(rng, partner, named="name" in scene.told, style="first")
+        theirs = self.world.persona(rng, scene.partner, named="name" in scene.told, style="first")
         if lower:
             theirs = [sentence.lower() for sentence in theirs]
         if rng.random() < 0.5:
-            turns = [replace(turn, text=american(turn.text)) for turn in turns]
+            sessions = {
+                name: [replace(turn, text=american(turn.text)) for turn in turns]
+                for name, turns in sessions.items()
+            }
             persona, theirs = [american(s) for s in persona], [american(s) for s in theirs]
-        return Dialog(
-            tuple(turns), (Persona(tuple(theirs)), Persona(tuple(persona))), id=name, source="composed"
-        )
+        personas = (Persona(tuple(theirs)), Persona(tuple(persona)))
+        return [
+            Dialog(tuple(turns), personas, id=name, source="composed") for name, turns in sessions.items()
+        ]
 
     def _agent(self, rng: random.Random) -> tuple[Person, list[str]]:
         person = self.world.person(rng)
@@ -155,7 +179,7 @@ def _exchanges(scene: DialogueDraft, rng: random.Random, kinds: dict[str, int]) 
     long = rng.random() < 0.45
     length = rng.randrange(10, 19) if long else rng.randrange(4, 10)
     if rng.random() < 0.6:
-        yield _hello(scene, rng)
+        yield hello(scene, rng)
         scene.number += 1
     while scene.number < length:
         weights = dict(kinds)
@@ -168,7 +192,7 @@ def _exchanges(scene: DialogueDraft, rng: random.Random, kinds: dict[str, int]) 
         if long and scene.number == 4:
             early = rng.sample(sorted(scene.told), min(2, len(scene.told)))
             scene.due += [(slot, rng.randrange(9, length)) for slot in early]
-        yield _exchange(scene, rng, weights)
+        yield exchange(scene, rng, weights)
         scene.number += 1
     while scene.script:
         yield scene.script.pop(0)
@@ -177,14 +201,15 @@ def _exchanges(scene: DialogueDraft, rng: random.Random, kinds: dict[str, int]) 
         yield question
         scene.number += 1
     while scene.due:
-        yield _exchange(scene, rng, kinds, asking=True)
+        yield exchange(scene, rng, kinds, asking=True)
         scene.number += 1
     if rng.random() < 0.25:
         values = scene.told["name"].fact.values if "name" in scene.told else {}
         yield scene.form("bye"), sentences(scene.form("bye back", values))
 
 
-def _hello(scene: DialogueDraft, rng: random.Random) -> Exchange:
+def hello(scene: DialogueDraft, rng: random.Random) -> Exchange:
+    """How the two greet each other; a third of the partners say their name."""
     said = scene.form("hello")
     replies = scene.forms["hello back"][""]
     if "how" in said.lower():
@@ -214,9 +239,13 @@ def _due(scene: DialogueDraft, *, asking: bool) -> Exchange | None:
     return None
 
 
-def _exchange(
-    scene: DialogueDraft, rng: random.Random, weights: dict[str, int], *, asking: bool = False
+def exchange(
+    scene: DialogueDraft, rng: random.Random, weights: Mapping[str, int], *, asking: bool = False
 ) -> Exchange:
+    """What comes next: an answer to what is pending, a question that is due, or a move by the `weights`.
+
+    `asking`: what would be asked later is due, too. Raises SettingsError where the weights leave nothing.
+    """
     prefix = ""
     if scene.pending is not None and not (isinstance(scene.pending, list) and rng.random() < 0.25):
         told = isinstance(scene.pending, str)

@@ -51,7 +51,7 @@ KINDS: Final = {
     "job": "work|job|teach|soldier|circus|bakery|restaurant|boss|shift|run a|sell|retire|drive|study|writer",
     "city": "live|lived|home|house|flat|village|here|pizzeria",
     "origin": "raised|come from|grow up|moved here|adopted|parents",
-    "pet": "dog|cat|bees|pet|hen|horse|animal",
+    "pet": "dog|cat|bees|pet|hen|horse|animal|fish|snake",
     "sibling": "brother|sister|sibling|twin|only child",
     "spouse": "wife|husband|married|divorced|single|alone|wedding",
     "child": "child|kids|daughter|son|twins|pregnant",

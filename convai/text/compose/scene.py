@@ -71,7 +71,8 @@ class DialogueDraft:
     say of a slot that was asked for before it was told. `used`: forms that the dialogue has had. `number`: of
     the exchange. `events_told`: "good" or "bad", the clause, the exchange. `due`: slots that will be asked
     about, and from which exchange on. `invented`: by question, the agent's answer, and the exchange.
-    `script`: exchanges that come next, `tellings`: the stories they belong to.
+    `script`: exchanges that come next, `tellings`: the stories they belong to. `most_free`: facts in
+    their own words that the partner tells at most.
     """
 
     rng: random.Random
@@ -94,6 +95,7 @@ class DialogueDraft:
     script: list[Exchange] = field(default_factory=list)
     tellings: list[Telling] = field(default_factory=list)
     number: int = 0
+    most_free: int = 2
 
     def open_to(self, slot: str) -> bool:
         """Whether nothing the partner has said decides the slot."""

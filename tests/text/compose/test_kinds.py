@@ -16,6 +16,7 @@ from convai.text.compose.about_partner import (
     event_recall,
     recall,
     recall_free,
+    recall_whether,
     tell,
     tell_free,
     untold,
@@ -250,3 +251,28 @@ def test_kinds_can_be_weighted() -> None:
         list(Composer(FOLDER, weights={**none, "correct": 1}).dialogs(1, 0))
     with pytest.raises(ConvaiError, match="no exchanges of the kind 'chatt'"):
         Composer(FOLDER, weights={"chatt": 3})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whether_something_was_told_at_all_is_answered_with_what_was_told(seed: int) -> None:
+    stage = scene(seed)
+    for slot in ("pet", "child", "instrument", "spouse"):
+        assert tell(stage, slot)
+    stage.number += 5
+    found = recall_whether(stage)
+    assert found
+    assert re.search(r"\b(I|my|am I)\b", found[0])
+    assert not re.search(r"\byou\b.*\?", found[0])
+    values = [v for told in stage.told.values() for v in told.fact.values.values()]
+    assert any(value.lower() in found[1].lower() for value in values)
+    if re.search(r"\bam I (single|alone)\b", found[0], re.I):
+        assert not found[1].startswith("Yes")
+    else:
+        assert not found[1].startswith("No")
+
+
+def test_nothing_that_was_not_told_is_asked_for_like_that() -> None:
+    assert recall_whether(scene()) is None
+    stage = scene()
+    tell(stage, "pet")
+    assert recall_whether(stage) is None  # just said
