@@ -12,6 +12,7 @@ from torch import Tensor
 from convai.engine.backends import native
 from convai.engine.backends.pack import ModelStruct, PackedModel, fits
 from convai.engine.backends.pool import KVPool, SlotSpan
+from convai.engine.backends.team import Team
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.shape import Shape
 
@@ -35,7 +36,8 @@ class NativeBackend:
     def __init__(self, model: DoubleHeadsModel, threads: int | None = None) -> None:
         library = native.library()
         assert library is not None
-        self._threads = threads
+        self._team = Team(threads)
+        self._spent = (ctypes.c_double * 2)()
         self._packed = PackedModel(model, library)
         self._width, self._vocabulary = model.config.n_embd, model.config.vocab_size
         self._model = ctypes.byref(self._packed.struct)
@@ -50,11 +52,11 @@ class NativeBackend:
         self._forward = library.convai_forward
         self._forward.argtypes = (
             *(model_type, pointer, pointer, pointer, integer),
-            *(pointer, integer, ctypes.POINTER(_Pool), integer, pointer, integer, pointer),
+            *(pointer, integer, ctypes.POINTER(_Pool), integer, pointer, integer, pointer, pointer),
         )
         self._forward.restype = ctypes.c_long
         self._logits = library.convai_logits
-        self._logits.argtypes = (model_type, pointer, integer, pointer, integer, pointer)
+        self._logits.argtypes = (model_type, pointer, integer, pointer, integer, pointer, pointer)
         self._logits.restype = None
         self._draw_size = at_once.convai_draw_workspace
         self._draw_size.argtypes = (integer, integer, integer)
@@ -71,7 +73,7 @@ class NativeBackend:
     ) -> Tensor:
         """As InferenceModel.forward, the spans checked already. Raises IndexError for an unknown id."""
         rows = words.shape[0]
-        threads = self._team()
+        threads = self._team.size()
         flat: list[int] = []
         first = places = asked = 0
         for span in spans:
@@ -93,20 +95,23 @@ class NativeBackend:
             self._memory(self._size(self._model, rows, places, threads)),
             threads,
             out.data_ptr(),
+            self._spent,
         )
         if bad >= 0:
             word, position, segment = (int(t[bad]) for t in ids)
             raise IndexError(f"the model has no word {word}, position {position} or segment {segment}")
+        self._team.tell(threads, *self._spent)
         return out if asked == rows else out[:asked]
 
     def lm_logits(self, hidden: Tensor) -> Tensor:
         """As InferenceModel.lm_logits."""
         if hidden.dtype != torch.float32 or not hidden.is_contiguous():
             hidden = hidden.to(torch.float32).contiguous()
-        rows, threads = hidden.shape[0], self._team()
+        rows, threads = hidden.shape[0], self._team.size(brief=True)
         out = torch.empty(rows, self._vocabulary)
         memory = self._memory(self._size(self._model, rows, 1, threads))
-        self._logits(self._model, hidden.data_ptr(), rows, memory, threads, out.data_ptr())
+        self._logits(self._model, hidden.data_ptr(), rows, memory, threads, out.data_ptr(), self._spent)
+        self._team.tell(threads, *self._spent)
         return out
 
     def draw(
@@ -123,7 +128,7 @@ class NativeBackend:
         flat = [token for tokens in banned for token in tokens]
         ends = list(itertools.accumulate(map(len, banned)))
         most = len(forbidden) + max(map(len, banned))
-        threads = min(self._team(), rows)
+        threads = min(self._team.size(), rows)
         tokens, log_probs = (ctypes.c_int32 * rows)(), (ctypes.c_float * rows)()
         self._draw(
             logits.data_ptr(),
@@ -143,9 +148,6 @@ class NativeBackend:
             log_probs,
         )
         return list(tokens), list(log_probs)
-
-    def _team(self) -> int:
-        return self._threads or torch.get_num_threads()
 
     def _memory(self, size: int) -> int:
         """The workspace, aligned to 64 bytes; it grows to the largest batch seen."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from convai.engine.backends import InferenceModel, SlotSpan, native, native_backend
+from convai.engine.backends.team import Team
 from convai.model.double_heads import DoubleHeadsModel
 from convai.model.gpt import Block
 from convai.model.shape import Family, RopeScaling, Shape
@@ -180,6 +181,18 @@ def test_threads_change_nothing(shape: dict[str, Any], count: int) -> None:
     one, three = InferenceModel(source, "int8", threads=1), InferenceModel(source, "int8", threads=3)
     assert torch.equal(whole(one, count), whole(three, count))
     assert torch.equal(one.lm_logits(whole(one, 7)), three.lm_logits(whole(one, 7)))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_passes_tell_how_much_processor_time_their_threads_had(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    told: list[tuple[int, float, float]] = []
+    monkeypatch.setattr(Team, "tell", lambda team, *spent: told.append(spent))
+    fast = InferenceModel(model(), "int8", threads=threads)
+    fast.lm_logits(whole(fast, 60))
+    assert [team for team, _, _ in told] == [threads, threads]
+    assert all(wall > 0 and busy > 0 for _, wall, busy in told)
 
 
 def test_numbers_that_are_none_come_out_as_such() -> None:

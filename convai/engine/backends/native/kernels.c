@@ -171,9 +171,11 @@ static void embed(const Model *m, int64_t word, int64_t position, int64_t segmen
 
 /* Hidden states of the spans' wanted tokens, one after another, at the beginning of x[rows][width]. What nobody asked
    for is not computed in the last layer, but for its keys and values. Returns -1, or the row whose word, position or
-   segment the model does not have. The spans have been checked against the pool. */
+   segment the model does not have. The spans have been checked against the pool. `spent` becomes the seconds that it
+   took, and those of the threads' processor time in it. */
 long convai_forward(const Model *m, const int64_t *words, const int64_t *positions, const int64_t *segments, int rows,
-                    const Span *spans, int n_spans, const Pool *pool, int places, char *memory, int threads, float *x) {
+                    const Span *spans, int n_spans, const Pool *pool, int places, char *memory, int threads, float *x,
+                    double *spent) {
     const int width = m->width, before = m->norm_before, mixed = m->heads * m->size;
     for (int r = 0; r < rows; r++)
         if (words[r] < 0 || words[r] >= m->vocabulary || segments[r] < 0 || segments[r] >= m->vocabulary || positions[r] < 0 ||
@@ -186,8 +188,11 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
         for (int t = 0; t < spans[i].count; t++) all.owner[spans[i].first + t] = i;
     }
     const int n_all = divide(spans, n_spans, 0, all.all), n_asked = divide(spans, n_spans, 1, all.asked);
-#pragma omp parallel num_threads(threads) if (threads > 1)
+    const double began = wall_seconds();
+    double busy = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : busy) if (threads > 1)
     {
+        const double busy_before = thread_seconds();
         const Team team = this_team();
         const Work w = mine(m, all, rows, team);
 #pragma omp for schedule(static)
@@ -219,20 +224,27 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
         Norm last = before ? m->last : m->layer[m->layers - 1].second;
 #pragma omp for schedule(static)
         for (int r = 0; r < wanted; r++) norm_row(x + (long)r * width, width, last, m->eps, x + (long)r * width);
+        busy += thread_seconds() - busy_before;
     }
+    spent[0] = wall_seconds() - began, spent[1] = busy;
     return -1;
 }
 
-/* logits[rows][vocabulary] of hidden[rows][width]. */
-void convai_logits(const Model *m, const float *hidden, int rows, char *memory, int threads, float *logits) {
+/* logits[rows][vocabulary] of hidden[rows][width]; `spent` as by convai_forward. */
+void convai_logits(const Model *m, const float *hidden, int rows, char *memory, int threads, float *logits, double *spent) {
     const Work all = workspace(m, memory, rows, 1, threads);
-#pragma omp parallel num_threads(threads) if (threads > 1)
+    const double began = wall_seconds();
+    double busy = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : busy) if (threads > 1)
     {
+        const double busy_before = thread_seconds();
         const Team team = this_team();
         const Work w = mine(m, all, rows, team);
         quantise(hidden, rows, &m->output, w.narrow, w.alone);
         product(&m->output, w.narrow, rows, logits, m->vocabulary, STORE, NULL, team);
+        busy += thread_seconds() - busy_before;
     }
+    spent[0] = wall_seconds() - began, spent[1] = busy;
 }
 
 /* See pack. */

@@ -5,6 +5,8 @@
 #include "attention.h"
 #include "product.h"
 
+#include <time.h>
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -46,6 +48,16 @@ static Team this_team(void) {
     return (Team){0, 1};
 #endif
 }
+
+static double seconds_of(clockid_t clock) {
+    struct timespec now;
+    return clock_gettime(clock, &now) ? 0 : now.tv_sec + now.tv_nsec * 1e-9;
+}
+
+static double wall_seconds(void) { return seconds_of(CLOCK_MONOTONIC); }
+
+/* Of the processor, of this thread. */
+static double thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
 
 /* Queries of one span that are one piece of work for each of the heads with keys of their own. */
 typedef struct {
