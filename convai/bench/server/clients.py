@@ -36,7 +36,8 @@ def address_for(number: int, network: int = 1, sharing: int = PER_ADDRESS) -> st
 @dataclass(slots=True)
 class ClientFigures:
     """What the clients saw. `delays`: seconds from the engine to the client, of the stub's tokens; `waits`:
-    seconds from a message to its reply's first token, for each client; `whole`: to its end.
+    seconds from a message to its reply's first token, or to all of it where it comes whole (the best of
+    several candidates), for each client; `whole`: to its end.
     """
 
     delays: list[float] = field(default_factory=list)
@@ -96,10 +97,10 @@ class Client:
         while True:
             frame, now = await self.read()
             kind = frame["type"]
+            if kind in ("token", "finished") and not waited:
+                self.notes.waits.setdefault(self.number, []).append(now - begun)
+                waited = True
             if kind == "token":
-                if not waited:
-                    self.notes.waits.setdefault(self.number, []).append(now - begun)
-                    waited = True
                 self.notes.tokens += 1
                 if self._stamped:
                     self.notes.delays.append(now - float(frame["text"]))
@@ -182,7 +183,7 @@ class Crowd:
             await asyncio.sleep(0.1)
 
     async def window(self, seconds: float, replies: int = 0) -> ClientFigures:
-        """What is seen in the next `seconds`, and until there is a token and so many whole replies.
+        """What is seen in the next `seconds`, and until there are words and so many whole replies.
 
         With replies, also until somebody has waited for one that began meanwhile.
         """
@@ -191,7 +192,9 @@ class Crowd:
             client.notes = notes
         await asyncio.sleep(seconds)
         while not notes.errors and (
-            not notes.tokens or notes.replies < replies or (replies > 0 and not notes.waits)
+            not (notes.tokens or notes.replies)
+            or notes.replies < replies
+            or (replies > 0 and not notes.waits)
         ):
             await asyncio.sleep(_LOOK)
         self.notes = ClientFigures()
