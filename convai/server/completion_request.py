@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import wraps
 from typing import Any, Final
 
 from convai.conversation.agent import Talker
@@ -15,7 +17,7 @@ from convai.core.settings_values import laid_over
 from convai.core.token_texts import check_bias
 from convai.engine import ModelLimits
 from convai.server.api_error import ApiError
-from convai.server.dialects import ONLY, WITHOUT_EFFECT, around_temperature, in_own_words
+from convai.server.dialects import ONLY, WITHOUT_EFFECT, around_temperature, in_own_words, in_their_words
 from convai.server.protocol import Limits
 
 MAX_STOPS: Final = 32
@@ -69,6 +71,23 @@ class CompletionRequest:
     """What is told before the reply (`echo` of `/v1/completions`)."""
 
 
+_Parse = Callable[[bytes, Talker, ModelLimits, Limits], CompletionRequest]
+
+
+def _as_called(parse: _Parse) -> _Parse:
+    """The parser, whose errors call parameters what the client does."""
+
+    @wraps(parse)
+    def parsed(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) -> CompletionRequest:
+        try:
+            return parse(body, agent, engine, limits)
+        except ApiError as error:
+            raise in_their_words(error, body) from None
+
+    return parsed
+
+
+@_as_called
 def parse_chat(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/chat/completions`. Raises ApiError, which names the parameter."""
     given = _object(body, agent, engine)
@@ -96,6 +115,7 @@ def parse_chat(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) 
     return _checked(request, given, "the last message is the assistant's")
 
 
+@_as_called
 def parse_text(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) -> CompletionRequest:
     """The request in a body for `/v1/completions`. Raises ApiError, which names the parameter."""
     given = _object(body, agent, engine)
@@ -214,7 +234,9 @@ def _messages(given: object, *, may_be_empty: bool = False) -> tuple[Persona, li
     turns: list[Turn] = []
     for number, message in enumerate(given):
         where = f"messages[{number}]"
-        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(message, dict):
+            raise ApiError(400, f"{where}: use an object with role and content", param=where)
+        role = message.get("role")
         if role in _TOOL_ROLES and number < len(given) - 1:
             continue
         if role in _TOOL_ROLES:
@@ -258,24 +280,38 @@ def _decoding(
     around_temperature(values, own.temperature, given.pop("dynatemp_range", None))
     values["seed"] = _seed(given.pop("seed", None))
     if n > 1:
+        if values.get("candidates") not in (None, 1, n) or values.get("num_beams") not in (None, 1):
+            raise ApiError(400, "n: use 1 with candidates or num_beams, which choose one reply", param="n")
         values["candidates"], values["num_beams"] = n, 1
+    most = {"candidates": min(limits.candidates, slots), "num_beams": min(limits.num_beams, slots)}
+    for name in most.keys() & values.keys():
+        values[name] = _in_range(values[name], name, 1, most[name])
     try:
         config = laid_over(own, values)
         check_bias(config.logit_bias, vocabulary)
     except SettingsError as error:
         name = str(error).partition("=")[0]
         raise ApiError(400, str(error), param=name if name in _OWN else None) from None
-    for name, most in (("candidates", limits.candidates), ("num_beams", limits.num_beams)):
-        if getattr(config, name) > min(most, slots):
-            raise ApiError(400, f"{name}: use at most {min(most, slots)}", param=name)
+    for name, count in most.items():  # the agent's own
+        if getattr(config, name) > count:
+            raise ApiError(400, f"{name}: use at most {count}", param=name)
     return config
 
 
 def _length(value: object, name: str, most: int) -> int:
     """Tokens of a reply: as many as were asked for, at `most` as many as are given."""
-    if isinstance(value, int | float) and (value in _UNBOUNDED or value > most):
-        return most
-    return _in_range(value, name, 1, most)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value in _UNBOUNDED or value > most:
+            return most
+        if value >= 1 and value == int(value):
+            return int(value)
+    below = isinstance(value, int | float) and value < 1
+    raise ApiError(
+        400,
+        f"{name}: use a whole number of 1 or more (at most {most:,} tokens are given), or -1 for that many",
+        param=name,
+        code="integer_below_min_value" if below else None,
+    )
 
 
 def _seed(value: object) -> int | None:

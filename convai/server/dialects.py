@@ -7,8 +7,11 @@ off. What is switched off is taken; what would do something that convai does not
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+from convai.server.api_error import ApiError
 
 _SAME: Final = {
     "repeat_penalty": "repetition_penalty",
@@ -160,6 +163,28 @@ def in_own_words(given: Mapping[str, Any]) -> dict[str, Any]:
             ours[name] = json.dumps(ours[name]) if ours[name] or name != "logit_bias" else ""
     _dynamic_temperature(ours)
     return ours
+
+
+def in_their_words(error: ApiError, body: bytes) -> ApiError:
+    """The error about a request with parameters called what the client called them."""
+    try:
+        sent = json.loads(body)
+    except (ValueError, RecursionError):
+        sent = None
+    if not isinstance(sent, dict):
+        return error
+    names = {own: theirs for theirs, own in _SAME.items() if theirs in sent and own not in sent}
+    if "max_length" not in sent:  # what it is called in settings
+        names["max_length"] = next(
+            (name for name in ("max_completion_tokens", "max_tokens") if sent.get(name) is not None),
+            names.get("max_tokens", "max_tokens"),
+        )
+    if not names:
+        return error
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b")
+    text = pattern.sub(lambda found: names[found[0]], str(error))
+    param = names.get(error.param or "", error.param)
+    return ApiError(error.status, text, param=param, code=error.code, retry=error.retry)
 
 
 def _dynamic_temperature(ours: dict[str, Any]) -> None:

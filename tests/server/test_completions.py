@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,11 @@ from openai.types.chat import ChatCompletionChunk
 
 from convai.conversation.session import Session
 from convai.core.dialog import Persona
+from convai.engine import ModelLimits
+from convai.server.api_error import ApiError
+from convai.server.completion_request import parse_chat
+from convai.server.protocol import Limits
+from tests.chatting import tiny_agent
 from tests.server.serving import PATIENCE, Running
 
 MESSAGES: Any = [
@@ -88,6 +94,14 @@ def test_log_probabilities_are_the_models_own(api: openai.OpenAI) -> None:
         ({"n": 0}, "n"),
         ({"n": 10_000}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 0.5}, "max_tokens"),
+        ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"extra_body": {"n_predict": 0}}, "n_predict"),
+        ({"extra_body": {"min_tokens": 30}, "max_tokens": 20}, "min_tokens"),
+        ({"extra_body": {"candidates": 1000}}, "candidates"),
+        ({"extra_body": {"num_beams": 2}, "n": 2}, "n"),
+        ({"extra_body": {"max_length": 5}}, "max_length"),
+        ({"messages": ["hi"]}, "messages[0]"),
         ({"max_tokens": "9"}, "max_tokens"),
         ({"temperature": -1}, "temperature"),
         ({"top_p": 7}, "top_p"),
@@ -104,7 +118,7 @@ def test_log_probabilities_are_the_models_own(api: openai.OpenAI) -> None:
         ({"messages": [{"role": "user", "content": "x" * 900}]}, "messages"),
         ({"frequency_penalty": 2.5}, "frequency_penalty"),
         ({"extra_body": {"temprature": 1}}, "temprature"),
-        ({"extra_body": {"repeat_penalty": -1}}, "repetition_penalty"),
+        ({"extra_body": {"repeat_penalty": -1}}, "repeat_penalty"),
         ({"extra_body": {"mirostat": 2}}, "mirostat"),
         ({"extra_body": {"seed": "x"}}, "seed"),
         ({"extra_body": {"stream": 1}}, "stream"),
@@ -115,6 +129,23 @@ def test_what_is_out_of_range_is_named(api: openai.OpenAI, more: dict[str, Any],
         ask(api, **more)
     assert caught.value.param == param
     assert caught.value.type == "invalid_request_error"
+
+
+@pytest.mark.parametrize("value", [0, -3, 0.5])
+def test_fewer_than_one_token_are_no_reply(value: float) -> None:
+    """More than are given is shortened, so the message names no most that is refused above it."""
+    agent = tiny_agent()
+    body = json.dumps({"messages": [{"role": "user", "content": "hi"}], "n_predict": value, "min_tokens": 3})
+    limits = ModelLimits(positions=400, vocabulary=agent.tokenizer.vocab_size, slots=4)
+    with pytest.raises(ApiError) as caught:
+        parse_chat(body.encode(), agent, limits, Limits())
+    assert str(caught.value) == (
+        "n_predict: use a whole number of 1 or more (at most 512 tokens are given), or -1 for that many"
+    )
+    assert caught.value.code == "integer_below_min_value"
+    body = body.replace(f'"n_predict": {value}', '"max_completion_tokens": 2')
+    with pytest.raises(ApiError, match=r"^min_tokens=3: use 0 to max_completion_tokens \(2\)$"):
+        parse_chat(body.encode(), agent, limits, Limits())
 
 
 def test_another_model_is_not_found(api: openai.OpenAI) -> None:
