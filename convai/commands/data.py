@@ -123,9 +123,16 @@ def _check(args: argparse.Namespace) -> int:
     from convai.text.corpora.check import check
     from convai.text.corpora.detect import expand
 
-    rows = _rows(args)
+    rows, reading = _rows(args), reading_from(args)
     reports = [
-        check(file, args.format, split=args.split, rows=rows, encoding=args.encoding)
+        check(
+            file,
+            reading.format,
+            split=reading.split,
+            rows=rows,
+            encoding=reading.encoding,
+            columns=reading.columns,
+        )
         for path in args.files
         for file in expand(path)
     ]

@@ -1,4 +1,4 @@
-"""The options of every command that reads dialogues: --format, --split, --skip-bad, --encoding."""
+"""The options of every command that reads dialogues: --format, --split, --skip-bad, --encoding, --column."""
 
 from __future__ import annotations
 
@@ -33,15 +33,26 @@ def add_reading_arguments(
         help="encoding of the dialogues, such as windows-1251 or shift-jis (default: UTF-8 or UTF-16, or "
         "else, where nothing speaks against it, windows-1252)",
     )
+    parser.add_argument(
+        "--column",
+        dest="columns",
+        action="append",
+        default=[],
+        metavar="NAME=WHAT",
+        help="what a column of a table, or a key of JSON, is that has a name of its own, as in --column "
+        "Frage=prompt --column Antwort=completion; WHAT is prompt, completion, conversation, speaker, text, "
+        "persona, chat or split",
+    )
 
 
 def reading_from(args: argparse.Namespace) -> Reading:
     """What the options say."""
     from convai.text.corpora import Reading
+    from convai.text.corpora.columns import parse_columns
 
     names = ("format", "split", "skip_bad", "encoding")
     values: dict[str, Any] = {name: getattr(args, name) for name in names}
-    return Reading(**values)
+    return Reading(**values, columns=parse_columns(args.columns) or None)
 
 
 def report_taken(taken: Taken) -> None:

@@ -1,4 +1,8 @@
-"""Example dialogues of a card: text with `<START>`, `{{user}}:` and `{{char}}:` as turns of the speakers."""
+"""Example dialogues of a card: text with `<START>`, `{{user}}:` and `{{char}}:` as turns of the speakers.
+
+character.ai writes `END_OF_DIALOG` between two, and `{{random_user_1}}:` for others who talk with the
+character.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,16 @@ from convai.core.dialog import AGENT, USER, Turn
 
 MAX_TURNS: Final = 200
 """Turns of examples that are taken."""
-_START: Final = re.compile(r"^\s*(?:<START>|\{\{\s*start\s*\}\}|\[?\s*example chat\s*\]?)\s*$", re.I | re.M)
-_SAID: Final = re.compile(
-    r"\s*(\{\{\s*(?:user|char)\s*\}\}|<(?:user|bot|char)>|[^\s:{}<>][^:{}<>\n]{0,60}?)\s*:\s*", re.I
+BETWEEN: Final = re.compile(
+    r"^\s*(?:<START>|\{\{\s*start\s*\}\}|\[?\s*example chat\s*\]?|END_OF_DIALOG(?:UE)?)\s*$", re.I | re.M
 )
+"""A line between two dialogues."""
+SAID: Final = re.compile(
+    r"\s*(\{\{\s*(?:user|char|random_user_\d{1,3})\s*\}\}|<(?:user|bot|char)>|[^\s:{}<>][^:{}<>\n]{0,60}?)\s*:\s*",
+    re.I,
+)
+"""What begins a line with a turn: who speaks."""
+_OTHERS: Final = re.compile(r"random_user_\d{1,3}")
 _USERS: Final = {"user", "you"}
 _CHARS: Final = {"char", "bot"}
 
@@ -27,11 +37,11 @@ def example_dialogues(text: str, names: tuple[str, ...] = (), user: str = "") ->
     users = {*_USERS, *([user.lower()] if user else [])}
     found: list[tuple[Turn, ...]] = []
     left = MAX_TURNS
-    for part in _START.split(text):
+    for part in BETWEEN.split(text):
         turns: list[Turn] = []
         for line in part.split("\n"):
-            said = _SAID.match(line[:200])
-            who = said[1].strip("{}<> ").lower() if said else ""
+            said = SAID.match(line[:200])
+            who = speaker(said[1]) if said else ""
             if said and (who in users or who in chars):
                 turns.append(Turn(USER if who in users else AGENT, line[said.end() :].strip()))
             elif turns and line.strip():
@@ -42,6 +52,14 @@ def example_dialogues(text: str, names: tuple[str, ...] = (), user: str = "") ->
         if dialogue:
             found.append(dialogue)
     return tuple(found)
+
+
+def speaker(name: str) -> str:
+    """Who a name before a colon stands for, in small letters: `user`, `char`, or somebody with a name."""
+    who = name.strip("{}<> ").lower()
+    if _OTHERS.fullmatch(who):
+        return "user"
+    return "char" if name.startswith("<") and who == "bot" else who
 
 
 def written(dialogues: tuple[tuple[Turn, ...], ...]) -> str:

@@ -2,7 +2,8 @@
 
 Sources: the JSON of PygmalionAI's Gradio interface (`char_name`, `char_persona`, ...);
 text-generation-webui's `characters/*.yaml` (`name`, `context`, `greeting`); Agnai's export (`kind`,
-`persona.attributes`, `sampleChat`, ...). Fields that nobody knows are kept.
+`persona.attributes`, `sampleChat`, ...); character.ai's (`definition`, also within `character`). Fields that
+nobody knows are kept.
 """
 
 from __future__ import annotations
@@ -41,11 +42,25 @@ def renamed(value: dict[str, Any]) -> dict[str, Any]:
     """The file's object as a card: one of version 1, or of 2 for Agnai's; others stay as they are."""
     if "spec" in value or isinstance(value.get("data"), dict):
         return value
+    inner = value.get("character")
+    if isinstance(inner, dict) and "definition" in inner:
+        value = {**{key: item for key, item in value.items() if key != "character"}, **inner}
+    if isinstance(value.get("definition"), str):
+        value = _defined(value)
     if isinstance(value.get("persona"), dict) and ("sampleChat" in value or "attributes" in value["persona"]):
         return _agnai(value)
     if not any(old in value for old in _NAMES):
         return value
     return {_NAMES.get(key, key): text for key, text in value.items()}
+
+
+def _defined(value: dict[str, Any]) -> dict[str, Any]:
+    """character.ai's: the definition is prose and example dialogues, as a description may be."""
+    parts = [value.get("description"), value["definition"]]
+    described = "\n".join(part for part in parts if isinstance(part, str) and part.strip())
+    name = value.get("name") or value.get("participant__name")
+    kept = {key: item for key, item in value.items() if key not in ("definition", "participant__name")}
+    return {**kept, "name": name, "description": described}
 
 
 def _agnai(value: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,12 @@ MAX_SENTENCE: Final = 200
 _CHAR_MARK: Final = "\x01"
 """Where the character's name stands until all macros are replaced."""
 _MACRO: Final = re.compile(r"\{\{([^{}]{0,500})\}\}|<(user|bot|char)>", re.IGNORECASE)
-_SAID: Final = re.compile(r"\s*(?:\{\{(?:user|char)\}\}|<(?:user|bot|char|start)>)\s*(?::|$)", re.IGNORECASE)
+_SAID: Final = re.compile(
+    r"\s*(?:(?:\{\{(?:user|char|random_user_\d{1,3})\}\}|<(?:user|bot|char|start)>)\s*(?::|$)"
+    r"|END_OF_DIALOG(?:UE)?\s*$)",
+    re.IGNORECASE,
+)
+_ENDS: Final = re.compile(r"\s*END_OF_DIALOG(?:UE)?\s*$", re.IGNORECASE)
 _SAID_CHARS: Final = 64
 _LISTED: Final = re.compile(r"\[([^\[\]=\"]{1,80})=((?:\s*\"[^\"\[\]]{1,200}\",?){1,50})\s*\]")
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--[^<>]{0,500}-->")
@@ -56,8 +61,18 @@ def split_examples(text: str) -> tuple[str, str]:
     """A field without its lines of dialogue, and those lines."""
     kept: list[str] = []
     said: list[str] = []
+    block: list[tuple[bool, str]] = []  # from the first of its lines of dialogue on
     for line in text.split("\n"):
-        (said if _SAID.match(line[:_SAID_CHARS]) else kept).append(line)
+        spoken = bool(_SAID.match(line[:_SAID_CHARS]))
+        if spoken or block:
+            block.append((spoken, line))
+        else:
+            kept.append(line)
+        if _ENDS.match(line):  # all of it was said, lines without a name too
+            said.extend(line for _, line in block)
+            block = []
+    said.extend(line for spoken, line in block if spoken)
+    kept.extend(line for spoken, line in block if not spoken)
     return "\n".join(kept), "\n".join(said)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.text_files import encoded_in, require_file
+from convai.text.corpora.columns import columns_named
 from convai.text.corpora.detect import detect
 from convai.text.corpora.formats import named
 from convai.text.corpora.notes import Notes, counted, listed
@@ -106,11 +107,12 @@ def check(
     split: str | None = None,
     rows: Rows | None = None,
     encoding: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Report:
     """Read a whole file and report what is wrong or odd, of its part `split` where one is named.
 
     `rows`: what a training holds; replies that are too long for it are warned of and counted. `encoding`:
-    that of the file (None: told from it).
+    that of the file (None: told from it); `columns`: what its columns or keys are (see `Reading`).
 
     Raises DataError only when the file cannot be opened, or `format`, `split` or `encoding` names none.
     """
@@ -121,7 +123,7 @@ def check(
     if format:
         named(format)
     part = check_split(split or "all")
-    with encoded_in(encoding), _noting(notes):
+    with encoded_in(encoding), columns_named(columns), _noting(notes):
         report.format = format or detect(file)
         inspector = _Inspector(notes)
         for located in iter_located(file, report.format, notes):

@@ -23,6 +23,7 @@ from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
 from convai.core.text_files import lines
 from convai.text.corpora.building import dialog, persona_from_text
+from convai.text.corpora.columns import KNOWN, OPTION, known_names, not_there
 from convai.text.corpora.exchanges import exchange
 from convai.text.corpora.marked_text import divided, mark_of
 from convai.text.corpora.messages import said
@@ -102,9 +103,21 @@ def header_of(line: str) -> tuple[list[str], str]:
             header = next(csv.reader([line], delimiter=delimiter), [])
         except csv.Error:
             continue
+        header = known_names(header)
         if kind_of(header):
             return header, delimiter
     return [], ""
+
+
+def columns_of(line: str) -> list[str]:
+    """The cells of a first line that heads no dialogues, between whatever divides it into the most."""
+    found = list[list[str]]()
+    for delimiter in DELIMITERS:
+        try:
+            found.append(known_names(next(csv.reader([line], delimiter=delimiter), [])))
+        except csv.Error:
+            continue
+    return max(found, key=len, default=[line])
 
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
@@ -112,10 +125,15 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     first = next((text for _, text in lines(path) if not is_separator(text)), "")
     header, delimiter = header_of(first)
     if not header:
-        found = ", ".join(repr(name.strip()[:30]) for name in first[:4096].split(",")[:6])
+        found = ", ".join(repr(name[:30]) for name in columns_of(first[:4096])[:8])
         raise DataError(
-            f"{path}:1: no columns that hold dialogues (found {found}); name them 'Persona' and 'chat', or "
-            "'prompt' and 'completion'"
+            f"{path}:1: no columns that hold dialogues (found {found}); say which is which, as in {OPTION} "
+            f"({', '.join(KNOWN)})"
+        )
+    if missing := not_there(header):
+        raise DataError(
+            f"{path}:1: no column {missing[0]!r}, which --column names (found "
+            f"{', '.join(repr(name[:30]) for name in header[:8])})"
         )
     names = [name.strip().lower() for name in header]
     kind = kind_of(header)

@@ -7,7 +7,9 @@ from typing import Final
 
 from convai.core.errors import DataError
 from convai.core.text_files import bare_name, first_bytes, head, require_file
+from convai.text.corpora.columns import OPTION
 from convai.text.corpora.csv_tables import header_of, is_separator
+from convai.text.corpora.examples_text import is_examples
 from convai.text.corpora.formats import FORMATS
 from convai.text.corpora.json_entries import first_entry
 from convai.text.corpora.marked_text import mark_of
@@ -73,8 +75,8 @@ def _from_json(path: Path, suffix: str) -> str:
         if entry and any(value not in ([], {}) for value in entry.values()):
             keys = ", ".join(repr(key[:30]) for key in list(entry)[:6])
             raise DataError(
-                f"{path}: cannot tell the format (JSON objects with the keys {keys}); "
-                f"give one of {', '.join(FORMATS)}"
+                f"{path}: cannot tell the format (JSON objects with the keys {keys}); say what they are, as "
+                f"in {OPTION}, or give one of {', '.join(FORMATS)}"
             )
     return ""
 
@@ -86,6 +88,8 @@ def _from_text(start: str) -> str:
         return "whatsapp"
     if is_timed(lines):
         return "timed"
+    if is_examples(lines):
+        return "examples"
     if is_template_text(lines[: _LINES // 2]) and (start[0] not in "{[" or start.startswith("[INST]")):
         return "transcript"
     if not lines or start[0] in "{[":

@@ -10,7 +10,9 @@ from typing import Final
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.text.corpora import (
+    collections_json,
     csv_tables,
+    examples_text,
     exchanges,
     exported,
     jsonl,
@@ -97,9 +99,27 @@ FORMATS: Final[dict[str, Format]] = {
             (),
             template_text.parse,
         ),
+        Format(
+            "examples",
+            "example dialogues of a character: {{user}}: and {{char}}:, <START> or END_OF_DIALOG between",
+            (),
+            examples_text.parse,
+        ),
         Format("oasst", "OpenAssistant's trees: the path of the best-ranked answers", (), oasst.parse),
         Format(
             "parlai-json", "Multi-Session Chat's and Blended Skill Talk's own JSON", (), parlai_json.parse
+        ),
+        Format(
+            "topical-chat",
+            "Topical-Chat's own JSON: conversations by name",
+            (),
+            collections_json.parse_topical,
+        ),
+        Format(
+            "multiwoz",
+            "MultiWOZ's JSON of any version, and CamRest's: what the user and the system say",
+            (),
+            collections_json.parse_multiwoz,
         ),
         Format("conversation", "conversations as convai exports them", (), exported.parse),
         Format("sillytavern", "SillyTavern's chats: a header, then a message a line", (), sillytavern.parse),

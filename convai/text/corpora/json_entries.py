@@ -16,7 +16,7 @@ from typing import Any, Final
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.text_files import head, lines, whole_text
-from convai.text.corpora.json_text import Walker, decode_line, loosely, without_trailing_commas
+from convai.text.corpora.json_text import Walker, decode_line, decoder, loosely, without_trailing_commas
 from convai.text.corpora.messages import is_exchange, wordless
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
@@ -139,9 +139,17 @@ def first_entry(path: Path) -> Any:
     """The first dialogue's JSON as far as the head of the file shows it, or None."""
     text = head(path, _PEEK).strip()
     try:
-        value, _ = json.JSONDecoder().raw_decode(text)
+        value, _ = decoder().raw_decode(text)
     except (ValueError, RecursionError):
         value = _closed(text)  # it is cut, or has trailing commas
+        first = _first(value)
+        if not shape_of(first) and isinstance(value, dict):  # of dialogues by name the last one is cut
+            first = _first(dict(list(value.items())[:-1])) or first
+        return first
+    return _first(value)
+
+
+def _first(value: Any) -> Any:
     for _, entry in _unpacked(value, ""):
         return unwrapped(entry)
     return value
@@ -174,7 +182,7 @@ def _closed(text: str) -> Any:
             best = (at, "".join(reversed(open_ends)))
         at += 1
     try:
-        return json.loads(without_trailing_commas(text[: best[0]] + best[1]))
+        return decoder().decode(without_trailing_commas(text[: best[0]] + best[1]))
     except (ValueError, RecursionError):
         return None
 

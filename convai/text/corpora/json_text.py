@@ -11,6 +11,7 @@ from typing import Any
 from convai.core.errors import DataError
 from convai.core.text_files import lines
 from convai.text.corpora.building import as_object
+from convai.text.corpora.columns import is_renaming, known_keys
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _TRAILING = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])')
@@ -21,7 +22,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+_PLAIN = json.JSONDecoder(parse_constant=_refuse)
+_RENAMING = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=known_keys)
+
+
+def decoder() -> json.JSONDecoder:
+    """What decodes JSON, and gives keys the names that somebody said they have."""
+    return _RENAMING if is_renaming() else _PLAIN
 
 
 def without_trailing_commas(text: str) -> str:
@@ -32,12 +39,12 @@ def without_trailing_commas(text: str) -> str:
 def loosely(text: str) -> Any:
     """A JSON value, also with trailing commas, in it or behind it. Raises ValueError or RecursionError."""
     try:
-        return _DECODER.decode(text)
+        return decoder().decode(text)
     except json.JSONDecodeError:
         mended = without_trailing_commas(text.rstrip().removesuffix(","))
         if mended == text.rstrip():
             raise
-        return _DECODER.decode(mended)
+        return decoder().decode(mended)
 
 
 def decode_line(text: str, where: str) -> Any:
@@ -132,7 +139,7 @@ class Walker:
     def value(self) -> Any:
         self.peek()
         try:
-            value, self.position = _DECODER.raw_decode(self.text, self.position)
+            value, self.position = decoder().raw_decode(self.text, self.position)
         except json.JSONDecodeError as error:
             if not self._mended:
                 self._mended, self.text = True, without_trailing_commas(self.text)

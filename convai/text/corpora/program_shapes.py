@@ -26,6 +26,10 @@ def program_of(entry: Mapping[str, Any]) -> str:
         return "roleplay"
     if _is_parlai(entry):
         return "parlai-json"
+    if has_item_with(entry.get("content"), "agent") and has_item_with(entry["content"], "message"):
+        return "topical-chat"
+    if multiwoz_key(entry):
+        return "multiwoz"
     messages = entry.get("messages")
     if any(has_item_with(messages, key) for key in ("sender_name", "senderName")):
         return "facebook"
@@ -50,6 +54,17 @@ def roleplay_key(entry: Mapping[str, Any]) -> str:
         if has_item_with(entry.get(key), inside):
             return key
     return "message" if entry.get("type") == "risuChat" and isinstance(entry.get("data"), dict) else ""
+
+
+def multiwoz_key(entry: Mapping[str, Any]) -> str:
+    """The key of the turns in a dialogue of MultiWOZ's, or of a corpus like it, or an empty text."""
+    turns = entry.get("turns")
+    if isinstance(turns, dict) and {"speaker", "utterance"} <= turns.keys():
+        return "turns"
+    for key, inside in (("log", "text"), ("dialogue", "transcript"), ("dial", "usr")):
+        if has_item_with(entry.get(key), inside):
+            return key
+    return ""
 
 
 def is_slack(message: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.files import atomic_text
 from convai.core.text_files import bare_name, encoded_in, is_western
+from convai.text.corpora.columns import columns_named
 from convai.text.corpora.detect import detect, expand
 from convai.text.corpora.formats import FORMATS, named
 from convai.text.corpora.notes import Notes, counted, listed
@@ -20,8 +21,8 @@ from convai.text.corpora.splits import SPLITS, check_split, split_of
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How files are to be read: in which format, which of their parts, what becomes of bad dialogues, and in
-    which encoding.
+    """How files are to be read: in which format, which of their parts, what becomes of bad dialogues, in
+    which encoding, and what their columns or keys are (by the names that they have).
 
     None: format and encoding are told from the file, and the part is what the command that reads is for.
     """
@@ -30,6 +31,7 @@ class Reading:
     split: str | None = None
     skip_bad: bool = False
     encoding: str | None = None
+    columns: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -94,7 +96,7 @@ def take(path: str | os.PathLike[str], reading: Reading | None = None, *wanted: 
     reading = reading or Reading()
     notes = Skipping() if reading.skip_bad else Notes()
     place = Path(path)
-    with encoded_in(reading.encoding):
+    with encoded_in(reading.encoding), columns_named(reading.columns):
         found = list(iter_located(place, reading.format, notes))
         named_format = reading.format or ", ".join(formats_of(place))
     parts = Counter(split_of(located.dialog) for located in found)

@@ -67,6 +67,10 @@ def _known_json(value: object) -> Found | None:
     data = value.get("data")
     if isinstance(value.get("spec"), str) or "char_persona" in keys or {"first_mes", "description"} <= keys:
         return "a character card", "give it to `convai persona import`"
+    inner = value.get("character")
+    defined = {key.lower() for key in inner} if isinstance(inner, dict) else keys
+    if "definition" in defined and defined & {"name", "participant__name", "greeting"}:
+        return "a character of character.ai's", "give it to `convai persona import`"
     if isinstance(data, dict) and "first_mes" in data:
         return "a character card", "give it to `convai persona import`"
     if "entries" in keys:

@@ -145,6 +145,24 @@ def test_dialogue_in_a_description_is_dialogue() -> None:
     assert "spy" not in " ".join(found.sentences)
 
 
+def test_a_definition_of_character_ai_is_prose_and_examples() -> None:
+    definition = (
+        "Ann keeps bees.\n{{char}}: Careful,\nthey bite.\n{{random_user_1}}: Really?\n{{char}}: No.\n"
+        "END_OF_DIALOG\nShe lives by the sea.\n{{user}}: hi\n{{char}}: hello\nEND_OF_DIALOG"
+    )
+    character = {"name": "Ann", "title": "of the bees", "greeting": "Ahoy!", "definition": definition}
+    for value in (character, {"character": character}, {"external_id": "x", "character": character}):
+        found = character_of(parse_card(json.dumps(value), "file"))
+        assert (found.name, found.greetings) == ("Ann", ("Ahoy!",))
+        assert found.description == "Ann keeps bees.\nShe lives by the sea."
+        assert found.examples == (
+            (Turn(AGENT, "Careful, they bite."), Turn(USER, "Really?"), Turn(AGENT, "No.")),
+            (Turn(USER, "hi"), Turn(AGENT, "hello")),
+        )
+    described = character_of(parse_card(json.dumps({**character, "description": "A keeper."}), "file"))
+    assert described.description == "A keeper.\nAnn keeps bees.\nShe lives by the sea."
+
+
 def test_examples_know_names_and_go_on_over_lines() -> None:
     found = example_dialogues("You: hi\nAnn: hello\n\nthere\nNobody: x\n<START>\nUSER: yes", ("Ann",))
     assert found == ((Turn(USER, "hi"), Turn(AGENT, "hello there Nobody: x")), (Turn(USER, "yes"),))

@@ -56,7 +56,7 @@ def test_formats_are_told_apart(text: str, name: str, format: str, tmp_path: Pat
     [
         ("", "x.txt", "the file is empty"),
         (" \n\t\n", "x.jsonl", "the file is empty"),
-        ('{"a": 1}', "x.txt", "cannot tell the format (JSON objects with the keys 'a'); give one of jsonl"),
+        ('{"a": 1}', "x.txt", "cannot tell the format (JSON objects with the keys 'a'); say what they are"),
         ("hi\nhello\n", "x.html", "cannot tell the format"),
         ("i ski.\n\ni cook.\n", "personas_train.txt", "by its name no dialogues; give the format 'text'"),
         ("words\n", "documents.txt", "by its name no dialogues"),

@@ -31,6 +31,9 @@ FILES = {
     "sillytavern": "sillytavern.jsonl",
     "oasst": "oasst.jsonl",
     "parlai-json": "sessions.jsonl",
+    "topical-chat": "topical_chat.json",
+    "multiwoz": "multiwoz.json",
+    "examples": "examples.txt",
     "roleplay": "roleplay.json",
     "kobold": "kobold.jsonl",
     "telegram": "telegram.json",
@@ -52,6 +55,7 @@ KEEPS_IDS = {"jsonl", "sharegpt", "oasst"}
 KEEPS_NO_PERSONA = {
     *("sillytavern", "roleplay", "oasst", "timed", "whatsapp", "dailydialog"),
     *("telegram", "facebook", "discord", "slack", "signal"),
+    *("topical-chat", "multiwoz", "examples"),
 }
 KEEPS_NAME = {"sillytavern": "Ann", "roleplay": "Ann", "kobold": "Ann"}
 

@@ -256,6 +256,102 @@ def test_openassistants_trees_by_rank(tmp_path: Path) -> None:
     assert_refused(saved(tmp_path, odd), "oasst", "'role' is 'judge'; use prompter or assistant")
 
 
+def test_topical_chats_turns_tell_who_speaks(tmp_path: Path) -> None:
+    def turn(agent: str, text: str) -> dict[str, Any]:
+        return {"message": text, "agent": agent, "sentiment": "Happy", "knowledge_source": ["FS1"]}
+
+    spoken = [
+        turn("agent_2", "hi"),
+        turn("agent_1", "hello"),
+        turn("agent_1", "trains?"),
+        turn("agent_2", "yes"),
+    ]
+    talks = {f"t_{i}": {"article_url": "x", "config": "C", "content": spoken} for i in range(400)}
+    file = saved(tmp_path, talks)  # longer than what a format is told from
+    assert file.stat().st_size > 65536
+    taken = take(file)
+    assert (taken.format, len(taken.dialogs)) == ("topical-chat", 400)
+    assert turns(taken.dialogs[0]) == [(0, "hi"), (1, "hello"), (1, "trains?"), (0, "yes")]
+    assert check(file).dialogues == 400
+    bad = {"t_1": {"content": [turn("agent_1", "hi"), {"agent": "agent_2", "message": None}]}}
+    assert_refused(saved(tmp_path, bad), "topical-chat", "turn 2: expected text")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"A.json": {"goal": {}, "log": [{"text": "a room"}, {"text": "when?"}, {"text": "today"}]}},
+        [
+            {
+                "dialogue_idx": "A",
+                "dialogue": [
+                    {"system_transcript": "", "transcript": "a room", "turn_idx": 0},
+                    {"system_transcript": "when?", "transcript": "today", "turn_idx": 1},
+                ],
+            }
+        ],
+        {
+            "dialogue_id": "A",
+            "services": ["hotel"],
+            "turns": {
+                "turn_id": ["0", "1", "2"],
+                "speaker": [0, 1, 0],
+                "utterance": ["a room", "when?", "today"],
+            },
+        },
+        [
+            {
+                "dialogue_id": 7,
+                "dial": [
+                    {"turn": 0, "usr": {"transcript": "a room"}, "sys": {"sent": "when?"}},
+                    {"turn": 1, "usr": {"transcript": "today"}},
+                ],
+            }
+        ],
+    ],
+)
+def test_multiwoz_of_every_version(tmp_path: Path, value: Any) -> None:
+    file = saved(tmp_path, value)
+    taken = take(file)
+    assert taken.format == "multiwoz"
+    assert [turns(dialog) for dialog in taken.dialogs] == [[(0, "a room"), (1, "when?"), (0, "today")]]
+    assert check(file).dialogues == 1
+
+
+def test_multiwoz_says_where_it_is_wrong(tmp_path: Path) -> None:
+    columns = {"turns": {"speaker": [0, 2], "utterance": ["a room", "when?"]}}
+    assert_refused(saved(tmp_path, columns), "multiwoz", "turns 2: 'speaker' is '2'; use 0 or 1")
+    columns = {"turns": {"speaker": [0], "utterance": ["a room", "when?"]}}
+    assert_refused(saved(tmp_path, columns), "multiwoz", "1 speakers of 2 turns; give each turn one")
+
+
+def test_examples_of_a_character(tmp_path: Path) -> None:
+    text = (
+        "a sailor of few words.\n{{char}}: welcome aboard.\n{{random_user_1}}: where to?\n"
+        "{{char}}: to the end,\nand beyond.\n\nEND_OF_DIALOG\n{{user}}: who are you?\n{{char}}: bo.\n"
+        "END_OF_DIALOG\n{{char}}: ahoy!\n"
+    )
+    file = saved(tmp_path, text, "bo.txt")
+    taken = take(file)
+    assert taken.format == "examples"
+    assert [turns(dialog) for dialog in taken.dialogs] == [
+        [(1, "welcome aboard."), (0, "where to?"), (1, "to the end, and beyond.")],
+        [(0, "who are you?"), (1, "bo.")],
+    ]
+    assert taken.omitted == {"descriptive line": 1, "one-turn example": 1}
+    assert check(file).dialogues == 2
+
+
+def test_examples_with_names_have_the_character_in_all_of_them(tmp_path: Path) -> None:
+    text = "Bo: ahoy!\nAnn: hi\nEND_OF_DIALOG\nCy: where to?\nBo: home.\nEND_OF_DIALOG\nYou: bye\nBo: bye\n"
+    found = [turns(dialog) for dialog in read(saved(tmp_path, text, "bo.txt"))]
+    assert found == [[(1, "ahoy!"), (0, "hi")], [(0, "where to?"), (1, "home.")], [(0, "bye"), (1, "bye")]]
+    for mark in ("<START>", "{{start}}"):
+        text = f"{mark}\n{{{{user}}}}: hi\n{{{{char}}}}: hello\n{mark}\n<user>: who?\n<bot>: bo\n"
+        found = [turns(dialog) for dialog in read(saved(tmp_path, text, "bo.txt"))]
+        assert found == [[(0, "hi"), (1, "hello")], [(0, "who?"), (1, "bo")]]
+
+
 def test_sessions_and_blended_talk(tmp_path: Path) -> None:
     session = {
         "personas": [["i ski."], ["i bake."]],

@@ -14,7 +14,8 @@ DATA = Path(__file__).parents[3] / "data"
 SUFFIXES = {
     **dict.fromkeys(("personachat", "sharegpt", "lists", "conversation", "telegram", "facebook"), ".json"),
     **dict.fromkeys(("parlai", "parlai-dialog", "dailydialog", "whatsapp", "timed", "text"), ".txt"),
-    **dict.fromkeys(("discord", "slack", "roleplay"), ".json"),
+    **dict.fromkeys(("discord", "slack", "roleplay", "topical-chat", "multiwoz"), ".json"),
+    "examples": ".txt",
     "csv": ".csv",
 }
 
