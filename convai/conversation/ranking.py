@@ -16,6 +16,7 @@ from convai.engine import Finished
 from convai.text.claims.claim import Claim
 from convai.text.claims.opposed import opposed
 from convai.text.claims.reading import claims, of_persona
+from convai.text.claims.words import content, normal
 
 REPEATED: Final = 30.0
 """What a reply loses that was said before word for word, in logits of the head; a part of it for a part."""
@@ -27,10 +28,21 @@ DENIED: Final = 4.0
 """What an answer loses that says it was not told what was told."""
 LEAVING: Final = 10.0
 """What a reply loses that says goodbye to somebody who stays."""
+TAKEN_OVER: Final = 6.0
+"""What a reply loses that says of its speaker what the partner said of themselves, without "too"."""
+ASKED_AGAIN: Final = 8.0
+"""What a reply loses that asks for the job, home or name that the partner has told."""
+IDLE: Final = 5.0
+"""What a reply loses that brings nothing new where nothing was asked ("i'm glad too")."""
+ASKING: Final = 3.0
+"""What a reply gains that asks back where nothing was asked, if its speaker did not ask the last time."""
 SURPRISING: Final = 6.0
 """What a reply loses for each nat by which its tokens are less likely on average."""
 _OWN: Final = frozenset(("name", "job"))
 """What two people do not share: claims of the partner's that a reply does not make for its speaker."""
+_ASKED_ONCE: Final = frozenset(("name", "job", "live", "from"))
+_ANY_VALUES: Final = ("paris", "a baker")
+"""Answers that show what a question asks for."""
 _FAREWELL: Final = re.compile(
     r"\b(?:(?:good)?bye|see you (?:soon|later|around|tomorrow)|talk (?:soon|to you (?:soon|later))|"
     r"(?<!a )good night|sleep well|take care|(?<!you )(?<!i )have an? (?:lovely|nice|good|great|wonderful) "
@@ -41,7 +53,12 @@ _GOES: Final = re.compile(
     rf"{_FAREWELL.pattern}|\b(?:go(?:ing)?|head(?:ing)?|off|leave|leaving|run|bed|later|tomorrow)\b",
     re.IGNORECASE,
 )
+_ALSO: Final = re.compile(
+    r"\b(?:too|also|either|neither|so (?:do|am|have|did) i|as well|same)\b", re.IGNORECASE
+)
 _GRAM: Final = 3
+_LATELY: Final = 6
+"""Turns, of either side, whose words are not new."""
 _WORD: Final = re.compile(r"[\w']+")
 
 
@@ -57,35 +74,63 @@ class Ranking:
         self._said = set[tuple[str, ...]]().union(*map(_grams, heard))
         self._asked = turns[-1].text if turns and turns[-1].speaker != AGENT else ""
         self._known: list[Claim] = [claim for _, said in of_persona(persona) for claim in said]
-        self._partners: set[Claim] = set()
+        shared: set[Claim] = set()
         asked = ""
         for turn in turns:
             said = claims(turn.text, asked)
             if turn.speaker == AGENT:
                 self._known += said
             else:
-                self._partners |= {claim for claim in said if claim.slot in _OWN and claim.holds}
+                shared |= {claim for claim in said if claim.holds}
             asked = turn.text
-        self._partners -= set(self._known)
+        self._told_claims = frozenset(shared)
+        shared -= set(self._known)
+        self._partners = {claim for claim in shared if claim.slot in _OWN}
+        self._others = shared - self._partners
         self._stays = not turns or turns[-1].speaker == AGENT or not _GOES.search(turns[-1].text)
         self._told = Told(turns, persona, given)
+        statement = bool(turns) and turns[-1].speaker != AGENT and not self._told.asked
+        self._idle_talk = statement and len(turns) > 1
+        self._may_ask = self._idle_talk and not any(
+            turn.text.rstrip().endswith("?") for turn in turns[-2:] if turn.speaker == AGENT
+        )
+        self._lately: frozenset[str] = frozenset().union(
+            *(content(normal(turn.text)) for turn in turns[-_LATELY:])
+        )
 
     def lost(self, end: Finished) -> float:
         """What a candidate loses of its score.
 
         For how unlikely its tokens were on average; for the share of its three words in a row that were said
         by its speaker before, or by the partner just now; where it takes back what is known, or takes over
-        who the partner is; where it answers a question about the partner against what they told; and where
-        it takes leave of somebody who stays.
+        who the partner is; where it answers a question about the partner against what they told, takes over
+        what they said of themselves, or asks for it; where it takes leave of somebody who stays; and where
+        it is to keep a conversation going and does not. What it gains for asking back is taken off.
         """
         lost = SURPRISING * _surprise(end) + REPEATED * self._repeated(end.text)
-        lost += OPPOSED * self._takes_back(end.text)
+        if self._takes_back(end.text):
+            lost += OPPOSED
+        elif self._takes_over(end.text):
+            lost += TAKEN_OVER
         lost += LEAVING * (self._stays and bool(_FAREWELL.search(end.text)))
+        lost += IDLE * (self._idle_talk and self._brings_nothing(end.text))
+        if end.text.rstrip().endswith("?"):
+            lost += ASKED_AGAIN if self._was_told(end.text) else -ASKING * self._may_ask
         return lost + MADE_UP * self._told.made_up(end.text) + DENIED * self._told.denied(end.text)
 
     def _repeated(self, text: str) -> float:
         grams = _grams(text)
         return sum(gram in self._said for gram in grams) / len(grams) if grams else 0.0
+
+    def _takes_over(self, text: str) -> bool:
+        return not _ALSO.search(text) and not self._others.isdisjoint(claims(text, self._asked))
+
+    def _was_told(self, question: str) -> bool:
+        told = {claim.slot for claim in self._told_claims if claim.slot in _ASKED_ONCE}
+        return any(claim.slot in told for value in _ANY_VALUES for claim in claims(value, question))
+
+    def _brings_nothing(self, text: str) -> bool:
+        return "?" not in text and content(normal(text)) <= self._lately
 
     def _takes_back(self, text: str) -> bool:
         said = claims(text, self._asked)

@@ -46,6 +46,10 @@ class Told:
         last = normal(turns[-1].text) if turns and turns[-1].speaker == USER else ""
         question = _sentences(last)[-1:]
         self._asked = question[0] if question and (last.endswith("?") or _ASKS.match(question[0])) else ""
+        self.asked = bool(
+            question and (last.endswith("?") or _ASKS.match(question[0]) or _QUESTION.match(question[0]))
+        )
+        """Whether the last turn asks anything."""
         self.of_user = bool(_OF_USER.search(self._asked))
         """Whether something about the user is asked."""
         self._known: set[str] = set()

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from convai.conversation.ranking import DENIED, LEAVING, MADE_UP, OPPOSED, REPEATED, SURPRISING, Ranking
+from convai.conversation.ranking import (
+    ASKED_AGAIN,
+    ASKING,
+    DENIED,
+    IDLE,
+    LEAVING,
+    MADE_UP,
+    OPPOSED,
+    REPEATED,
+    SURPRISING,
+    TAKEN_OVER,
+    Ranking,
+)
 from convai.core.dialog import AGENT, USER, Persona, Turn
 from convai.engine import Finished
 from tests.chatting import scripted
@@ -22,14 +34,14 @@ def turns(*texts: str) -> list[Turn]:
     ("text", "share"),
     [
         ("I'm so glad you came!", 1.0),
-        ("Im so tired of it", 0.0),
+        ("He is so tired of it", 0.0),
         ("glad", 0.0),
         ("I'm so glad for her.", 1 / 3),
         ("", 0.0),
     ],
 )
 def test_a_reply_loses_by_the_share_that_was_said_before(text: str, share: float) -> None:
-    ranking = Ranking((), turns("i'm so tired of it", "what's new?", "I’m so glad you came."))
+    ranking = Ranking((), turns("i'm so tired of it", "what's new?", "I’m so glad you came?"))
     assert ranking.lost(said_(text)) == pytest.approx(REPEATED * share)
 
 
@@ -98,3 +110,44 @@ def test_the_best_by_score_is_passed_over_where_it_takes_back_the_persona() -> N
     session, _ = scripted([bad, good], [("yes.", 1.0), ("no idea.", 2.0)], persona=persona, candidates=2)
     assert session.answer("do you have a dog?") == good[0]
     assert session.answer("really?") == "no idea."
+
+
+def test_a_reply_loses_that_brings_nothing_new_to_a_statement() -> None:
+    said = turns("hi", "hello!", "i'm so glad.")
+    ranking = Ranking((), said)
+    assert ranking.lost(said_("glad, me too.")) == IDLE
+    assert ranking.lost(said_("glad about the harbour?")) == -ASKING
+    assert ranking.lost(said_("the harbour was quiet.")) == 0.0
+    asked = Ranking((), turns("hi", "hello!", "are you glad?"))
+    assert asked.lost(said_("yes, glad.")) == 0.0
+
+
+def test_a_reply_gains_that_asks_back_unless_asked_or_asking_all_the_time() -> None:
+    question = said_("what's your garden like?")
+    assert Ranking((), turns("hi", "hello!", "i was out digging.")).lost(question) == -ASKING
+    assert Ranking((), turns("hi", "hello!", "do you dig")).lost(question) == 0.0
+    assert Ranking((), turns("hi", "how is it going?", "i was out digging.")).lost(question) == 0.0
+    assert Ranking((), turns("i was out digging.")).lost(question) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("told", "question"),
+    [
+        ("i work as a baker.", "nice. what do you do for a living?"),
+        ("i live in oslo.", "where do you live?"),
+        ("my name is tom.", "what's your name?"),
+        ("i'm from norway.", "where are you from?"),
+    ],
+)
+def test_a_reply_loses_that_asks_for_what_was_told(told: str, question: str) -> None:
+    said = turns(told, "good to know.", "the weather is fine.")
+    assert Ranking((), said).lost(said_(question)) == ASKED_AGAIN
+    assert Ranking((), turns("hm.", *[turn.text for turn in said[1:]])).lost(said_(question)) == -ASKING
+
+
+def test_a_reply_loses_that_takes_over_what_the_partner_is_like() -> None:
+    said = turns("i am allergic to peanuts.", "oh dear.", "it is a bother.")
+    same = "i am allergic to peanuts. the harbour was quiet."
+    assert Ranking((), said).lost(said_(same)) == pytest.approx(TAKEN_OVER)
+    assert Ranking((same,), said).lost(said_(same)) == 0.0
+    assert Ranking((), said).lost(said_("i am allergic to peanuts too. the harbour was quiet.")) == 0.0
