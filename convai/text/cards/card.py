@@ -73,7 +73,7 @@ class Card:
         return inner if isinstance(inner, dict) else self.document
 
     def text(self, field: str) -> str:
-        """A field as text, whatever its type: lists are joined by lines, anything else is blank.
+        """A field as text, whatever its type: lists are joined by lines, objects are attributes.
 
         Where `data` has nothing, the field of version 1 beside it counts.
         """
@@ -264,4 +264,7 @@ def _as_text(value: object) -> str:
         return str(value)
     if isinstance(value, list):
         return "\n".join(item for item in value if isinstance(item, str))
+    if isinstance(value, dict):  # attributes
+        items = ((name, _as_text(item).replace("\n", ", ")) for name, item in value.items())
+        return "\n".join(f"{name}: {text}" for name, text in items if text)
     return ""

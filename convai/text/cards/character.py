@@ -28,8 +28,8 @@ _COMMENT: Final = "creatorcomment"
 
 def character_of(card: Card) -> Character:
     """Everything that a card says. Raises nothing: what is of a wrong type counts as not given."""
-    description, said = split_examples(card.text("description")[:MAX_TEXT])
     names = (card.name, card.called)
+    description, said = split_examples(card.text("description")[:MAX_TEXT], *names)
     examples = example_dialogues(card.text("mes_example")[:MAX_TEXT], names)
     examples += example_dialogues(said, names)
     found = card_persona(card, own=True)

@@ -62,9 +62,10 @@ def card_persona(
     found: dict[str, str] = {}
     fields = _PROMPT if any(card.text(field).strip() for field in _PROMPT) else _ELSE
     for field in fields:
-        text, examples = without_examples(card.text(field))
+        text, examples = without_examples(card.text(field), card.name, called)
         if examples:
-            notes.append(f"{examples} lines of its {field} are an example dialogue and no persona")
+            lines = "1 line of its {} is" if examples == 1 else f"{examples} lines of its {{}} are"
+            notes.append(f"{lines.format(field)} an example dialogue and no persona")
         if len(text) > MAX_TEXT:
             notes.append(f"only the first {MAX_TEXT:,} characters of its {field} were looked at")
         for sentence in sentences(marked(text[:MAX_TEXT], called)):

@@ -32,6 +32,8 @@ _LISTED: Final = re.compile(r"\[([^\[\]=\"]{1,80})=((?:\s*\"[^\"\[\]]{1,200}\",?
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--[^<>]{0,500}-->")
 _WPP: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,40})\s?\(\s?(\"[^()]{1,1000})\)")
 _CALL: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,30})\(([^()\n]{2,2000})\)")
+_ATTRIBUTES: Final = re.compile(r"(?:[^:;.!?]{1,40}:[^:;.!?]{1,200};\s*){2}")
+"""Two attributes in one line, and what follows: `Age: 31; Job: baker; ...`."""
 _OPEN: Final = re.compile(r"(\[[^\[\]\n]{0,2000}),[ \t]*\n\s*(?=[a-z])")
 """A list in brackets that goes on in the next line."""
 _LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
@@ -51,19 +53,23 @@ _ABBREVIATED: Final = re.compile(r"(?:^|\s)(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|e\.g
 _LETTER: Final = re.compile(r"[^\W\d_]")
 
 
-def without_examples(text: str) -> tuple[str, int]:
+def without_examples(text: str, *names: str) -> tuple[str, int]:
     """A field without its lines of dialogue (`{{user}}: hi`), which nobody is; and how many these were."""
-    kept, said = split_examples(text)
+    kept, said = split_examples(text, *names)
     return kept, len(said.split("\n")) if said else 0
 
 
-def split_examples(text: str) -> tuple[str, str]:
-    """A field without its lines of dialogue, and those lines."""
+def split_examples(text: str, *names: str) -> tuple[str, str]:
+    """A field without its lines of dialogue, and those lines; among them the character, too, has its name."""
+    people = {"you", "user", *(name.strip().lower() for name in names)}
     kept: list[str] = []
     said: list[str] = []
     block: list[tuple[bool, str]] = []  # from the first of its lines of dialogue on
     for line in text.split("\n"):
         spoken = bool(_SAID.match(line[:_SAID_CHARS]))
+        if block and not spoken:
+            name, colon, _ = line[:_SAID_CHARS].partition(":")
+            spoken = bool(colon) and name.strip().lower() in people
         if spoken or block:
             block.append((spoken, line))
         else:
@@ -137,7 +143,7 @@ def _gathered(match: re.Match[str]) -> str:
 
 def _of_line(line: str) -> Iterator[str]:
     line = line.strip()
-    listed = line.startswith("[") and ";" in line
+    listed = (line.startswith("[") and ";" in line) or bool(_ATTRIBUTES.match(line))
     line = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
     if call := _CALL.fullmatch(line):  # `likes(tea, cake)`
         line = f"{call[1].strip()}: {call[2]}"

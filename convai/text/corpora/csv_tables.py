@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,17 +27,20 @@ from convai.text.corpora.building import dialog, persona_from_text
 from convai.text.corpora.columns import KNOWN, OPTION, known_names, not_there
 from convai.text.corpora.exchanges import exchange
 from convai.text.corpora.marked_text import divided, mark_of
-from convai.text.corpora.messages import said
+from convai.text.corpora.messages import Said, said
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.oasst import trees
 from convai.text.corpora.program_shapes import OASST_ROW
 from convai.text.corpora.roles import sides, sides_of_people
 from convai.text.corpora.shapes import ANSWER_KEYS, QUESTION_KEYS
-from convai.text.corpora.splits import split_named
+from convai.text.corpora.splits import SPLIT_KEYS, own_split
 from convai.text.corpora.transcripts import has_speakers, transcript
 
 DELIMITERS: Final = ",;\t|"
-_CHATS: Final = ("chat", "best generated conversation", "conversation", "dialogue", "dialog", "transcript")
+_CHATS: Final = (
+    *("chat", "best generated conversation", "conversation", "dialogue", "dialog", "transcript"),
+    *("messages", "conversations"),
+)
 _PERSONAS: Final = {
     "persona": AGENT,
     "personality": AGENT,
@@ -45,7 +49,7 @@ _PERSONAS: Final = {
     "user 1 personas": USER,
     "user 1 persona": USER,
 }
-_BESIDE_CHATS: Final = {"", "split", "act", "emotion", "topic", "summary"}
+_BESIDE_CHATS: Final = {"", *SPLIT_KEYS, "act", "emotion", "topic", "summary"}
 """Columns beside a chat in published tables: DailyDialog's, SAMSum's."""
 _CONVERSATIONS: Final = (
     "conv_id",
@@ -59,6 +63,16 @@ _CONVERSATIONS: Final = (
     "session_id",
 )
 _SPEAKERS: Final = ("speaker_idx", "speaker", "role", "author", "sender", "from", "name")
+_ORDER: Final = (
+    "turn",
+    "turn_id",
+    "turn_idx",
+    "turn_index",
+    "utterance_idx",
+    "utterance_index",
+    "message_index",
+)
+"""Columns with a turn's number in its conversation."""
 _TEXTS: Final = ("utterance", "text", "message", "content", "body")
 _NO_TURNS: Final = {"rating", "stars", "score", "title", "subject", "label"}
 """Columns of reviews, posts and letters, which have an author and a text, too."""
@@ -157,7 +171,7 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
 
 
 def _with_split(found: Dialog, cells: Mapping[str, str]) -> Dialog:
-    split = split_named(cells.get("split"))
+    split = own_split(cells)
     return Dialog(found.turns, found.personas, found.id, found.source, {"split": split}) if split else found
 
 
@@ -199,26 +213,31 @@ def _chat(cells: Mapping[str, str], where: str) -> Dialog:
     for name, speaker in _PERSONAS.items():
         if name in cells:
             personas[speaker] = persona_from_text(cells[name], where)
-    turns = _turns(cells[_named(cells, _CHATS)], where)
-    return dialog(where, turns, (personas[USER], personas[AGENT]))
+    found = _turns(cells[_named(cells, _CHATS)], where)
+    agent = Persona((*personas[AGENT].sentences, *found.persona), personas[AGENT].name)
+    return dialog(where, found.turns, (personas[USER], agent))
 
 
-def _turns(cell: str, where: str) -> list[Turn]:
+def _turns(cell: str, where: str) -> Said:
     """The turns in a cell: a transcript, a list, turns with marks, or a turn a line."""
     if cell.lstrip().startswith("["):
         if _ARRAY.fullmatch(cell):
-            return said([_literal(text) for text in _QUOTED.findall(cell)], where, "chat", "turn").turns
-        try:
-            return said(ast.literal_eval(cell.strip()), where, "chat", "turn").turns
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            pass  # no list after all
+            return said([_literal(text) for text in _QUOTED.findall(cell)], where, "chat", "turn")
+        for read in (json.loads, ast.literal_eval):
+            try:
+                items = read(cell.strip())
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue  # no list after all
+            return said(items, where, "chat", "turn")
     if has_speakers(cell):
-        return transcript(cell, where).turns
+        return transcript(cell, where)
     if mark_of(cell):
         texts = divided(cell)
     else:
         texts = cell.strip().split("\n") if cell.strip() else []
-    return [Turn(i % 2, check_text(text, f"{where}, chat line {i + 1}")) for i, text in enumerate(texts)]
+    return Said(
+        [Turn(i % 2, check_text(text, f"{where}, chat line {i + 1}")) for i, text in enumerate(texts)]
+    )
 
 
 def _literal(quoted: str) -> Any:
@@ -274,9 +293,19 @@ def _conversations(
         yield from _conversation(path, key, group, notes)
 
 
+def _in_order(group: list[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
+    """The turns of a conversation by their numbers, where a column has one for each of them."""
+    order = _named(group[0][1], _ORDER)
+    numbers = [cells[order].strip() for _, cells in group] if order else []
+    if not numbers or not all(map(str.isdecimal, numbers)) or len(set(numbers)) < len(numbers):
+        return group
+    return sorted(group, key=lambda row: int(row[1][order]))
+
+
 def _conversation(
     path: Path, key: str, group: list[tuple[int, dict[str, str]]], notes: Notes
 ) -> Iterator[tuple[int, Dialog]]:
+    group = _in_order(group)
     line, first = group[0]
     speaker, text = _named(first, _SPEAKERS), _named(first, _TEXTS)
     places = [f"{path}:{number}" for number, _ in group]
@@ -293,7 +322,7 @@ def _conversation(
             for name, label in _LABELS.items()
             if "utterance_idx" in first and first.get(name, "").strip()
         }
-        split = split_named(first.get("split"))
+        split = own_split(first)
         labels |= {"split": split} if split else {}
         name = check_text(first[key], places[0]) if key else ""
         found = dialog(places[0], turns, id=name, labels=labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from convai.text.corpora.marked_text import mark_of
 from convai.text.corpora.messengers import is_whatsapp
 from convai.text.corpora.parlai_dialog import is_parlai_dialog
 from convai.text.corpora.parlai_text import PERSONA_LINES
+from convai.text.corpora.plain_text import is_headed
 from convai.text.corpora.shapes import shape_of
 from convai.text.corpora.splits import split_named
 from convai.text.corpora.template_text import is_template_text
@@ -27,6 +29,8 @@ NOT_DIALOGUES: Final = ("personas", "documents", "readme", "probes")
 
 _TEXT_SUFFIXES: Final = ("", ".txt", ".text")
 _FIRST_LINE_CHARS: Final = 4096
+_BRACKETED: Final = re.compile(r"\s*\[[^\W\d_][\w .'’-]{0,39}\]:?\s+\S")
+"""A turn behind a name in brackets, which no list of JSON is."""
 _LINES: Final = 50
 
 
@@ -92,6 +96,8 @@ def _from_text(start: str) -> str:
         return "examples"
     if is_template_text(lines[: _LINES // 2]) and (start[0] not in "{[" or start.startswith("[INST]")):
         return "transcript"
+    if is_headed(lines) or (lines and all(map(_BRACKETED.match, lines))):
+        return "text"
     if not lines or start[0] in "{[":
         return ""
     if _is_parlai(start):

@@ -16,7 +16,7 @@ from convai.core.dialog import AGENT, USER, Dialog, Turn, check_text
 from convai.core.errors import DataError
 from convai.text.corpora.building import as_object
 from convai.text.corpora.json_entries import dialogs
-from convai.text.corpora.messages import Said, entry_name, entry_persona, is_message, said
+from convai.text.corpora.messages import Said, entry_name, is_message, said
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import ANSWER_KEYS, LIST_KEYS, PREFERENCE_KEYS, QUESTION_KEYS, lowered
 from convai.text.corpora.transcripts import has_speakers, transcript
@@ -92,7 +92,7 @@ def _wrong(value: Any, where: str) -> list[str]:
 
 def _asked(entry: Mapping[str, Any], where: str) -> Said:
     """What comes before the reply: persona, history, and what is asked."""
-    found = Said(persona=entry_persona(dict(entry), where))
+    found = Said().beside(dict(entry), where)
     for key in ("conversations", "messages", *LIST_KEYS):
         if isinstance(entry.get(key), list) and entry[key]:
             earlier = said(entry[key], f"{where}, {key}", key, "turn")

@@ -20,7 +20,7 @@ from convai.text.corpora.json_text import Walker, decode_line, decoder, loosely,
 from convai.text.corpora.messages import is_exchange, wordless
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
-from convai.text.corpora.splits import split_named
+from convai.text.corpora.splits import own_split, split_named
 from convai.text.corpora.unwrapped import rows_of_columns, rows_of_names, unwrapped
 
 _PEEK: Final = 65536
@@ -106,7 +106,7 @@ def _is_whole(text: str) -> bool:
 
 
 def _own_split(entry: object) -> str:
-    return split_named(entry.get("split")) if isinstance(entry, dict) else ""
+    return own_split(entry) if isinstance(entry, dict) else ""
 
 
 def _unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
@@ -129,7 +129,9 @@ def _sections(value: dict[str, Any]) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, items in value.items():
         if (isinstance(items, list) and items and is_section(key, items[0])) or (
-            isinstance(items, dict) and not shape_of(items) and _sections(items)
+            isinstance(items, dict)
+            and not shape_of(items)
+            and (_sections(items) or (split_named(key) and rows_of_names(items, shape_of)))
         ):
             found.append((key, items))
     return found
@@ -255,7 +257,9 @@ class _Entries:
                 raise walker.fail("expected a key in double quotes")
             key = walker.value()
             walker.take(":")
-            if self._is_section(str(key)):
+            if split_named(str(key)) and walker.peek() == "{":  # dialogues by name
+                yield from self._entry(str(key), 0)
+            elif self._is_section(str(key)):
                 yield from self._array(str(key))
             else:
                 walker.value()
@@ -282,7 +286,7 @@ class _Entries:
         name = " ".join(part for part in (section, f"entry {index}" if index else "") if part)
         where = f"{walker.path}:{line}" + (f": {name}" if name else "")
         value = walker.value()
-        found = [("", value)] if index else _unpacked(value, "")
+        found = [("", value)] if index else _unpacked(value, "")  # an object may hold more than one
         for split, entry in found:
             part = split or split_named(section) or _own_split(entry)
             yield Entry(line, where, part, unwrapped(entry))

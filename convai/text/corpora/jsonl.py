@@ -22,6 +22,7 @@ from convai.text.corpora.json_entries import dialogs
 from convai.text.corpora.json_text import dump
 from convai.text.corpora.messages import is_target
 from convai.text.corpora.notes import Notes
+from convai.text.corpora.splits import SPLIT_KEYS, split_named
 
 MAX_SPEAKERS: Final = 1000
 _KEYS: Final = {"personas", "turns", "id", "source", "labels", "split"}
@@ -73,6 +74,8 @@ def _dialog(value: object, where: str, notes: Notes) -> Dialog:
 
 def _warn_unknown(value: dict[str, Any], known: set[str], where: str, notes: Notes) -> None:
     for key in value.keys() - known:
+        if key in SPLIT_KEYS and split_named(value[key]):
+            continue
         notes.warn(f"{where}: the key {key[:40]!r} is not read; known are {', '.join(sorted(known))}")
 
 

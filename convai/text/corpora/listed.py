@@ -14,7 +14,7 @@ from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.text.corpora.building import as_object
 from convai.text.corpora.json_entries import dialogs
-from convai.text.corpora.messages import entry_name, entry_persona, said
+from convai.text.corpora.messages import entry_name, said
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import LIST_KEYS, lowered
 
@@ -40,5 +40,4 @@ def _dialog(value: Any, where: str) -> Dialog:
     if key is None:
         raise DataError(f"{where}: no list of turns; write it like ['hi', 'hello']")
     found = said(entry[key], where, key, "turn")
-    found.persona[:0] = entry_persona(entry, where)
-    return found.dialog(where, id=entry_name(entry, where))
+    return found.beside(entry, where).dialog(where, id=entry_name(entry, where))

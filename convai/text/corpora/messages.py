@@ -7,6 +7,7 @@ alone take turns, the user's first. Calls of tools, what they return, and parts 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,16 @@ from convai.text.corpora.building import as_list, as_object, dialog, kind, perso
 from convai.text.corpora.roles import PERSONA_ROLES, TOOL_ROLES, sides
 
 SPEAKER_KEYS: Final = ("role", "from", "speaker", "sender", "author", "user", "name")
-TEXT_KEYS: Final = ("content", "value", "text", "message", "utterance", "mes", "body")
+TEXT_KEYS: Final = ("content", "value", "text", "message", "utterance", "mes", "body", "parts")
+_PERSONA_KEYS: Final = (
+    *("system", "system_prompt", "persona", "personality", "your_persona", "bot_persona", "agent_persona"),
+    *("assistant_persona", "persona_b", "persona_2", "persona2"),
+)
+"""Where the agent's persona stands beside its turns."""
+_PARTNER_KEYS: Final = (
+    *("partner_persona", "partners_persona", "user_persona", "other_persona", "persona_a", "persona_1"),
+    "persona1",
+)
 _TARGET_KEYS: Final = ("weight", "train", "training", "loss")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
 _PARTS: Final = {
@@ -47,11 +57,21 @@ class Said:
 
     turns: list[Turn] = field(default_factory=list)
     persona: list[str] = field(default_factory=list)
+    partner: list[str] = field(default_factory=list)
+
+    def beside(self, entry: dict[str, Any], where: str) -> Said:
+        """Itself, with the personas that stand beside its turns."""
+        self.persona[:0] = _entry_persona(entry, _PERSONA_KEYS, where)
+        self.partner[:0] = _entry_persona(entry, _PARTNER_KEYS, where)
+        return self
 
     def dialog(self, where: str, **more: Any) -> Dialog:
         """A Dialog of the turns with the persona. Raises DataError beginning with `where`."""
-        persona = Persona(tuple(check_text(sentence, where) for sentence in self.persona))
-        return dialog(where, self.turns, (Persona(), persona), **more)
+        partner, persona = (
+            Persona(tuple(check_text(sentence, where) for sentence in sentences))
+            for sentences in (self.partner, self.persona)
+        )
+        return dialog(where, self.turns, (partner, persona), **more)
 
 
 def is_message(value: object) -> bool:
@@ -157,11 +177,15 @@ def is_target(message: dict[str, Any], where: str) -> bool:
 
 def _content(content: object, where: str) -> object:
     """Text, or the joined text parts of OpenAI's `content`."""
+    if isinstance(content, dict) and isinstance(content.get("parts"), list):  # ChatGPT's
+        content = content["parts"]
     if not isinstance(content, list):
         return content
     parts = []
     for part in content:
-        known = _PARTS.get(str(part.get("type"))) if isinstance(part, dict) else None
+        if isinstance(part, str):
+            part = {"type": "text", "text": part}
+        known = _PARTS.get(str(part.get("type", "text"))) if isinstance(part, dict) else None
         if known is None or (not known and not isinstance(part.get("text"), str)):
             raise DataError(f"{where}: content that is not text; keep only parts of type 'text'")
         if not known:
@@ -207,11 +231,12 @@ def entry_name(entry: dict[str, Any], where: str) -> str:
     return check_text(name, f"{where}, id") if isinstance(name, str) and name.strip() else ""
 
 
-def entry_persona(entry: dict[str, Any], where: str) -> list[str]:
-    """The persona beside an entry's turns: `system`, `system_prompt`, `persona` or `personality`."""
+def _entry_persona(entry: dict[str, Any], keys: Sequence[str], where: str) -> list[str]:
+    """The persona beside an entry's turns, under one of `keys` (in any spelling) or under several."""
     sentences: list[str] = []
-    for key in ("system", "system_prompt", "persona", "personality"):
-        value = entry.get(key)
+    held = {re.sub(r"['’]", "", re.sub(r"[ -]+", "_", name.lower())): item for name, item in entry.items()}
+    for key in keys:
+        value = held.get(key)
         if isinstance(value, list):
             sentences += [check_text(s, f"{where}, {key}") for s in value]
         elif value is not None:

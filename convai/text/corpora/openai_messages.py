@@ -14,7 +14,7 @@ from convai.core.dialog import AGENT, Dialog, check_text
 from convai.text.corpora.building import as_object
 from convai.text.corpora.json_entries import dialogs
 from convai.text.corpora.json_text import dump
-from convai.text.corpora.messages import entry_name, entry_persona, said
+from convai.text.corpora.messages import entry_name, said
 from convai.text.corpora.notes import Notes
 
 _EXAMPLE: Final = '{"messages": [{"role": "user", "content": "hi"}, ...]}'
@@ -30,8 +30,7 @@ def _dialog(value: Any, where: str) -> Dialog:
         return said(value, where, "messages").dialog(where)
     entry = as_object(value, where, _EXAMPLE)
     found = said(entry.get("messages"), where, "messages")
-    found.persona[:0] = entry_persona(entry, where)
-    return found.dialog(where, id=entry_name(entry, where))
+    return found.beside(entry, where).dialog(where, id=entry_name(entry, where))
 
 
 def render(dialogs: Iterable[Dialog]) -> Iterator[str]:

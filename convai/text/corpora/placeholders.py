@@ -17,13 +17,19 @@ _HIDDEN: Final = (
 )
 _LEFT: Final = re.compile(
     rf"[(\[{{<]{{1,2}}\s*(?:insert )?(?:(?:your|the|my|his|her|first|last|{_ROLE}(?:'s)?)[ _]?)*"
-    rf"(?:name|city|town|country|age|job|hobby|company|school|user|char|character)\s*[)\]}}>]{{1,2}}"
+    rf"(?:name|city|town|country|age|job|hobby|company|school|user|char|character|phone number"
+    rf"|e-?mail address)(?: here)?\s*[)\]}}>]{{1,2}}"
     rf"|\b{_ROLE}\b|</?think(?:ing)?>"
     r"|[(\[{<]insert [^)\]}>]{1,40}[)\]}>]|(?<!\w)_{3,}(?!\w)|(?<!\w)@user\b",
     re.IGNORECASE,
 )
 _MASKED: Final = re.compile(r"[\[<{](?:[A-Z]{1,20}_)?(?:" + "|".join(_HIDDEN) + r")(?:_?\d{1,3})?[\]>}]")
 """What stands for what was hidden: in capitals, since "[name]" of small letters is a word to write."""
+_BARE: Final = re.compile(
+    r"(?<!\w)(?:%[A-Z][A-Z_]{2,20}%|\$\{?(?:NAME|USER|CITY|PERSON|LOCATION)\b\}?"
+    r"|(?:PERSON|NAME|LOCATION|USER|CITY)_\d{1,3}\b)"
+)
+"""The same without brackets: `%CITY%`, `$NAME`, `PERSON_1`."""
 _THOUGHT: Final = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.IGNORECASE | re.DOTALL)
 
 
@@ -35,7 +41,7 @@ def placeholder(text: str) -> str:
     >>> placeholder("my name (it is long) is Ann")
     ''
     """
-    match = _LEFT.search(text) or _MASKED.search(text)
+    match = _LEFT.search(text) or _MASKED.search(text) or _BARE.search(text)
     return match[0] if match else ""
 
 

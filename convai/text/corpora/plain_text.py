@@ -1,13 +1,15 @@
-"""Plain text: a turn a line, a blank line between dialogues, names and persona lines if you like.
+"""Plain text: a turn a line, a blank line, a rule or a heading between dialogues, names if you like.
 
 `persona:` lines before the turns are the agent's (`partner's persona:` the user's). If every turn of a
 dialogue has a prefix (`user:`, `agent:`, or two names), it says who speaks: the first name to appear is
-the user, the second the agent, any other a partner too. Else speakers alternate, the user first.
+the user, the second the agent, any other a partner too. Else speakers alternate, the user first. Bullets and
+numbers that stand before every turn are no words.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -26,8 +28,23 @@ _PERSONA: Final = {
     "partner's persona": USER,
     "user's persona": USER,
 }
-_PREFIX = re.compile(r"\s*\*{0,2}([^\W\d_][\w .'’\"()&-]{0,39}?)\s*\*{0,2}(?::\*{0,2}(?:\s|$)|：\*{0,2})")
+_PREFIX = re.compile(r"\s*\*{0,2}([^\W\d_][\w .'’\"()&-]{0,39}?)\s*\*{0,2}(?:[:>]\*{0,2}(?:\s|$)|：\*{0,2})")
+_LOOSE = re.compile(
+    r"\s*(?:\[([^\W\d_][\w .'’-]{0,39}?)\]:?|\(([^\W\d_][\w .'’-]{0,39}?)\):?"
+    r"|([^\W\d_][\w.'’]{0,39})\s+[-–—])\s+"
+)
+"""Other marks of who speaks, where all turns have them: `[ann] hi`, `(ann) hi`, `ann - hi`."""
+_BARE = re.compile(r"\s*(?:#{1,6}\s+)?\W{0,3}([^\W\d_]{2,12}?)\W{0,3}\s*")
 _PREFIX_CHARS: Final = 64
+_BETWEEN = re.compile(
+    r"\s*(?:[-=*_~#+]{3,}|(?:[-=*_~#] ){2,}[-=*_~#]|<\|end_?of_?text\|>|</?s>|[#=\[(-]*\s*"
+    r"(?:dialog(?:ue)?|conversation|chat|episode|session)\s*(?:#|no\.?|number)?\s*\d{1,7}\s*[\])=#:.-]*)\s*",
+    re.IGNORECASE,
+)
+"""A line between two dialogues that is not blank: a rule, the end of a document, a heading with a number."""
+_BULLET = re.compile(r"\s*[-*+•–—]\s+(?=\S)")
+_NUMBER = re.compile(r"\s*(\d{1,5})[.):]\s+(?=\S)")
+_BETWEEN_CHARS: Final = 80
 
 _Line = tuple[int, str]
 
@@ -50,7 +67,7 @@ def parse_text(text: str, where: str) -> Dialog:
 def _blocks(numbered: Iterable[_Line]) -> Iterator[list[_Line]]:
     block: list[_Line] = []
     for line, text in numbered:
-        if text.strip():
+        if text.strip() and not (len(text) < _BETWEEN_CHARS and _BETWEEN.fullmatch(text)):
             block.append((line, text))
         elif block:
             yield block
@@ -59,11 +76,24 @@ def _blocks(numbered: Iterable[_Line]) -> Iterator[list[_Line]]:
         yield block
 
 
+def _without_marks(block: list[_Line]) -> list[_Line]:
+    """The lines without the bullets, or the numbers from 1 on, that stand before all of them."""
+    bullets = [_BULLET.match(text) for _, text in block]
+    numbers = [_NUMBER.match(text) for _, text in block]
+    counted = [int(number[1]) if number else 0 for number in numbers] == list(range(1, len(block) + 1))
+    marks = bullets if all(bullets) else numbers if counted else []
+    if len(block) < 2 or not marks:
+        return block
+    return [(line, text[mark.end() :]) for (line, text), mark in zip(block, marks, strict=True) if mark]
+
+
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every block."""
     found = list(blocks(path))
     if len(found) > 1 and all(len(block) == 1 and _prefix(block[0][1])[0] for block in found):
         found = [[block[0] for block in found]]  # a blank line between any two turns, as texts are pasted
+    if is_headed(text for block in found for _, text in block):
+        found = [_under_heads(block) for block in _blocks(_ruled(path))]
     for block in found:
         try:
             parsed = _dialog(path, block)
@@ -71,6 +101,36 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
             notes.error(error)
         else:
             yield block[0][0], parsed
+
+
+def is_headed(texts: Iterable[str]) -> bool:
+    """Whether who speaks stands on a line before each turn: `**User**`, `### Assistant`, `Bot:`."""
+    heads = [_head(text) for text in texts]
+    return bool(heads) and bool(heads[0]) and len({ROLES[head] for head in heads if head}) == 2
+
+
+def _head(text: str) -> str:
+    """The role that is all that stands in a line, or an empty text."""
+    match = _BARE.fullmatch(text) if len(text) < _PREFIX_CHARS else None
+    return match[1].lower() if match and match[1].lower() in ROLES else ""
+
+
+def _ruled(path: Path) -> Iterator[_Line]:
+    """The lines that are not blank: only a rule stands between dialogues."""
+    return ((line, text) for line, text in lines(path) if text.strip())
+
+
+def _under_heads(block: list[_Line]) -> list[_Line]:
+    """A line a turn, who speaks before it, of turns of several lines under heads."""
+    turns = list[tuple[int, str, list[str]]]()
+    for line, text in block:
+        if head := _head(text):
+            turns.append((line, head, []))
+        elif turns:
+            turns[-1][2].append(text.strip())
+        else:
+            turns.append((line, "", [text]))
+    return [(line, f"{head}: {' '.join(words)}" if head else words[0]) for line, head, words in turns]
 
 
 def _prefix(text: str) -> tuple[str, str]:
@@ -82,7 +142,7 @@ def _prefix(text: str) -> tuple[str, str]:
 def _dialog(path: Path | str, block: list[_Line]) -> Dialog:
     personas: tuple[list[str], list[str]] = ([], [])
     said: list[_Line] = []
-    for line, text in block:
+    for line, text in _without_marks(block):
         name, rest = _prefix(text)
         if name in _PERSONA and not said:
             personas[_PERSONA[name]].append(check_text(rest, f"{path}:{line}, persona"))
@@ -100,6 +160,8 @@ def _dialog(path: Path | str, block: list[_Line]) -> Dialog:
 def _speakers(path: Path | str, said: list[_Line]) -> tuple[list[int], list[str]]:
     """Who says each line, and the line without its prefix."""
     split = [_prefix(text) for _, text in said]
+    if not any(name for name, _ in split) and (loose := _loosely([text for _, text in said])):
+        split = loose
     names = [name for name, _ in split]
     roles = [name in ROLES for name in names]
     if all(names):
@@ -108,10 +170,31 @@ def _speakers(path: Path | str, said: list[_Line]) -> tuple[list[int], list[str]
             return [ROLES[name] for name in names], rest
         if not any(roles):
             return sides_of_people(names), rest
+        if all(name == "you" or ROLES.get(name) == AGENT for name in names):  # as the terminal shows it
+            return [ROLES.get(name, USER) for name in names], rest
     if any(roles):
         odd = roles.index(False)
         raise DataError(
             f"{path}:{said[odd][0]}: no 'user:' or 'agent:' before this turn, though other turns of the "
             "dialogue have one; give every turn one, or none"
         )
+    often = [name for name, count in Counter(filter(None, names)).items() if count > 1]
+    if len(often) > 1 and sum(name in often for name in names) * 2 > len(names):
+        odd = next(i for i, name in enumerate(names) if name not in often)
+        raise DataError(
+            f"{path}:{said[odd][0]}: nobody's name before this turn, though {often[0]!r} and {often[1]!r} "
+            "speak in the dialogue; give every turn one, or none"
+        )
     return [i % 2 for i in range(len(said))], [text for _, text in said]
+
+
+def _loosely(texts: list[str]) -> list[tuple[str, str]]:
+    """The names in loose marks and what follows; nothing where one has none, or nobody speaks twice."""
+    found = [_LOOSE.match(text[:_PREFIX_CHARS]) for text in texts]
+    names = ["" if match is None else (match[1] or match[2] or match[3]).lower() for match in found]
+    people = set(names)
+    if not all(names) or len(people) < 2 or (len(people) == len(names) and not people <= ROLES.keys()):
+        return []
+    return [
+        (name, text[match.end() :]) for name, text, match in zip(names, texts, found, strict=True) if match
+    ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from convai.core.dialog import Dialog
 from convai.text.corpora.building import as_object
 from convai.text.corpora.json_entries import dialogs
-from convai.text.corpora.messages import entry_name, entry_persona, said
+from convai.text.corpora.messages import entry_name, said
 from convai.text.corpora.notes import Notes
 
 _EXAMPLE: Final = '{"conversations": [{"from": "human", "value": "hi"}, ...]}'
@@ -26,5 +26,4 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
 def _dialog(value: Any, where: str) -> Dialog:
     entry = as_object(value, where, _EXAMPLE)
     found = said(entry.get("conversations"), where, "conversations", "turn")
-    found.persona[:0] = entry_persona(entry, where)
-    return found.dialog(where, id=entry_name(entry, where))
+    return found.beside(entry, where).dialog(where, id=entry_name(entry, where))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 
 SPLITS: Final = ("train", "valid", "test")
+SPLIT_KEYS: Final = ("split", "set", "subset", "partition", "fold")
 _NAMES: Final = {
     "train": "train",
     "training": "train",
@@ -25,6 +27,11 @@ _NAMES: Final = {
 def split_named(name: object) -> str:
     """The split that a key or column means, or an empty text."""
     return _NAMES.get(name.strip().lower(), "") if isinstance(name, str) else ""
+
+
+def own_split(entry: Mapping[str, Any]) -> str:
+    """The split that a dialogue's JSON, or its row, names under some key for it, or an empty text."""
+    return next(filter(None, (split_named(entry.get(key)) for key in SPLIT_KEYS)), "")
 
 
 def split_of(dialog: Dialog) -> str:

@@ -11,7 +11,7 @@ from convai.core.dialog import Dialog, Turn, check_text
 from convai.core.errors import DataError
 from convai.text.corpora.building import as_object, persona_from_text
 from convai.text.corpora.json_entries import dialogs
-from convai.text.corpora.messages import Said, entry_name, entry_persona
+from convai.text.corpora.messages import Said, entry_name
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.roles import PERSONA_ROLES, sides
 from convai.text.corpora.shapes import lowered
@@ -117,5 +117,4 @@ def _dialog(value: Any, where: str) -> Dialog:
     if not isinstance(text, str) or not has_speakers(text):
         raise DataError(f"{where}: 'text' does not say who speaks; running text goes to convai train --text")
     found = transcript(text, where)
-    found.persona[:0] = entry_persona(entry, where)
-    return found.dialog(where, id=entry_name(entry, where))
+    return found.beside(entry, where).dialog(where, id=entry_name(entry, where))

@@ -176,13 +176,13 @@ def _log(lines: Sequence[str]) -> Found | None:
 
 def _table(lines: Sequence[str]) -> Found | None:
     mend = "name its columns in a first line, such as prompt and completion, or Persona and chat"
-    if len(lines) < 3:
-        return None
-    if _share(lines, lambda line: "\t" in line.strip()) > 0.8:
+    if len(lines) > 1 and _share(lines, lambda line: "\t" in line.strip()) > 0.8:
         return (
             "a table without known columns",
             mend + "; labelled texts go to `convai emotion finetune`",
         )
+    if len(lines) < 3:
+        return None
     for delimiter, least in ((";", 1), ("|", 1), (",", 2)):
         counts = {line.count(delimiter) for line in lines}
         spaced = _share(lines, lambda line, d=delimiter: f"{d} " in line)  # type: ignore[misc]

@@ -27,6 +27,9 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
     body, turns, data = value.get("body"), value.get("turns"), value.get("data")
     if isinstance(body, dict) and "messages" in body:  # a line of a batch of requests
         return body
+    for key in ("chat_messages", "contents"):  # Claude's export, Gemini's requests
+        if isinstance(value.get(key), list):
+            return {**{name: kept for name, kept in value.items() if name != key}, "messages": value[key]}
     if isinstance(turns, list) and turns and isinstance(turns[0], dict):
         if isinstance(turns[0].get("speaker"), str) and "utterance" in turns[0]:
             return {
@@ -55,8 +58,10 @@ def rows_of_names(value: Any, shape_of: Callable[[object], str]) -> list[Any] | 
     """The dialogues of an object that has them under names of their own, `{"c1": {...}, "c2": {...}}`."""
     if not isinstance(value, dict) or not value or shape_of(value):
         return None
-    shapes = {shape_of(entry) for entry in value.values()}
-    return list(value.values()) if len(shapes) == 1 and not shapes & {"", "transcript", "lists"} else None
+    entries = list(value.values())
+    shapes = {shape_of(entry) for entry in entries}
+    none = {"", "transcript", *(() if all(isinstance(entry, dict) for entry in entries) else ("lists",))}
+    return entries if len(shapes) == 1 and not shapes & none else None
 
 
 def rows_of_columns(value: Any) -> list[dict[str, Any]] | None:

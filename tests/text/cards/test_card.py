@@ -138,7 +138,7 @@ class TestInTheWild:
             ('{"name": "Ann",\n"description": "two\nlines"}', "Ann", "two\nlines"),
             ('[{"name": "Ann"}]', "Ann", ""),
             ('{"name": 7, "description": ["a", "b", 3]}', "7", "a\nb"),
-            ('{"name": null, "description": {"a": 1}, "personality": "p"}', "", ""),
+            ('{"name": null, "description": {"a": 1}, "personality": "p"}', "", "a: 1"),
             ('{"spec": "chara_card_v2", "name": "Ann", "description": "flat"}', "Ann", "flat"),
             ('{"name": "Old", "description": "old", "data": {"name": "Ann"}}', "Ann", "old"),
             ('{"spec": "my_card", "data": {"name": "Ann", "description": "x"}}', "Ann", "x"),

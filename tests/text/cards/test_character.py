@@ -145,6 +145,27 @@ def test_dialogue_in_a_description_is_dialogue() -> None:
     assert "spy" not in " ".join(found.sentences)
 
 
+def test_a_character_in_a_dialogue_by_its_name_is_no_persona() -> None:
+    """text-generation-webui's contexts: the user by a macro, the character by its name."""
+    text = "Nia: a diver.\nShe dives.\n{{user}}: hi\nNia: hello!\nYou: how deep?\nNia: very.\nShe is old."
+    found = character_of(Card({"name": "Nia", "description": text}))
+    assert found.description == "Nia: a diver.\nShe dives.\nShe is old."
+    said = [(turn.speaker, turn.text) for turn in found.examples[0]]
+    assert said == [(USER, "hi"), (AGENT, "hello!"), (USER, "how deep?"), (AGENT, "very.")]
+    assert "i am hello!" not in found.sentences
+    one = character_of(Card({"name": "Nia", "description": "She dives.\n{{char}}: hi"}))
+    assert one.sentences == ("my name is Nia.", "i dive.")
+
+
+def test_attributes_in_one_line_or_an_object_are_sentences_each() -> None:
+    line = Card({"name": "Ilse", "personality": "Name: Ilse; Age: 31; Job: baker; Likes: tea"})
+    assert character_of(line).sentences == ("my name is Ilse.", "Age: 31.", "Job: baker.", "Likes: tea.")
+    held = Card({"name": "Nia", "personality": {"traits": ["bold", "kind"], "Age": 30, "none": None}})
+    assert character_of(held).sentences == ("my name is Nia.", "traits: bold, kind.", "Age: 30.")
+    prose = Card({"name": "Nia", "description": "She said: no; he said: yes; then they left: both of them."})
+    assert len(character_of(prose).sentences) == 4
+
+
 def test_a_definition_of_character_ai_is_prose_and_examples() -> None:
     definition = (
         "Ann keeps bees.\n{{char}}: Careful,\nthey bite.\n{{random_user_1}}: Really?\n{{char}}: No.\n"

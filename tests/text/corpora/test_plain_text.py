@@ -27,10 +27,56 @@ def saved(tmp_path: Path, text: str, name: str = "chat.txt") -> Path:
         "Dr. Ann O'Neil: hi\nbo: hello\ndr. ann o'neil: how are you?",
         "\n\n  hi \n\thello\nhow are\tyou?\n   \n\n",
         "speaker1 : hi\nspeaker2 : hello\nspeaker1 : how are you?\n",
+        "you> hi\nbot> hello\nyou> how are you?\n",
+        "[User]: hi\n[Bot]: hello\n[User]: how are you?\n",
+        "(ann) hi\n(bo) hello\n(ann) how are you?\n",
+        "ann - hi\nbo - hello\nann - how are you?\n",
+        "User:\nhi\n\nAssistant:\nhello\n\nUser:\nhow are\n\nyou?\n",
+        "**User**\nhi\n**Assistant**\nhello\n\n**User**\nhow are you?\n",
+        "### Human\n\nhi\n\n### AI\n\nhello\n\n### Human\nhow are you?\n",
+        "- hi\n- hello\n- how are you?\n",
+        "— hi\n— hello\n— how are you?\n",
+        "1. hi\n2. hello\n3. how are you?\n",
+        "1) ann: hi\n2) bo: hello\n3) ann: how are you?\n",
     ],
 )
 def test_the_same_dialogue_in_many_ways(text: str, tmp_path: Path) -> None:
     assert read(saved(tmp_path, text), "text") == [talk("hi", "hello", "how are you?")]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["---", "=====", "* * *", "<|endoftext|>", "# Dialog 2", "== Conversation 17 ==", "[chat #3]", "</s>"],
+)
+def test_a_rule_stands_between_dialogues(rule: str, tmp_path: Path) -> None:
+    assert read(saved(tmp_path, f"ann: a\nbo: b\n{rule}\nbo: c\nann: d\n{rule}\n")) == [
+        talk("a", "b"),
+        talk("c", "d"),
+    ]
+
+
+def test_under_heads_only_a_rule_divides(tmp_path: Path) -> None:
+    file = saved(tmp_path, "User:\na\n\nBot:\nb\n---\nUser:\nc\nd\n\nBot:\ne\n", "chat.md")
+    assert read(file) == [talk("a", "b"), talk("c d", "e")]
+    assert_refused(saved(tmp_path, "User:\na\nBot:\n\nUser:\nc\n"), None, ":3:", "empty text")
+
+
+def test_what_looks_like_a_mark_and_is_none_is_said(tmp_path: Path) -> None:
+    text = "1. hi\nand 2.\n- yes\n3 > 2\n-- oh\nsession two is over\n2024. what a year\n"
+    (found,) = read(saved(tmp_path, text))
+    assert [turn.text for turn in found.turns] == text.split("\n")[:-1]
+    text = "well - yes\nno - never\n(laughs) ok\n(sighs) oh\n"
+    (found,) = read(saved(tmp_path, text))
+    assert [turn.text for turn in found.turns] == text.split("\n")[:-1]
+    (found,) = read(saved(tmp_path, "(laughs) ok\n(sighs) oh\n"))
+    assert [turn.text for turn in found.turns] == ["(laughs) ok", "(sighs) oh"]
+    (found,) = read(saved(tmp_path, "2. second\n3. third\n"))
+    assert [turn.text for turn in found.turns] == ["2. second", "3. third"]
+
+
+def test_a_turn_without_its_name_is_refused(tmp_path: Path) -> None:
+    file = saved(tmp_path, "a tale of two\nann: hi\nbo: hello\nann: tea?\nbo: yes\n")
+    assert_refused(file, "text", f"{file}:1:", "nobody's name before this turn, though 'ann' and 'bo' speak")
 
 
 def test_prefixes_allow_two_turns_in_a_row_and_an_agent_first(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from convai.core.dialog import Dialog
-from convai.text.corpora import check, detect, read, take
+from convai.text.corpora import Reading, check, detect, read, take
 from tests.text.corpora.helpers import assert_refused, talk
 
 
@@ -350,6 +350,72 @@ def test_examples_with_names_have_the_character_in_all_of_them(tmp_path: Path) -
         text = f"{mark}\n{{{{user}}}}: hi\n{{{{char}}}}: hello\n{mark}\n<user>: who?\n<bot>: bo\n"
         found = [turns(dialog) for dialog in read(saved(tmp_path, text, "bo.txt"))]
         assert found == [[(0, "hi"), (1, "hello")], [(0, "who?"), (1, "bo")]]
+
+
+CLAUDE = [{"uuid": "m", "text": "hi", "sender": "human"}, {"uuid": "n", "text": "ho", "sender": "assistant"}]
+GEMINI = [{"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": [{"text": "ho"}]}]
+CHATGPT = [
+    {"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["hi"]}},
+    {"author": {"role": "assistant"}, "content": {"content_type": "text", "parts": ["ho"]}},
+]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"uuid": "c", "name": "a chat", "chat_messages": CLAUDE}],
+        {"contents": GEMINI},
+        [{"conversations": GEMINI}],
+        {"messages": CHATGPT},
+        {"train": {"0": {"dialog": ["hi", "ho"]}}},
+        {"0": {"dialog": ["hi", "ho"]}},
+    ],
+)
+def test_messages_as_assistants_keep_them(tmp_path: Path, value: Any) -> None:
+    file = saved(tmp_path, value)
+    assert [turns(dialog) for dialog in read(file)] == [[(0, "hi"), (1, "ho")]]
+    assert check(file).ok
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"dialog": ["hi", "ho"], "your_persona": ["i ski."], "partner's persona": ["i sew."]},
+        {"dialogue": "A: hi\nB: ho", "persona_b": "i ski.", "Persona A": ["i sew."]},
+        {"prompt": "hi", "completion": "ho", "bot persona": "i ski.", "user_persona": "i sew."},
+    ],
+)
+def test_personas_beside_the_turns_are_kept(tmp_path: Path, value: Any) -> None:
+    assert read(saved(tmp_path, value)) == [talk("hi", "ho", persona=["i ski."], partner=["i sew."])]
+
+
+def test_a_split_has_more_names_than_one(tmp_path: Path) -> None:
+    lines = [
+        {"set": part, "turns": [{"speaker": 0, "text": "hi"}, {"speaker": 1, "text": part}]}
+        for part in ("train", "val")
+    ]
+    for file in (
+        saved(tmp_path, "\n".join(map(json.dumps, lines)), "a.jsonl"),
+        saved(tmp_path, "partition,prompt,completion\ntrain,hi,train\nval,hi,val\n", "a.csv"),
+    ):
+        assert [turns(dialog) for dialog in take(file, Reading(split="valid")).dialogs] == [
+            [(0, "hi"), (1, "val")]
+        ]
+        assert not check(file).warnings
+
+
+def test_a_tables_turns_are_ordered_by_their_numbers(tmp_path: Path) -> None:
+    rows = "conversation_id,turn,speaker,text\n1,10,B,there\n1,9,A,hi\n1,11,A,bye\n2,1,A,b\n2,1,B,a\n"
+    first, second = read(saved(tmp_path, rows, "a.csv"))
+    assert [text for _, text in turns(first)] == ["hi", "there", "bye"]
+    assert [text for _, text in turns(second)] == ["b", "a"]
+
+
+def test_messages_in_a_cell(tmp_path: Path) -> None:
+    cell = '[{""role"": ""system"", ""content"": ""i ski.""}, {""role"": ""user"", ""content"": ""hi"", '
+    cell += '""weight"": null}, '
+    cell += '{""role"": ""assistant"", ""content"": ""ho""}]'
+    assert read(saved(tmp_path, f'messages\n"{cell}"\n', "a.csv")) == [talk("hi", "ho", persona=["i ski."])]
 
 
 def test_sessions_and_blended_talk(tmp_path: Path) -> None:
