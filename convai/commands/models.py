@@ -9,13 +9,13 @@ from pathlib import Path
 
 from convai.core.errors import SettingsError
 
-HELP = "get, import, list, show, merge, export and convert models"
+HELP = "get, import, list, show, merge, average, export and convert models"
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions get, import, list, show, merge, export and convert."""
+    """The actions get, import, list, show, merge, average, export and convert."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     get = actions.add_parser("get", help="fetch a base model to this machine", allow_abbrev=False)
     get.add_argument(
@@ -42,6 +42,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         default="float32",
         help="type of the weights (default: %(default)s, the sum as it is; the others take half the room)",
+    )
+    average = actions.add_parser(
+        "average", help="the mean of adapters that went on from one another", allow_abbrev=False
+    )
+    average.add_argument(
+        "models", metavar="DIR|NAME", nargs="+", help="adapters; heads and settings are those of the first"
+    )
+    average.add_argument("--out", metavar="OUT", type=Path, required=True, help="new folder")
+    average.add_argument(
+        "--weights", type=float, nargs="+", metavar="X", help="one for each (default: all the same)"
+    )
+    average.add_argument(
+        "--keep",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="share of the mean; the rest is the base, which helps what has been learnt by heart "
+        "(default: %(default)s)",
+    )
+    average.add_argument(
+        "--dtype", choices=DTYPES, default="float16", help="type of the matrices (default: %(default)s)"
     )
     export = actions.add_parser("export", help="copy a model, for us or for others", allow_abbrev=False)
     export.add_argument("model", metavar="DIR|NAME")
@@ -105,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         return _convert(args.source, args.out, args.heads, args.compare)
     if args.action == "merge":
         return _merge(args.model, args.out, args.dtype)
+    if args.action == "average":
+        return _average(args.models, args.out, args.weights, args.keep, args.dtype)
     return _export(args.model, args.out, args.to, args.dtype, args.positions)
 
 
@@ -203,6 +226,31 @@ def _merge(model: str, out: Path, dtype: str) -> int:
     print(
         f"{out}: {(out / 'model.safetensors').stat().st_size / 1e6:.1f} MB of {dtype} weights, base and all"
     )
+    return 0
+
+
+def _average(models: list[str], out: Path, weights: list[float] | None, keep: float, dtype: str) -> int:
+    import torch
+
+    from convai.model.adapter_mean import average
+    from convai.model.folder import BaseReference, is_adapter, model_folder
+    from convai.model.shipped import ShippedModel
+
+    sources = [model_folder(model) for model in models]
+    for source in sources:
+        if not is_adapter(source):
+            raise SettingsError(f"{source}: is no adapter; average runs of `convai train --lora-rank`")
+        _check_out(source, out)
+    base = BaseReference.read(sources[0])
+    for source in sources[1:]:
+        if (other := BaseReference.read(source)).fingerprint != base.fingerprint:
+            raise SettingsError(
+                f"{source}: is an adapter of {other.name}, and {sources[0]} one of {base.name}"
+            )
+    average(sources, weights or [1.0] * len(sources), out, keep=keep, dtype=getattr(torch, dtype))
+    ShippedModel.load(sources[0]).save_beside(out, base)
+    _copy_card(sources[0], out)
+    print(f"{out}: the mean of {len(sources)}, an adapter of {base.name}")
     return 0
 
 

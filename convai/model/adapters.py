@@ -120,9 +120,9 @@ def load_adapter(model: DoubleHeadsModel, folder: Path, config: TrainConfig | No
         )
     if config is not None and config.frozen_precision == "int8":
         freeze_in_int8(model, config)
-    state = {name.removeprefix(_PREFIX): p for name, p in _tensors(folder / WEIGHTS).items()}
+    state = {name.removeprefix(_PREFIX): p for name, p in read_tensors(folder / WEIGHTS).items()}
     if model.config.rotary:
-        heads = _tensors(folder / HEADS_FILE)
+        heads = read_tensors(folder / HEADS_FILE)
         gate = heads.pop(_GATE, None)
         if config is not None and config.match_size is not None:
             heads = _for_run(model, heads)
@@ -169,7 +169,8 @@ def _for_run(model: DoubleHeadsModel, heads: dict[str, torch.Tensor]) -> dict[st
     return {name: p for name, p in heads.items() if not name.startswith("match_head.")} | own
 
 
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """What a file of an adapter holds. Raises CheckpointError."""
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -205,8 +206,8 @@ def convert(source: Path, out: Path, dtype: torch.dtype) -> None:
     Half the size in float16, and no worse: the sum with the base is computed in float32. Raises OSError, and
     CheckpointError for a damaged adapter.
     """
-    tensors = {name: p.to(dtype) for name, p in _tensors(source / WEIGHTS).items()}
-    heads = _tensors(source / HEADS_FILE)
+    tensors = {name: p.to(dtype) for name, p in read_tensors(source / WEIGHTS).items()}
+    heads = read_tensors(source / HEADS_FILE)
     settings = read_json(source / CONFIG)
     out.mkdir(parents=True, exist_ok=True)
     atomic_write(out / WEIGHTS, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
@@ -223,7 +224,7 @@ def new_rows(folder: Path) -> list[int]:
 
 def match_size(folder: Path) -> int:
     """Dimensions of the match head that the adapter in `folder` brings; 0: none."""
-    projection = _tensors(folder / HEADS_FILE).get(_MATCH)
+    projection = read_tensors(folder / HEADS_FILE).get(_MATCH)
     return 0 if projection is None else int(projection.shape[0])
 
 
@@ -240,8 +241,8 @@ def add_to(model: DoubleHeadsModel, folder: Path) -> None:
     a tuned model is loaded to talk. Raises CheckpointError as `load_adapter` does.
     """
     values = read_json(folder / CONFIG)
-    state = {name.removeprefix(_PREFIX): p for name, p in _tensors(folder / WEIGHTS).items()}
-    heads = _tensors(folder / HEADS_FILE)
+    state = {name.removeprefix(_PREFIX): p for name, p in read_tensors(folder / WEIGHTS).items()}
+    heads = read_tensors(folder / HEADS_FILE)
     rows = new_rows(folder)
     make_room(model, rows)
     _make_match_head(model, heads)

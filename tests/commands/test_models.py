@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from convai.__main__ import main
 from convai.conversation.agent import Agent, load_agent
@@ -176,3 +178,53 @@ def test_what_cannot_be_merged_is_one_clear_line(
     weights.write_bytes(weights.read_bytes()[:100])
     assert "damaged" in problem(capsys, "merge", adapter, out)
     assert not out.exists()
+
+
+def another(adapter: Path, out: Path, seed: int) -> Path:
+    """An adapter that has learnt something else since."""
+    shutil.copytree(adapter, out)
+    g = torch.Generator().manual_seed(seed)
+    tensors = adapters.read_tensors(out / adapters.WEIGHTS)
+    save_file({n: p + torch.randn(p.shape, generator=g) for n, p in tensors.items()}, out / adapters.WEIGHTS)
+    return out
+
+
+def test_the_mean_of_adapters_is_that_of_their_factors_with_the_firsts_heads(tmp_path: Path) -> None:
+    one = tuned(tmp_path)
+    other, out = another(one, tmp_path / "other", 1), tmp_path / "mean"
+    argv = ["--out", str(out), "--weights", "3", "1", "--keep", "0.5", "--dtype", "float32"]
+    assert main(["models", "average", str(one), str(other), *argv]) == 0
+    first, second, mean = (adapters.read_tensors(f / adapters.WEIGHTS) for f in (one, other, out))
+    for name, p in mean.items():
+        expected = 0.75 * first[name] + 0.25 * second[name]
+        assert close(p, expected * 0.5 if "lora_B" in name else expected)
+    assert BaseReference.read(out) == BaseReference.read(one)
+    assert load_agent(out).max_history == 5
+    assert (out / adapters.HEADS_FILE).read_bytes() == (one / adapters.HEADS_FILE).read_bytes()
+
+
+def test_the_mean_of_one_is_itself(tmp_path: Path) -> None:
+    one, out = tuned(tmp_path), tmp_path / "mean"
+    assert main(["models", "average", str(one), "--out", str(out), "--dtype", "float32"]) == 0
+    assert torch.equal(load_agent(out).model(*inputs()), load_agent(one).model(*inputs()))
+
+
+def test_what_has_no_mean_is_one_clear_line(
+    tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, out = tuned(tmp_path), tmp_path / "mean"
+    foreign = tuned(tmp_path / "elsewhere", "qwen3")
+    rank = another(one, tmp_path / "rank", 2)
+    tensors = {n: p.repeat(2, 1) for n, p in adapters.read_tensors(rank / adapters.WEIGHTS).items()}
+    save_file(tensors, rank / adapters.WEIGHTS)
+    for sources, more, expected in [
+        ([one, saved], [], "is no adapter"),
+        ([one, foreign], [], "is an adapter of base, and"),
+        ([one, rank], [], "another rank"),
+        ([one, one], ["--weights", "1"], "1 weights for 2 adapters"),
+        ([one], ["--weights", "0"], "one of them is more than 0"),
+        ([one], ["--keep", "0"], "keep=0.0: use more than 0"),
+    ]:
+        assert expected in problem(capsys, "average", *sources, "--out", out, *more)
+        assert not out.exists()
+    assert "is the model itself" in problem(capsys, "average", one, "--out", one)
