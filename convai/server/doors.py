@@ -57,6 +57,8 @@ class Doors:
         self._posts: dict[str, tuple[SharedRoom, Posted]] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._flown: set[str] = set()
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        """Conversations that this door is about to hear no more of."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = threading.Event()
         self._hearing: threading.Thread | None = None
@@ -72,7 +74,8 @@ class Doors:
         loop = asyncio.get_running_loop()
         self._hearing = threading.Thread(target=self._hear, args=(loop,), name="convai-doors", daemon=True)
         self._hearing.start()
-        self._start(Heartbeat(self.shared, self._in_thread, self._draining).beat(take_up, self._say))
+        heartbeat = Heartbeat(self.shared, self._in_thread, self._draining)
+        self._start(heartbeat.beat(take_up, self._say, self._missed))
 
     async def close(self) -> None:
         """Tell what is still to be told, and leave the replies to others."""
@@ -87,10 +90,11 @@ class Doors:
         if self._hearing is not None:
             await asyncio.to_thread(self._hearing.join)
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="convai-door")
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work, name="convai-door")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -189,7 +193,7 @@ class Doors:
         if room.abroad.followed:
             return None
         self._known[room.id] = room
-        found: Followed = await self._in_thread(self.shared.changes.follow, room.id)
+        found = await self._follow(room)
         if not room.abroad.followed:
             first = found.frames[0][0] if found.frames else found.last + 1
             room.buffer.begin(found.stream, first - 1)
@@ -200,6 +204,20 @@ class Doors:
             if room.abroad.told > room.buffer.last:
                 await self._catch_up(room)
         return found
+
+    async def _follow(self, room: SharedRoom) -> Followed:
+        """Have this door be told of a conversation from now on."""
+        if (leaving := self._leaving.get(room.id)) is not None:
+            await asyncio.wait([leaving])
+        found: Followed = await self._in_thread(self.shared.changes.follow, room.id)
+        return found
+
+    async def _leave(self, conversations: list[str]) -> None:
+        """Have this door be told of these no more: nobody has them open here."""
+        with suppress(Exception):
+            await self._in_thread(self.shared.changes.leave, conversations)
+        for conversation in conversations:
+            del self._leaving[conversation]
 
     async def snapshot(self, room: SharedRoom) -> Snapshot:
         """The whole conversation at one moment; the changes behind it come next. Raises NotFound."""
@@ -216,18 +234,22 @@ class Doors:
         with suppress(Exception):
             await self._catch_up(room)
 
-    async def _keep_up(self, room: SharedRoom) -> None:
-        """`_catch_up`, however long the database is away; one that has crashed has forgotten the stream."""
+    async def _keep_up(self, room: SharedRoom, anew: bool = False) -> None:
+        """`_catch_up`, however long the database is away.
+
+        `anew`: it may have forgotten who follows, and one that has crashed the stream itself.
+        """
         pause = 0.05
         while True:
             try:
+                if anew:
+                    await self._follow(room)
                 return await self._catch_up(room)
             except Exception as error:
                 log_failure("what other doors told could not be read; once more", error)
+                anew = True
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
-            with suppress(Exception):
-                await self._in_thread(self.shared.changes.follow, room.id)
 
     async def _catch_up(self, room: SharedRoom) -> None:
         """Read what other doors have told."""
@@ -268,13 +290,8 @@ class Doors:
             if what != TOLD:
                 pass_on(self._heard, said)
             elif who != self.shared.id:  # of what is told here the loop knows, and it need not be woken
-                news = [
-                    (id, int(last), stream)
-                    for id, last, stream in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
-                    if id in self._known
-                ]
-                if news:
-                    pass_on(self._told, news)
+                told = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+                pass_on(self._told, [(id, int(last), stream) for id, last, stream in told])
 
         self.shared.changes.listen(hear, functools.partial(pass_on, self._missed), self._ended)
 
@@ -292,6 +309,9 @@ class Doors:
 
     def _told(self, news: list[tuple[str, int, str]]) -> None:
         """Another door has told changes of conversations up to these numbers of these streams."""
+        left = [id for id, *_ in news if id not in self._known and id not in self._leaving]
+        if left:
+            self._leaving |= dict.fromkeys(left, self._start(self._leave(left)))
         for conversation, last, stream in news:
             if (room := self._known.get(conversation)) is None:
                 continue
@@ -300,13 +320,13 @@ class Doors:
                 room.abroad.told = max(room.abroad.told, last)
             if conversation not in self._flown and room.abroad.followed:
                 if anew or room.abroad.told > room.buffer.last:
-                    self._start(self._keep_up(room))
+                    self._start(self._keep_up(room, anew))
 
     def _missed(self) -> None:
-        """Something may have been told while nobody listened."""
+        """Something may have been told while nobody listened, or the database took this door for gone."""
         for room in list(self._known.values()):
             if room.abroad.followed:
-                self._start(self._keep_up(room))
+                self._start(self._keep_up(room, anew=True))
 
     async def _tell(self, said: str) -> None:
         with suppress(Exception):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import Final, Protocol
+from weakref import WeakKeyDictionary
 
 from convai.server.logs import log_failure
 from convai.server.service import Service
@@ -11,6 +14,9 @@ from convai.store import Draft
 
 SAVE_EVERY: Final = 2.0
 """Seconds of a reply that a crash may cost."""
+SAVE_SHARED: Final = 15.0
+"""The same where doors tell each other every token by way of the database, which has them all then: so much
+is lost where it crashes together with the door that writes."""
 _TOGETHER: Final = 50
 """Replies in one transaction: more of them would keep the event loop from its work for too long."""
 
@@ -29,7 +35,10 @@ class Drafts:
 
     def __init__(self, service: Service, every: float = SAVE_EVERY) -> None:
         self._service, self._every = service, every
+        self._rest = 0.0 if service.doors is None else SAVE_SHARED
         self._changed: set[Unfinished] = set()
+        self._saved: WeakKeyDictionary[Unfinished, float] = WeakKeyDictionary()
+        """When those were saved that have been."""
         self._task: asyncio.Task[None] | None = None
 
     def changed(self, writing: Unfinished) -> None:
@@ -45,11 +54,19 @@ class Drafts:
         except Exception as error:  # the replies go on; their ends are saved, or fail, by themselves
             log_failure("replies in the making could not be saved", error)
 
+    def due(self, now: float) -> list[Unfinished]:
+        """Those that are to be saved now: the first time soon, so that the branch leads there."""
+        self._changed = {one for one in self._changed if not one.settled}
+        due = [one for one in self._changed if now - self._saved.get(one, -math.inf) >= self._rest]
+        self._changed.difference_update(due)
+        self._saved.update(dict.fromkeys(due, now))
+        return due
+
     async def _run(self) -> None:
         try:
             while self._changed:
                 await asyncio.sleep(self._every / 2)
-                waiting, self._changed = list(self._changed), set()
+                waiting = self.due(time.monotonic())
                 for start in range(0, len(waiting), _TOGETHER):
                     await self._save(waiting[start : start + _TOGETHER])
                     await asyncio.sleep(self._every / 2 * _TOGETHER / len(waiting))

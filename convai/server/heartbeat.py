@@ -34,16 +34,19 @@ class Heartbeat:
         self,
         take_up: Callable[[Orphan, Claimed], Awaitable[None]],
         say: Callable[[Orphan, Message], Awaitable[None]],
+        again: Callable[[], None],
     ) -> None:
         """Go on until cancelled.
 
         `take_up` goes on with a reply that is ours now; `say` tells of one that was whole, or dropped, when
-        its writer died. A database that is away costs time and nothing else.
+        its writer died; `again` is called where the database did not know this door. A database that is away
+        costs time and nothing else.
         """
         leases = self._shared.leases
         while True:
             try:
-                await self._in_thread(leases.beat, self._shared.changes.held)
+                if await self._in_thread(leases.beat, self._shared.changes.held):
+                    again()
                 self._beats += 1
                 if self._beats > STEADY and not self._draining():
                     for orphan in await self._in_thread(leases.orphans):

@@ -1,11 +1,13 @@
 """The changes of conversations that several doors read: numbered in the database, and told by NOTIFY.
 
-Whoever adds some holds the conversation's row in `streams` meanwhile. The payload of a notification are
-conversations, their newest numbers and streams; the changes are in the table.
+Whoever adds some holds the conversation's row in `streams` meanwhile, which has the doors that follow it. A
+door hears on a channel of its own of those alone; the payload of a notification are conversations, their
+newest numbers and streams, the changes are in the table.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import secrets
@@ -18,7 +20,7 @@ from sqlalchemy import Connection, Row, select, text
 
 from convai.store import queries
 from convai.store.change_records import DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
-from convai.store.change_statements import ADD, LOCK, MOVE, OPEN, PRUNE, TELL, TOKENS, TOLD
+from convai.store.change_statements import ADD, FOLLOW, LEAVE, LOCK, MOVE, PRUNE, TELL, TOKENS, TOLD
 from convai.store.database import Database
 from convai.store.errors import StoreError
 from convai.store.records import STREAMING, Branch, Message
@@ -41,14 +43,28 @@ class ChangeLog:
         """Whether the connection that listens is there, and has the lock which says that the door lives."""
         with database.read() as connection:
             schema = str(connection.execute(text("SELECT current_schema()")).scalar())
-        self._channel = "convai_" + re.sub(r"\W", "_", schema)[:40]
+        self._channel = "convai_" + re.sub(r"\W", "_", schema)[:38]
+        self._own = f"{self._channel}_"
+        """What a door's own channel begins with; its id follows."""
 
     def follow(self, conversation: str) -> Followed:
-        """Begin to read a conversation's changes: its stream, and the latest of them."""
+        """Begin to hear of a conversation's changes: its stream, and the latest of them."""
         with self._database.write() as connection:
             quick(connection)
-            connection.execute(OPEN, {"conversation": conversation, "stream": secrets.token_hex(8)})
+            self._follow(connection, conversation)
         return self.after(conversation, None)
+
+    def _follow(self, connection: Connection, conversation: str) -> None:
+        values = {"conversation": conversation, "stream": secrets.token_hex(8), "door": self._door}
+        connection.execute(FOLLOW, values)
+
+    def leave(self, conversations: Sequence[str]) -> None:
+        """Hear no more of these."""
+        with self._database.write() as connection:
+            quick(connection)
+            ids = sorted(conversations)
+            connection.execute(LOCK, {"ids": ids})  # in the order in which everybody locks them
+            connection.execute(LEAVE, {"ids": ids, "door": self._door})
 
     def after(self, conversation: str, last: int | None) -> Followed:
         """The changes behind number `last` (None: the latest ones)."""
@@ -111,36 +127,35 @@ class ChangeLog:
     def _append_tokens(self, posted: Sequence[Posted]) -> dict[str, Numbered | Refused]:
         """Those of the conversations that were as the door knows them."""
         found: dict[str, Numbered] = {}
-        given: dict[str, list[Any]] = {
-            name: []
-            for name in (
-                *("streamed", "streams", "lasts", "counts", "marks"),
-                *("ids", "numbers", "frames", "tokens", "draws", "times"),
-            )
-        }
-        at = now()
+        given: list[dict[str, Any]] = []
         for one in posted:
             assert one.at is not None
             stream, last = one.at
             frames = [make(number) for number, make in enumerate(one.makes, last + 1)]
             found[one.conversation] = Numbered(stream, last + 1, frames)
-            for name, value in zip(
-                ("streamed", "streams", "lasts", "counts", "marks"),
-                (one.conversation, stream, last, len(frames), one.key),
-                strict=True,
-            ):
-                given[name].append(value)
-            given["ids"] += [one.conversation] * len(frames)
-            given["numbers"] += range(last + 1, last + 1 + len(frames))
-            given["frames"] += frames
-            given["tokens"] += [drawn.id for drawn in one.drawn if drawn is not None]
-            given["draws"] += [drawn.seed for drawn in one.drawn if drawn is not None]
-            given["times"] += [at] * len(frames)
-        with self._database.at_once() as connection:
-            told = connection.execute(
-                TOKENS, {"channel": self._channel, "writer": self._door, **given}
-            ).one_or_none()
-        return {} if told is None else {id: found[id] for id in told[0]}
+            told = [
+                {"n": number, "frame": frame, "token": drawn.id, "draw": drawn.seed}
+                for number, frame, drawn in zip(itertools.count(last + 1), frames, one.drawn, strict=False)
+                if drawn is not None
+            ]
+            given.append(
+                {
+                    "conversation": one.conversation,
+                    "stream": stream,
+                    "last": last,
+                    "mark": one.key,
+                    "told": told,
+                }
+            )
+        values = {
+            "given": json.dumps(given),
+            "writer": self._door,
+            "channel": self._own,
+            "at": now(),
+        }
+        with self._database.at_once() as cursor:
+            moved = cursor.execute(TOKENS, values).fetchone()[0]
+        return {id: found[id] for id in moved or ()}
 
     def _append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
         ids = [one.conversation for one in posted]
@@ -157,7 +172,7 @@ class ChangeLog:
             rows = {row.conversation: row for row in connection.execute(LOCK, {"ids": ids})}
             if missing := [id for id in ids if id not in rows]:  # after a crash of the database, for instance
                 for id in sorted(missing):
-                    connection.execute(OPEN, {"conversation": id, "stream": secrets.token_hex(8)})
+                    self._follow(connection, id)
                 rows |= {row.conversation: row for row in connection.execute(LOCK, {"ids": missing})}
             at = now()
             for one in posted:
@@ -203,20 +218,33 @@ class ChangeLog:
                     connection.execute(
                         changes.delete().where(changes.c.conversation == conversation, changes.c.n < first)
                     )
-                moves = zip(moved["ids"], moved["lasts"], strict=True)
-                news = [f" {id} {last} {rows[id].stream}" for id, last in moves]
-                said = [
-                    f"{TOLD} {self._door}{''.join(news[start : start + _AT_ONCE])}"
-                    for start in range(0, len(news), _AT_ONCE)
-                ]
-                connection.execute(TELL, {"channel": self._channel, "said": said})
+                self._notify(connection, moved, rows, set(missing))
         return done
+
+    def _notify(
+        self, connection: Connection, moved: dict[str, list[Any]], rows: dict[str, Row[Any]], made: set[str]
+    ) -> None:
+        """Tell those who follow the conversations; and everybody of those that the database had forgotten."""
+        news: dict[str, list[str]] = {}
+        for id, last in zip(moved["ids"], moved["lasts"], strict=True):
+            row = rows[id]
+            doors = [self._own + door for door in row.followers.split() if door != self._door]
+            for channel in [self._channel] if id in made else doors:
+                news.setdefault(channel, []).append(f" {id} {last} {row.stream}")
+        said = [
+            (channel, f"{TOLD} {self._door}{''.join(every[start : start + _AT_ONCE])}")
+            for channel, every in news.items()
+            for start in range(0, len(every), _AT_ONCE)
+        ]
+        if said:
+            channels = [channel for channel, _ in said]
+            connection.execute(TELL, {"channels": channels, "said": [text for _, text in said]})
 
     def tell(self, said: str) -> None:
         """Tell all doors something that is in no table: ids, and nothing that anybody wrote."""
         with self._database.write() as connection:
             quick(connection)
-            connection.execute(TELL, {"channel": self._channel, "said": [said]})
+            connection.execute(TELL, {"channels": [self._channel], "said": [said]})
 
     def listen(self, tell: Callable[[str], None], again: Callable[[], None], ended: threading.Event) -> None:
         """Call `tell` with what doors say, in this thread, until `ended`; `again` whenever some may have
@@ -226,12 +254,9 @@ class ChangeLog:
         pause = 0.05
         while not ended.is_set():
             try:
-                raw = self._database.engine.raw_connection()
-                driver: Any = raw.driver_connection
-                raw.detach()
-                with closing(driver):
-                    driver.autocommit = True
+                with closing(self._database.apart()) as driver:
                     driver.execute(f'LISTEN "{self._channel}"')
+                    driver.execute(f'LISTEN "{self._own}{self._door}"')
                     driver.execute(HOLD, (self._door,))
                     self.held = True
                     again()

@@ -60,10 +60,11 @@ class Database:
         self._turn = threading.Lock() if self.sqlite else nullcontext()
         self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
         self._together = threading.local()
-        self._steady: Connection | None = None
+        self._steady: Any = None
         self._steady_turn = threading.Lock()
         self._closed = False
         self.engine = self._engine(url)
+        self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         try:
             with self._reported():
                 self._check(known)
@@ -77,7 +78,7 @@ class Database:
         self._closed = True
         with self._steady_turn:
             if self._steady is not None:
-                self._steady.close()
+                self._steady.connection.close()
         self.engine.dispose()
 
     @contextmanager
@@ -108,23 +109,37 @@ class Database:
                 self._disk.sync()
 
     @contextmanager
-    def at_once(self) -> Iterator[Connection]:
-        """A connection whose every statement is a transaction, of a database server; one block at a time.
+    def at_once(self) -> Iterator[Any]:
+        """psycopg's cursor, whose every statement is a transaction of the server; one block at a time.
 
-        It stays open, for what comes all the time: to take one out of the pool and to give it back costs as
-        much as the statement. After an error the next block has another one.
+        Its connection stays open, for what comes all the time: to take one out of the pool, to ask by way of
+        SQLAlchemy and to have the server plan the statement anew costs several times what the statement does.
+        After an error the next block has another one.
         """
         with self._reported(), self._steady_turn:
             if self._steady is None:
-                self._steady = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._steady = self.apart().cursor()
             try:
                 yield self._steady
-                self._steady.commit()  # for SQLAlchemy: the server has done it
             except BaseException:
                 broken, self._steady = self._steady, None
-                broken.invalidate()
-                broken.close()
+                broken.connection.close()
                 raise
+
+    def apart(self) -> Any:
+        """A connection of psycopg's to a database server that belongs to the caller, who closes it: its
+        statements are transactions of their own, planned once.
+        """
+        raw = self.engine.raw_connection()
+        driver: Any = raw.driver_connection
+        raw.detach()
+        try:
+            driver.autocommit = True
+            driver.execute("SET plan_cache_mode TO force_generic_plan")
+        except BaseException:
+            driver.close()
+            raise
+        return driver
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -158,7 +173,7 @@ class Database:
         """Turn the database's errors, and ours without a place, into one line that names the place."""
         try:
             yield
-        except (DBAPIError, SqliteError) as error:
+        except (DBAPIError, self._driver_error) as error:
             said = error.orig if isinstance(error, DBAPIError) else error
             reason = " ".join(str(said).split())
             raise StoreError(f"{self.name}: {reason}; {_mend(reason)}") from error

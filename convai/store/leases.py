@@ -26,7 +26,7 @@ LEFT_MS: Final = 600_000
 
 _BEAT: Final = text(
     f"INSERT INTO writers (id, seen) VALUES (:id, {CLOCK} + :grace) "
-    "ON CONFLICT (id) DO UPDATE SET seen = EXCLUDED.seen"
+    "ON CONFLICT (id) DO UPDATE SET seen = EXCLUDED.seen RETURNING xmax = 0"
 )
 _ORPHANS: Final = text(
     "SELECT messages.id, messages.conversation, conversations.owner FROM messages "
@@ -67,13 +67,16 @@ class Leases:
     def __init__(self, writer: Writer) -> None:
         self._database, self._writer = writer.database, writer
 
-    def beat(self, held: bool = True) -> None:
-        """This door is there. Without its lock (`held`) a sign of life is good for a whole lease."""
+    def beat(self, held: bool = True) -> bool:
+        """This door is there. Without its lock (`held`) a sign of life is good for a whole lease.
+
+        Returns whether it was not known: it is new, or was taken for gone and forgotten.
+        """
         times = patience()
         grace = 0 if held else times["lease"] - times["unheld"]
         with self._database.write() as connection:
             quick(connection)
-            connection.execute(_BEAT, {"id": self._writer.id, "grace": grace})
+            return bool(connection.execute(_BEAT, {"id": self._writer.id, "grace": grace}).scalar())
 
     def leave(self) -> None:
         """This door is gone: its replies are anybody's."""

@@ -180,6 +180,11 @@ MIGRATIONS: Final = (
         "remarks beside facts",
         ("ALTER TABLE facts ADD COLUMN aside INTEGER NOT NULL DEFAULT 0",),
     ),
+    Migration(
+        8,
+        "who follows a conversation",
+        ("ALTER TABLE streams ADD COLUMN followers TEXT NOT NULL DEFAULT ''",),
+    ),
 )
 
 

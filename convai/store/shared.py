@@ -13,7 +13,15 @@ from convai.store.leases import Leases
 from convai.store.writer import Writer, now
 
 _KEPT_MS: Final = 600_000
-"""How long changes are kept."""
+"""How long changes are kept, and doors that say nothing are remembered."""
+_UNFOLLOW: Final = text(
+    "WITH gone AS (SELECT conversation FROM streams WHERE EXISTS (SELECT 1 FROM "
+    "unnest(string_to_array(followers, ' ')) AS door WHERE door NOT IN (SELECT id FROM writers)) "
+    "ORDER BY conversation FOR UPDATE) UPDATE streams SET followers = coalesce((SELECT string_agg(door, ' ') "
+    "FROM unnest(string_to_array(followers, ' ')) AS door WHERE door IN (SELECT id FROM writers)), '') "
+    "FROM gone WHERE streams.conversation = gone.conversation"
+)
+"""Doors that are gone follow nothing."""
 
 
 class Shared:
@@ -46,6 +54,7 @@ class Shared:
                 {"old": old},
             )
             connection.execute(text("DELETE FROM writers WHERE seen < :old"), {"old": old})
+            connection.execute(_UNFOLLOW)
             connection.execute(text("DELETE FROM rates WHERE seen < :old"), {"old": old})
             connection.execute(
                 text(

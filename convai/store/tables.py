@@ -157,6 +157,8 @@ streams: Final = Table(
     Column("writer", Text),
     Column("begun", BigInteger),
     Column("live", Text),
+    # the doors that are told of changes, blanks between them
+    Column("followers", Text, nullable=False, server_default=""),
 )
 
 changes: Final = Table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from convai.server import doors, heartbeat
+from convai.server import doors, heartbeat, rooms
 from convai.server.protocol.changes import Deleted, FinishedReply, Started, State, Stopped, TokenDrawn
 from convai.store import Store, StoreError, rates, writer
 from convai.store.change_records import DrawnToken, Numbered, Posted, Refused
@@ -221,6 +222,44 @@ def test_nobody_gives_a_reply_up_that_is_read_elsewhere(
         here.drop()
         gate.open()
         assert there.reply().status == "complete"
+
+
+def followers(where: str) -> set[str]:
+    with Store(where) as store, store.database.read() as connection:
+        found = connection.execute(text("SELECT followers FROM streams")).scalar()
+    return set(str(found).split())
+
+
+def test_a_door_is_told_of_what_is_open_there(
+    where: str, two: tuple[Running, Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "KEPT", 0.05)
+    one, other = two
+    assert one.store.shared is not None
+    with one.chat() as here:
+        conversation = here.new(settings=SETTINGS)
+        with opened(other, conversation) as there:
+            here.say("hello")
+            read_to(there, here.view.last)
+        limit = time.monotonic() + PATIENCE
+        while followers(where) != {one.store.shared.id}:  # it leaves when it hears of what nobody reads
+            assert time.monotonic() < limit
+            here.done("set_title", title="hello?")
+        with opened(other, conversation) as there:
+            here.say("and you?")
+            read_to(there, here.view.last)
+            assert there.view.messages == here.view.messages
+
+
+def test_a_door_that_was_taken_for_gone_is_told_again(where: str, two: tuple[Running, Running]) -> None:
+    one, other = two
+    with one.chat() as here:
+        conversation = here.new(settings=SETTINGS)
+        with opened(other, conversation) as there:
+            in_database(where, "DELETE FROM writers", "UPDATE streams SET followers = ''")
+            here.say("hello")
+            read_to(there, here.view.last)
+            assert there.view.messages == here.view.messages
 
 
 def test_a_door_that_ends_hands_its_replies_over(

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from convai.store import Store
 from convai.store.change_records import DrawnToken, Numbered, Posted, Refused
@@ -31,16 +31,35 @@ def shared(store: Store) -> Shared:
 
 
 @contextmanager
-def statements(store: Store) -> Iterator[list[str]]:
+def statements(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The first words of what is asked of the database in the block."""
     said: list[str] = []
 
     def before(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         said.append(" ".join(statement.split()[:2]))
 
+    class Telling:
+        """psycopg's cursor, for what goes past SQLAlchemy."""
+
+        def __init__(self, cursor: Any) -> None:
+            self._cursor = cursor
+
+        def execute(self, statement: str, values: Any) -> Any:
+            before(None, None, statement)
+            return self._cursor.execute(statement, values)
+
+    at_once = store.database.at_once
+
+    @contextmanager
+    def telling() -> Iterator[Any]:
+        with at_once() as cursor:
+            yield Telling(cursor)
+
     event.listen(store.database.engine, "before_cursor_execute", before)
     try:
-        yield said
+        with monkeypatch.context() as patched:
+            patched.setattr(store.database, "at_once", telling)
+            yield said
     finally:
         event.remove(store.database.engine, "before_cursor_execute", before)
 
@@ -61,10 +80,12 @@ def begun(store: Store, *conversations: str) -> dict[str, tuple[str, int]]:
     return found
 
 
-def test_tokens_of_many_conversations_are_one_statement(stores: tuple[Store, Store]) -> None:
+def test_tokens_of_many_conversations_are_one_statement(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, other = stores
     at = begun(one, "b", "a", "c")
-    with statements(one) as said:
+    with statements(one, monkeypatch) as said:
         numbered = shared(one).changes.append(
             [tokens("b", 1, 2, at=at["b"]), tokens("a", 3, at=at["a"]), tokens("c", 4, at=at["c"])]
         )
@@ -131,6 +152,8 @@ def test_doors_hear_of_many_conversations_at_once(stores: tuple[Store, Store]) -
     one, other = stores
     names = [f"c{i:03}" for i in range(150)]
     at = begun(one, *names)
+    for name in names:
+        shared(other).changes.follow(name)
     heard: list[str] = []
     listening, ended, all_of_them = threading.Event(), threading.Event(), threading.Event()
 
@@ -151,3 +174,50 @@ def test_doors_hear_of_many_conversations_at_once(stores: tuple[Store, Store]) -
     said = [word for said in heard for word in said.split()[2:]]
     assert dict(zip(said[::3], said[1::3], strict=True)) == dict.fromkeys(names, "2")
     assert dict(zip(said[::3], said[2::3], strict=True)) == {name: at[name][0] for name in names}
+
+
+def test_doors_hear_of_what_they_follow_and_of_nothing_else(stores: tuple[Store, Store]) -> None:
+    one, other = stores
+    at = begun(one, "a", "b")
+    heard: list[str] = []
+    listening, ended, come = threading.Event(), threading.Event(), threading.Event()
+
+    def tell(said: str) -> None:
+        heard.append(said.split()[2])
+        come.set()
+
+    def told(*posts: Posted) -> None:
+        """A notification comes behind all that were told before."""
+        come.clear()
+        for post in posts:
+            shared(one).changes.append([post])
+        assert come.wait(60)
+
+    thread = threading.Thread(target=shared(other).changes.listen, args=(tell, listening.set, ended))
+    thread.start()
+    assert listening.wait(60)
+    shared(other).changes.follow("a")
+    told(tokens("b", 1, at=at["b"]), tokens("a", 1, at=at["a"]))
+    assert heard == ["a"]
+    shared(other).changes.leave(["a"])
+    shared(other).changes.follow("b")
+    title = [lambda n: f"{n} title"]
+    told(Posted("a", title, [None]), Posted("b", title, [None]))
+    assert heard == ["a", "b"]
+    ended.set()
+    thread.join()
+
+
+def test_a_door_that_is_gone_follows_nothing(stores: tuple[Store, Store]) -> None:
+    one, other = stores
+    begun(one, "a")
+    for store in stores:
+        assert shared(store).leases.beat()
+        assert not shared(store).leases.beat()
+        shared(store).changes.follow("a")
+    with one.database.write() as connection:
+        connection.execute(text("UPDATE writers SET seen = 0 WHERE id = :id"), {"id": shared(other).id})
+    shared(one).sweep()
+    with one.database.read() as connection:
+        assert connection.execute(text("SELECT followers FROM streams")).scalar() == shared(one).id
+    assert shared(other).leases.beat()  # and so it knows that it was taken for gone

@@ -30,7 +30,7 @@ def measure(sockets: int, size: Size, seconds: float) -> dict[str, Any]:
     alone = sockets // size.doors
     with hosted(Served(interval=size.interval)) as host:
         pid = host.call("stats")["pid"]
-        one = asyncio.run(_read([host.url], alone, seconds, lambda: processor_seconds(pid)))
+        one = asyncio.run(_read([host.url], alone, seconds, lambda: {"door": processor_seconds(pid)}))
     return {
         "doors": size.doors,
         "engines": size.engines,
@@ -43,17 +43,21 @@ def measure(sockets: int, size: Size, seconds: float) -> dict[str, Any]:
 
 async def _cluster(made: Town, sockets: int, seconds: float) -> dict[str, Any]:
     await made.start()
-    pids = [one.pid for one in (*made.doors, *made.engines)]
+    parts = {
+        "doors": [one.pid for one in made.doors],
+        "engines": [one.pid for one in made.engines],
+        "PostgreSQL": [made.database.pid],
+    }
 
-    def spent() -> float:
-        return sum(map(processor_seconds, (*pids, made.database.pid)))
+    def spent() -> dict[str, float]:
+        return {what: sum(map(processor_seconds, pids)) for what, pids in parts.items()}
 
     urls = [f"http://127.0.0.1:{one.port}" for one in made.doors]
     return await _read(urls, sockets, seconds, spent)
 
 
 async def _read(
-    urls: Sequence[str], sockets: int, seconds: float, spent: Callable[[], float]
+    urls: Sequence[str], sockets: int, seconds: float, spent: Callable[[], dict[str, float]]
 ) -> dict[str, Any]:
     shares = [len(range(number, sockets, len(urls))) for number in range(len(urls))]
     crowds, first = [], 0
@@ -75,17 +79,20 @@ async def _read(
     await asyncio.gather(*(crowd.talk(_PATIENCE) for crowd in crowds))
     begun, before, own = time.monotonic(), spent(), time.process_time()
     every: list[ClientFigures] = await asyncio.gather(*(crowd.window(seconds) for crowd in crowds))
-    took, used, readers = time.monotonic() - begun, spent() - before, time.process_time() - own
+    took, after, readers = time.monotonic() - begun, spent(), time.process_time() - own
     for crowd in crowds:
         await crowd.leave()
     delays = sorted(delay for notes in every for delay in notes.delays)
     tokens = sum(notes.tokens for notes in every)
+    parts = {what: after[what] - seconds for what, seconds in before.items()}
+    used = sum(parts.values())
     errors = {name: count for notes in every for name, count in notes.errors.items()}
     return {
         "sockets": sockets,
         "seconds": took,
         "tokens": tokens,
         "us_per_token": 1e6 * used / tokens,
+        "parts_us": {what: 1e6 * seconds / tokens for what, seconds in parts.items()},
         "busy": used / took,
         "readers_busy": readers / took,
         "delay_ms": {

@@ -1,0 +1,40 @@
+"""When replies in the making are saved: soon, and then as often as a crash makes worth while."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from convai.server.drafts import SAVE_SHARED, Drafts
+from convai.store import Draft
+
+
+class Reply:
+    def __init__(self) -> None:
+        self.settled = False
+
+    def draft(self) -> Draft:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("doors", "saved"), [(None, [0.0, 0.1, SAVE_SHARED - 0.1, SAVE_SHARED]), (object(), [0.0, SAVE_SHARED])]
+)
+def test_how_often_a_reply_is_saved(doors: Any, saved: list[float]) -> None:
+    async def times() -> list[float]:
+        service: Any = SimpleNamespace(doors=doors)
+        drafts, reply, over = Drafts(service), Reply(), Reply()
+        over.settled = True
+        found = []
+        for now in (0.0, 0.1, SAVE_SHARED - 0.1, SAVE_SHARED):
+            for one in (reply, over):
+                drafts.changed(one)
+            due = drafts.due(now)
+            assert over not in due
+            found += [now] * (reply in due)
+        return found
+
+    assert asyncio.run(times()) == saved
