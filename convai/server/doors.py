@@ -75,7 +75,8 @@ class Doors:
         self._hearing = threading.Thread(target=self._hear, args=(loop,), name="convai-doors", daemon=True)
         self._hearing.start()
         heartbeat = Heartbeat(self.shared, self._in_thread, self._draining)
-        self._start(heartbeat.beat(take_up, self._say, self._missed))
+        self._start(heartbeat.beat(self._missed))
+        self._start(heartbeat.look(take_up, self._say))
 
     async def close(self) -> None:
         """Tell what is still to be told, and leave the replies to others."""

@@ -19,46 +19,84 @@ STEADY: Final = 6
 """Signs of life before replies of others are taken up: they may only have been late, too."""
 _SWEEP: Final = 120
 """Signs of life between two times that what is old is forgotten."""
+_SIDE_BY_SIDE: Final = 4
+"""Replies that are taken up at the same time."""
+TakeUp = Callable[[Orphan, Claimed], Awaitable[None]]
+"""Goes on with a reply that is ours now."""
+Say = Callable[[Orphan, Message], Awaitable[None]]
+"""Tells of a reply that was whole, or dropped, when its writer died."""
 
 
 class Heartbeat:
-    """One door's. `in_thread` calls what waits for the database; one that is `draining` takes nothing up."""
+    """One door's. `in_thread` calls what waits for the database; one that is `draining` takes nothing up.
+
+    Signs of life have a task and a thread of their own: however many replies are being taken up, and however
+    many people wait for the database, this door is not taken for dead for that.
+    """
 
     def __init__(
         self, shared: Shared, in_thread: Callable[..., Awaitable[Any]], draining: Callable[[], bool]
     ) -> None:
         self._shared, self._in_thread, self._draining = shared, in_thread, draining
         self._beats = 0
+        self._unsure: dict[str, Orphan] = {}
+        """Replies that may be ours: they were claimed, and the database's answer was lost."""
 
-    async def beat(
-        self,
-        take_up: Callable[[Orphan, Claimed], Awaitable[None]],
-        say: Callable[[Orphan, Message], Awaitable[None]],
-        again: Callable[[], None],
-    ) -> None:
-        """Go on until cancelled.
+    async def beat(self, again: Callable[[], None]) -> None:
+        """Give signs of life until cancelled. A database that is away costs time and nothing else.
 
-        `take_up` goes on with a reply that is ours now; `say` tells of one that was whole, or dropped, when
-        its writer died; `again` is called where the database did not know this door. A database that is away
-        costs time and nothing else.
+        `again` is called where the database did not know this door.
         """
-        leases = self._shared.leases
         while True:
             try:
-                if await self._in_thread(leases.beat, self._shared.changes.held):
+                if await asyncio.to_thread(self._shared.leases.beat, self._shared.changes.held):
                     again()
                 self._beats += 1
-                if self._beats > STEADY and not self._draining():
-                    for orphan in await self._in_thread(leases.orphans):
-                        claimed = await self._in_thread(leases.claim, orphan)
-                        if claimed is not None:
-                            logger.warning("reply %s is gone on with here: its door is gone", orphan.message)
-                            await take_up(orphan, claimed)
-                    for orphan, kept in await self._in_thread(leases.unsaid):
-                        await say(orphan, kept)
                 if self._beats % _SWEEP == 0:
                     await self._in_thread(self._shared.sweep)
             except Exception as error:
-                self._beats = 0
-                log_failure("the database is not there; once more", error)
+                self._failed(error)
             await asyncio.sleep(BEAT)
+
+    async def look(self, take_up: TakeUp, say: Say) -> None:
+        """Look for replies of doors that are gone until cancelled."""
+        leases = self._shared.leases
+        while True:
+            more = False
+            try:
+                if self._beats > STEADY and not self._draining():
+                    if self._unsure or await asyncio.to_thread(leases.missing):
+                        more = await self._settle(take_up, say)
+            except Exception as error:
+                self._failed(error)
+            if not more:
+                await asyncio.sleep(BEAT)
+
+    async def _settle(self, take_up: TakeUp, say: Say) -> bool:
+        """Take up what is found; returns whether there may be more of it."""
+        leases, gate, count = self._shared.leases, asyncio.Semaphore(_SIDE_BY_SIDE), 0
+
+        async def one(orphan: Orphan) -> None:
+            nonlocal count
+            async with gate:
+                unsure = orphan.message in self._unsure
+                self._unsure[orphan.message] = orphan
+                claimed = await self._in_thread(leases.claim, orphan, ours=unsure)
+                del self._unsure[orphan.message]
+                if claimed is not None:
+                    logger.warning("reply %s is gone on with here: its door is gone", orphan.message)
+                    count += 1
+                    await take_up(orphan, claimed)
+
+        found = {orphan.message: orphan for orphan in await self._in_thread(leases.orphans)}
+        every = [one(orphan) for orphan in (self._unsure | found).values()]
+        failures = [error for error in await asyncio.gather(*every, return_exceptions=True) if error]
+        if failures:
+            raise failures[0]
+        for orphan, kept in await self._in_thread(leases.unsaid):
+            await say(orphan, kept)
+        return count > 0
+
+    def _failed(self, error: BaseException) -> None:
+        self._beats = 0
+        log_failure("the database is not there; once more", error)

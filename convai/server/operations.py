@@ -14,7 +14,7 @@ from convai.conversation.group import Group, next_one
 from convai.conversation.prompt_input import check_persona
 from convai.conversation.reply import Reply
 from convai.conversation.tree import answered_by_another, check_goes_on
-from convai.core.dialog import USER
+from convai.core.dialog import USER, Persona
 from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
@@ -29,7 +29,7 @@ from convai.server.replying import Seen, after_last, answering, asked, begin, sa
 from convai.server.room import Room
 from convai.server.service import Service, seed_of
 from convai.server.writing import Writing
-from convai.store import Branch, NewTurn, Receipt
+from convai.store import Branch, Conversation, DrawnBefore, NewTurn, Receipt
 from convai.store import Message as Kept
 from convai.store.leases import Claimed
 
@@ -181,13 +181,20 @@ async def take_up(room: Room, claimed: Claimed) -> None:
     """
     service, draft, live = room.service, claimed.draft, claimed.live
     store = service.store
+
+    def known() -> tuple[DrawnBefore, Conversation, dict[int, Persona], Group]:
+        with store.together():
+            return (
+                store.replies(room.owner, room.id, draft.parent, before=draft),
+                store.load(room.owner, room.id),
+                store.personas(room.owner, room.id),
+                store.scenes.known(room.id).group,
+            )
+
     async with room.lock:
         above = Branch([]) if draft.parent is None else await room.branch(draft.parent)
-        drawn = await service.in_thread(store.replies, room.owner, room.id, draft.parent, before=draft)
-        conversation = await service.in_thread(store.load, room.owner, room.id)
-        personas = await service.in_thread(store.personas, room.owner, room.id)
+        drawn, conversation, personas, group = await service.in_thread(known)
         conversation = replace(conversation, persona=personas.get(draft.persona, conversation.persona))
-        group = await room.group()
         place, prefill = after_last(above, group), draft.text if live is None else str(live["prefill"])
         place = (
             place.onward(prefill, drawn.attempts) if prefill else place.beside(drawn.texts, drawn.attempts)

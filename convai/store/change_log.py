@@ -153,7 +153,7 @@ class ChangeLog:
             "channel": self._own,
             "at": now(),
         }
-        with self._database.at_once() as cursor:
+        with self._database.at_once("tokens") as cursor:
             moved = cursor.execute(TOKENS, values).fetchone()[0]
         return {id: found[id] for id in moved or ()}
 

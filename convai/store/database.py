@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -60,8 +61,8 @@ class Database:
         self._turn = threading.Lock() if self.sqlite else nullcontext()
         self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
         self._together = threading.local()
-        self._steady: Any = None
-        self._steady_turn = threading.Lock()
+        self._steady: dict[str, Any] = {}
+        self._steady_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._closed = False
         self.engine = self._engine(url)
         self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
@@ -76,9 +77,10 @@ class Database:
     def close(self) -> None:
         """Close the connections; one that a thread still has is closed when it gives it back."""
         self._closed = True
-        with self._steady_turn:
-            if self._steady is not None:
-                self._steady.connection.close()
+        for what, turn in list(self._steady_turns.items()):
+            with turn:
+                if (cursor := self._steady.pop(what, None)) is not None:
+                    cursor.connection.close()
         self.engine.dispose()
 
     @contextmanager
@@ -109,26 +111,29 @@ class Database:
                 self._disk.sync()
 
     @contextmanager
-    def at_once(self) -> Iterator[Any]:
+    def at_once(self, what: str) -> Iterator[Any]:
         """psycopg's cursor, whose every statement is a transaction of the server; one block at a time.
 
-        Its connection stays open, for what comes all the time: to take one out of the pool, to ask by way of
-        SQLAlchemy and to have the server plan the statement anew costs several times what the statement does.
-        After an error the next block has another one.
+        Its connection stays open, one for each `what` that comes all the time: to take one out of the pool,
+        to ask by way of SQLAlchemy and to have the server plan the statement anew costs several times what
+        the statement does. After an error the next block has another one.
         """
-        with self._reported(), self._steady_turn:
-            if self._steady is None:
-                self._steady = self.apart().cursor()
+        with self._reported(), self._steady_turns[what]:
+            if (cursor := self._steady.get(what)) is None:
+                cursor = self._steady[what] = self.apart().cursor()
             try:
-                yield self._steady
+                yield cursor
             except BaseException:
-                broken, self._steady = self._steady, None
-                broken.connection.close()
+                self._steady.pop(what, None)
+                cursor.connection.close()
                 raise
+            if self._closed:
+                self._steady.pop(what, None)
+                cursor.connection.close()
 
     def apart(self) -> Any:
         """A connection of psycopg's to a database server that belongs to the caller, who closes it: its
-        statements are transactions of their own, planned once.
+        statements are transactions of their own, planned once, that do not wait for the disk.
         """
         raw = self.engine.raw_connection()
         driver: Any = raw.driver_connection
@@ -136,6 +141,7 @@ class Database:
         try:
             driver.autocommit = True
             driver.execute("SET plan_cache_mode TO force_generic_plan")
+            driver.execute("SET synchronous_commit TO off")
         except BaseException:
             driver.close()
             raise

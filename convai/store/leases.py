@@ -6,6 +6,7 @@ has let go of it at once, and need not be waited for as long as one that may onl
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +14,7 @@ from sqlalchemy import select, text, update
 
 from convai.conversation.tree import Conflict
 from convai.store import queries
-from convai.store.change_log import drawn_tokens, followed_of, quick, stream_row
+from convai.store.change_log import drawn_tokens, followed_of, stream_row
 from convai.store.change_records import DrawnToken
 from convai.store.change_statements import LOCK
 from convai.store.errors import StoreError
@@ -24,23 +25,36 @@ from convai.store.writer import CLOCK, LIVES, Writer, now, patience
 LEFT_MS: Final = 600_000
 """Replies that were left longer ago are not gone on with."""
 
-_BEAT: Final = text(
-    f"INSERT INTO writers (id, seen) VALUES (:id, {CLOCK} + :grace) "
+_BEAT: Final = (
+    f"INSERT INTO writers (id, seen) VALUES (%(id)s, {CLOCK} + %(grace)s) "
     "ON CONFLICT (id) DO UPDATE SET seen = EXCLUDED.seen RETURNING xmax = 0"
 )
-_ORPHANS: Final = text(
-    "SELECT messages.id, messages.conversation, conversations.owner FROM messages "
-    "JOIN conversations ON conversations.id = messages.conversation "
+_LEFT: Final = (
     "LEFT JOIN writers ON writers.id = messages.writer "
     "WHERE messages.status = 'streaming' AND messages.created > :since "
-    f"AND (writers.id IS NULL OR NOT {LIVES}) ORDER BY messages.created LIMIT 16"
+    f"AND (writers.id IS NULL OR NOT {LIVES})"
 )
-_UNSAID: Final = text(
-    "UPDATE streams SET writer = :id FROM conversations WHERE conversations.id = streams.conversation "
-    "AND streams.live IS NOT NULL AND streams.writer <> :id AND NOT EXISTS (SELECT 1 FROM writers "
+_OVER: Final = (
+    "streams.live IS NOT NULL AND streams.writer <> :id AND NOT EXISTS (SELECT 1 FROM writers "
     f"WHERE writers.id = streams.writer AND {LIVES}) AND NOT EXISTS "
     "(SELECT 1 FROM messages WHERE messages.id = CAST(streams.live AS JSON) ->> 'id' "
-    "AND messages.status = 'streaming') "
+    "AND messages.status = 'streaming')"
+)
+_MISSING: Final = re.sub(
+    r":(\w+)",
+    r"%(\1)s",
+    f"SELECT EXISTS (SELECT 1 FROM messages {_LEFT}) OR EXISTS (SELECT 1 FROM streams WHERE {_OVER})",
+)
+"""Whether there is something of a door that is gone, for psycopg: asked all the time."""
+_ORPHANS: Final = text(
+    "SELECT messages.id, messages.conversation, conversations.owner FROM messages "
+    f"JOIN conversations ON conversations.id = messages.conversation {_LEFT} "
+    "ORDER BY hashtext(messages.id || :id) LIMIT 8"
+)
+"""Some of them, in an order of this door's own: others take up the others meanwhile."""
+_UNSAID: Final = text(
+    "UPDATE streams SET writer = :id FROM conversations WHERE conversations.id = streams.conversation "
+    f"AND {_OVER} "
     "RETURNING streams.conversation, conversations.owner, CAST(streams.live AS JSON) ->> 'id' AS message"
 )
 
@@ -67,6 +81,12 @@ class Leases:
     def __init__(self, writer: Writer) -> None:
         self._database, self._writer = writer.database, writer
 
+    def missing(self) -> bool:
+        """Whether there may be `orphans`, or something `unsaid`."""
+        with self._database.at_once("leases") as cursor:
+            values = {"id": self._writer.id, "since": now() - LEFT_MS, **patience()}
+            return bool(cursor.execute(_MISSING, values).fetchone()[0])
+
     def beat(self, held: bool = True) -> bool:
         """This door is there. Without its lock (`held`) a sign of life is good for a whole lease.
 
@@ -74,9 +94,8 @@ class Leases:
         """
         times = patience()
         grace = 0 if held else times["lease"] - times["unheld"]
-        with self._database.write() as connection:
-            quick(connection)
-            return bool(connection.execute(_BEAT, {"id": self._writer.id, "grace": grace}).scalar())
+        with self._database.at_once("leases") as cursor:
+            return bool(cursor.execute(_BEAT, {"id": self._writer.id, "grace": grace}).fetchone()[0])
 
     def leave(self) -> None:
         """This door is gone: its replies are anybody's."""
@@ -86,18 +105,25 @@ class Leases:
     def orphans(self) -> list[Orphan]:
         """Replies whose writer has gone, some of them."""
         with self._database.read() as connection:
-            rows = connection.execute(_ORPHANS, {"since": now() - LEFT_MS, **patience()})
+            values = {"id": self._writer.id, "since": now() - LEFT_MS, **patience()}
+            rows = connection.execute(_ORPHANS, values)
             return [Orphan(row.id, row.conversation, row.owner) for row in rows]
 
-    def claim(self, orphan: Orphan) -> Claimed | None:
-        """Make such a reply ours; None where another door was faster, or its writer has come back."""
+    def claim(self, orphan: Orphan, *, ours: bool = False) -> Claimed | None:
+        """Make such a reply ours; None where another door was faster, or its writer has come back.
+
+        `ours`: it may be ours already, by an earlier claim whose answer was lost, and nobody writes it then.
+        """
         with self._database.write() as connection:
             with suppress(StoreError, Conflict):
                 row = queries.owned(connection, orphan.owner, orphan.conversation, lock=True)
                 kept = connection.execute(
                     select(messages).where(messages.c.id == orphan.message, messages.c.status == STREAMING)
                 ).one_or_none()
-                if kept is None or kept.writer == self._writer.id or self._writer.alive(connection, [kept]):
+                if kept is None:
+                    return None
+                mine = kept.writer == self._writer.id
+                if not (mine and ours) and (mine or self._writer.alive(connection, [kept])):
                     return None
                 connection.execute(
                     update(messages).where(messages.c.id == kept.id).values(writer=self._writer.id)

@@ -166,14 +166,15 @@ class Replies:
                 "as_text": check_lines(draft.text, "reply"),
                 "as_writer": self._writer.id,
             }
-            for draft in drafts
+            for draft in sorted(drafts, key=lambda draft: draft.conversation)
             if draft.text.strip()
         ]
         if not rows:
             return
         with self._writer.database.write() as connection:
-            _SAVE_DRAFT.run(connection, *rows)
+            # conversations before their messages, and in one order, as everybody locks them
             _LEAD_TO_DRAFT.run(connection, *({**row, "at": now()} for row in rows))
+            _SAVE_DRAFT.run(connection, *rows)
 
     def finish_reply(
         self,

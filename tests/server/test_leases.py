@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from convai.server import heartbeat
 from convai.server.protocol.changes import Failed, Started, State, Stopped, TokenDrawn
-from convai.store import Conflict, Store, writer
+from convai.store import Conflict, Draft, Store, queries, writer
 from convai.store.leases import Leases
 from convai.store.shared import Shared
 from tests.postgresql import schema
@@ -61,12 +61,16 @@ def silence(door: Running, monkeypatch: pytest.MonkeyPatch) -> None:
             beat(self, held)
 
     monkeypatch.setattr(Leases, "beat", unless_silent)
-    asked(door, f"UPDATE writers SET seen = 0 WHERE id = '{id}'")
+    asked(door, f"UPDATE writers SET seen = seen - 60000 WHERE id = '{id}'")
 
 
 def asked(door: Running, statement: str) -> Any:
     """Have the database do something; the first row of its answer, where there is one."""
-    with door.store.database.write() as connection:
+    return asked_of(door.store, statement)
+
+
+def asked_of(store: Store, statement: str) -> Any:
+    with store.database.write() as connection:
         found = connection.execute(text(statement))
         return found.first() if found.returns_rows else None
 
@@ -183,6 +187,29 @@ def test_who_has_lost_an_empty_draft_cannot_end_it(where: str) -> None:
         with pytest.raises(Conflict):
             one.drop_reply("ann", conversation, message)
         assert other.finish_reply("ann", conversation, message, "yours").text == "yours"
+
+
+def test_a_draft_is_saved_while_its_reply_changes_hands(where: str) -> None:
+    """Everybody locks the conversation first: PostgreSQL ends one of two that wait for each other."""
+    with Store(where) as one, Store(where) as other:
+        conversation = one.create("ann").conversation
+        one.append_user("ann", conversation, "hello")
+        message = one.begin_reply("ann", conversation).message
+        assert message is not None
+        draft = Draft(owner="ann", conversation=conversation, message=message, text="so far")
+        saving = threading.Thread(target=one.save_drafts, args=([draft],))
+
+        def waits() -> bool:
+            with one.database.read() as connection:
+                return bool(connection.execute(text("SELECT 1 FROM pg_locks WHERE NOT granted")).first())
+
+        with other.database.write() as connection:
+            queries.owned(connection, "ann", conversation, lock=True)
+            saving.start()
+            until(waits)
+            connection.execute(text("UPDATE messages SET writer = 'who took it up'"))
+        saving.join()
+        assert asked_of(other, "SELECT text FROM messages WHERE speaker = 1") == ("",)
 
 
 def test_who_was_killed_has_let_go_at_once(where: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,8 @@ def statements(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
     at_once = store.database.at_once
 
     @contextmanager
-    def telling() -> Iterator[Any]:
-        with at_once() as cursor:
+    def telling(what: str) -> Iterator[Any]:
+        with at_once(what) as cursor:
             yield Telling(cursor)
 
     event.listen(store.database.engine, "before_cursor_execute", before)
