@@ -29,6 +29,14 @@ from convai.store.writer import HOLD, now
 
 _AT_ONCE: Final = 64
 """Conversations whose tokens are told in one notification, whose payload has 8,000 bytes at most."""
+ANSWERS: Final = {
+    "tcp_keepalives_idle": 1,
+    "tcp_keepalives_interval": 1,
+    "tcp_keepalives_count": 1,
+    "tcp_user_timeout": 2000,
+}
+"""PostgreSQL's settings of the connection that holds a door's lock: a machine that is gone, or cut off, has
+lost it after two seconds, and one that is only slow keeps it."""
 _FRESH: Final = 64
 """Changes that a door reads of a conversation that it opens."""
 
@@ -255,6 +263,8 @@ class ChangeLog:
         while not ended.is_set():
             try:
                 with closing(self._database.apart()) as driver:
+                    for setting, value in ANSWERS.items():
+                        driver.execute(f"SET {setting} TO {value}")
                     driver.execute(f'LISTEN "{self._channel}"')
                     driver.execute(f'LISTEN "{self._own}{self._door}"')
                     driver.execute(HOLD, (self._door,))

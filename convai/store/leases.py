@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import select, text, update
 
 from convai.conversation.tree import Conflict
-from convai.store import queries
+from convai.store import queries, writer
 from convai.store.change_log import drawn_tokens, followed_of, stream_row
 from convai.store.change_records import DrawnToken
 from convai.store.change_statements import LOCK
@@ -88,12 +88,11 @@ class Leases:
             return bool(cursor.execute(_MISSING, values).fetchone()[0])
 
     def beat(self, held: bool = True) -> bool:
-        """This door is there. Without its lock (`held`) a sign of life is good for a whole lease.
+        """This door is there. Without its lock (`held`) a sign of life is good for longer.
 
         Returns whether it was not known: it is new, or was taken for gone and forgotten.
         """
-        times = patience()
-        grace = 0 if held else times["lease"] - times["unheld"]
+        grace = 0 if held else writer.UNLOCKED_MS - writer.UNHELD_MS
         with self._database.at_once("leases") as cursor:
             return bool(cursor.execute(_BEAT, {"id": self._writer.id, "grace": grace}).fetchone()[0])
 

@@ -60,11 +60,15 @@ def latest(owner: ColumnElement[str], at: ColumnElement[int]) -> ColumnElement[i
     return case((before >= at, before + 1), else_=at)
 
 
-LEASE_MS: Final = 2000
-"""Milliseconds after which a process that says nothing has lost its replies to others: with what passes
-until somebody looks (`server.heartbeat.BEAT`) this bounds the silence after its machine's death."""
+LEASE_MS: Final = 10_000
+"""Milliseconds after which a process that says nothing has lost its replies to others, though PostgreSQL
+has its connection: it is stopped, or waits so long for a processor."""
 UNHELD_MS: Final = 800
-"""The same where PostgreSQL has seen its connection end: a process that dies lets go of its lock at once."""
+"""The same where PostgreSQL has seen its connection end: a process that dies lets go of its lock at once, and
+one whose machine is gone when that answers no more (`change_log.ANSWERS`). With what passes until somebody
+looks (`server.heartbeat.BEAT`) this bounds the silence after a death."""
+UNLOCKED_MS: Final = 2000
+"""The same where a process has said that it has no lock yet, as after a restart of PostgreSQL."""
 CLOCK: Final = "CAST(extract(epoch FROM statement_timestamp()) * 1000 AS BIGINT)"
 """Milliseconds since 1970 UTC in PostgreSQL, whose clock is the same for all."""
 HOLD: Final = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"

@@ -37,6 +37,7 @@ def where() -> Iterator[str]:
 def two(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Running, Running]]:
     # however busy the machine is, a door that lives is not taken for dead
     monkeypatch.setattr(writer, "LEASE_MS", 3_600_000)
+    monkeypatch.setattr(writer, "UNLOCKED_MS", 3_600_000)
     with serving(tmp_path, where=where) as one, serving(tmp_path, where=where) as other:
         yield one, other
 

@@ -246,6 +246,7 @@ def test_who_was_killed_has_let_go_at_once(where: str, monkeypatch: pytest.Monke
 def test_who_has_no_lock_yet_lives_for_a_whole_lease(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a restart of PostgreSQL, while its connection that listens is not there again."""
     monkeypatch.setattr(writer, "LEASE_MS", 3_600_000)
+    monkeypatch.setattr(writer, "UNLOCKED_MS", 3_600_000)
     monkeypatch.setattr(writer, "UNHELD_MS", 0)
     with Store(where) as one, Store(where) as other:
         assert one.shared is not None
