@@ -65,7 +65,8 @@ class Heartbeat:
             more = False
             try:
                 if self._beats > STEADY and not self._draining():
-                    if self._unsure or await asyncio.to_thread(leases.missing):
+                    missing: bool = await asyncio.to_thread(leases.missing)
+                    if missing or self._unsure:
                         more = await self._settle(take_up, say)
             except Exception as error:
                 self._failed(error)
