@@ -209,6 +209,12 @@ def run(args: argparse.Namespace) -> int:
     session = Session(agent, engine)
     if args.load:
         session.load(args.load)
+        if session.group and (cast or given or drawn is not None):
+            names = " and ".join(one.name for one in session.group.members)
+            raise ConvaiError(
+                f"--load {args.load}: it is a group ({names}), which these would replace; leave out "
+                "--character and --persona, and change the group with /group"
+            )
     if len(cast) > 1:
         session.members().gather(cast, args.group_order, args.group_cards)
     elif cast:

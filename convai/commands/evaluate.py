@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from convai.commands.evaluate_common import SHARED, about, agent_of, bars, decoding_of
 from convai.commands.evaluate_probes import OWN_SET, check_rules, probe
@@ -257,12 +257,29 @@ def _memory(args: argparse.Namespace, config: EvaluateConfig) -> dict[str, Any]:
 # -- self-chat ---------------------------------------------------------------------------------------
 
 
+_NO_PERSONAS: Final = (b"{", b"[", b"\x89PNG", b"PK")
+"""How cards and conversations begin, and no sentence does."""
+
+
+def _begins(path: Path, with_one_of: tuple[bytes, ...]) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).lstrip().startswith(with_one_of)
+    except OSError:
+        return False  # who reads it says why
+
+
 def _talk(args: argparse.Namespace, config: EvaluateConfig, chat: SelfChatConfig) -> dict[str, Any]:
     from convai.core import resources
     from convai.text import corpora
 
     if chat.out is not None and not chat.out.parent.is_dir():
         raise DataError(f"{chat.out}: there is no folder {chat.out.parent}; create it first")
+    if chat.personas is not None and _begins(chat.personas, _NO_PERSONAS):
+        raise SettingsError(
+            f"--personas {chat.personas}: a self-chat is between two personas, no cards and no groups; name "
+            "a text file with a sentence a line and a blank line between two of them"
+        )
     personas = corpora.read_personas(chat.personas or resources.personas_path())
     agent = agent_of(args)
 

@@ -96,7 +96,7 @@ def memory_turns_path() -> Path:
     return data_dir() / "evaluation" / "memory_turns.jsonl"
 
 
-MEMORY_FACTS: Final = ("", "new", "free", "unseen", "daily", "later")
+MEMORY_FACTS: Final = ("", "new", "free", "unseen", "daily", "later", "tram", "vet", "chef")
 """Files of facts of one person as they are told, and what asks for each later; each but the first was written
 without a look at what the memory does with it.
 """

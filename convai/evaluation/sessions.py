@@ -42,7 +42,7 @@ ASKED: Final = ("without", "memory", "whole")
 _AT_ONCE: Final = 8
 """Questions that are asked side by side, in each of the ways."""
 POSITIONS: Final = 4096
-"""Room for two whole sessions: nothing is cut."""
+"""Room for two whole sessions, where the model has it: nothing is cut."""
 _WHO: Final = "partner"
 
 
@@ -101,9 +101,11 @@ def perplexities(
     for number, pair in enumerate(pairs):
         memory = memory_of(pair, resolve, embed)
         count = 0
-        for way in WAYS:
-            layout = _laid_out(agent, pair, memory, way)
-            lost, count = _nll(agent, layout, pair, len(pair.first.turns) if way == "whole" else 0)
+        layouts = {way: _laid_out(agent, pair, memory, way) for way in WAYS}
+        # a short model's prompts are cut: the same turns are scored in all ways
+        scored = min(len(pair.later.turns), *(len(layout.turns) for layout in layouts.values()))
+        for way, layout in layouts.items():
+            lost, count = _nll(agent, layout, len(layout.turns) - scored)
             nll[way] += lost
             added[way] += layout.tokens().get(KIND, 0)
         tokens += count
@@ -135,13 +137,15 @@ def _laid_out(agent: Agent, pair: Pair, memory: Memory, way: str) -> Layout:
         encode_persona(agent.texts, pair.first.persona),
         encode_turns(agent.texts, turns),
         added,
-        n_positions=POSITIONS,
+        n_positions=min(POSITIONS, agent.model.config.n_positions),
         reserve=1,
     )
 
 
-def _nll(agent: Agent, layout: Layout, pair: Pair, before: int) -> tuple[float, int]:
-    """Of the agent's turns of the later session, the end of each counted where the frame closes turns."""
+def _nll(agent: Agent, layout: Layout, before: int) -> tuple[float, int]:
+    """Of the agent's turns behind the first `before` ones, the end of each counted where the frame closes
+    turns.
+    """
     prompt, frame = layout.prompt, agent.tokenizer.frame
     speakers = [turn.speaker for turn in layout.turns]
     places = []

@@ -156,6 +156,22 @@ def test_a_conversation_is_loaded_and_options_come_before_its_settings(
     assert len(door.session.turns) == 2
 
 
+def test_a_group_that_is_loaded_is_not_replaced(
+    model: Path, door: Door, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("Ann", "Bob"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"name": name, "description": "bakes."}))
+    ann, bob = (str(tmp_path / f"{name}.json") for name in ("Ann", "Bob"))
+    run(model, "--character", ann, "--character", bob, "--seed", "3")
+    file = tmp_path / "group.jsonl"
+    door.session.save(file)
+    run(model, "--load", str(file))
+    assert [one.name for one in door.session.group.members] == ["Ann", "Bob"]
+    for more in (["--character", ann], ["--character", ann, "--character", bob], ["--persona", "i ski."]):
+        assert run(model, "--load", str(file), *more) == 2
+        assert "it is a group (Ann and Bob), which these would replace" in error(capsys)
+
+
 def test_bf16_computes_in_bf16(model: Path, door: Door) -> None:
     run(model, "--seed", "1", "--persona", NURSE_TEXT)
     plain = [event.logprob for event in door.session.say("hi")]

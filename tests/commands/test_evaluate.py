@@ -255,6 +255,7 @@ def test_self_chat_takes_other_personas_and_another_history(evaluate: Any, folde
     ("line", "says"),
     [
         ("--model tiny", "--data FILE is missing"),
+        ("--model tiny --self-chat 1 --personas talk.jsonl", "no cards and no groups"),
         ("--model tiny --data nowhere.jsonl", "nowhere.jsonl"),
         ("--model nowhere --data talk.jsonl", "nowhere: no such model folder"),
         ("--model tiny --data empty.jsonl", "empty.jsonl: the file is empty"),

@@ -21,6 +21,7 @@ from convai.evaluation.sessions import (
     perplexities,
     questions_of,
 )
+from tests.chatting import tiny_agent
 from tests.conversation.test_scene import long_agent
 
 FIRST = Dialog(
@@ -97,3 +98,15 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path, read: Any, entry: ob
     file.write_text("\n", encoding="utf-8")
     with pytest.raises(DataError, match="nothing in it"):
         read(file)
+
+
+def test_a_model_with_few_positions_is_scored_on_what_all_ways_can_show() -> None:
+    """Its prompts are cut, the whole first session's most of all."""
+    agent = tiny_agent()
+    long = Dialog(
+        tuple(Turn(i % 2, "and then we walked home in the rain.") for i in range(40)), id="p7-session2"
+    )
+    found = perplexities(agent, pairs_of([FIRST, long])[:1])
+    words = len(agent.tokenizer.encode("and then we walked home in the rain.")) + 1
+    assert 0 < found["counts"]["tokens"] < 20 * words
+    assert all(math.isfinite(found[way]["ppl"]) for way in WAYS)

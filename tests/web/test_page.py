@@ -657,7 +657,7 @@ def test_a_busy_server_is_asked_again(page: Page, world: World) -> None:
     assert len(set(world.sends)) == 1
 
 
-def test_a_token_is_asked_for_and_kept_for_the_tab(
+def test_a_token_is_asked_for_and_kept_as_long_as_was_asked(
     chromium: Chrome, server: FakeServer, world: World
 ) -> None:
     world.token = "a secret of sixteen"
@@ -670,6 +670,41 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(
     page.chrome.refresh()
     page.say("hi")
     assert page.texts() == ["hi", reply("hi")]
+    # another tab is another session: it asks again, and now the token is to be kept
+    page.js("sessionStorage.clear()")
+    page.chrome.refresh()
+    page.until(lambda: page.shown("#token"))
+    assert not page.js("return document.getElementById('token-keep').checked")
+    page.click("#token-keep")
+    page.find("#token-text").send_keys(world.token + Keys.ENTER)
+    page.until(lambda: not page.shown("#token") and not page.shown("#banner"))
+    page.js("sessionStorage.clear()")
+    page.chrome.refresh()
+    page.until(lambda: not page.shown("#banner"))
+    assert not page.shown("#token")
+    page.click("[data-panel=you]")
+    page.until(lambda: page.shown("#sign-out"))
+    page.click("#sign-out")
+    page.until(lambda: page.shown("#token"))
+    assert page.js(
+        "return [localStorage.getItem('convai.token'), sessionStorage.getItem('convai.token')]"
+    ) == [
+        None,
+        None,
+    ]
+    page.leave()
+
+
+def test_a_token_that_is_kept_and_not_taken_any_more_is_dropped(
+    chromium: Chrome, server: FakeServer, world: World
+) -> None:
+    world.token = "a secret of sixteen"
+    page = Page(chromium, server.url)
+    page.until(lambda: page.shown("#token"))
+    page.js("localStorage.setItem('convai.token', 'one of last year')")
+    page.chrome.refresh()
+    page.until(lambda: page.shown("#token"))
+    assert page.js("return localStorage.getItem('convai.token')") is None
     page.leave()
 
 

@@ -7,6 +7,7 @@ a memory of moods and lunches helps nobody. How often the rules are right is mea
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from convai.conversation.memory.copular import being_lasts
 from convai.conversation.memory.lasting_words import (
@@ -31,6 +32,13 @@ from convai.conversation.memory.lasting_words import (
     WANTS,
 )
 from convai.text.claims.words import content
+
+_NEVER: Final = re.compile(
+    r"have never (?:ever |really )?(?:been (?:to|on|in|married|abroad|able)|seen|had|eaten|learned|"
+    r"learnt|owned|driven|flown|smoked|drunk|touched|played|broken|worked|lived|"
+    r"ridden)\b(?! (?:it|that|this|him|her|them|anything|so|such|better))"
+)
+"""What somebody has never done; it holds until they do."""
 
 
 def lasts(plain: str) -> bool:
@@ -136,6 +144,8 @@ def _of_me(rest: str) -> bool:
 
 def _having(words: list[str], rest: str) -> bool:
     """Of "i have ...": what follows."""
+    if _NEVER.match(rest):
+        return True
     while words and words[0] in ADVERBS:
         words = words[1:]
     if not words:

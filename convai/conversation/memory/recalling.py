@@ -28,6 +28,8 @@ A_TURN: Final = 3
 """Facts that a turn calls for at most."""
 A_QUESTION: Final = 8
 """Facts that a question of the user's about themselves calls for at most."""
+SURELY: Final = 4
+"""Facts that such a question calls for, however far behind the best one, where they have to do with it."""
 A_BLOCK: Final = 6
 """Facts that statements call for in a block at most; a question of the user's about themselves always
 gets its own.
@@ -184,6 +186,11 @@ class Known:
                 scores = np.where(self._asides, 0, scores)
             least = max(self._least_asked, _SHARE_ASKED * best) if asks else max(self._least, _SHARE * best)
             likely = np.flatnonzero(scores >= least)
+            if (
+                asks and len(likely) < SURELY
+            ):  # one that has every word of the question is not always the answer
+                likely = np.argsort(-scores, kind="stable")[:SURELY]
+                likely = likely[scores[likely] >= self._least_asked]
             order = likely[np.argsort(-scores[likely], kind="stable")][: 4 * A_QUESTION]
             self._called[key] = tuple(int(at) for at in order), asks
         return self._called[key]

@@ -25,7 +25,10 @@ _GIVES: Final = tuple(
         rf"\b(?i:({_WHO}))\b[^.!?]*\b(?i:his|her|its)(?i: name(?:'s| is)) {_NAME}",
     )
 )
-_IS_MY: Final = re.compile(rf"\b{_NAME}(?:'s| is| was) (?i:(?:my|our|a|the) (?:\w+ ){{0,2}}?({_WHO}))\b")
+_IS_MY: Final = re.compile(
+    rf"\b{_NAME}(?:'s| is| was|,(?i: (?:that's|that is|she's|he's|who's|who is|that'd be))?) "
+    rf"(?i:(?:my|our|a|the) (?:\w+ ){{0,2}}?({_WHO}))\b"
+)
 _NOT_NAMES: Final = frozenset("i i'm i've he she it they we my our the a and but so then there".split())
 
 

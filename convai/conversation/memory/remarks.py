@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from convai.conversation.memory.lasting_words import DATED, PASSING
-from convai.conversation.memory.statements import MOST_READ, sentences_of, spaced, without_lead
+from convai.conversation.memory.statements import CORRECTS, MOST_READ, sentences_of, spaced, without_lead
 from convai.text.claims.words import EMPTY, lemma, normal
 
 WORDS: Final = 40
@@ -35,7 +35,8 @@ _CLAUSE: Final = re.compile(
     r"\s*[,;:()]\s*|\s+[-–—]+\s+|\.\.+\s*|…\s*|,?\s+(?:but|and|because|so)\s+", re.IGNORECASE
 )
 _OF_THINGS: Final = re.compile(
-    r"(?:it|it's|its|that|that's|thats|this|these|those|there|there's|theres|what|how|such)\b", re.IGNORECASE
+    r"(?:it|it's|its|that|that's|thats|this|these|those|what|how|such)\b|there(?:'s|s)?\b(?!.*\d)",
+    re.IGNORECASE,
 )
 """How what is about the moment, or about what was just said, begins, unless it has the speaker in it."""
 _GOES_ON: Final = re.compile(
@@ -45,6 +46,8 @@ _GOES_ON: Final = re.compile(
 _OF_SOMEBODY: Final = re.compile(r"\b(?:he|she|his|her|he's|she's|hes|shes)\b", re.IGNORECASE)
 """Whom a sentence tells of that begins like one about things: "that'd be Niamh, she's a nurse"."""
 _COMMAND: Final = re.compile(
+    r"(?!(?:please )?(?:(?:don't|dont|do not) (?:ever )?|never )(?:serve|give|offer|feed|cook|"
+    r"buy|make|get|send|put) (?:me|us)\b)"  # what is not to be served is disliked
     r"(?:please |just |now )*(?:tell|give|let|say|show|wait|stop|help|ask|imagine|think|remind|write|"
     r"describe|explain|talk|try|remember|listen|look|pretend|ignore|forget|sing|play (?:me|us)|"
     r"(?:don't|dont|do not) (?!get|have|like|do|drink|eat|know|own|drive|smoke|really|actually))\b",
@@ -113,11 +116,13 @@ def _sentences(text: str) -> Iterator[str]:
         plain = sentence.strip()
         if plain.rstrip(")\"' !").endswith("?"):
             begun = without_lead(plain)
-            open = not _LISTENER.search(begun) and not _ASKED.match(begun) and len(begun.split()) <= 5
+            open = not _LISTENER.search(begun) and not _ASKED.match(begun)
+            # "purple?", and of "needles are fine, but moths?" the last clause
+            open &= len(re.split(r"[,;] | but ", begun)[-1].split()) <= 5
             asked = plain if open else ""
             continue
         told = _told(plain)
-        if told and (asked or not _of_the_moment(without_lead(told))):
+        if told and (asked or CORRECTS.search(told) or not _of_the_moment(without_lead(told))):
             yield f"{asked} {told}".strip()
         asked = ""
 

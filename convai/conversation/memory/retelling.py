@@ -11,22 +11,42 @@ import re
 from typing import Final
 
 from convai.conversation.memory.remarks import telling
+from convai.conversation.memory.statements import OTHERWISE
 from convai.conversation.memory.topics import topics_of
-from convai.text.claims.words import lemma, normal
+from convai.text.claims.words import NUMBERS, lemma, normal
 
 _ANEW: Final = re.compile(
     r"\b(?:instead|no longer|no more|not .*\bany ?more|(?:is|are|was) (?:off|over)|in the end|after all|"
-    r"changed|"
-    r"moved me to|sold the|sold my)\b|\bnow\b|^(?:no|nope|nah|actually)\b"
+    rf"changed?|moved me to|sold the|sold my|{OTHERWISE})\b|\bnow\b|^(?:no|nope|nah|actually)\b"
 )
 """What says that things are otherwise now."""
 _DENIED: Final = re.compile(
     r"\b(?:no more|instead of|no longer|rather than|(?:sold|quit|lost|left) (?:the|my|our)|"
     r"not (?:\w+ )?(?:at|in|on|to|with) (?:the|my)) (\w+)"
 )
-_CONTRAST: Final = re.compile(
-    r"\b(\w+),? not (?:(?:in|at|on|to|the|a|an|my) )?(\w+)\b|\bnot (?:(?:in|at|on|to|the|a|an|my) )?(\w+),? "
-    r"(?:but|it is|it's|its) (?:(?:in|at|on|to|the|a|an|my) )?(\w+)\b"
+_TAKEN_BACK: Final = re.compile(
+    r"\b(?:not (?:the |my |a |an |in |at |on )*(\w+) any ?more|"
+    r"(?:scratch|scrap|forget) (?:the |my |that )?(\w+)|"
+    r"no longer (?:the |my |a |an |in |at )*(\w+)|(?:bored|tired|sick) of (?:the |my )?(\w+)|"
+    r"(?:the|my) (\w+)(?:'s| is) (?:all |completely )?(?:fine|better|healed|ok|okay) (?:again|now))"
+)
+"""Words that are said to hold no more, whatever else is said: "not the 4 any more", "scratch santiago"."""
+_NUMBER: Final = re.compile(rf"\b(?:\d+|{'|'.join(NUMBERS)})\b")
+_COUNTED_ANEW: Final = re.compile(
+    rf"\b(?:down|up) to {_NUMBER.pattern} (\w+)|{_NUMBER.pattern} (?:\w+ )?(\w+) (?:left|now)\b"
+)
+_PUT_OFF: Final = re.compile(
+    r"\b(?:moved|postponed|rescheduled|put off|pushed back|brought forward|delayed) (?:the |my |our )(\w+)"
+)
+_MIND: Final = re.compile(r"\bchanged (?:my|our|his|her|their) minds?\b")
+_INTENDED: Final = frozenset("#dream #plan #moving #travel".split())
+"""Topics of what somebody may change their mind about."""
+_CONTRASTS: Final = (
+    re.compile(r"\b(?P<now>\w+),? not (?:(?:in|at|on|to|the|a|an|my) )?(?P<gone>\w+)\b"),
+    re.compile(
+        r"\bnot (?:(?:in|at|on|to|the|a|an|my) )?(?P<gone>\w+),? (?:but|it is|it's|its|s?he is|they are) "
+        r"(?:(?:in|at|on|to|the|a|an|my) )?(?P<now>\w+)\b"
+    ),
 )
 """One thing put in the place of another: "it's kos, not crete", "not greyhounds, it's whippets"."""
 _BROAD: Final = frozenset(
@@ -39,8 +59,8 @@ _BROAD: Final = frozenset(
 def contrasts(new: str, old: str) -> bool:
     """Whether `new` puts another thing in the place of one that `old` tells."""
     told = telling(old)
-    for now, gone, gone_too, now_too in _CONTRAST.findall(normal(new)):
-        before, after = lemma(gone or gone_too), lemma(now or now_too)
+    for found in (match for pattern in _CONTRASTS for match in pattern.finditer(normal(new))):
+        before, after = lemma(found["gone"]), lemma(found["now"])
         if before in told and after not in told and telling(after):
             return True
     return False
@@ -50,12 +70,22 @@ def retells(new: str, old: str) -> bool:
     """Whether `new`, put as a correction, tells the matter of `old` anew.
 
     They have two telling words in common, or one and a narrow topic; a wide one does where `new` denies the
-    word.
+    word. One word is enough where `new` says that it holds no more, or that a mind was changed.
     """
     one, other = normal(new), normal(old)
     if not _ANEW.search(one):
         return False
     words = telling(one) & telling(other)
+    gone = {word for found in _TAKEN_BACK.findall(one) for word in found if word}
+    if any(word in other.split() if word.isdigit() else lemma(word) in telling(other) for word in gone):
+        return True  # a number as it was written: "the 4" is no "four winters"
+    if (put := _PUT_OFF.search(one)) and lemma(put[1]) in telling(other):
+        return True
+    count = _COUNTED_ANEW.search(one)
+    if count and lemma(count[1] or count[2]) in telling(other) and _NUMBER.search(other):
+        return True
+    if words and _MIND.search(one) and _INTENDED & set(topics_of(other)):
+        return True
     if len(words) != 1:
         return len(words) > 1
     topics = (set(topics_of(one)) & set(topics_of(other))) - set(topics_of(next(iter(words))))

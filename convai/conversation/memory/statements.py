@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from convai.text.claims.words import normal
+from convai.coref.lexicon import first_names
+from convai.text.claims.words import NUMBERS, normal
 
 MOST_READ: Final = 4_000
 """Characters of a turn that are read: nobody tells more of themselves in one breath."""
@@ -48,11 +49,19 @@ _LEAD: Final = re.compile(
     remember(?:\ that)?|don't\ forget(?:\ that)?|please\ remember(?:\ that)?)(?=\W|$)[\s,.!:]*)""",
     re.IGNORECASE | re.VERBOSE,
 )
+OTHERWISE: Final = (
+    r"scratch|scrap|change of plans?|changed (?:my|our|his|her|their) minds?|told you (?:something )?wrong|"
+    r"got (?:that|it) wrong|(?:bored|tired|sick) of|back to|moved the|postponed|rescheduled|put off|"
+    r"pushed back|brought forward|(?:fine|better|healed|ok|okay) again|(?:down|up) to \d+|"
+    rf"(?:\d+|{'|'.join(NUMBERS)}) (?:\w+ )?\w+ (?:left|now)"
+)
+"""Part of a pattern: words of one who says that something is not so any more."""
 CORRECTS: Final = re.compile(
     r"(?:^|[.!?]\s+)(?:(?:oh|well|but|hmm|sorry|um|oops|ah),?\s+)*(?:no|nope|nah|actuall?y|wait|correction|"
     r"sc(?:rap|ratch) that|that's (?:wrong|not right)|not any ?more|you're wrong|i lied|i was wrong|"
     r"i meant)\b"
-    r"|\b(?:not .* any ?more|no longer|instead|in the end|after all|i meant|correction)\b|\bnow\W*$",
+    rf"|\b(?:not .* any ?more|no longer|instead|in the end|after all|i meant|correction|"
+    rf"{OTHERWISE})\b|\bnow\W*$",
     re.IGNORECASE,
 )
 _SUBJECT: Final = re.compile(rf"(?:(?:both|all|one|some|two|three) (?:of )?)?{_OWN}\b|me and my\b", re.I)
@@ -62,8 +71,13 @@ _KIN: Final = re.compile(
 )
 """Whom people speak of without a "my"."""
 _CALLED: Final = re.compile(
-    r"(?i:people|everyone|everybody|friends|most people|folks|they) (?:all |just |usually )*call me "
+    r"(?i:people|everyone|everybody|friends|most people|folks|they) (?:all |just |usually )*calls? me "
     r"([A-Z]\w+)"
+)
+_I_AM: Final = re.compile(r"(?:i(?:'m| am|m)|this is) ([a-zà-ÿ]+)(?: (?:here|again))?", re.IGNORECASE)
+"""`i'm ann`; whether it is a name the table of first names says."""
+_THE_NAME: Final = re.compile(
+    r"(?:the name(?:'s| is) )?([A-Za-z][a-zà-ÿ]+)(?:'s| is) the name\b", re.IGNORECASE
 )
 _THE_CALLED: Final = re.compile(
     r"the (\w+) (?:(?:that|which) )?(?:i|we)(?:'m|'re)? (?:[\w']+ ){1,5}?(?:is|are) (called|named) (.+)",
@@ -77,7 +91,7 @@ _IS: Final = re.compile(
     re.IGNORECASE,
 )
 """`my partner's a cook`, where no `'s` of a possession can stand."""
-_HALF_SUBJECT: Final = re.compile(r"(?:me|(?:[Mm]y|[Oo]ur) (?!name)(?:\w+ )?\w+)")
+_HALF_SUBJECT: Final = re.compile(r"(?:me|(?:[Mm]y|[Oo]ur) (?!name)(?:\w+ )?\w+|[A-Z][a-z]{2,})")
 _ELIDED: Final = re.compile(
     r"(?:just |also |always |never |really |still |recently |currently |absolutely |only )*"
     r"(?:love|like|hate|enjoy|adore|prefer|live|work(?! (?!as|at|for|in|on|nights|days|with)\w+)|moved|"
@@ -87,6 +101,11 @@ _ELIDED: Final = re.compile(
     r"working as|"
     r"living in|studying|allergic to|married|retired|do not|don't|can't stand|cannot stand|from)\b(?! "
     r"(?:me|us|you)\b)",
+    re.IGNORECASE,
+)
+_NEVER: Final = re.compile(
+    r"never (?:ever )?(?:been|had|seen|eaten|learned|learnt|owned|driven|flown|met|tried|smoked|drunk|played|"
+    r"married|broken|worked|lived)\b",
     re.IGNORECASE,
 )
 _TRAIL: Final = re.compile(
@@ -101,6 +120,8 @@ _NOT_NAMES: Final = frozenset(
     "everyone everything "
     "welcome stay come nobody snowing sunny warm late early morning that it this they what which".split()
 )
+_TAG: Final = re.compile(r",? (?:right|you know|eh|huh|innit|isn't it|you see|am i right)\?+$", re.IGNORECASE)
+"""What makes a statement sound like a question: "never give up, right?"."""
 _GLUED: Final = re.compile(r"(?<=[a-z])([?!.])(?=[a-zA-Z][a-zA-Z' ])")
 """A sentence's end without a blank behind it; within small letters, so not in "u.s." or "3.5"."""
 _NAMED: Final = re.compile(
@@ -136,6 +157,11 @@ def statements(text: str, names: Mapping[str, str] | None = None) -> list[Statem
     return found
 
 
+def _is_name(word: str) -> bool:
+    """Whether "i'm ..." with this word alone says a name: a first name, however it is written."""
+    return word.lower() in first_names() and word.lower() not in _NOT_NAMES
+
+
 def spaced(text: str) -> str:
     """A text with plain apostrophes and a blank between its words and sentences."""
     return " ".join(_GLUED.sub(r"\1 ", text.replace("’", "'")).split())
@@ -143,7 +169,7 @@ def spaced(text: str) -> str:
 
 def sentences_of(text: str) -> Iterator[str]:
     """The sentences of a text that was `spaced`, without those that quote somebody."""
-    return (sentence for sentence in _SENTENCE.split(text) if not _QUOTED.search(sentence))
+    return (_TAG.sub(".", sentence) for sentence in _SENTENCE.split(text) if not _QUOTED.search(sentence))
 
 
 def named(text: str) -> dict[str, str]:
@@ -189,6 +215,8 @@ def _stated(clause: str, names: Mapping[str, str]) -> str:
     """The clause with a subject of the speaker's; nothing where it has another, or asks."""
     if _KIN.match(clause):
         clause = f"my {clause[:1].lower()}{clause[1:]}"
+    if (here := _I_AM.fullmatch(clause)) and _is_name(here[1]):
+        return f"my name is {here[1]}"
     if _SUBJECT.match(clause):
         clause = _IS.sub(lambda match: f"{match[1] or match[2]} is ", clause)
         return re.sub(r"^(?:i|I)m\b", "i'm", re.sub(r"^(?:i|I)ve\b", "i've", clause))
@@ -197,12 +225,16 @@ def _stated(clause: str, names: Mapping[str, str]) -> str:
         return names[first] + clause[len(first) :]
     if called := _CALLED.match(clause):
         return f"my nickname is {called[1]}"
+    if (called := _THE_NAME.match(clause)) and _is_name(called[1]):
+        return f"my name is {called[1]}"
     if called := _THE_CALLED.fullmatch(clause):
         return f"my {called[1]} is {called[2]} {called[3]}"
     if call := re.match(r"(?:please )?(?:just )?call me ([A-Za-z]+)$", clause):
         return f"my name is {call[1]}"
     if re.match(r"(?:the )?name(?:'s| is) [A-Za-z]+", clause):
         return "my " + clause.removeprefix("the ")
+    if _NEVER.match(clause):  # "never been on a plane"
+        return f"i have {clause[:1].lower()}{clause[1:]}"
     if _ELIDED.match(clause):  # "love dogs!"
         copula = r"(?:working as|living in|studying|allergic to|married|retired|from|born)\b"
         return ("i am " if re.match(copula, clause, re.I) else "i ") + clause[:1].lower() + clause[1:]

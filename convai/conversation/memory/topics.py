@@ -75,6 +75,7 @@ _PATTERNS: Final = tuple(
             r"did) (?:i|we) (?:now )?(?:live|living|based)|i (?:live|am living) (?:in|with|near|at)|moved to|"
             r"my (?:home|house|flat|apartment) is|where is my home|small flat in|which (?:city|town|"
             r"country) (?:do|am) i (?:in|live)|ended up in|settled (?:down )?in|(?:based|living) in|moved?|"
+            r"moving in (?:with|together)|will i live with|"
             r"flat in",
         ),
         (
@@ -82,18 +83,32 @@ _PATTERNS: Final = tuple(
             r"for a living|my (?:job|work|profession|occupation|career)|do i work|i (?:work|am working) "
             r"(?:as|at|for|in)|where do i work|own a|"
             r"i run a|i (?:sell|teach|drive a truck|fix|repair|am an? \w+er)|my living|do i do for work|"
-            r"my boss|promot(?:ed|ion)|job|earn my money|trade|profession|position|manager|in charge|"
-            r"at work|retired?",
+            r"my boss|promot(?:ed|ion)|job|(?:earn|make|do i get) (?:my |our |some )?money|"
+            r"trade|profession|position|manager|in charge|"
+            r"at work|retired?|straight to (?:the|work)|started (?:out )?(?:at|as|in) (?:the|an?)",
         ),
         (
             "name",
-            r"my name|who am i|i am called|(?:call|calls|called|known as) me|nickname|surname|spel(?:t|led|"
+            r"my name|who am i|i am called|is the name|(?:do|should|would|will) you call me|"
+            r"(?:call|calls|called|known as) me|nickname|surname|spel(?:t|led|"
             r"ling)|\w+ here\b",
         ),
         (
             "called",
             r"(?:is|are) (?:called|named)|name is|names? of|s name|'s name|(?:is|are) (?:my|the) [a-z ]+ "
             r"(?:called|named)|named [a-z]+",
+        ),
+        (
+            "dog",
+            r"dogs?|pupp(?:y|ies)|spaniel|terrier|poodle|labrador|beagle|collie|retriever|"
+            r"greyhound|whippet|rottweiler|bulldog|dalmatian|corgi|chihuahua|pug|husky|mutt|hound|dachshund|"
+            r"mongrel|sheepdog|alsatian",
+        ),
+        ("cat", r"cats?|kittens?|tomcat|tabby|siamese|moggy"),
+        (
+            "pet",
+            r"pets?|tabby|spaniel|terrier|poodle|labrador|beagle|collie|retriever|greyhound|whippet|corgi|"
+            r"rottweiler|bulldog|chihuahua|pug|husky|mutt|dachshund|mongrel|kittens?|pupp(?:y|ies)",
         ),
         ("child", r"kids?|child(?:ren)?|sons?|daughters?|twins|baby|toddler|pregnant"),
         (
@@ -103,7 +118,8 @@ _PATTERNS: Final = tuple(
         (
             "partner",
             r"husband|wife|spouse|partner|boyfriend|girlfriend|fiancee?|married|marry|wedding|engaged|"
-            r"divorced?|broke up|break up|single|dating",
+            r"divorced?|broke up|break up|single|dating|seeing (?:someone|somebody|a)|"
+            r"going out with",
         ),
         ("wedding", r"wedding|getting married|marry"),
         ("parent", r"mother|father|mom|mum|dad|parents|in law"),
@@ -125,7 +141,7 @@ _PATTERNS: Final = tuple(
         (
             "fear",
             r"afraid|scared?s?|scary|fear|fears|phobia|terrified|frighten(?:s|ed)?|(?:not|never) deal with|"
-            r"freak(?:s|ed)? (?:me )?out|creeps? me|panic",
+            r"freak(?:s|ed)? (?:me )?out|creeps? me|panic|i leave the room|ran away|jumped out",
         ),
         (
             "illness",
@@ -151,7 +167,7 @@ _PATTERNS: Final = tuple(
             r"sleep(?:s|ing)?|snor(?:e|es|ing)|night owl|early bird|morning person|lark|insomnia|nap|naps|"
             r"bed",
         ),
-        ("body", r"tattoo\w*|tatoo\w*|pierc\w+|scar|hair|beard|freckles|eyes|wear"),
+        ("body", r"tattoo\w*|tatoo\w*|pierc\w+|scar|hair|dyed|beard|freckles|eyes|wear"),
         ("neighbour", r"neighbou?rs?|next door|upstairs|downstairs|below|above"),
         (
             "rent",
@@ -159,7 +175,31 @@ _PATTERNS: Final = tuple(
             r"moving out",
         ),
         ("sight", r"colorblind|blind|glasses|see colou?rs|tell (?:red|colou?rs)"),
-        ("travel", r"fly(?:ing)?|travel+(?:ing)?|trip|vacation|holiday|visit(?:ing)?|journey"),
+        ("flight", r"fly|flies|flew|flown|flying|flights?|(?:aero|air)?planes?|airports?|pilot"),
+        (
+            "injury",
+            r"injur(?:y|ed|e|ies)|hurts?|broke my|did i break|"
+            r"broken (?:arm|leg|wrist|foot|toe|nose|ankle|rib|hand)|tore|torn|sprain(?:ed)?|twisted|"
+            r"fractured?|ligament|burnt?|burned|scald(?:ed)?|happened to my",
+        ),
+        ("hero", r"role model|idol|heroe?s?|look(?:s|ed)? up to|admire[sd]?|who i want to be"),
+        (
+            "sweet",
+            r"sweets?|buns?|cakes?|cookies?|chocolates?|candy|waffles?|ice cream|pastry|pastries|pudding|"
+            r"desserts?|do(?:ugh)?nuts?|pies?|biscuits?",
+        ),
+        (
+            "sideline",
+            r"side job|on the side|extra money|second job|part time|weekend job|earn extra|"
+            r"pay (?:the|my) rent",
+        ),
+        ("summer", r"summer|june|july|august"),
+        ("winter", r"winter|december|january|february|christmas"),
+        (
+            "travel",
+            r"(?:going by \w+|cycling|flying|driving|heading|off) to|tickets? to|fly(?:ing)?|"
+            r"travel+(?:ing)?|trip|vacation|holiday|visit(?:ing)?|journey",
+        ),
         ("moving", r"moving to|move to|am i moving|do i move"),
         (
             "study",
@@ -177,13 +217,14 @@ _PATTERNS: Final = tuple(
         (
             "hobby",
             r"favou?rite activity|pastime|hobb(?:y|ies)|for fun|free time|spare time|like to do|enjoy "
-            r"doing|weekends?|like (?:to "
+            r"doing|weekends?|choir|sings?|singing|knit(?:s|ting)?|crochet(?:s|ing)?|paint(?:s|ing)|pottery|chess|"
+            r"yoga|climb(?:s|ing)|hik(?:es|ing)|danc(?:es|ing)|photograph(?:y|s)|like (?:to "
             r")?\w+ing|love (?:to )?\w+ing|enjoy \w+ing",
         ),
         (
             "dream",
             r"dreams?|wants? to (?:be|become|visit|learn|open|own|have|go)|really want|one day|wish|"
-            r"plan to|would like to|"
+            r"wanted to (?:be|become)|dream(?:ed|t) of|plan to|would like to|"
             r"would (?:really )?love to|bucket list",
         ),
         (
@@ -211,14 +252,19 @@ _PATTERNS: Final = tuple(
         ("book", r"books?|novel|read(?:ing)?|author|bookshop|library"),
         ("religion", r"religio(?:n|us)|church|god|christian|muslim|jewish|catholic|atheist|hindu|buddhist"),
         ("military", r"army|navy|air force|military|marines?|soldier|veteran"),
+        ("team", r"teams?|clubs?|football|soccer|supports?|supporter"),
         (
             "hate",
-            r"hate|can not (?:i )?stand|dislike|do not like|despise|loathe|makes? me (?:gag|sick)|"
+            r"(?:not|never) (?:ever )?(?:serve|give|offer|feed) (?:me|us)|"
+            r"i would rather (?:eat|die|starve)|"
+            r"off my plate|tastes? like|hate|can not (?:i )?stand|dislike|do not like|despise|loathe|"
+            r"makes? me (?:gag|sick)|"
             r"get me started|(?:not|never) deal with",
         ),
         (
             "favorite",
-            r"favou?rite|always|go to|i (?:really |also |just )*(?:love|like|enjoy|prefer)|do i (?:like|"
+            r"favou?rite|always|go to|live on|kill for|could eat|"
+            r"i (?:really |also |just )*(?:love|like|enjoy|prefer)|do i (?:like|"
             r"love|enjoy)(?: best)?",
         ),
         ("hand", r"left handed|left-handed|right-handed|right handed|lefty"),

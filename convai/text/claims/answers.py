@@ -142,7 +142,7 @@ def answered(text: str, ask: str) -> str:
     if re.match(
         r"(?:i|my|we|our|yes|no|nope|yeah|not|nothing|never|none of|you|why|what|how|sorry|hi|hello|good|"
         r"great|fine)\b",
-        plain,
+        re.sub(r"^(?:(?:well|oh|hm+|um+|ah|so)\b[,.]? )+", "", plain),
     ):
         return ""
     for pattern, made in _WH:
@@ -153,7 +153,9 @@ def answered(text: str, ask: str) -> str:
             value = re.sub(
                 r",? (?:though|actually|haha|lol|please|thanks|of course|mostly|too)$", "", value
             ).strip(" .,!")
-            return made(found, value) if value and not _vague(value) else ""
+            # what has a subject of its own, or says what it answers, is a sentence: statements read it
+            whole = re.match(r"(?:i|my|we|our)\b", value.lower()) or re.search(r"\bmy fav", value.lower())
+            return made(found, value) if value and not whole and not _vague(value) else ""
     return ""
 
 

@@ -133,3 +133,34 @@ def test_long_turns_are_bounded() -> None:
 )
 def test_what_people_tell_in_other_ways(said: str, kept: list[str]) -> None:
     assert [one.text for one in found_in([Turn(USER, said)], None)] == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("hi, how are you doing? i'm pavel.", "my name is pavel."),
+        ("I'm Oliver, since you ask.", "my name is Oliver."),
+        ("Bram's the name, I drive a tram", "my name is Bram."),
+        ("this is Joe", "my name is Joe."),
+        ("never been on a plane", "i have never been on a plane."),
+    ],
+)
+def test_what_is_told_in_few_words(text: str, fact: str) -> None:
+    assert fact in [one.text for one in found_in([Turn(USER, text)])]
+
+
+@pytest.mark.parametrize("text", ["i'm tired", "i'm rich", "i'm sunny today", "i've never been better"])
+def test_moods_are_no_names(text: str) -> None:
+    assert found_in([Turn(USER, text)]) == []
+
+
+def test_a_sentence_that_answers_is_no_value_of_its_question() -> None:
+    asked = [Turn(AGENT, "What's your favorite color?"), Turn(USER, "White is my favorite color.")]
+    assert [one.text for one in found_in(asked)] == ["my favorite color is White."]
+    asked = [Turn(AGENT, "What's your favorite drink?"), Turn(USER, "Well, I love iced tea.")]
+    assert [one.text for one in found_in(asked)] == ["I love iced tea."]
+
+
+def test_two_people_are_one_subject() -> None:
+    found = found_in([Turn(USER, "Rhiannon and I are moving to Crete in June")], asides=True)
+    assert [one.text for one in found] == ["Rhiannon and I are moving to Crete in June."]

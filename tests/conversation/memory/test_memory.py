@@ -150,3 +150,6 @@ def test_one_thing_in_the_place_of_another_is_a_correction() -> None:
     assert any("shireen" in text for text in texts(memory.facts(ANN)))  # an "'s" in common is nothing
     tell(memory, "that'd be niamh, she's a nurse at the children's hospital")
     assert any("niamh" in text for text in texts(memory.facts(ANN)))
+    tell(memory, "there's a rescue greyhound asleep on my feet, pilot")
+    tell(memory, "sorry, pilot's not a greyhound, he's a whippet")
+    assert not any("rescue greyhound" in text for text in texts(memory.facts(ANN)))

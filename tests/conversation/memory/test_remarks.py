@@ -117,6 +117,45 @@ def test_other_matters_stay() -> None:
     assert not retells("i work mornings.", "i work nights at the depot.")
 
 
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("not the 4 any more, they moved me to line 1", "i drive the number 4 tram."),
+        ("scratch lima, her back won't take it", "in june we're cycling to lima."),
+        ("wout changed his mind, it's the fire brigade", "wout wants to be a carpenter."),
+        ("down to 38 pigeons, a hawk had three", "forty pigeons at the moment."),
+        ("it's three ferrets now", "two ferrets ride along in the van."),
+        ("we moved the wedding to march", "the wedding is in october."),
+        ("the ankle's fine again", "i twisted my ankle."),
+    ],
+)
+def test_what_holds_no_more(new: str, old: str) -> None:
+    assert retells(new, old)
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("not the 4 any more, they moved me to line 1", "a tabby walked in four winters ago."),
+        ("wout changed his mind", "wout is sixteen."),
+        ("it's three ferrets now", "i like ferrets."),
+    ],
+)
+def test_what_still_holds(new: str, old: str) -> None:
+    assert not retells(new, old)
+
+
+def test_what_sounds_like_a_question_or_a_command_and_tells() -> None:
+    assert remarks("failed anatomy twice before i got it, so never give up, right?")
+    assert remarks("don't ever serve me chicory, i'd rather eat the plate")
+    assert remarks("needles are fine, but moths? i leave the room") == [
+        "needles are fine, but moths? i leave the room."
+    ]
+    assert remarks("it's three ferrets now, pepper turned up")
+    assert remarks("it's a lovely yellow colour, pepper said") == []
+    assert remarks("don't ever tell anybody about the ferrets in the van") == []
+
+
 def test_the_oldest_remarks_are_forgotten_and_no_fact_is() -> None:
     shelf = OpenShelf()
     shelf.put(ANN, new_fact("i live in lima."))

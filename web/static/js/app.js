@@ -17,6 +17,7 @@ import { setUpSettings } from "./settings.js";
 import { setUpShortcuts } from "./shortcuts.js";
 import { Reader, canSpeak, setUpDictation } from "./speech.js";
 import { titleOf } from "./state.js";
+import { token } from "./storage.js";
 import { createStore } from "./store.js";
 import { setUpTheme } from "./theme.js";
 import { setUpUser, usualUser } from "./user.js";
@@ -30,7 +31,12 @@ const chat = new Chat({
   store,
   notify,
   url: socketUrl.href,
-  askToken: () => ask("token", "token-text"),
+  askToken: async () => {
+    // one's own phone is asked once; a desktop may be anybody's
+    byId("token-keep").checked = matchMedia("(pointer: coarse), (display-mode: standalone)").matches;
+    const given = await ask("token", "token-text");
+    return given && { token: given, keep: byId("token-keep").checked };
+  },
   autoSuggest: () => settings.autoSuggest(),
   usualUser,
   wanted: () => location.hash.slice(1),
@@ -43,6 +49,7 @@ const panel = setUpPanel((name) => {
   if (name === "you") {
     memory.refresh();
     user.refresh();
+    byId("signed-in").hidden = token.get() === null;
   }
   if (name === "persona") scene.refresh();
 });
@@ -51,6 +58,10 @@ const memory = setUpMemory({ store, chat, panel, notify });
 const group = setUpGroup({ store, chat, notify });
 const scene = setUpScene({ store, chat, panel, notify, group, opened });
 const user = setUpUser({ store, chat, panel, notify });
+byId("sign-out").addEventListener("click", () => {
+  token.forget();
+  location.reload(); // what the page shows is another's from here on
+});
 const reader = canSpeak() ? new Reader() : null;
 const messages = setUpMessages({ store, chat, inspect: (id) => inspect.show(id), reader });
 const composer = setUpComposer({ store, chat, editLast });

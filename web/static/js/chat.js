@@ -28,8 +28,8 @@ export class Chat {
   #onState = []; // who waits for the next `state`
 
   /**
-   * `notify(text, kind)` tells the person something; `askToken()` asks for the server's token; `wanted()` is the
-   * conversation that will be opened, while there is none.
+   * `notify(text, kind)` tells the person something; `askToken()` asks for the server's token, and
+   * whether to `keep` it; `wanted()` is the conversation that will be opened, while there is none.
    */
   constructor(options) {
     const { store, notify, askToken, autoSuggest, url, usualUser = () => null, wanted = () => null } = options;
@@ -126,11 +126,11 @@ export class Chat {
     if (link.is === "open") this.list();
     if (link.is !== "refused" || !this.#unauthorized) return;
     this.#unauthorized = false;
+    token.forget(); // one that is not taken any more is not to be tried for ever
     const given = await this.askToken();
-    if (given) {
-      token.set(given);
-      this.connection.connect();
-    }
+    if (!given) return;
+    token.set(given.token, given.keep);
+    this.connection.connect();
   }
 
   // -- conversations -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// Small things that this browser remembers: appearance, kept personas, the token of this tab.
+// Small things that this browser remembers: appearance, kept personas, the server's token.
 
 const PREFIX = "convai.";
 
@@ -21,20 +21,25 @@ export function remember(name, value) {
   }
 }
 
-/** The token for the server, for as long as the tab is open. */
+/** The token for the server: until the tab is closed or, where the person wants it kept, until it is forgotten. */
+const TOKEN = `${PREFIX}token`;
+const tryIn = (storage, todo) => {
+  try {
+    return todo(window[storage]);
+  } catch {
+    return null; // forbidden: the server will ask again
+  }
+};
+
 export const token = {
-  get: () => {
-    try {
-      return sessionStorage.getItem(`${PREFIX}token`);
-    } catch {
-      return null;
-    }
+  get: () => tryIn("sessionStorage", (tab) => tab.getItem(TOKEN)) ?? tryIn("localStorage", (all) => all.getItem(TOKEN)),
+  set: (value, keep = false) => {
+    token.forget();
+    tryIn("sessionStorage", (tab) => tab.setItem(TOKEN, value));
+    if (keep) tryIn("localStorage", (all) => all.setItem(TOKEN, value));
   },
-  set: (value) => {
-    try {
-      sessionStorage.setItem(`${PREFIX}token`, value);
-    } catch {
-      // forbidden: the server will ask again
-    }
+  forget: () => {
+    tryIn("sessionStorage", (tab) => tab.removeItem(TOKEN));
+    tryIn("localStorage", (all) => all.removeItem(TOKEN));
   },
 };
