@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.forked import Forked
 from tests.web.conftest import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -20,20 +19,13 @@ class Process:
     """One that has said where it is to be found: `url`."""
 
     def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "convai", *arguments],
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._process = Forked(arguments, ENVIRONMENT, joined=True)
         self.said = ""
         self._url = ""
 
     @property
     def url(self) -> str:
         """Waits until it has said it."""
-        assert self._process.stdout is not None
         while not self._url:
             line = self._process.stdout.readline()
             assert line, f"it ended: {self.said}"
@@ -50,7 +42,7 @@ class Process:
         self.send(what)
         rest, _ = self._process.communicate(timeout=120)
         self.said += rest
-        return self._process.returncode
+        return self._process.returncode or 0
 
     @property
     def pid(self) -> int:

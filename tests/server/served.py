@@ -36,7 +36,7 @@ def serve(folder: Path, told: Connection, pause: float = 0.0) -> None:
     Runner.compute = slowly  # type: ignore[method-assign]
     rooms.Drafts = functools.partial(Drafts, every=SAVE_EVERY)  # type: ignore[misc,assignment]
     agent = tiny_agent()
-    config = ServerConfig(port=0, rate=1_000_000, drain=30.0)
+    config = ServerConfig(port=0, rate=1_000_000, drain=30.0, hello=600.0)
     with listen(config) as listening, agent.engine(EngineConfig(prefix_mib=8)).start() as engine:
         server = Server(App(Service(agent, engine, Store(folder / "chats.db"), config)))
         told.send(address(listening))

@@ -77,9 +77,12 @@ def serving(
     where: str | None = None,
     **config: Any,
 ) -> Iterator[Running]:
-    """A server whose conversations are in `folder`, or at the URL `where`."""
+    """A server whose conversations are in `folder`, or at the URL `where`.
+
+    A client that has no processor for a while may be as late as it must: two hundred at once are.
+    """
     agent = agent or tiny_agent()
-    settings = ServerConfig(port=0, **{"drain": 0.0, "grace": 0.0, **config})
+    settings = ServerConfig(port=0, **{"drain": 0.0, "grace": 0.0, "hello": float(PATIENCE), **config})
     store = Store(where or folder / "conversations.db")
     if engine is None or isinstance(engine, EngineConfig):
         engine = agent.engine(engine or EngineConfig(prefix_mib=8)).start()

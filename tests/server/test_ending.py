@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -19,6 +18,7 @@ from convai.core.dialog import AGENT
 from convai.server.protocol.answers import Accepted, Overloaded
 from convai.server.protocol.changes import FinishedReply, TokenDrawn
 from convai.store import Store
+from tests.forked import context
 from tests.server.served import serve
 from tests.server.serving import PATIENCE, Chat
 
@@ -30,9 +30,7 @@ SETTINGS = {"max_length": TOKENS, "min_length": TOKENS, "no_repeat_ngram": 0, "n
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Processes that begin with everything imported, in milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.server.served"])
-    return context
+    return context()
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from convai.training.loop import Trainer
 from convai.training.prepare import Files
 from convai.training.rates import rate_factor
 from convai.training.start import Start
+from tests.forked import Forked
 from tests.training.runs import SHAPE, Given, weights, whole_and_resumed, write_corpus
 
 TOKENIZER = Tokenizer.byte_level()
@@ -243,6 +243,13 @@ sys.exit(main(sys.argv[1:]))
 """`convai` that is killed when it is about to save step 20: the log has steps that no checkpoint has."""
 
 
+def ended(arguments: list[str], code: str = "") -> int | None:
+    """How `convai ARGUMENTS`, or `code`, ends."""
+    with Forked(arguments, os.environ, code=code) as process:
+        process.communicate(timeout=300)
+        return process.returncode
+
+
 @pytest.mark.slow
 def test_kill_minus_nine_and_resume_give_the_same_weights(corpus: Path, shape: Path, tmp_path: Path) -> None:
     options = [
@@ -258,15 +265,13 @@ def test_kill_minus_nine_and_resume_give_the_same_weights(corpus: Path, shape: P
         "1",
     ]
     options += ["--batch-tokens", "256", "--distractors", "2", "--lr", "0.001"]
-    command = [sys.executable, "-m", "convai", "train", str(corpus), "--config", str(shape), *options]
+    train = ["train", str(corpus), "--config", str(shape), *options]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True)
-    dying = [sys.executable, "-c", DYING, *command[3:], "--out", str(killed)]
-    assert subprocess.run(dying, capture_output=True).returncode == -signal.SIGKILL
+    assert ended([*train, "--out", str(whole)]) == 0
+    assert ended([*train, "--out", str(killed)], DYING) == -signal.SIGKILL
     assert (killed / "checkpoints" / "step-00000015").exists()
     assert not (killed / "model.safetensors").exists()
-    again = [sys.executable, "-m", "convai", "train", "--resume", str(killed), "--threads", "1"]
-    subprocess.run(again, check=True, capture_output=True)
+    assert ended(["train", "--resume", str(killed), "--threads", "1"]) == 0
     assert torch.equal(weights(load_model(whole)), weights(load_model(killed)))
 
 

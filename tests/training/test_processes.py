@@ -8,9 +8,7 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -32,6 +30,7 @@ from convai.training.prepare import Files, prepare
 from convai.training.processes import process_group
 from convai.training.start import Start
 from tests import torchrun
+from tests.forked import Forked
 from tests.training.runs import SHAPE, write_corpus
 
 CONFIG = TrainConfig(
@@ -119,10 +118,10 @@ def test_two_processes_equal_one_with_the_joint_batch(
     assert any(not batch.n_choices for step in steps for batch in step)
     data = [str(corpus), "--valid", str(corpus), "--config", str(shape), "--threads", "1"]
     data += ["--teacher", str(teacher)] if teacher else []
-    done = torchrun.run(2, ["train", *data, "--out", str(two), *options(config)])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done; talk with it") == 1, "one process speaks"
-    assert "Warning" not in done.stderr
+    ends = torchrun.run(2, ["train", *data, "--out", str(two), *options(config)])
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert [out.count("done; talk with it") for _, out, _ in ends] == [1, 0], "one process speaks"
+    assert not any("Warning" in err for _, _, err in ends)
     assert_same_run(one, two)
     assert json.loads((two / "run.json").read_text())["processes"] == 2
 
@@ -130,7 +129,7 @@ def test_two_processes_equal_one_with_the_joint_batch(
 # -- a process that dies -------------------------------------------------------------------------------
 
 
-def wait_for(checkpoint: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(checkpoint: Path, process: Forked) -> None:
     deadline = time.monotonic() + 240
     while not checkpoint.exists():
         assert time.monotonic() < deadline
@@ -181,25 +180,6 @@ def test_a_killed_process_ends_the_run_which_one_process_resumes(
     torch.testing.assert_close(weights(whole), weights(killed), atol=TOLERANCE, rtol=0)
 
 
-def by_hand(rank: int, port: int, arguments: list[str]) -> subprocess.Popen[str]:
-    """One of two processes, without a launcher that would end it."""
-    own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env=torchrun.environment() | own | place,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def both(code: str, *arguments: str, grace: float = 5.0) -> list[tuple[int, str, str]]:
     """Exit code, stdout and stderr of two processes that run `code`, where `rank` is set."""
     head = """
@@ -225,14 +205,7 @@ def both(code: str, *arguments: str, grace: float = 5.0) -> list[tuple[int, str,
         + "\n"
         + textwrap.dedent(tail)
     )
-    port = free_port()
-    started = [by_hand(rank, port, ["-c", script, *arguments]) for rank in range(2)]
-    try:
-        return [(p.wait(), out, err) for p in started for out, err in [p.communicate(timeout=240)]]
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
+    return torchrun.run(2, arguments, script)
 
 
 @pytest.mark.slow
@@ -286,19 +259,18 @@ def test_a_process_that_no_signal_reaches_ends_when_another_dies() -> None:
 
 @pytest.mark.slow
 def test_a_process_that_does_not_answer_ends_the_others(corpus: Path, shape: Path, tmp_path: Path) -> None:
-    out, port = tmp_path / "out", free_port()
-    train = ["-m", "convai", "train", str(corpus), "--config", str(shape), "--out", str(out)]
+    out, port = tmp_path / "out", torchrun.free_port()
+    train = ["train", str(corpus), "--config", str(shape), "--out", str(out)]
     # less than it takes a busy machine to save and evaluate is no sign that somebody does not answer
     train += ["--timeout", "10", *options(dataclasses.replace(CONFIG, steps=100_000, eval_every=0))]
-    with by_hand(0, port, train) as first, by_hand(1, port, train) as second:
+    with (
+        torchrun.one_of(2, 0, port, train) as first,
+        torchrun.one_of(2, 1, port, train) as second,
+    ):
         wait_for(out / "checkpoints" / "step-00000003", first)
         second.send_signal(signal.SIGSTOP)
-        try:
-            _, said = first.communicate(timeout=240)
-        finally:
-            first.kill()
-            second.kill()
-    assert first.returncode == 2
+        _, said = first.communicate(timeout=240)
+        assert first.returncode == 2
     [line] = re.findall(r"convai: error: .*", said)
     assert "process 0 of 2: no answer from another process for 10 s" in line
     assert "--timeout" in line

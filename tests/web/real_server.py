@@ -6,12 +6,11 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from convai.core.resources import SMALL_MODEL
+from tests.forked import Forked
 from tests.web.conftest import ROOT
 
 PATIENCE = 300.0
@@ -29,7 +28,7 @@ class RealServer:
         self.url = f"http://127.0.0.1:{self.port}/"
         self.database = folder / "conversations.db"
         self._options, self._model = options, model
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Forked | None = None
 
     def start(self) -> None:
         """Returns when it listens. Raises AssertionError, with what it said, where it does not."""
@@ -45,21 +44,14 @@ class RealServer:
             *self._options,
         ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "convai", "serve", *arguments],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._process = Forked(["serve", *arguments], environment, joined=True)
         try:
             self._until_it_listens(self._process)
         except BaseException:
             self.kill()
             raise
 
-    def _until_it_listens(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
+    def _until_it_listens(self, process: Forked) -> None:
         said, limit = "", time.monotonic() + PATIENCE
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
