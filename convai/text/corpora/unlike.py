@@ -77,6 +77,8 @@ def _known_json(value: object) -> Found | None:
         return "a lorebook", "it goes beside a character card, not into training"
     if {"name", "version"} <= keys and keys & {"dependencies", "scripts", "main", "license"}:
         return "a package's description", "name a file of dialogues"
+    if "intents" in keys or {"tag", "patterns"} <= keys:
+        return "intents of a classifier", "write a pattern and a response each as prompt and completion"
     if {"cells", "nbformat"} <= keys:
         return "a notebook", "export the conversations from it first"
     if "model_type" in keys or "architectures" in keys:
@@ -91,6 +93,7 @@ def unlike_talk(text: str) -> Found | None:
         return None
     for look in (
         _python,
+        _yaml,
         _annotated,
         _markup,
         _subtitles,
@@ -118,6 +121,15 @@ def _share(lines: Sequence[str], fits: Callable[[str], Any]) -> float:
 def _python(lines: Sequence[str]) -> Found | None:
     if re.match(r"\[?\s*\{\s*'", lines[0]):
         return "Python's dictionaries, which are no JSON", "write each with json.dumps, a line each"
+    return None
+
+
+def _yaml(lines: Sequence[str]) -> Found | None:
+    """ChatterBot's corpora: conversations, each a list of what is said."""
+    if any(re.match(r"conversations:\s*$", line) for line in lines[:20]) and any(
+        re.match(r"\s*- - \S", line) for line in lines
+    ):
+        return "ChatterBot's YAML", "write a turn a line, a blank line between conversations, without dashes"
     return None
 
 
