@@ -173,6 +173,7 @@ def test_inspect_shows_what_the_model_read_and_might_have_said(page: Page) -> No
     page.act(-1, "inspect")
     page.until(lambda: page.all(".group.reply"))
     parts = [str(group.get_attribute("class")).split()[-1] for group in page.all(".group")]
+    parts = [part for part in parts if part != "memory"]  # of what other tests told the same server
     assert list(dict.fromkeys(parts)) == ["persona", "user", "reply"]
     cells: list[str] = page.js(
         "return [...document.querySelectorAll('.columns .position')].map((e) => e.textContent)"
