@@ -3,7 +3,7 @@
 "The cook called the baker and thanked him": "him" is not who thanks, whose place in the clause the cook has.
 "He says that Paul is late": the name is not "he", of whom the whole clause is said. As filters of candidates
 they are as old as Lappin & Leass 1994, §2. Left out is what grammar does not settle: "he looked behind him",
-"he had no money on him", clauses whose unsaid subject may be somebody's object ("hired him to help her").
+"he had no money on him", clauses whose unsaid subject may be one or the other's ("hired him to help her").
 """
 
 from __future__ import annotations
@@ -32,6 +32,17 @@ _OF_VERBS: Final = frozenset("with about on against after".split())
 """The same where the verb has no object: "argued with him", but "brought a friend with him"."""
 
 
+_OF_OBJECTS: Final = frozenset(
+    form
+    for verb in "ask order persuade force allow help want urge encourage convince permit enable advise warn "
+    "instruct cause require expect invite".split()
+    for form in (verb, verb + "s", verb.removesuffix("e") + "ed", verb.removesuffix("e") + "ing")
+) | frozenset(
+    "begged told tell tells telling forbade forbid made make makes let lets teach taught permitted".split()
+)
+"""Verbs whose object is who does what the infinitive behind it says: "asked Ellen to help her"."""
+
+
 class Clauses:
     """The subjects of a sentence's verbs. `deps` in the scheme of `features.DEPS`."""
 
@@ -39,12 +50,12 @@ class Clauses:
         self._words, self._heads, self._deps = words, heads, deps
         self.subjects: dict[int, int] = {}
         """Verb → its first subject."""
-        self._with_object: set[int] = set()
+        self._objects: dict[int, int] = {}
         for i, dep in enumerate(deps):
             if dep.startswith("nsubj"):
                 self.subjects.setdefault(heads[i], i)
             elif dep in _OBJECTS:
-                self._with_object.add(heads[i])
+                self._objects.setdefault(heads[i], i)
 
     def other(self, head: int, start: int) -> int:
         """The subject that the phrase with this head, which begins at `start`, is not; or NOBODY.
@@ -54,7 +65,7 @@ class Clauses:
         dep, verb = self._deps[head], self._heads[head]
         if dep == "obl" or dep.startswith("obl:agent"):
             before = self._words[start - 1] if start else ""
-            alone = verb not in self._with_object and before in _OF_VERBS
+            alone = verb not in self._objects and before in _OF_VERBS
             if before not in _DATIVE and not alone:
                 return NOBODY
         elif dep not in _OBJECTS:
@@ -67,7 +78,10 @@ class Clauses:
             if verb in self.subjects:
                 return self.subjects[verb]
             above, dep = self._heads[verb], self._deps[verb]
-            if dep not in _SHARED or (dep == "xcomp" and above in self._with_object):
+            if dep == "xcomp" and above in self._objects:
+                own = self._objects[above]
+                return own if self._words[above] in _OF_OBJECTS and own < verb else NOBODY
+            if dep not in _SHARED:
                 return NOBODY
             if dep == "conj" and self._deps[above] in _WITHIN:
                 return NOBODY

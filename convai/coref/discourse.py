@@ -14,6 +14,8 @@ from convai.coref.lexicon import Gender, Life, Says, titles
 from convai.coref.words import Forms
 
 _COUNTED: Final = frozenset(("NN", "NNS", "NNP", "NNPS"))
+_BEFORE_FIRST_NAMES: Final = ("saint", "st.", "st")
+"""Titles that stand before a first name alone and do not tell its gender."""
 _NAME_TAGS: Final = ("NNP", "NNPS")
 
 
@@ -80,9 +82,14 @@ def name_rows(tags: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def said_by_name(words: Sequence[str], nouns: Mapping[str, Says], names: Mapping[str, Says]) -> Says:
-    """What the words of a name (lower case) say: its title, then its first name."""
+    """What the words of a name (lower case) say: its title, then its first name.
+
+    Behind most titles a single word is a last name, as in "Professor Ahmed".
+    """
     first = words[0]
     if len(words) > 1 and first in titles():
         title, given = nouns.get(first) or Says(), names.get(words[1]) or Says()
+        if len(words) == 2 and first not in _BEFORE_FIRST_NAMES:
+            given = Says()
         return Says(title.gender or given.gender, Life.PERSON)
     return names.get(first) or Says()

@@ -126,6 +126,8 @@ def nouns() -> dict[str, Says]:
     for name, says in (
         ("thing", Says(Gender.NEUTER, Life.THING)),
         ("creature", Says(Gender.UNKNOWN, Life.CREATURE)),
+        ("male creature", Says(Gender.MALE, Life.CREATURE)),
+        ("female creature", Says(Gender.FEMALE, Life.CREATURE)),
         ("group", Says(Gender.NEUTER, Life.GROUP)),
         ("people", Says(Gender.UNKNOWN, Life.PERSON)),
         ("person", Says(Gender.UNKNOWN, Life.PERSON)),
@@ -152,7 +154,8 @@ def places() -> frozenset[str]:
 def first_names() -> dict[str, Says]:
     """Lower-case first name → what it says."""
     lists = _lists()
-    table = dict.fromkeys(lists["male names"], Says(Gender.MALE, Life.PERSON))
+    table = dict.fromkeys(lists["either's names"], Says(Gender.UNKNOWN, Life.PERSON))
+    table |= dict.fromkeys(lists["male names"], Says(Gender.MALE, Life.PERSON))
     table.update(dict.fromkeys(lists["female names"], Says(Gender.FEMALE, Life.PERSON)))
     return table
 

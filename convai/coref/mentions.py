@@ -71,6 +71,11 @@ _NAME_PARTS: Final = frozenset({"flat", "name"})
 """Relations of the words of a name to its first one."""
 _TITLE: Final = "nmod:desc"
 """The relation of "Mr." to the name behind it."""
+_WEATHER: Final = frozenset(
+    "rain rains rained raining snow snows snowed snowing hail hailed hailing drizzled drizzling thundered "
+    "thundering".split()
+)
+"""What nobody does: "it rained"."""
 _POSSESSIVE: Final = frozenset({"'s", "'", "’s", "’", "s"})
 _EDGES: Final = frozenset(".,;:!?()[]{}\"'`“”‘’…") | {"``", "''", "--", "-", "–", "—", "-LRB-", "-RRB-"}
 """No phrase begins or ends with one of these (a possessive 's apart)."""
@@ -99,10 +104,11 @@ def candidates(sentence: Sentence) -> list[SpanCandidate]:
         found.setdefault((start, end), SpanCandidate(start, end, head, shape))
 
     for i, tag in enumerate(tags):
-        if tag in PERSONAL_TAGS:
-            add(i, i + 1, i, MentionShape.PRONOUN)
-            continue
         word = words[i].lower()
+        if tag in PERSONAL_TAGS:
+            if word != "it" or not (deps[i] == "expl" or words[heads[i]].lower() in _WEATHER):
+                add(i, i + 1, i, MentionShape.PRONOUN)
+            continue
         if word in PLACES and deps[i] != "expl" and tag == "RB":
             add(i, i + 1, i, MentionShape.PLACE)
             continue

@@ -1,4 +1,5 @@
-"""Rules on phrases within phrases: what has a part and the part, a phrase and its core (`rules` calls them).
+"""Rules on phrases within phrases: what has a part and the part, a phrase and its core; "it" that is no noun
+phrase (`rules` calls them).
 
 The amounts are on the network's scale (logits).
 """
@@ -14,11 +15,31 @@ from convai.coref.features import DEP_ID, MentionTable
 from convai.coref.lexicon import Kind, Life, Number
 from convai.coref.pairs import Floats, Pairs
 from convai.coref.speaker_rules import is_subject
+from convai.coref.words import key
 
 WHOLE: Final = 1.0
 """For "it" as the lid rather than as the pot, after "the lid of the pot is broken"."""
 LONGER: Final = 1.0
 """How much better a part of a noun phrase may score than the phrase, to give way to it."""
+PARTNER: Final = 4.0
+"""For "his" in "Tom and his wife" as Tom."""
+HAPPENS: Final = 4.0
+"""Against "it" in "it happened again" as something that was there, rather than as what was done."""
+WHEN: Final = 1.5
+"""Against "it" as when something was ("yesterday")."""
+_HAPPEN: Final = np.array(
+    [key(w) for w in "happen happens happened happening occur occurs occurred occurring".split()], np.int64
+)
+_EVENTS: Final = np.array(
+    [
+        key(word)
+        for word in "event accident incident crash fire explosion attack murder death crime earthquake flood "
+        "storm fight argument quarrel mistake error robbery theft miracle disaster operation wedding "
+        "meeting party war battle change thing shift collapse decline transition scene story".split()
+    ],
+    np.int64,
+)
+"""Nouns for what can happen."""
 _SLIGHTLY: Final = 0.01
 _DEEP: Final = 6
 """Mentions before one that are looked through for what holds it."""
@@ -50,6 +71,26 @@ def wholes(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
             if table.head[outer] == table.governor[j[p]] and whole[q] and table.end[outer] >= table.end[j[p]]:
                 scores[q] += WHOLE
                 break
+
+
+def beside(
+    table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats, conjunction: int
+) -> None:
+    """Let "his" in "Tom and his wife" be Tom. `conjunction`: the row of "and"."""
+    owns = (table.reflexive[i] == 2) & (table.kind[i] >= Kind.HE) & (table.words[i, 3] == conjunction)
+    before = (table.end[j] == table.start[i] - 1) & (table.kind[j] > Kind.OTHER_PRONOUN)
+    before &= (table.kind[j] != Kind.JOINED) & (table.life[j] != Life.THING)
+    agree = (table.gender[i] == table.gender[j]) | (table.gender[j] == 0)
+    scores[owns & before & agree] += PARTNER
+
+
+def happens(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "it" that happens be none of the people and things around it, and no "it" a time."""
+    when = (table.kind[i] == Kind.IT) & (table.relation[j] == DEP_ID["obl:unmarked"])
+    scores[when] -= WHEN
+    event = ((table.kind[i] == Kind.IT) | (table.kind[i] == Kind.POINTING)) & is_subject(table, i)
+    event &= np.isin(table.governor_key[i], _HAPPEN) & (table.kind[j] > Kind.OTHER_PRONOUN)
+    scores[event & ~np.isin(table.lemma_key[j], _EVENTS)] -= HAPPENS
 
 
 def longer(table: MentionTable, pairs: Pairs, scores: Floats) -> None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from convai.coref.features import DEP_ID, SUBJECTS, MentionTable
 from convai.coref.lexicon import Gender, Kind, Life, Number, nouns, titles
+from convai.coref.naming_rules import NamingRules, differ
 from convai.coref.pairs import Bools, Floats, Pairs
-from convai.coref.phrase_rules import longer, own, wholes
+from convai.coref.phrase_rules import beside, happens, longer, own, wholes
 from convai.coref.speaker_rules import (
     NEAR,
     addressed,
@@ -25,6 +26,7 @@ from convai.coref.speaker_rules import (
     is_subject,
     quoted,
     together_with_me,
+    told,
     told_by_nobody,
 )
 from convai.coref.words import SPECIAL, WordIds, key, singular
@@ -38,6 +40,8 @@ HAS_ANTECEDENT: Final = {
 """Pronouns of the third person seldom begin a chain (not "it" as a subject, which may be nobody)."""
 CREATURE: Final = 3.5
 """For "he" and "she" of an animal, where nobody near is of that gender."""
+STALLION: Final = 3.0
+"""The same, more, of an animal whose name says its gender."""
 IT_CREATURE: Final = 1.0
 """For "it" of an animal."""
 IT_PERSON: Final = 1.5
@@ -48,18 +52,24 @@ TOGETHER: Final = 1.5
 """For "they" of two that are joined by "and"."""
 INDEFINITE: Final = 2.0
 """Against "a doctor", and "Doctor", as one who was there before."""
+FIRST: Final = 1.0
+"""For "the first guard" as a guard who is not "another" one."""
 OTHER_ROLE: Final = 1.5
 """Against "the singer" as "the drummer"."""
 SUBJECT: Final = 3.0
 """For "he" as the subject of the sentence before, a noun ("the baker")."""
+EARLY: Final = 3
+"""Sentences at the beginning of a text where "it" means something that was just named."""
+IT_EARLY: Final = 1.0
+"""There, for "it" as something."""
+IT_SUBJECT: Final = 0.8
+"""There, for "it" as the subject of the sentence before, where its own has no such subject."""
 CATAPHORA: Final = 2.0
 """For the subject of a sentence as the pronoun in a clause before it that has no antecedent."""
 KNOWN_ONE: Final = 2.0
 """Against "they" of one person who is known to be a man or a woman."""
 NAMED: Final = 6.0
 """For the name in "his friend is called Oskar" as his friend."""
-LAST_NAME: Final = 1.0
-"""For a last name as the only one near who bears it."""
 _OTHER: Final = ("other", "another", "different", "second", "third", "next", "new")
 _BE: Final = "be is are was were am been being 's 're 'm become became becomes remains not".split()
 _NAMING: Final = ("called", "named", "nicknamed")
@@ -69,12 +79,15 @@ class Rules:
     """The rules, for one vocabulary."""
 
     def __init__(self, words: WordIds) -> None:
+        self._and = words.row("and")
         self._another = words.row("another")
         roles = {words.row(word) for word in (*titles(), *nouns())}
         self._role = np.zeros(len(words), np.bool_)
         self._role[sorted(row for row in roles if row >= SPECIAL)] = True
         self._others = np.array([key(singular(word)) & 0x7FFFFFFF for word in _OTHER], np.int64)
+        self._firsts = np.array([key("first") & 0x7FFFFFFF, key("former") & 0x7FFFFFFF], np.int64)
         self._be = np.array([words.row(word) for word in _BE if word in words], np.int64)
+        self._naming_rules = NamingRules(self._role)
         self._naming = np.array([key(word) for word in _NAMING], np.int64)
 
     def corrected(
@@ -92,14 +105,18 @@ class Rules:
         _animals(table, pairs, scores)
         _they(table, pairs, scores)
         self._subject_before(table, pairs, scores)
+        _it_early(table, first, pairs, scores, alone)
         addressed(table, i, j, scores)
         first_and_third(table, i, j, scores)
         told_by_nobody(table, i, j, scores)
         own(table, i, j, scores)
         together_with_me(table, i, j, scores)
         quoted(table, i, j, scores)
+        told(table, i, j, scores)
+        happens(table, i, j, scores)
+        beside(table, i, j, scores, self._and)
         wholes(table, pairs, scores)
-        _last_names(table, pairs, scores)
+        self._naming_rules.correct(table, pairs, scores)
         self._nouns(table, i, j, scores)
         self._appear(table, i, j, scores)
         self._called(table, i, j, scores)
@@ -120,9 +137,10 @@ class Rules:
         names = (table.kind[i] == Kind.NAME) & (table.kind[j] == Kind.NAME)
         same = (table.lemma_key[i] == table.lemma_key[j]) & ~names
         cannot = same & more_i & more_j
-        others = np.isin(table.content[i], self._others).any(axis=1)
-        others |= table.words[i, 1] == self._another
+        others = self._further(table, i)
         cannot |= same & others & more_i
+        firsts = np.isin(table.content[i], self._firsts).any(axis=1)
+        cannot |= same & firsts & self._further(table, j)
         first_i, first_j = table.words[i, 1], table.words[j, 1]
         last = (
             (table.words[i, 2] == table.words[j, 2]) & (table.content[i, 1] != 0) & (table.content[j, 1] != 0)
@@ -132,10 +150,16 @@ class Rules:
         cannot |= names & last & more_i & more_j & ~roles
         scores[at[cannot]] = -np.inf
         scores[at[same & (table.kind[i] == Kind.INDEFINITE)]] -= INDEFINITE
+        scores[at[same & firsts]] += FIRST
         people = (table.life[i] == Life.PERSON) & (table.life[j] == Life.PERSON)
         scores[at[people & ~names & more_i & more_j & (table.lemma_key[i] != table.lemma_key[j])]] -= (
             OTHER_ROLE
         )
+
+    def _further(self, table: MentionTable, rows: NDArray[np.int64]) -> Bools:
+        """Which of the mentions are "another" one."""
+        found = np.isin(table.content[rows], self._others).any(axis=1)
+        return np.asarray(found | (table.words[rows, 1] == self._another))
 
     def _subject_before(self, table: MentionTable, pairs: Pairs, scores: Floats) -> None:
         """Let "he" rather be the subject of the sentence before than who was spoken of before that.
@@ -145,7 +169,7 @@ class Rules:
         i, j = pairs.later, pairs.earlier
         pronoun = ((table.kind[i] == Kind.HE) | (table.kind[i] == Kind.SHE)) & is_subject(table, i)
         person = is_subject(table, j) & (table.life[j] == Life.PERSON) & (table.kind[j] > Kind.OTHER_PRONOUN)
-        person &= (table.number[j] != Number.MANY) & ~_differ(table.gender[i], table.gender[j])
+        person &= (table.number[j] != Number.MANY) & ~differ(table.gender[i], table.gender[j])
         own = pronoun & person & (table.sentence[i] == table.sentence[j])
         before = pronoun & person & (table.sentence[i] - table.sentence[j] == 1)
         before &= (table.turn[i] == table.turn[j]) & _none_of(own, pairs)
@@ -201,8 +225,8 @@ class Rules:
             if predicate[row]:
                 subjects = (table.governor == table.head[row]) & is_subject(table, slice(None)) & noun
                 around = subjects & (table.sentence == table.sentence[row])
-                around &= ~_differ(table.number, table.number[row]) & ~_differ(table.life, table.life[row])
-                around &= ~_differ(table.gender, table.gender[row])
+                around &= ~differ(table.number, table.number[row]) & ~differ(table.life, table.life[row])
+                around &= ~differ(table.gender, table.gender[row])
                 rows = np.flatnonzero(around[:row])[:1]
             else:
                 around = noun & (table.start <= table.start[row]) & (table.end >= table.end[row])
@@ -228,7 +252,23 @@ def _animals(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
     same = (table.gender[i] == table.gender[j]) & (table.life[j] == Life.PERSON)
     free = _none_of(near & noun & same, pairs)
     scores[pronoun & animal & free] += CREATURE
+    scores[pronoun & animal & free & (table.gender[i] == table.gender[j])] += STALLION
     scores[(kind == Kind.IT) & animal] += IT_CREATURE
+
+
+def _it_early(table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats) -> None:
+    """Let "it" be something in a text of a few sentences, and rather what the sentence before is about."""
+    i, j = pairs.later, pairs.earlier
+    it = (table.kind[i] == Kind.IT) & (table.sentence[i] <= EARLY)
+    if not it.any():
+        return
+    thing = it & (table.kind[j] > Kind.OTHER_PRONOUN) & (table.number[j] == Number.ONE)
+    thing &= (table.kind[j] != Kind.JOINED) & (table.life[j] != Life.PERSON)
+    alone[np.unique(i[thing & (table.sentence[i] - table.sentence[j] <= 1)]) - first] -= IT_EARLY
+    about = thing & is_subject(table, i) & is_subject(table, j) & (table.turn[i] == table.turn[j])
+    own = about & (table.sentence[i] == table.sentence[j])
+    before = about & (table.sentence[i] - table.sentence[j] == 1)
+    scores[before & _none_of(own, pairs)] += IT_SUBJECT
 
 
 def _they(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
@@ -248,23 +288,6 @@ def _they(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
     scores[they & known & (table.number[j] == Number.ONE) & (table.kind[j] != Kind.JOINED)] -= KNOWN_ONE
 
 
-def _last_names(table: MentionTable, pairs: Pairs, scores: Floats) -> None:
-    """Let a last name alone be the one near who was named with it."""
-    i, j = pairs.later, pairs.earlier
-    names = (
-        (table.kind[i] == Kind.NAME) & (table.kind[j] == Kind.NAME) & (table.words[i, 2] == table.words[j, 2])
-    )
-    alone = (table.end[i] - table.start[i] == 1) & (table.end[j] - table.start[j] > 1)
-    bears = names & alone & (table.life[j] == Life.PERSON) & ~_differ(table.gender[i], table.gender[j])
-    bears &= table.words[i, 2] >= SPECIAL
-    found: dict[int, list[int]] = {}
-    for p in np.flatnonzero(bears).tolist():
-        found.setdefault(int(i[p]), []).append(p)
-    for same in found.values():
-        if len({tuple(table.content[j[p]].tolist()) for p in same}) == 1:
-            scores[same] += LAST_NAME
-
-
 def _forward(table: MentionTable, first: int, pairs: Pairs, scores: Floats, alone: Floats) -> None:
     """Let a subject be the pronoun before it in the sentence that is nobody yet ("Before she left, Anna")."""
     i, j = pairs.later, pairs.earlier
@@ -278,8 +301,10 @@ def _forward(table: MentionTable, first: int, pairs: Pairs, scores: Floats, alon
         return
     best = _best(pairs, scores)
     i, j = i[at], j[at]
-    fits = ~_differ(table.gender[i], table.gender[j]) & ~_differ(table.number[i], table.number[j])
-    scores[at[fits & (best[j - first] <= alone[j - first])]] += CATAPHORA
+    fits = ~differ(table.gender[i], table.gender[j]) & ~differ(table.number[i], table.number[j])
+    nobody = fits & (best[j - first] <= alone[j - first])
+    scores[at[nobody]] += CATAPHORA
+    scores[at[nobody & (table.kind[i] == Kind.JOINED)]] += TOGETHER
 
 
 def _best(pairs: Pairs, scores: Floats) -> Floats:
@@ -296,11 +321,6 @@ def _none_of(some: Bools, pairs: Pairs) -> Bools:
     any_of = np.zeros(len(counts), np.bool_)
     any_of[counts > 0] = np.logical_or.reduceat(some, pairs.offsets[:-1][counts > 0])
     return np.asarray(~np.repeat(any_of, counts))
-
-
-def _differ(a: NDArray[np.int32], b: NDArray[np.int32]) -> Bools:
-    """Whether both are known and not the same."""
-    return np.asarray((a > 0) & (b > 0) & (a != b))
 
 
 def _not_within(table: MentionTable, one: NDArray[np.int64], other: NDArray[np.int64]) -> Bools:

@@ -10,20 +10,33 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from convai.coref.features import SUBJECTS, MentionTable
+from convai.coref.features import DEP_ID, OBJECTS, SUBJECTS, MentionTable
 from convai.coref.lexicon import Kind, Life
 from convai.coref.pairs import Bools, Floats
+from convai.coref.words import key
 
 DIALOGUE: Final = 2.0
 """For "you" as the "I" of who is spoken to."""
-WITH_ME: Final = 6.0
+WITH_ME: Final = 8.0
 """For "we" as "Nina and I", and "you" of who answers."""
 QUOTED: Final = 4.0
 """For "I" in a quotation as the subject before it ("My cousin said: ...")."""
+TOLD: Final = 4.0
+"""For "you" in a quotation as the one whom it is told ("..." she told Edwin)."""
 NO_TELLER: Final = 4.0
 """Against "I" as somebody whom the text names, where nobody is known to speak."""
 NEAR: Final = 2
 """Sentences that count as near."""
+_TELLING: Final = np.array(
+    [
+        key(word)
+        for word in "tell tells told telling ask asks asked asking warn warns warned warning assure assures "
+        "assured remind reminds reminded advise advises advised promise promises promised order orders "
+        "ordered say says said saying whisper whispers whispered shout shouts shouted reply replied".split()
+    ],
+    np.int64,
+)
+"""Verbs that a quotation stands beside."""
 
 
 def addressed(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
@@ -92,6 +105,21 @@ def quoted(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scor
             scores[p] = -np.inf
         elif says[p]:
             scores[p] += QUOTED
+
+
+def told(table: MentionTable, i: NDArray[np.int64], j: NDArray[np.int64], scores: Floats) -> None:
+    """Let "you" in what is told be who is told it, and not who tells it."""
+    you_i = (table.kind[i] == Kind.YOU) & (table.quote[i] > 0) & (table.quote[j] == 0)
+    you_j = (table.kind[j] == Kind.YOU) & (table.quote[j] > 0) & (table.quote[i] == 0)
+    at = np.flatnonzero((you_i | you_j) & (table.sentence[i] == table.sentence[j]))
+    if not len(at):
+        return
+    other = np.where(you_i[at], j[at], i[at])
+    beside = np.isin(table.governor_key[other], _TELLING) & (table.kind[other] > Kind.YOU)
+    relation = table.relation[other]
+    hears = beside & np.isin(relation, (*OBJECTS, DEP_ID["obl"])) & (table.life[other] != Life.THING)
+    scores[at[hears]] += TOLD
+    scores[at[beside & is_subject(table, other)]] = -np.inf
 
 
 def is_subject(table: MentionTable, rows: NDArray[np.int64] | slice) -> Bools:

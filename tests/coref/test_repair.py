@@ -80,6 +80,32 @@ def written(words: list[str], tags: list[str], heads: list[int], deps: list[str]
             "The/DT/det>1 cooks/NNS/nsubj>2 named/VBD/root>2 her/PRP/obj>2 Olga/NNP/xcomp>2 ././punct>2",
         ),
         (
+            "Ann/NNP/nmod:poss>2 's/POS/case>0 dog/NN/compound>3 bit/NN/root>3 me/PRP/obj>3 ././punct>3",
+            "Ann/NNP/nmod:poss>2 's/POS/case>0 dog/NN/nsubj>3 bit/VBD/root>3 me/PRP/obj>3 ././punct>3",
+        ),
+        (  # a subject as part of its verb
+            "If/IN/mark>3 a/DT/det>3 cat/NN/compound>3 eats/VBZ/advcl>5 I/PRP/nsubj>5 ran/VBD/root>5",
+            "If/IN/mark>3 a/DT/det>2 cat/NN/nsubj>3 eats/VBZ/advcl>5 I/PRP/nsubj>5 ran/VBD/root>5",
+        ),
+        (  # what a book is about
+            "I/PRP/nsubj>1 read/VBD/root>1 a/DT/det>3 book/NN/obj>1 about/IN/case>5 cats/NNS/obl>1",
+            "I/PRP/nsubj>1 read/VBD/root>1 a/DT/det>3 book/NN/obj>1 about/IN/case>5 cats/NNS/nmod>3",
+        ),
+        (  # names as nouns and adjectives
+            "Emil/JJ/nsubj>1 sleeps/VBZ/root>1 and/CC/cc>4 Price/NN/nsubj>4 eats/VBZ/conj>1 it/PRP/obj>4",
+            "Emil/NNP/nsubj>1 sleeps/VBZ/root>1 and/CC/cc>4 Price/NNP/nsubj>4 eats/VBZ/conj>1 it/PRP/obj>4",
+        ),
+        (  # a verb behind a noun that belongs to its subject
+            "A/DT/det>1 lid/NN/root>1 of/IN/case>5 a/DT/det>5 pot/NN/compound>5 leaks/NNS/nmod>1 ././punct>1",
+            "A/DT/det>1 lid/NN/nsubj>5 of/IN/case>4 a/DT/det>4 pot/NN/nmod>1 leaks/VBZ/root>5 ././punct>5",
+        ),
+        (  # a verb behind an apposition
+            "Ulm/NNP/root>0 ,/,/punct>3 a/DT/det>3 town/NN/conj>0 ,/,/punct>5 lies/NNS/conj>0 in/IN/case>7 "
+            "Bavaria/NNP/nmod>5 ././punct>0",
+            "Ulm/NNP/nsubj>5 ,/,/punct>3 a/DT/det>3 town/NN/appos>0 ,/,/punct>0 lies/VBZ/root>5 in/IN/case>7 "
+            "Bavaria/NNP/nmod>5 ././punct>5",
+        ),
+        (
             "My/PRP$/nmod:poss>1 son/NN/root>1 Leo/NNP/compound>3 paints/NNS/appos>1 ././punct>1",
             "My/PRP$/nmod:poss>1 son/NN/nsubj>3 Leo/NNP/appos>1 paints/VBZ/root>3 ././punct>3",
         ),
@@ -102,6 +128,9 @@ def test_what_is_mended(before: str, after: str) -> None:
         "The/DT/det>2 town/NN/compound>2 gates/NNS/root>2 of/IN/case>4 Oslo/NNP/nmod>2 ././punct>2",
         "I/PRP/nsubj>1 saw/VBD/root>1 her/PRP$/nmod:poss>3 Olga/NNP/obj>1 ././punct>1",
         "eva/NNP/root>0",
+        "I/PRP/nsubj>1 told/VBD/root>1 a/DT/det>3 man/NN/obj>1 about/IN/case>5 cats/NNS/obl>1 ././punct>1",
+        "The/DT/det>2 Blue/JJ/amod>2 Room/NN/nsubj>3 smells/VBZ/root>3 ././punct>3",
+        "A/DT/det>1 Poem/NN/root>1 About/IN/case>3 Cats/NNS/nmod>1",
         "Eva/NNP/vocative>4 ,/,/punct>0 my/PRP$/nmod:poss>3 boss/NN/nsubj>4 sat/VBD/root>4",
         "The/DT/det>1 man/NN/root>1 who/WP/nsubj>3 ate/VBD/acl:relcl>1 or/CC/cc>5 sat/VBD/conj>3 ././punct>1",
     ],

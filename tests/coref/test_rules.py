@@ -58,6 +58,30 @@ def chains(nlp, resolver: CorefResolver, *turns: str | tuple[str, str]) -> list[
             ("The young teacher", "she"),
             ("The old teacher", "she"),
         ),
+        (
+            "Colonel Pym met a general. The colonel bowed.",
+            ("Colonel Pym", "The colonel"),
+            ("a general", "The colonel"),
+        ),
+        ("Ida lives in Berlin. She loves that city.", ("Berlin", "that city"), ("Ida", "that city")),
+        ("Professor Ahmed spoke. She was loud.", ("Professor Ahmed", "She"), ("She", "loud")),
+        ("The cook fed the stallion. He kicked her.", ("the stallion", "He"), ("The cook", "He")),
+        ('"You are wrong," Ann told Karl. He left.', ("You", "Karl", "He"), ("You", "Ann")),
+        ("When they had slept, Ann and Karl ate soup.", ("they", "Ann and Karl"), ("they", "Ann")),
+        (
+            "A guard opened the gate. Another guard left. The first guard ate an egg.",
+            ("A guard", "The first guard"),
+            ("Another guard", "The first guard"),
+        ),
+        (
+            "The lid of the pot rattles. Anna wants to fix it.",
+            ("The lid of the pot", "it"),
+            ("the pot", "it"),
+        ),
+        ("It snowed, but the train came. It was full.", ("the train", "It"), ("It", "full")),
+        ("I met Joe, Karl and his wife.", ("Karl", "his"), ("Joe", "his")),
+        ("Eva asked Ida to help her.", ("Eva", "her"), ("Ida", "her")),
+        ("She wrote a book about cats. It sold well.", ("a book about cats", "It"), ("cats", "It")),
         ("The daughters love their uncle. He feeds them.", ("their uncle", "He"), ("The daughters", "He")),
     ],
 )
@@ -66,6 +90,22 @@ def test_texts_of_each_kind(
 ) -> None:
     found = chains(nlp, resolver, text)
     assert any(set(linked) <= set(chain) for chain in found), found
+    assert not any(set(apart) <= set(chain) for chain in found), found
+
+
+@pytest.mark.parametrize(
+    ("text", "apart"),
+    [
+        ("My cousin lost the key. It happens a lot.", ("the key", "It")),
+        ("It rained, so the match was cancelled.", ("It", "the match")),
+        ("It rained. It was cold.", ("It", "It")),
+        ("My cousin called yesterday. It was late.", ("yesterday", "It")),
+    ],
+)
+def test_it_may_be_nothing_that_was_named(
+    nlp, resolver: CorefResolver, text: str, apart: tuple[str, str]
+) -> None:
+    found = chains(nlp, resolver, text)
     assert not any(set(apart) <= set(chain) for chain in found), found
 
 

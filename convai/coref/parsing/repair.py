@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from convai.coref.lexicon import first_names
+
 _ARGUMENTS: Final = frozenset(("nsubj", "nsubj:pass", "obj", "iobj", "obl"))
 _NAMES: Final = frozenset(("NNP", "NNPS"))
 _FINITE: Final = frozenset(("VBZ", "VBD", "VBP", "MD"))
@@ -22,21 +24,47 @@ _NO_VERBS: Final = ("ss", "us", "is", "ers", "ors", "ists", "ions", "ments", "it
 _DETERMINERS: Final = frozenset("a an the my your his her its our their".split())
 
 
+_NAME_PLACES: Final = frozenset((*_ARGUMENTS, "xcomp", "conj", "appos", "nmod", "flat", "compound"))
+_OPENING: Final = frozenset(("``", '"', "“", ":", "(", "-LRB-", "-"))
+_TAKEN_FOR_NAMES: Final = frozenset(("NN", "JJ", "NNS", "RB", "FW", "VB", "VBN", "VBP"))
+_DESCRIBING: Final = ("DT", "PRP$", "JJ", "CD", "POS", "IN")
+_TOLD: Final = frozenset(
+    "film movie book story song poem article report letter documentary programme program show talk speech "
+    "lecture joke question novel essay paper play podcast series email message post dream book rumour".split()
+)
+"""What is about something."""
+
+
 def repair(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
     """Mend the tree of one sentence in place. A root's head is its own index."""
     _mend_tags(words, tags, heads, deps)
     _find_verb(words, tags, heads, deps)
+    _turn_verb(tags, heads, deps)
     _free_verb(words, tags, heads, deps)
     _raise_verb(words, tags, heads, deps)
     _close_clause(heads, deps)
     _leave_clause(words, tags, heads, deps)
+    _give_subject(tags, heads, deps)
+    _hang_about(words, heads, deps)
     _seat_subject(words, tags, heads, deps)
     _join_siblings(words, tags, heads, deps)
     _find_appositions(words, tags, heads, deps)
 
 
 def _mend_tags(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
-    """Nouns in small letters behind an article that were taken for names, "her" in "they named her Mila"."""
+    """Nouns in small letters behind an article that were taken for names, and names that were not.
+
+    Also "her" in "they named her Mila".
+    """
+    capitals = sum(word[:1].isupper() for word in words) * 3 > len(words) * 2
+    for i, word in enumerate(words):
+        if tags[i] not in _TAKEN_FOR_NAMES or capitals or len(word) < 2 or not word.istitle():
+            continue
+        noun = tags[i] == "NN" and i and tags[i - 1] not in _DESCRIBING and words[i - 1] not in _OPENING
+        first = word.lower() in first_names() and deps[i] in _NAME_PLACES and (i or deps[i] in _SUBJECTS)
+        whole = word.lower() in first_names() and heads[i] == i + 1 and words[heads[i]].istitle()
+        if noun or first or whole:
+            tags[i] = "NNP"
     for i in range(1, len(words)):
         if tags[i] == "NNP" and words[i].islower() and words[i - 1].lower() in _DETERMINERS:
             tags[i] = "NNS" if words[i].endswith("s") and not words[i].endswith(("ss", "us", "is")) else "NN"
@@ -53,16 +81,22 @@ def _find_verb(words: list[str], tags: list[str], heads: list[int], deps: list[s
     if words[0].lower() not in _DETERMINERS and tags[0] not in _NAMES:
         return
     for p in range(1, len(words) - 1):
-        if not _may_be_verb(words[p], tags[p]) or tags[p - 1] not in ("NN", "NNP"):
+        if not _may_be_verb(words[p], tags[p]) or tags[p - 1] not in ("NN", "NNP", ","):
             continue
         goes_on = deps[p] == "compound" and tags[p + 1][:2] == "NN"
         alone = heads[p] == p and deps[p - 1] == "compound" and tags[p + 1] in ("IN", "TO", "RB")
         alone = alone and words[p + 1].lower() != "of"
-        if not goes_on and not alone and not (tags[p - 1] == "NNP" and p == len(words) - 2):
+        last = p == len(words) - 2 and (tags[p - 1] == "NNP" or tags[p] == "NNS")
+        aside = words[p - 1] == "," and deps[p] == "conj" and tags[p + 1] in ("IN", "TO") and heads[0] == 0
+        if not goes_on and not alone and not last and not aside:
             continue
         before = next((i for i in range(p) if heads[i] == i), p - 1)
         behind = next((i for i in range(p + 1, len(words)) if heads[i] == i), -1)
         tags[p] = "VBZ"
+        if p - 1 > before and (heads[p - 1], deps[p - 1], tags[p - 1]) == (p, "compound", "NN"):
+            for i in range(before + 1, p - 1):  # "the roof of the church leaks"
+                heads[i] = p - 1 if heads[i] == p else heads[i]
+            heads[p - 1], deps[p - 1] = before, "nmod"
         for i, head in enumerate(heads):
             if i < p and head >= p:
                 heads[i], deps[i] = before, "appos" if tags[i] == "NNP" and i > before else deps[i]
@@ -73,6 +107,50 @@ def _find_verb(words: list[str], tags: list[str], heads: list[int], deps: list[s
             heads[behind], deps[behind] = p, "obj"
         heads[p], deps[p] = p, "root"
         return
+
+
+def _turn_verb(tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "Peter's dog bit the postman", where "dog" was read as part of "bit", a noun with an object."""
+    if any(tag[0] == "V" or tag == "MD" for tag in tags):
+        return
+    root = next((i for i, head in enumerate(heads) if head == i), 0)
+    if root < 1 or tags[root] not in ("NN", "NNS") or tags[root - 1][:2] != "NN":
+        return
+    subject = root - 1
+    if deps[subject] != "compound" or heads[subject] != root:
+        return
+    if any(
+        deps[i] == "obj" and heads[i] == root and tags[i][:2] in ("NN", "PR") for i in range(root, len(deps))
+    ):
+        tags[root], deps[subject] = "VBD", "nsubj"
+        for i in range(subject):
+            if heads[i] == root:
+                heads[i] = subject
+
+
+def _give_subject(tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "when our old cat hears the vet", where "cat" was read as part of the verb."""
+    for v, tag in enumerate(tags):
+        if tag not in _FINITE or not v or heads[v - 1] != v or deps[v - 1] != "compound":
+            continue
+        noun = v - 1
+        if tags[noun][:2] != "NN" or any(h == v and deps[i] in _SUBJECTS for i, h in enumerate(heads)):
+            continue
+        deps[noun] = "nsubj"
+        for i in range(noun):
+            if heads[i] == v and deps[i] in ("det", "nmod:poss", "amod", "compound", "nummod"):
+                heads[i] = noun
+
+
+def _hang_about(words: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "we watched a film about sharks", where "sharks" was read as what the watching is about."""
+    for i, dep in enumerate(deps):
+        if dep != "obl":
+            continue
+        case = next((c for c, h in enumerate(heads) if h == i and deps[c] == "case"), -1)
+        if case > 0 and words[case].lower() == "about" and heads[case - 1] == heads[i]:
+            if deps[case - 1] in _ARGUMENTS and words[case - 1].lower().rstrip("s") in _TOLD:
+                heads[i], deps[i] = case - 1, "nmod"
 
 
 def _may_be_verb(word: str, tag: str) -> bool:
