@@ -16,7 +16,8 @@ logger: Final = logging.getLogger("convai.server")
 BEAT: Final = 0.4
 """Seconds between two signs of life, and between two looks for replies whose door gives none."""
 STEADY: Final = 6
-"""Signs of life before replies of others are taken up: they may only have been late, too."""
+"""Signs of life before replies of others are taken up: they may only have been late, too, where the database
+was away; a door that is new, and finds one that was not, waits for the first alone."""
 _SWEEP: Final = 120
 """Signs of life between two times that what is old is forgotten."""
 _SIDE_BY_SIDE: Final = 4
@@ -39,6 +40,7 @@ class Heartbeat:
     ) -> None:
         self._shared, self._in_thread, self._draining = shared, in_thread, draining
         self._beats = 0
+        self._new = True
         self._unsure: dict[str, Orphan] = {}
         """Replies that may be ours: they were claimed, and the database's answer was lost."""
 
@@ -51,6 +53,9 @@ class Heartbeat:
             try:
                 if await asyncio.to_thread(self._shared.leases.beat, self._shared.changes.held):
                     again()
+                if self._new and await asyncio.to_thread(self._shared.leases.settled):
+                    self._beats = STEADY
+                self._new = False
                 self._beats += 1
                 if self._beats % _SWEEP == 0:
                     await self._in_thread(self._shared.sweep)

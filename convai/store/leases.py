@@ -29,6 +29,9 @@ _BEAT: Final = (
     f"INSERT INTO writers (id, seen) VALUES (%(id)s, {CLOCK} + %(grace)s) "
     "ON CONFLICT (id) DO UPDATE SET seen = EXCLUDED.seen RETURNING xmax = 0"
 )
+_SETTLED: Final = (
+    f"SELECT {CLOCK} - CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000 AS BIGINT) > %(wait)s"
+)
 _LEFT: Final = (
     "LEFT JOIN writers ON writers.id = messages.writer "
     "WHERE messages.status = 'streaming' AND messages.created > :since "
@@ -80,6 +83,11 @@ class Leases:
 
     def __init__(self, writer: Writer) -> None:
         self._database, self._writer = writer.database, writer
+
+    def settled(self) -> bool:
+        """Whether the database has been there for so long that all who live have said so."""
+        with self._database.at_once("leases") as cursor:
+            return bool(cursor.execute(_SETTLED, {"wait": 2 * writer.UNLOCKED_MS}).fetchone()[0])
 
     def missing(self) -> bool:
         """Whether there may be `orphans`, or something `unsaid`."""

@@ -17,6 +17,7 @@ from convai.server import doors, heartbeat, rooms
 from convai.server.protocol.changes import Deleted, FinishedReply, Started, State, Stopped, TokenDrawn
 from convai.store import Store, StoreError, rates, writer
 from convai.store.change_records import DrawnToken, Numbered, Posted, Refused
+from convai.store.leases import Leases
 from convai.store.shared import Shared
 from convai.store.writer import CLOCK
 from tests.postgresql import schema
@@ -373,7 +374,9 @@ def test_a_crash_of_the_database_in_mid_reply_costs_no_word(
     where: str, two: tuple[Running, Running], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tables of changes are empty then: what was shown is told anew, to readers at both doors."""
-    monkeypatch.setattr(heartbeat, "STEADY", 10**6)  # after a crash doors wait before they take replies up
+    # after a crash doors wait before they take replies up
+    monkeypatch.setattr(heartbeat, "STEADY", 10**6)
+    monkeypatch.setattr(Leases, "settled", lambda self: False)
     one, other = two
     with one.chat() as here:
         conversation = here.new(settings=SETTINGS)

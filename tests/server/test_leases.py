@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from convai.server import heartbeat
+from convai.server.heartbeat import Heartbeat
 from convai.server.protocol.changes import Failed, Started, State, Stopped, TokenDrawn
 from convai.store import Conflict, Draft, Store, queries, writer
 from convai.store.leases import Leases
@@ -259,3 +262,50 @@ def test_who_has_no_lock_yet_lives_for_a_whole_lease(where: str, monkeypatch: py
         assert other.shared.leases.orphans() == []
         one.shared.leases.beat(True)
         until(lambda: other.shared is not None and other.shared.leases.orphans() != [])
+
+
+@pytest.mark.parametrize(("settled", "steady"), [(True, 10**9), (False, 6)])
+def test_when_a_new_door_takes_replies_up(
+    settled: bool, steady: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database has just come back, those that it does not know of may live."""
+    monkeypatch.setattr(heartbeat, "BEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "STEADY", steady)
+    beats = 0
+
+    def beat(held: bool) -> bool:
+        nonlocal beats
+        beats += 1
+        return beats == 1
+
+    def missing() -> bool:
+        raise Looked(beats)
+
+    leases = SimpleNamespace(beat=beat, missing=missing, settled=lambda: settled)
+    shared: Any = SimpleNamespace(leases=leases, changes=SimpleNamespace(held=True))
+
+    async def first_look() -> int:
+        made = Heartbeat(shared, asyncio.to_thread, lambda: False)
+        beating = asyncio.create_task(made.beat(lambda: None))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await made.look(nobody, nobody)
+        except Looked as look:
+            return look.beats
+        finally:
+            beating.cancel()
+        raise AssertionError
+
+    looked = asyncio.run(first_look())
+    assert looked < steady if settled else looked > steady
+
+
+class Looked(BaseException):
+    """It has been looked for replies of others, after so many signs of life."""
+
+    def __init__(self, beats: int) -> None:
+        self.beats = beats
+
+
+async def nobody(*_: Any) -> None:
+    """Has nothing to take up."""
