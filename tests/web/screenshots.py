@@ -29,6 +29,8 @@ SEEDS = range(1, 9)
 """Of the conversation: the first with which all that is to be seen is there is the one of the pictures."""
 CANDIDATES = 4
 TALL = (1280, 1040)
+YOU = (1280, 860)
+"""All of the panel of what is remembered."""
 SAID = ("hello! what is it that you do?", "what scares you most out there?", TOLD)
 NEXT_DAY = (QUESTION,)
 KNOWS = re.compile(r"(?i)^(?!.*\bmy parrot\b).*admiral")
@@ -71,7 +73,7 @@ def walk(place: Path, folder: Path, seed: int) -> list[str]:
             page.act(-1, "inspect")
             page.until(lambda: page.all(".candidates .chosen") and page.all(".group.reply"))
             take(page, folder / "inspect.png")
-            page.resize(*DESKTOP)
+            page.resize(*YOU)
             page.media(prefers_color_scheme="dark", prefers_reduced_motion="reduce")
             page.click('[data-tab="you"]')
             page.until(lambda: page.all("#facts .fact"))

@@ -30,6 +30,7 @@ from convai.core.files import atomic_write, read_json, write_json
 from convai.coref.encoder import EncoderBlock, EncoderShape, WordEncoder, pretrained
 from convai.coref.pieces import BETWEEN, START, Pieces
 from convai.model.frozen import packed_rows, unpacked_rows
+from convai.model.products import quick_type
 
 EMBEDDED: Final = "recall-mini"
 """The sentence encoder that travels with convai."""
@@ -49,6 +50,8 @@ class SentenceVectors:
 
     def __init__(self, encoder: WordEncoder) -> None:
         self._encoder, self._pieces = encoder.eval(), Pieces(encoder.pieces)
+        self._type = quick_type()
+        self._encoder.blocks.to(self._type)  # half the bytes: a text alone takes 0.65 of the time
         self._kept: OrderedDict[str, Floats] = OrderedDict()
         self._lock = threading.Lock()
         self.size = encoder.width
@@ -92,7 +95,7 @@ class SentenceVectors:
         longest = max(map(len, ids))
         padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids])
         there = torch.arange(longest)[None] < torch.tensor([len(row) for row in ids])[:, None]
-        x: Tensor = encoder.ln(encoder.table[padded] + encoder.places[:longest])
+        x: Tensor = encoder.ln(encoder.table[padded] + encoder.places[:longest]).to(self._type)
         mask = None if bool(there.all()) else there[:, None, None]
         size = encoder.width // encoder.shape.heads
         for block in encoder.blocks:
@@ -102,7 +105,7 @@ class SentenceVectors:
             attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             x = block.joined(x.flatten(0, 1), attended.transpose(1, 2).reshape(-1, encoder.width))
             x = x.view(len(ids), longest, encoder.width)
-        means = (x * there[..., None]).sum(dim=1) / there.sum(dim=1, keepdim=True)
+        means = (x.float() * there[..., None]).sum(dim=1) / there.sum(dim=1, keepdim=True)
         return functional.normalize(means, dim=1)
 
 
