@@ -44,6 +44,7 @@ def test_rows_are_the_exact_input_and_the_reply() -> None:
     assert [row.text for row in rows[:3]] == ["<bos>", "i", " "]
 
 
+@pytest.mark.computes
 @pytest.mark.parametrize("decoding", [{}, {"candidates": 3}, {"max_length": 3, "min_length": 3}])
 def test_the_probabilities_are_the_models(decoding: dict[str, int]) -> None:
     """Computed again from the rows alone, in one pass without cache; they add up to the candidate's."""
