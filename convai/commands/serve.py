@@ -219,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         from convai.commands.serve_check import check
 
-        return check(args, config, where)
+        return check(args, config, where, _alone(where))
     with _alone(where):
         return _serve(args, config, engine_config, where)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from convai.commands.options import APART, HERE
@@ -11,8 +12,13 @@ from convai.core.errors import ConvaiError
 from convai.core.settings import ServerConfig
 
 
-def check(args: argparse.Namespace, config: ServerConfig, where: str | Path) -> int:
-    """Try one thing after another and print a line for each; returns 0 where nothing is missing, else 2."""
+def check(
+    args: argparse.Namespace, config: ServerConfig, where: str | Path, alone: AbstractContextManager[None]
+) -> int:
+    """Try one thing after another and print a line for each; returns 0 where nothing is missing, else 2.
+
+    `alone`: what is held by whoever serves `where`, if that is for one alone.
+    """
     from convai.server.run import address, listen
 
     def port() -> str:
@@ -23,7 +29,7 @@ def check(args: argparse.Namespace, config: ServerConfig, where: str | Path) -> 
     for name, look in (
         ("port", port),
         ("model", lambda: _model(args)),
-        ("store", lambda: _store(where)),
+        ("store", lambda: _store(where, alone)),
         ("engine", lambda: _engine(args)),
         ("people", lambda: _people(config)),
     ):
@@ -48,12 +54,13 @@ def _model(args: argparse.Namespace) -> str:
     return f"{voice.name}, {voice.positions} positions"
 
 
-def _store(where: str | Path) -> str:
-    from convai.store import Store
+def _store(where: str | Path, alone: AbstractContextManager[None]) -> str:
+    from convai.store.database import Database
 
-    with Store(where) as store:
-        doors = "one door" if store.shared is None else "as many doors as you like"
-        return f"{store.database.name}, {doors}"
+    with alone, closing(Database(where, change=False)) as database:
+        doors = "one door" if database.sqlite else "as many doors as you like"
+        older = ", of an earlier convai: the first door to serve it brings it up to date"
+        return f"{database.name}, {doors}{older if database.behind else ''}"
 
 
 def _engine(args: argparse.Namespace) -> str:

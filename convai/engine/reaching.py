@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Final
 
 from convai.core.errors import SettingsError
@@ -49,6 +50,11 @@ def on_ray(url: str) -> list[str]:
         with urllib.request.urlopen(f"http://{shown}:{port}/engines", timeout=SILENCE) as answer:
             found = json.load(answer)["engines"]
             return [str(address) for address in found]
+    except HTTPException:  # which holds what came: the other side may be anything
+        raise EngineLost(
+            f"what listens at {host}:{port} does not speak HTTP; give the address at which "
+            "`convai engine --ray` listens, and tcp:// for an engine without Ray"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "reason", error)
         raise EngineLost(

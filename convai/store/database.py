@@ -46,11 +46,17 @@ _LOCK: Final = 0x63_6E_76_69
 class Database:
     """Connections to one database. `read` and `write` are safe to use from any thread."""
 
-    def __init__(self, where: str | os.PathLike[str], known: Sequence[Migration] = MIGRATIONS) -> None:
+    def __init__(
+        self,
+        where: str | os.PathLike[str],
+        known: Sequence[Migration] = MIGRATIONS,
+        *,
+        change: bool = True,
+    ) -> None:
         """Open a file (made if there is none) or a URL (`sqlite:///file`, `postgresql://host/name`).
 
         Raises StoreError for what cannot be opened, is damaged, belongs to something else, or was written
-        by a later convai; nothing is changed then.
+        by a later convai; nothing is changed then. Without `change` one of an earlier convai stays as it is.
         """
         url = _url(where)
         self.sqlite = url.get_backend_name() == "sqlite"
@@ -64,12 +70,15 @@ class Database:
         self._steady: dict[str, Any] = {}
         self._steady_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._closed = False
+        self.behind = False
+        """Whether it was written by an earlier convai, before it was opened here."""
         self.engine = self._engine(url)
         self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         try:
             with self._reported():
                 self._check(known)
-                self._migrate(known)
+                if change:
+                    self._migrate(known)
         except BaseException:
             self.engine.dispose()
             raise
@@ -220,7 +229,7 @@ class Database:
                     reason = " ".join(str(found).split())
                     raise StoreError(f"{self.name}: the database is damaged ({reason}); restore a copy")
             try:
-                pending(applied(connection), known)
+                self.behind = bool(pending(done := applied(connection), known)) and done is not None
             except StoreError as error:
                 raise StoreError(f"{self.name}: {error}") from None
 

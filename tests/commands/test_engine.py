@@ -17,6 +17,8 @@ from convai.core.only_one import only_one
 from convai.engine.handshake import identity
 from convai.engine.reaching import addresses, reach
 from convai.server.protocol.changes import TokenDrawn
+from convai.store.database import Database
+from convai.store.migrations import MIGRATIONS
 from tests.chatting import tiny_agent
 from tests.commands.processes import door, engine, processes
 from tests.engine.remote import TOKEN, listening
@@ -95,6 +97,21 @@ def test_what_is_missing_is_said(model: Path, capsys: pytest.CaptureFixture[str]
     lines = capsys.readouterr().out.splitlines()
     assert lines[3].startswith("MISSING engine: ")
     assert "another token" in lines[3]
+
+
+def test_a_store_is_looked_at_and_left_as_it_is(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    where = tmp_path / "chats.db"
+    Database(where, MIGRATIONS[:-1]).close()
+    at = ["serve", "--check", "--model", str(model), "--port", "0", "--store", str(where)]
+    for _ in range(2):
+        assert cli.main(at) == 0
+        assert "of an earlier convai: the first door to serve it" in capsys.readouterr().out
+    with only_one(Path(f"{where}.lock"), "taken"):
+        assert cli.main(at) == 2
+    assert "MISSING store: " in (said := capsys.readouterr().out)
+    assert "another `convai serve` has these open" in said
 
 
 @pytest.mark.parametrize(

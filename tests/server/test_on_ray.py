@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -57,6 +58,23 @@ def test_without_ray_it_is_one_line(
 def test_a_ray_that_is_not_there_is_one_line() -> None:
     with pytest.raises(EngineLost, match="does not say where its engines are"):
         on_ray(f"ray://127.0.0.1:{free_port()}")
+
+
+def test_what_is_no_ray_is_one_line() -> None:
+    """An engine without Ray, for instance, which speaks first and not in HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def speak() -> None:
+            with other.accept()[0] as caller:
+                caller.sendall(b"\0\0\0\x05hello\n")
+
+        speaking = threading.Thread(target=speak)
+        speaking.start()
+        try:
+            with pytest.raises(EngineLost, match=r"does not speak HTTP.* tcp://"):
+                on_ray(f"ray://127.0.0.1:{other.getsockname()[1]}")
+        finally:
+            speaking.join()
 
 
 @pytest.mark.parametrize("text", ["0", "3:2", "two", "1:2:3", ""])
