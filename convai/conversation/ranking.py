@@ -41,6 +41,7 @@ SURPRISING: Final = 6.0
 _OWN: Final = frozenset(("name", "job"))
 """What two people do not share: claims of the partner's that a reply does not make for its speaker."""
 _ASKED_ONCE: Final = frozenset(("name", "job", "live", "from"))
+"""Slots of claims; who said what they are ("i'm a piano mover") is not asked for their job."""
 _ANY_VALUES: Final = ("paris", "a baker")
 """Answers that show what a question asks for."""
 _FAREWELL: Final = re.compile(
@@ -115,7 +116,8 @@ class Ranking:
         lost += LEAVING * (self._stays and bool(_FAREWELL.search(end.text)))
         lost += IDLE * (self._idle_talk and self._brings_nothing(end.text))
         if end.text.rstrip().endswith("?"):
-            lost += ASKED_AGAIN if self._was_told(end.text) else -ASKING * self._may_ask
+            comforts = "sorry" in end.text.lower()  # which another question takes back
+            lost += ASKED_AGAIN if self._was_told(end.text) else -ASKING * (self._may_ask and not comforts)
         return lost + MADE_UP * self._told.made_up(end.text) + DENIED * self._told.denied(end.text)
 
     def _repeated(self, text: str) -> float:
@@ -126,7 +128,7 @@ class Ranking:
         return not _ALSO.search(text) and not self._others.isdisjoint(claims(text, self._asked))
 
     def _was_told(self, question: str) -> bool:
-        told = {claim.slot for claim in self._told_claims if claim.slot in _ASKED_ONCE}
+        told = {"job" if claim.slot == "be" else claim.slot for claim in self._told_claims} & _ASKED_ONCE
         return any(claim.slot in told for value in _ANY_VALUES for claim in claims(value, question))
 
     def _brings_nothing(self, text: str) -> bool:

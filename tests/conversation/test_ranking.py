@@ -128,12 +128,15 @@ def test_a_reply_gains_that_asks_back_unless_asked_or_asking_all_the_time() -> N
     assert Ranking((), turns("hi", "hello!", "do you dig")).lost(question) == 0.0
     assert Ranking((), turns("hi", "how is it going?", "i was out digging.")).lost(question) == 0.0
     assert Ranking((), turns("i was out digging.")).lost(question) == 0.0
+    comfort = said_("i'm sorry to hear that. what's your garden like?")
+    assert Ranking((), turns("hi", "hello!", "i was out digging.")).lost(comfort) == 0.0
 
 
 @pytest.mark.parametrize(
     ("told", "question"),
     [
         ("i work as a baker.", "nice. what do you do for a living?"),
+        ("i'm a piano mover.", "so, what do you do for a living?"),
         ("i live in oslo.", "where do you live?"),
         ("my name is tom.", "what's your name?"),
         ("i'm from norway.", "where are you from?"),
