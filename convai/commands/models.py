@@ -247,8 +247,9 @@ def _average(models: list[str], out: Path, weights: list[float] | None, keep: fl
             raise SettingsError(
                 f"{source}: is an adapter of {other.name}, and {sources[0]} one of {base.name}"
             )
+    shipped = ShippedModel.load(sources[0])  # before anything is written: an adapter that fits its base
     average(sources, weights or [1.0] * len(sources), out, keep=keep, dtype=getattr(torch, dtype))
-    ShippedModel.load(sources[0]).save_beside(out, base)
+    shipped.save_beside(out, base)
     _copy_card(sources[0], out)
     print(f"{out}: the mean of {len(sources)}, an adapter of {base.name}")
     return 0

@@ -84,7 +84,7 @@ class Ranking:
             else:
                 shared |= {claim for claim in said if claim.holds}
             asked = turn.text
-        self._told_claims = frozenset(shared)
+        self._told_slots = {"job" if claim.slot == "be" else claim.slot for claim in shared} & _ASKED_ONCE
         shared -= set(self._known)
         self._partners = {claim for claim in shared if claim.slot in _OWN}
         self._others = shared - self._partners
@@ -128,8 +128,9 @@ class Ranking:
         return not _ALSO.search(text) and not self._others.isdisjoint(claims(text, self._asked))
 
     def _was_told(self, question: str) -> bool:
-        told = {"job" if claim.slot == "be" else claim.slot for claim in self._told_claims} & _ASKED_ONCE
-        return any(claim.slot in told for value in _ANY_VALUES for claim in claims(value, question))
+        return any(
+            claim.slot in self._told_slots for value in _ANY_VALUES for claim in claims(value, question)
+        )
 
     def _brings_nothing(self, text: str) -> bool:
         return "?" not in text and content(normal(text)) <= self._lately

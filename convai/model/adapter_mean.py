@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from convai.core.errors import CheckpointError, SettingsError
-from convai.core.files import atomic_write, read_json, write_json
-from convai.model.adapters import CONFIG, HEADS_FILE, WEIGHTS, read_tensors
+from convai.core.files import read_json
+from convai.model.adapters import CONFIG, HEADS_FILE, WEIGHTS, read_tensors, write_adapter
 
 
 def average(
@@ -48,8 +47,4 @@ def average(
         for name, p in tensors.items():
             mean[name] = mean.get(name, 0) + p.double() * (weight / total)
     mean = {name: (p * keep if ".lora_B." in name else p).to(dtype).contiguous() for name, p in mean.items()}
-    heads = read_tensors(folders[0] / HEADS_FILE)
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(out / WEIGHTS, lambda part: save_file(mean, part, metadata={"format": "pt"}))
-    atomic_write(out / HEADS_FILE, lambda part: save_file(heads, part, metadata={"format": "pt"}))
-    write_json(out / CONFIG, settings)
+    write_adapter(out, mean, read_tensors(folders[0] / HEADS_FILE), settings)

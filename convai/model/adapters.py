@@ -207,8 +207,19 @@ def convert(source: Path, out: Path, dtype: torch.dtype) -> None:
     CheckpointError for a damaged adapter.
     """
     tensors = {name: p.to(dtype) for name, p in read_tensors(source / WEIGHTS).items()}
-    heads = read_tensors(source / HEADS_FILE)
-    settings = read_json(source / CONFIG)
+    write_adapter(out, tensors, read_tensors(source / HEADS_FILE), read_json(source / CONFIG))
+
+
+def write_adapter(
+    out: Path,
+    tensors: dict[str, torch.Tensor],
+    heads: dict[str, torch.Tensor],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write an adapter of a rotary family as its files have it: matrices, heads and gate, peft's settings.
+
+    Raises OSError.
+    """
     out.mkdir(parents=True, exist_ok=True)
     atomic_write(out / WEIGHTS, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
     atomic_write(out / HEADS_FILE, lambda part: save_file(heads, part, metadata={"format": "pt"}))

@@ -210,8 +210,9 @@ def test_the_mean_of_one_is_itself(tmp_path: Path) -> None:
 
 
 def test_what_has_no_mean_is_one_clear_line(
-    tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     one, out = tuned(tmp_path), tmp_path / "mean"
     foreign = tuned(tmp_path / "elsewhere", "qwen3")
     rank = another(one, tmp_path / "rank", 2)
@@ -228,3 +229,6 @@ def test_what_has_no_mean_is_one_clear_line(
         assert expected in problem(capsys, "average", *sources, "--out", out, *more)
         assert not out.exists()
     assert "is the model itself" in problem(capsys, "average", one, "--out", one)
+    (tmp_path / "base").rename(tmp_path / "gone")
+    assert "base" in problem(capsys, "average", one, "--out", out)
+    assert not out.exists()
