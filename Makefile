@@ -22,10 +22,11 @@ MODEL ?= persona-smol
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## create .venv and install everything (once; again when the requirements change)
+setup: $(STAMP) ## create .venv and install everything (once; again when requirements or C code change)
 
 # torch first and alone: with it in place, no other package can bring a different build.
-$(STAMP): requirements.txt pyproject.toml
+# Compiled code is built anew when its source is newer, after a pull for example.
+$(STAMP): requirements.txt pyproject.toml $(wildcard convai/*/*.[ch] convai/*/*/*.[ch] convai/*/*/*/*.[ch])
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or say make PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) cannot create a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	$(PIP) install $(TORCH_FLAGS) "$$(grep '^torch==' requirements.txt)"
