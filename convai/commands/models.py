@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="type of the weights (default: %(default)s, the sum as it is; the others take half the room)",
     )
-    average = actions.add_parser(
-        "average", help="the mean of adapters that went on from one another", allow_abbrev=False
-    )
+    average = actions.add_parser("average", help="the mean of adapters of one base", allow_abbrev=False)
     average.add_argument(
         "models", metavar="DIR|NAME", nargs="+", help="adapters; heads and settings are those of the first"
     )
@@ -60,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="share of the mean; the rest is the base, which helps what has been learnt by heart "
         "(default: %(default)s)",
+    )
+    average.add_argument(
+        "--rank",
+        type=int,
+        metavar="N",
+        help="of adapters that did not go on from one another: the mean of what they change, at this rank "
+        "(default: the mean of their factors)",
     )
     average.add_argument(
         "--dtype", choices=DTYPES, default="float16", help="type of the matrices (default: %(default)s)"
@@ -127,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "merge":
         return _merge(args.model, args.out, args.dtype)
     if args.action == "average":
-        return _average(args.models, args.out, args.weights, args.keep, args.dtype)
+        return _average(args)
     return _export(args.model, args.out, args.to, args.dtype, args.positions)
 
 
@@ -229,14 +234,14 @@ def _merge(model: str, out: Path, dtype: str) -> int:
     return 0
 
 
-def _average(models: list[str], out: Path, weights: list[float] | None, keep: float, dtype: str) -> int:
+def _average(args: argparse.Namespace) -> int:
     import torch
 
     from convai.model.adapter_mean import average
     from convai.model.folder import BaseReference, is_adapter, model_folder
     from convai.model.shipped import ShippedModel
 
-    sources = [model_folder(model) for model in models]
+    sources, out = [model_folder(model) for model in args.models], args.out
     for source in sources:
         if not is_adapter(source):
             raise SettingsError(f"{source}: is no adapter; average runs of `convai train --lora-rank`")
@@ -248,7 +253,8 @@ def _average(models: list[str], out: Path, weights: list[float] | None, keep: fl
                 f"{source}: is an adapter of {other.name}, and {sources[0]} one of {base.name}"
             )
     shipped = ShippedModel.load(sources[0])  # before anything is written: an adapter that fits its base
-    average(sources, weights or [1.0] * len(sources), out, keep=keep, dtype=getattr(torch, dtype))
+    weights = args.weights or [1.0] * len(sources)
+    average(sources, weights, out, keep=args.keep, rank=args.rank, dtype=getattr(torch, args.dtype))
     shipped.save_beside(out, base)
     _copy_card(sources[0], out)
     print(f"{out}: the mean of {len(sources)}, an adapter of {base.name}")

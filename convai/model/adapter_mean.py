@@ -1,16 +1,18 @@
-"""The mean of adapters of one lineage, which is as large as each of them and better on the whole.
+"""The mean of adapters of one base, which is as large as each of them and better on the whole.
 
-Runs that went on from one another, or from a common beginning, lie near enough for their factors to be
-averaged (Wortsman et al. 2022, "Model soups", arXiv 2203.05482): what one run cost, the others give back. A
-part of the base in the mean takes back some of what was learnt by heart (Wortsman et al. 2022, "Robust
+Runs that went on from one another lie near enough for their factors to be averaged (Wortsman et al. 2022,
+"Model soups", arXiv 2203.05482): what one run cost, the others give back. Of runs that each began with
+factors of their own only the changes of the base, the factors' products, have a mean; it is factorised anew.
+A part of the base in the mean takes back some of what was learnt by heart (Wortsman et al. 2022, "Robust
 fine-tuning of zero-shot models", arXiv 2109.01903).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 
@@ -18,15 +20,26 @@ from convai.core.errors import CheckpointError, SettingsError
 from convai.core.files import read_json
 from convai.model.adapters import CONFIG, HEADS_FILE, WEIGHTS, read_tensors, write_adapter
 
+_DOWN: Final = ".lora_A.weight"
+_UP: Final = ".lora_B.weight"
+
 
 def average(
-    folders: Sequence[Path], weights: Sequence[float], out: Path, *, keep: float = 1.0, dtype: torch.dtype
+    folders: Sequence[Path],
+    weights: Sequence[float],
+    out: Path,
+    *,
+    keep: float = 1.0,
+    rank: int | None = None,
+    dtype: torch.dtype,
 ) -> None:
     """Write the mean of the adapters in `folders` to `out`, in `dtype`, with the heads of the first.
 
-    `weights`: one for each, in any unit. `keep`: the share of the mean beside the base's 1 - `keep`. Raises
-    SettingsError for weights that are no weights, CheckpointError for adapters of other layers or another
-    rank than the first, or damaged ones, and OSError.
+    `weights`: one for each, in any unit. `keep`: the share of the mean beside the base's 1 - `keep`. `rank`:
+    the mean of the changes that the adapters make, of any rank each, as an adapter of this rank; None: the
+    mean of their factors. Raises SettingsError for weights that are no weights and a rank below 1,
+    CheckpointError for adapters of other layers (without `rank`, of another rank) than the first, or damaged
+    ones, and OSError.
     """
     if len(weights) != len(folders):
         raise SettingsError(f"{len(weights)} weights for {len(folders)} adapters; give one for each")
@@ -35,16 +48,86 @@ def average(
         raise SettingsError("weights are 0 or more, and one of them is more than 0")
     if not 0 < keep <= 1:
         raise SettingsError(f"keep={keep}: use more than 0, up to 1")
-    settings = read_json(folders[0] / CONFIG)
+    if rank is not None and rank < 1:
+        raise SettingsError(f"rank={rank}: use 1 or more")
+    settings = [read_json(folder / CONFIG) for folder in folders]
+    shares = [weight / total for weight in weights]
+    if rank is None:
+        mean = _of_factors(folders, settings, shares)
+        mean = {name: p * keep if name.endswith(_UP) else p for name, p in mean.items()}
+    else:
+        mean = _of_changes(folders, settings, [keep * share for share in shares], rank)
+        settings[0] |= {"r": rank, "lora_alpha": float(rank)}
+    tensors = {name: p.to(dtype).contiguous() for name, p in mean.items()}
+    write_adapter(out, tensors, read_tensors(folders[0] / HEADS_FILE), settings[0])
+
+
+def _of_factors(
+    folders: Sequence[Path], settings: Sequence[Mapping[str, Any]], shares: Sequence[float]
+) -> dict[str, torch.Tensor]:
     mean: dict[str, torch.Tensor] = {}
-    for folder, weight in zip(folders, weights, strict=True):
+    for folder, own, share in zip(folders, settings, shares, strict=True):
         tensors = read_tensors(folder / WEIGHTS)
         same = {name: p.shape for name, p in tensors.items()} == {name: p.shape for name, p in mean.items()}
-        if mean and not (same and read_json(folder / CONFIG).get("lora_alpha") == settings.get("lora_alpha")):
+        if mean and not (same and own.get("lora_alpha") == settings[0].get("lora_alpha")):
             raise CheckpointError(
-                f"{folder}: other layers, another rank or alpha than {folders[0]}; give runs of one lineage"
+                f"{folder}: other layers, another rank or alpha than {folders[0]}; give runs of one lineage, "
+                "or the mean a --rank"
             )
         for name, p in tensors.items():
-            mean[name] = mean.get(name, 0) + p.double() * (weight / total)
-    mean = {name: (p * keep if ".lora_B." in name else p).to(dtype).contiguous() for name, p in mean.items()}
-    write_adapter(out, mean, read_tensors(folders[0] / HEADS_FILE), settings)
+            mean[name] = mean.get(name, 0) + p.double() * share
+    return mean
+
+
+def _of_changes(
+    folders: Sequence[Path], settings: Sequence[Mapping[str, Any]], shares: Sequence[float], rank: int
+) -> dict[str, torch.Tensor]:
+    """The sum of the adapters' changes, each times its share, as factors of `rank` with a scale of 1.
+
+    Of rows that are no factors (new control tokens) the mean is theirs.
+    """
+    adapters = [read_tensors(folder / WEIGHTS) for folder in folders]
+    for folder, tensors in zip(folders, adapters, strict=True):
+        if tensors.keys() != adapters[0].keys():
+            raise CheckpointError(
+                f"{folder}: other layers than {folders[0]}; give runs that adapt the same ones"
+            )
+    mean: dict[str, torch.Tensor] = {}
+    for name, p in adapters[0].items():
+        if name.endswith(_DOWN):
+            up = name.replace(_DOWN, _UP)
+            scales = [
+                _scale(own, folder) * s for own, folder, s in zip(settings, folders, shares, strict=True)
+            ]
+            ups = [tensors[up].double() * scale for tensors, scale in zip(adapters, scales, strict=True)]
+            downs = [tensors[name].double() for tensors in adapters]
+            mean[up], mean[name] = _factors(torch.cat(ups, 1), torch.cat(downs), rank)
+        elif not name.endswith(_UP):
+            whole = sum(shares)
+            mean[name] = sum(
+                (t[name].double() * s / whole for t, s in zip(adapters, shares, strict=True)), p * 0.0
+            )
+    return mean
+
+
+def _scale(settings: Mapping[str, Any], folder: Path) -> float:
+    try:
+        return float(settings["lora_alpha"]) / int(settings["r"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        raise CheckpointError(f"{folder / CONFIG}: has no rank and alpha; copy it again") from None
+
+
+def _factors(up: torch.Tensor, down: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`up` (out, n) times `down` (n, in) as factors (out, rank) and (rank, in), as near as that rank allows.
+
+    Eckart and Young 1936, without the product itself: the small middle of two triangles is decomposed.
+    """
+    left, r_left = torch.linalg.qr(up)
+    right, r_right = torch.linalg.qr(down.T)
+    u, s, v = torch.linalg.svd(r_left @ r_right.T)
+    u, s, v = u[:, :rank], s[:rank].sqrt(), v[:rank]
+    missing = (0, rank - s.shape[0])
+    return (
+        torch.nn.functional.pad(left @ (u * s), missing),
+        torch.nn.functional.pad((right @ (v.T * s)), missing).T,
+    )

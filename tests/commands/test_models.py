@@ -15,6 +15,7 @@ from convai.__main__ import main
 from convai.conversation.agent import Agent, load_agent
 from convai.conversation.session import Session
 from convai.core.dialog import Persona
+from convai.core.files import read_json, write_json
 from convai.core.settings import EngineConfig, TrainConfig
 from convai.model import adapters
 from convai.model.double_heads import DoubleHeadsModel
@@ -209,6 +210,43 @@ def test_the_mean_of_one_is_itself(tmp_path: Path) -> None:
     assert torch.equal(load_agent(out).model(*inputs()), load_agent(one).model(*inputs()))
 
 
+def test_adapters_of_any_rank_have_a_mean_of_what_they_change(tmp_path: Path) -> None:
+    """One with two ranks more and half the scale beside the other; a quarter of the base."""
+    one = tuned(tmp_path)
+    other, out = another(one, tmp_path / "other", 1), tmp_path / "mean"
+    g = torch.Generator().manual_seed(3)
+    wider = {}
+    for name, p in adapters.read_tensors(other / adapters.WEIGHTS).items():
+        axis = 1 if "lora_B" in name else 0
+        wider[name] = torch.cat([p, torch.randn(p.shape, generator=g)], axis)
+    save_file(wider, other / adapters.WEIGHTS)
+    settings = read_json(other / adapters.CONFIG)
+    rank = settings["r"]
+    write_json(other / adapters.CONFIG, settings | {"r": 2 * rank})
+    argv = ["--out", str(out), "--weights", "3", "1", "--keep", "0.5", "--dtype", "float32"]
+    assert main(["models", "average", str(one), str(other), *argv, "--rank", str(4 * rank)]) == 0
+    base, first, second, mean = (
+        load_agent(f).model.state_dict() for f in (tmp_path / "base", one, other, out)
+    )
+    changed = 0
+    for name, p in mean.items():
+        if not name.startswith("transformer.h."):
+            continue
+        expected = 0.5 * base[name] + 0.375 * first[name] + 0.125 * second[name]
+        changed += not torch.equal(p, base[name])
+        assert torch.allclose(p, expected, rtol=1e-4, atol=1e-4), name
+    assert changed
+    assert (out / adapters.HEADS_FILE).read_bytes() == (one / adapters.HEADS_FILE).read_bytes()
+    # at a smaller rank it is the nearest there is: no nearer than its singular values allow
+    assert main(["models", "average", str(one), str(other), *argv[2:], "--out", str(out), "--rank", "1"]) == 0
+    for name, p in load_agent(out).model.state_dict().items():
+        if name.startswith("transformer.h.") and p.ndim == 2:
+            exact = mean[name].double() - base[name].double()
+            missing = (p.double() - mean[name].double()).norm() ** 2
+            least = (torch.linalg.svdvals(exact)[1:] ** 2).sum()
+            assert torch.isclose(missing, least, rtol=1e-2, atol=1e-6), name
+
+
 def test_what_has_no_mean_is_one_clear_line(
     tmp_path: Path, saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +263,7 @@ def test_what_has_no_mean_is_one_clear_line(
         ([one, one], ["--weights", "1"], "1 weights for 2 adapters"),
         ([one], ["--weights", "0"], "one of them is more than 0"),
         ([one], ["--keep", "0"], "keep=0.0: use more than 0"),
+        ([one], ["--rank", "0"], "rank=0: use 1 or more"),
     ]:
         assert expected in problem(capsys, "average", *sources, "--out", out, *more)
         assert not out.exists()
