@@ -18,6 +18,7 @@ from convai.text.corpora.messengers import is_whatsapp
 from convai.text.corpora.parlai_dialog import is_parlai_dialog
 from convai.text.corpora.parlai_text import PERSONA_LINES
 from convai.text.corpora.plain_text import is_headed
+from convai.text.corpora.plays import is_play
 from convai.text.corpora.shapes import shape_of
 from convai.text.corpora.splits import split_named
 from convai.text.corpora.template_text import is_template_text
@@ -98,6 +99,8 @@ def _from_text(start: str) -> str:
         return "transcript"
     if is_headed(lines) or (lines and all(map(_BRACKETED.match, lines))):
         return "text"
+    if is_play(start):
+        return "play"
     if not lines or start[0] in "{[":
         return ""
     if _is_parlai(start):

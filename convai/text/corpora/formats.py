@@ -28,6 +28,7 @@ from convai.text.corpora import (
     parlai_text,
     personachat_json,
     plain_text,
+    plays,
     roleplay,
     sharegpt,
     sillytavern,
@@ -134,6 +135,12 @@ FORMATS: Final[dict[str, Format]] = {
         Format("signal", "signal-export's messages, one a line", (), messenger_json.parse_signal),
         Format("whatsapp", "WhatsApp's export of a chat as text", (), messengers.parse_whatsapp),
         Format("timed", "text with a time before every turn; logs of chat rooms", (), timed_text.parse),
+        Format(
+            "play",
+            "plays and screenplays: names in capitals, or on lines of their own, before speeches",
+            (".fountain",),
+            plays.parse,
+        ),
         Format(
             "parlai-dialog", "ParlAI's dialog format: text, labels, episode_done", (), parlai_dialog.parse
         ),

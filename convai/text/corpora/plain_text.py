@@ -67,13 +67,23 @@ def parse_text(text: str, where: str) -> Dialog:
 def _blocks(numbered: Iterable[_Line]) -> Iterator[list[_Line]]:
     block: list[_Line] = []
     for line, text in numbered:
-        if text.strip() and not (len(text) < _BETWEEN_CHARS and _BETWEEN.fullmatch(text)):
+        if text.strip() and not is_between(text):
             block.append((line, text))
         elif block:
             yield block
             block = []
     if block:
         yield block
+
+
+def is_between(line: str) -> bool:
+    """Whether a line is a rule, or a heading with a number, between two dialogues."""
+    return len(line) < _BETWEEN_CHARS and bool(_BETWEEN.fullmatch(line))
+
+
+def is_persona(line: str) -> bool:
+    """Whether a line says who somebody is (`persona: i bake.`)."""
+    return _prefix(line)[0] in _PERSONA
 
 
 def _without_marks(block: list[_Line]) -> list[_Line]:

@@ -43,6 +43,7 @@ FILES = {
     "signal": "signal.jsonl",
     "whatsapp": "whatsapp.txt",
     "timed": "timed.txt",
+    "play": "play.txt",
     "parlai-dialog": "parlai_dialog.txt",
     "dailydialog": "marked.txt",
     "csv": "persona_chat.csv",
@@ -55,7 +56,7 @@ KEEPS_IDS = {"jsonl", "sharegpt", "oasst"}
 KEEPS_NO_PERSONA = {
     *("sillytavern", "roleplay", "oasst", "timed", "whatsapp", "dailydialog"),
     *("telegram", "facebook", "discord", "slack", "signal"),
-    *("topical-chat", "multiwoz", "examples"),
+    *("topical-chat", "multiwoz", "examples", "play"),
 }
 KEEPS_NAME = {"sillytavern": "Ann", "roleplay": "Ann", "kobold": "Ann"}
 

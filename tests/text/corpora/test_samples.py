@@ -13,7 +13,7 @@ from tests.text.corpora.test_formats import KEEPS_NO_PERSONA
 DATA = Path(__file__).parents[3] / "data"
 SUFFIXES = {
     **dict.fromkeys(("personachat", "sharegpt", "lists", "conversation", "telegram", "facebook"), ".json"),
-    **dict.fromkeys(("parlai", "parlai-dialog", "dailydialog", "whatsapp", "timed", "text"), ".txt"),
+    **dict.fromkeys(("parlai", "parlai-dialog", "dailydialog", "whatsapp", "timed", "play", "text"), ".txt"),
     **dict.fromkeys(("discord", "slack", "roleplay", "topical-chat", "multiwoz"), ".json"),
     "examples": ".txt",
     "csv": ".csv",
