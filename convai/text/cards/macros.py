@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from convai.text.cards.blanks import BLANK, MARKS, SILENT, settled, unknown
 from convai.text.cards.first_person import USER_MARK, plain_form
 
 MAX_RESULT: Final = 100_000
@@ -98,7 +99,8 @@ YOU: Final = "you"
 class _Room:
     """What the macros of a text draw from, and how much more may come of them."""
 
-    drawn: random.Random
+    drawn: random.Random | None
+    blank: list[str]
     left: int = MAX_RESULT
     dice: int = MOST_DICE
 
@@ -107,12 +109,13 @@ class _Room:
 class Macros:
     """What macros stand for. `user` may be SOMEBODY or YOU; `fields`: other texts of the card by name.
 
-    `seed`: of what is drawn; `now`: when the conversation began; None leaves times out.
+    `seed`: of what is drawn; None draws nothing: of several texts the first stays, dice show their mean.
+    `now`: when the conversation began; None leaves times out.
     """
 
     char: str
     user: str = SOMEBODY
-    seed: int = 0
+    seed: int | None = 0
     now: datetime.datetime | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     original: str = ""
@@ -120,7 +123,7 @@ class Macros:
     """Names of all who are in a group; blank where there is none."""
 
     def replaced(self, text: str) -> str:
-        """`text` with all its macros replaced; unknown ones are left out."""
+        """`text` with all its macros replaced; what needs a value that nobody knows goes (`settled`)."""
         return self.named(self.marked(text), begins=True)[:MAX_RESULT]
 
     def named(self, marked: str, *, begins: bool = False) -> str:
@@ -129,13 +132,21 @@ class Macros:
 
     def marked(self, text: str) -> str:
         """`text` with all its macros replaced but the user's, for whom a USER_MARK stands (`addressed`)."""
-        text = text[:MAX_RESULT].replace(USER_MARK, "")
+        return settled(self._replaced(text, []))
+
+    def missing(self, text: str) -> list[str]:
+        """The macros in a text whose values nobody knows here, as they are written."""
+        blank: list[str] = []
+        self._replaced(text, blank)
+        return list(dict.fromkeys(blank))
+
+    def _replaced(self, text: str, blank: list[str]) -> str:
+        """`text` with marks for what stands for nothing; whose values are missing is put into `blank`."""
+        text = text[:MAX_RESULT].replace(USER_MARK, "").translate(MARKS)
         if "{" not in text and "<" not in text:
             return text
         text = _LOOSE.sub(r"{{\1}}", text)
-        room = _Room(
-            random.Random(hashlib.blake2b(f"{self.seed}/{text}".encode("utf-8", "replace")).digest())
-        )
+        room = _Room(None if self.seed is None else _drawing(self.seed, text), blank)
         text = _TRIM.sub("", text)
         fields = self.fields
         for _ in range(MAX_LEVELS):
@@ -144,11 +155,13 @@ class Macros:
             if text == before:
                 break
             fields = {}  # once: a text that names itself would go on for ever
-        return _MACRO.sub("", text)[:MAX_RESULT]
+        return _MACRO.sub(BLANK, text)[:MAX_RESULT]
 
     def _bounded(self, room: _Room, fields: Mapping[str, str], match: re.Match[str]) -> str:
         """What stands for a macro, as much as there is room for."""
         text = self._macro(room, fields, match)[: room.left] if room.left else ""
+        if text == BLANK:
+            room.blank.append(match[0])
         room.left -= len(text)
         return text
 
@@ -167,7 +180,9 @@ class Macros:
             return _PRONOUNS[name][self.user == YOU]
         if name in ("random", "pick"):
             options = _options(rest)
-            return room.drawn.choice(options) if options else ""
+            if not options:
+                return BLANK
+            return options[0] if room.drawn is None else room.drawn.choice(options)
         if name == "roll":
             return _rolled(rest, room)
         if name == "reverse":
@@ -175,10 +190,10 @@ class Macros:
         if name == "newline":
             return "\n"
         if name == "original":
-            return _BRACES.sub("", self.original)
+            return _BRACES.sub("", self.original) or SILENT
         if name in fields:
-            return fields[name]
-        return self._time(name)
+            return fields[name] or BLANK
+        return self._time(name) or unknown(inner)
 
     def _name(self, name: str) -> str:
         if name in ("group", "charifnotgroup") and self.group:
@@ -247,14 +262,22 @@ def _options(text: str) -> list[str]:
     return [part.strip().replace(_ESCAPED, ",") for part in parts]
 
 
+def _drawing(seed: int, text: str) -> random.Random:
+    """What the macros of a text draw from: the same for the same text in the same conversation."""
+    return random.Random(hashlib.blake2b(f"{seed}/{text}".encode("utf-8", "replace")).digest())
+
+
 def _rolled(text: str, room: _Room) -> str:
+    """The sum of dice as `2d6+1` names them, or one up to a number; blank beyond MOST_DICE."""
     found = _DICE.fullmatch(text.strip().lstrip(":").strip())
     if found is None:
-        return ""
-    if found[4]:
-        return str(room.drawn.randint(1, max(int(found[4]), 1)))
-    count, sides = min(int(found[1] or 1), MAX_DICE), max(int(found[2]), 1)
-    room.dice -= count
+        return BLANK
+    count, sides, more = 1, max(int(found[4] or found[2]), 1), int(found[3] or 0)
+    if not found[4]:
+        count = min(int(found[1] or 1), MAX_DICE)
+        room.dice -= count
     if room.dice < 0:
         return ""
-    return str(sum(room.drawn.randint(1, sides) for _ in range(count)) + int(found[3] or 0))
+    if room.drawn is None:
+        return str(count * (sides + 1) // 2 + more)
+    return str(sum(room.drawn.randint(1, sides) for _ in range(count)) + more)

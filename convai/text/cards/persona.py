@@ -12,7 +12,15 @@ from convai.core.safe_text import kept_lines, one_line
 from convai.text.cards.card import Card, new_card
 from convai.text.cards.first_person import first_person
 from convai.text.cards.macros import YOU, addressed
-from convai.text.cards.prose import MAX_TEXT, marked, resolved, sentences, shortened, without_examples
+from convai.text.cards.prose import (
+    MAX_TEXT,
+    marked,
+    missing,
+    resolved,
+    sentences,
+    shortened,
+    without_examples,
+)
 
 SENTENCES: Final = 12
 """Sentences that are taken of a card; the personas that models are trained on have four or five."""
@@ -68,7 +76,9 @@ def card_persona(
             notes.append(f"{lines.format(field)} an example dialogue and no persona")
         if len(text) > MAX_TEXT:
             notes.append(f"only the first {MAX_TEXT:,} characters of its {field} were looked at")
-        for sentence in sentences(marked(text[:MAX_TEXT], called)):
+        for macro in missing(text[:MAX_TEXT]):
+            notes.append(f"nothing says here what {macro[:60]} is; what needs it of its {field} is left out")
+        for sentence in sentences(marked(text[:MAX_TEXT], called, YOU if user.lower() == YOU else user)):
             if not _names(sentence, called):
                 found.setdefault(sentence.casefold(), sentence)
     name = "" if called == _NAMELESS else called

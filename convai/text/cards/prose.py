@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from convai.core.safe_text import one_line
-from convai.text.cards.first_person import USER_MARK
-from convai.text.cards.macros import MAX_LEVELS, YOU, addressed
+from convai.text.cards.macros import SOMEBODY, YOU, Macros, addressed
 
 MAX_TEXT: Final = 100_000
 """Characters of a field that are looked at."""
@@ -20,7 +19,6 @@ MAX_SENTENCE: Final = 200
 """Characters of a sentence; a longer one is cut between two words."""
 _CHAR_MARK: Final = "\x01"
 """Where the character's name stands until all macros are replaced."""
-_MACRO: Final = re.compile(r"\{\{([^{}]{0,500})\}\}|<(user|bot|char)>", re.IGNORECASE)
 _SAID: Final = re.compile(
     r"\s*(?:(?:\{\{(?:user|char|random_user_\d{1,3})\}\}|<(?:user|bot|char|start)>)\s*(?::|$)"
     r"|END_OF_DIALOG(?:UE)?\s*$)",
@@ -85,33 +83,21 @@ def split_examples(text: str, *names: str) -> tuple[str, str]:
 def resolved(text: str, char: str, user: str) -> str:
     """`text` with `{{char}}`, `{{user}}` and their like replaced; what is put in is not looked at again.
 
-    Of `{{random:a,b}}` and `{{pick:a,b}}` the first stays, `{{reverse:a}}` is reversed; comments, hidden
-    keys, dice and unknown ones are left out.
+    Nothing is drawn: of several texts the first stays, dice show their mean.
     """
-    return addressed(marked(text, char), YOU if user.lower() == YOU else user)
+    user = YOU if user.lower() == YOU else user
+    return addressed(marked(text, char, user), user)
 
 
-def marked(text: str, char: str) -> str:
-    """`text` likewise, with a USER_MARK where the user stands; macros in one another from the inside."""
-    text = text.replace(USER_MARK, "").replace(_CHAR_MARK, "")
-    for _ in range(MAX_LEVELS):
-        before = text
-        text = _MACRO.sub(lambda m: _macro(m[1] if m[2] is None else m[2], _CHAR_MARK, USER_MARK), text)
-        if text == before:
-            break
-    return _MACRO.sub("", text).replace(_CHAR_MARK, char)  # a name with braces is no macro
+def marked(text: str, char: str, user: str = SOMEBODY) -> str:
+    """`text` likewise, with a USER_MARK where the user stands."""
+    macros = Macros(_CHAR_MARK, user, seed=None)
+    return macros.marked(text.replace(_CHAR_MARK, "")).replace(_CHAR_MARK, char)  # a name is no macro
 
 
-def _macro(inner: str, char: str, user: str) -> str:
-    name, colon, rest = inner.partition(":")
-    name = name.strip().lower()
-    if name in ("char", "bot") and not colon:
-        return char
-    if name == "user" and not colon:
-        return user
-    if name in ("random", "pick"):
-        return (rest or "").lstrip(":").split(",")[0].strip()
-    return rest[::-1] if name == "reverse" else ""
+def missing(text: str) -> list[str]:
+    """The macros in a field whose values nobody knows, as they are written."""
+    return Macros("", seed=None).missing(text)
 
 
 def sentences(text: str) -> list[str]:

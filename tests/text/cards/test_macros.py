@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convai.text.cards.macros import MAX_RESULT, MOST_DICE, SOMEBODY, YOU, Macros
+from convai.text.cards.prose import resolved
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
 ANN = Macros("Ann", "Bob", 7, NOW)
@@ -31,7 +32,7 @@ ANN = Macros("Ann", "Bob", 7, NOW)
         ("{{random:a\\,b}}", "a,b"),
         ("{{random::{{char}}::{{char}}}}", "Ann"),
         ("{{roll:1}} {{roll:2d1+3}} {{roll d1}}", "1 5 1"),
-        ("{{hidden_key:x}}{{comment: x}}{{unknown}}{{getvar::x}}.", "."),
+        ("{{hidden_key:x}}{{comment: x}}{{unknown}}{{getvar::x}}.", ""),
         ("{{original}}", ""),
         ("no macros, <b>bold</b> {x}", "no macros, <b>bold</b> {x}"),
     ],
@@ -77,6 +78,42 @@ def test_somebody_begins_a_sentence_and_has_pronouns() -> None:
     assert Macros("Ann", "Bob").replaced("{{user}} asks. {{user}}'s") == "Bob asks. Bob's"
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("It is {{date}} now. {{char}} bakes.", "Ann bakes."),
+        ("{{getvar::pet}}'s name is Rex. {{char}} is kind.", "Ann is kind."),
+        ("She is {{getvar::age}}, and lives in Ghent.", "She lives in Ghent."),
+        ("It is {{time}}, and {{char}} is tired.", "Ann is tired."),
+        ("{{char}} lives by the sea, with {{input}} cats, and sings.", "Ann lives by the sea, and sings."),
+        ("{{char}} ({{getvar::age}}) bakes.", "Ann bakes."),
+        ("Likes: tea, {{getvar::x}}, cake", "Likes: tea, cake"),
+        ("Mood: {{getvar::x}}; Job: baker; Town: {{getvar::y}}.", "Job: baker."),
+        ("Age: {{getvar::x}}\nJob: baker", "\nJob: baker"),
+        ('Age("{{getvar::x}}") Likes("tea" + "{{getvar::x}}" + "cake")', ' Likes("tea" + "cake")'),
+        ('*It is {{time}} as she opens.* "Hello!" She is {{getvar::x}}', '"Hello!"'),
+        ("{{persona}}", ""),
+        ("{{char}} {{// a note }} bakes {{comment: x}}.", "Ann bakes."),
+        ("{{setvar::x::y}}{{#if x}}{{char}} is tall.{{/if}}", "Ann is tall."),
+        ("[{{Name: Ann, Trade: baker}}]", "[Name: Ann, Trade: baker]"),
+    ],
+)
+def test_what_needs_a_value_that_nobody_knows_goes_and_the_rest_stays(text: str, right: str) -> None:
+    assert Macros("Ann", "Bob", fields={"persona": ""}).replaced(text) == right
+    assert resolved(text, "Ann", "Bob") == right
+
+
+def test_which_values_are_missing_is_told() -> None:
+    text = "{{char}} is {{getvar::age}}, {{getvar::age}}. {{// note}} It is {{time}}, {{user}}."
+    assert Macros("Ann").missing(text) == ["{{getvar::age}}", "{{time}}"]
+    assert ANN.missing(text) == ["{{getvar::age}}"]
+
+
+def test_nothing_is_drawn_without_a_seed() -> None:
+    still = Macros("Ann", seed=None)
+    assert still.replaced("{{random:a,b}} {{pick::c::d}} {{roll:2d6+1}} {{roll:9}}") == "a c 8 5"
+
+
 def test_what_is_drawn_stays() -> None:
     text = "{{random:a,b,c,d,e,f}} {{roll:999999}}"
     assert len({ANN.replaced(text) for _ in range(5)}) == 1
@@ -99,6 +136,9 @@ def test_a_name_is_not_looked_at_again() -> None:
         "{{// " * 20_000,
         "{{roll:9999d999999}}" * 2_000,
         " " * 90_000 + "{{trim",
+        " " * 90_000 + "{{unknown}} {{// }}",
+        "a, {{unknown}} (" * 6_000,
+        '"{{unknown}}" + ' * 6_000,
     ],
 )
 def test_a_bomb_is_bounded(bomb: str) -> None:

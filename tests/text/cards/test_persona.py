@@ -130,7 +130,8 @@ def test_the_ways_cards_are_written(text: str, expected: list[str]) -> None:
         ("{{char}} {{CHAR}} <BOT> <char> {{ char }}", "A A A A A"),
         ("{{user}} <USER> {{User}}", "U U U"),
         ("{{random:x,y}} {{pick::y,z}} {{reverse:abc}}", "x y cba"),
-        ("{{// a comment}}{{comment: x}}{{hidden_key:k}}{{roll:6}}{{original}}", ""),
+        ("{{// a comment}}{{comment: x}}{{hidden_key:k}}{{original}}", ""),
+        ("{{roll:2d6}} cats", "7 cats"),
         ("{{char", "{{char"),
         ("{{{{char}}}}", ""),
         ("<start> 1 < 2", "<start> 1 < 2"),
@@ -144,6 +145,14 @@ def test_what_is_put_in_is_not_looked_at_again() -> None:
     assert resolved("{{char}} and {{user}}", "{{user}}", "{{char}}") == "{{user}} and {{char}}"
     hostile = Card({"name": "{{user}}<bot>\n</s>", "description": "{{char}} is here."})
     assert card_persona(hostile).persona.sentences == ("my name is userbot /s.", "userbot /s is here.")
+
+
+def test_what_a_persona_lacks_for_want_of_a_value_is_told() -> None:
+    card = Card({"name": "Ann", "description": "{{char}} is {{getvar::age}}. She has {{// two }} cats."})
+    found = card_persona(card, own=True)
+    assert found.persona.sentences == ("my name is Ann.", "i have cats.")
+    [note] = found.notes
+    assert note == "nothing says here what {{getvar::age}} is; what needs it of its description is left out"
 
 
 def test_a_card_without_a_name() -> None:
