@@ -6,7 +6,6 @@ has let go of it at once, and need not be waited for as long as one that may onl
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +17,7 @@ from convai.store.change_log import drawn_tokens, followed_of, stream_row
 from convai.store.change_records import DrawnToken
 from convai.store.change_statements import LOCK
 from convai.store.errors import StoreError
+from convai.store.prepared import for_psycopg
 from convai.store.records import STREAMING, Message
 from convai.store.tables import messages, streams
 from convai.store.writer import CLOCK, LIVES, Writer, now, patience
@@ -25,12 +25,12 @@ from convai.store.writer import CLOCK, LIVES, Writer, now, patience
 LEFT_MS: Final = 600_000
 """Replies that were left longer ago are not gone on with."""
 
-_BEAT: Final = (
-    f"INSERT INTO writers (id, seen) VALUES (%(id)s, {CLOCK} + %(grace)s) "
+_BEAT: Final = for_psycopg(
+    f"INSERT INTO writers (id, seen) VALUES (:id, {CLOCK} + :grace) "
     "ON CONFLICT (id) DO UPDATE SET seen = EXCLUDED.seen RETURNING xmax = 0"
 )
-_SETTLED: Final = (
-    f"SELECT {CLOCK} - CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000 AS BIGINT) > %(wait)s"
+_SETTLED: Final = for_psycopg(
+    f"SELECT {CLOCK} - CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000 AS BIGINT) > :wait"
 )
 _LEFT: Final = (
     "LEFT JOIN writers ON writers.id = messages.writer "
@@ -43,12 +43,10 @@ _OVER: Final = (
     "(SELECT 1 FROM messages WHERE messages.id = CAST(streams.live AS JSON) ->> 'id' "
     "AND messages.status = 'streaming')"
 )
-_MISSING: Final = re.sub(
-    r":(\w+)",
-    r"%(\1)s",
-    f"SELECT EXISTS (SELECT 1 FROM messages {_LEFT}) OR EXISTS (SELECT 1 FROM streams WHERE {_OVER})",
+_MISSING: Final = for_psycopg(
+    f"SELECT EXISTS (SELECT 1 FROM messages {_LEFT}) OR EXISTS (SELECT 1 FROM streams WHERE {_OVER})"
 )
-"""Whether there is something of a door that is gone, for psycopg: asked all the time."""
+"""Whether there is something of a door that is gone: asked all the time."""
 _ORPHANS: Final = text(
     "SELECT messages.id, messages.conversation, conversations.owner FROM messages "
     f"JOIN conversations ON conversations.id = messages.conversation {_LEFT} "

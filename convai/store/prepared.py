@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, UpdateBase
+from sqlalchemy import Connection, UpdateBase, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.compiler import SQLCompiler
 
+_PSYCOPG: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 Values = Mapping[str, Any]
 _row_type: Any = namedtuple  # whose fields are known at run time alone
 Row = Any
@@ -76,6 +78,11 @@ class Prepared:
             compiled: Any = self._statement.compile(dialect=connection.dialect, column_keys=list(given))
             known = self._compiled[given] = _Compiled(compiled, given)
         return known
+
+
+def for_psycopg(statement: str) -> str:
+    """A statement whose values are `:names`, as SQLAlchemy has its driver for PostgreSQL asked."""
+    return str(text(statement).compile(dialect=_PSYCOPG))
 
 
 def _driver(connection: Connection) -> Any:

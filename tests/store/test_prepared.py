@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from convai.store import StoreError, queries
 from convai.store.database import Database
-from convai.store.prepared import Prepared
+from convai.store.prepared import Prepared, for_psycopg
 from convai.store.tables import requests
 
 ROW = {"owner": "ann", "name": "r1", "conversation": "c", "message": None, "created": 5}
@@ -84,3 +84,8 @@ def test_nothing_reads_a_whole_conversation_to_go_on_with_it(tmp_path: Path) -> 
             whole = [step for step in plan if "messages" in step and step.endswith("(conversation=?)")]
             assert all("COVERING INDEX" in step or index in step for step in whole), plan
     database.close()
+
+
+def test_names_are_values_and_what_looks_like_them_is_not() -> None:
+    asked = for_psycopg("SELECT a::text, '10:30', 7 % 4 FROM t WHERE x = :x AND (y = :y OR y = :x)")
+    assert asked == "SELECT a::text, '10:30', 7 %% 4 FROM t WHERE x = %(x)s AND (y = %(y)s OR y = %(x)s)"
