@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -46,17 +46,44 @@ class FrameLink:
     def __init__(self, connected: socket.socket, silence: float) -> None:
         self._socket = connected
         connected.settimeout(silence)
-        self._file = connected.makefile("rb", buffering=_BUFFER)
+        self._came = bytearray()
+
+    def fileno(self) -> int:
+        """Its socket's number, for who waits for several of them."""
+        return self._socket.fileno()
 
     def read(self, most: int = MAX_FRAME) -> bytes:
         """The body of the next frame. Raises OSError (TimeoutError), EOFError, WireError."""
-        return self._exactly(length(self._exactly(HEAD.size), most))
+        while (body := self._whole(most)) is None:
+            self._receive()
+        return body
 
-    def _exactly(self, count: int) -> bytes:
-        data: bytes = self._file.read(count)
-        if len(data) < count:
+    def arrived(self) -> Iterator[bytes]:
+        """The bodies of the frames that are whole, once there is something to receive. Raises as `read`."""
+        self._receive()
+        yield from self.held()
+
+    def held(self) -> Iterator[bytes]:
+        """The bodies of the frames that have been received already. Raises WireError."""
+        while (body := self._whole(MAX_FRAME)) is not None:
+            yield body
+
+    def _receive(self) -> None:
+        data = self._socket.recv(_BUFFER)
+        if not data:
             raise EOFError
-        return data
+        self._came += data
+
+    def _whole(self, most: int) -> bytes | None:
+        """The next frame's body, if all of it is here."""
+        if len(self._came) < HEAD.size:
+            return None
+        end = HEAD.size + length(self._came[: HEAD.size], most)
+        if len(self._came) < end:
+            return None
+        body = bytes(self._came[HEAD.size : end])
+        del self._came[:end]
+        return body
 
     def shake_hands(self, token: str, kin: Kin, name: str) -> Welcome:
         """Be let in by the engine called `name`, which must have the model of `kin`.
@@ -92,5 +119,4 @@ class FrameLink:
     def end(self) -> None:
         """Hang up, and give the socket back. Belongs to the thread that reads."""
         self.close()
-        self._file.close()
         self._socket.close()

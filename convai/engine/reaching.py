@@ -15,6 +15,7 @@ from typing import Final
 from convai.core.errors import SettingsError
 from convai.engine.errors import EngineLost
 from convai.engine.handshake import Kin, host_port
+from convai.engine.hearing import Hearing
 from convai.engine.link import dial
 from convai.engine.remote import RemoteEngine
 from convai.engine.replicas import Replicas
@@ -86,8 +87,8 @@ def _follow(
 class OnRay(Replicas):
     """The replicas of a Ray Serve deployment, those that come later too."""
 
-    def __init__(self, url: str, make: Callable[[str], RemoteEngine]) -> None:
-        super().__init__({address: make(address) for address in on_ray(url)})
+    def __init__(self, url: str, make: Callable[[str], RemoteEngine], hearing: Hearing) -> None:
+        super().__init__(_all_of(on_ray(url), make), hearing=hearing)
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=_follow, args=(self, url, make, self._ended), name="convai-on-ray", daemon=True
@@ -107,10 +108,11 @@ def reach(url: str, token: str, expected: Identity, *, wait: float = 10.0) -> Re
     Raises SettingsError for an address that is none, Stranger for an engine of another version, token or
     model, EngineLost where none can be reached.
     """
-    kin = Kin(expected)
+    kin, hearing = Kin(expected), Hearing()
 
     def make(name: str) -> RemoteEngine:
-        return RemoteEngine(dial(*host_port(name)), token, name, kin=kin, wait=0.0, required=False)
+        dialled = dial(*host_port(name))
+        return RemoteEngine(dialled, token, name, kin=kin, wait=0.0, required=False, hearing=hearing)
 
     begun, told = time.monotonic(), False
 
@@ -123,20 +125,11 @@ def reach(url: str, token: str, expected: Identity, *, wait: float = 10.0) -> Re
             logger.warning("waiting up to %g seconds for an engine: %s", wait, why)
         return waited < wait
 
-    if url.startswith(RAY):
-        while True:
-            try:
-                replicas: Replicas = OnRay(url, make)
-                break
-            except EngineLost as error:
-                if not still(str(error)):
-                    raise
-                time.sleep(_ASK)
-    else:
-        names = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses(url)]
-        if not names:
-            raise SettingsError(f"--engine {url}: there is no address in it; use tcp://HOST:PORT")
-        replicas = _all_of(names, make)
+    try:
+        replicas = _replicas(url, make, hearing, still)
+    except BaseException:
+        hearing.close()
+        raise
     while replicas.health().status == "lost" or not replicas.engines:
         why = replicas.health().detail or "there is no engine yet"
         if not still(why):
@@ -146,7 +139,23 @@ def reach(url: str, token: str, expected: Identity, *, wait: float = 10.0) -> Re
     return replicas
 
 
-def _all_of(names: Sequence[str], make: Callable[[str], RemoteEngine]) -> Replicas:
+def _replicas(
+    url: str, make: Callable[[str], RemoteEngine], hearing: Hearing, still: Callable[[str], bool]
+) -> Replicas:
+    while url.startswith(RAY):
+        try:
+            return OnRay(url, make, hearing)
+        except EngineLost as error:
+            if not still(str(error)):
+                raise
+            time.sleep(_ASK)
+    names = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses(url)]
+    if not names:
+        raise SettingsError(f"--engine {url}: there is no address in it; use tcp://HOST:PORT")
+    return Replicas(_all_of(names, make), hearing=hearing)
+
+
+def _all_of(names: Sequence[str], make: Callable[[str], RemoteEngine]) -> dict[str, RemoteEngine]:
     engines: dict[str, RemoteEngine] = {}
     try:
         for name in names:
@@ -155,4 +164,4 @@ def _all_of(names: Sequence[str], make: Callable[[str], RemoteEngine]) -> Replic
         for engine in engines.values():
             engine.close()
         raise
-    return Replicas(engines)
+    return engines

@@ -1,8 +1,8 @@
 """An engine elsewhere, behind one socket: the same port to a door as the engine that computes here.
 
-Two threads for each engine, however many replies: one reads frames and fills mailboxes, one writes what was
-asked for. A connection that is lost fails what was being read (EngineLost) and is made again, for as long as
-it takes.
+Two threads for each engine, however many replies: one reads frames and fills mailboxes, or leaves that to one
+that hears several engines (`hearing`); one writes what was asked for. A connection that is lost fails what
+was being read (EngineLost) and is made again, for as long as it takes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Final
 from convai.core.errors import ConvaiError, SettingsError
 from convai.engine.errors import EngineClosed, EngineError, EngineLost
 from convai.engine.handshake import Kin, Stranger
+from convai.engine.hearing import Hearing
 from convai.engine.link import Dial, FrameLink
 from convai.engine.mailbox import Mailbox, Parcel, Waiting, wake
 from convai.engine.messages import Health, ModelLimits, Request, Stats
@@ -30,7 +31,6 @@ from convai.engine.wire import (
     Ask,
     Beat,
     EngineState,
-    EventBatch,
     Identity,
     Leave,
     WireError,
@@ -66,16 +66,17 @@ class RemoteEngine:
         wait: float = 10.0,
         silence: float = SILENCE,
         required: bool = True,
+        hearing: Hearing | None = None,
     ) -> None:
         """`name`: where it is, for messages; `kin`: the model that it must have; `wait`: seconds in
         which it must be there, or else this raises EngineLost, if it is `required`; one that is not may come
-        later.
+        later; `hearing`: what hears it together with others.
 
         Raises Stranger for another version, model or token.
         """
         self.name = name
         self._connect, self._token, self._kin = connect, token, kin or Kin(Identity())
-        self._silence = silence
+        self._silence, self._hearing = silence, hearing
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Asked] = {}
         self._outbox: queue.SimpleQueue[Ask | Leave | None] = queue.SimpleQueue()
@@ -235,8 +236,12 @@ class RemoteEngine:
     def _hear(self, link: FrameLink) -> str:
         """Read until the connection is lost; returns why."""
         try:
+            for body in link.held():  # behind the welcome
+                wake(self._take(body))
+            if self._hearing is not None:
+                self._hearing.hear(link, self._take, self._silence)
             while True:
-                self._take(from_engine(link.read()))
+                wake(self._take(link.read()))
         except TimeoutError:
             return f"nothing was heard for {self._silence:g} seconds"
         except EOFError:
@@ -246,7 +251,9 @@ class RemoteEngine:
         except ConvaiError as error:
             return str(error)
 
-    def _take(self, batch: EventBatch) -> None:
+    def _take(self, body: bytes) -> list[Waiting]:
+        """Deliver what a frame tells; returns the coroutines that wait for it."""
+        batch = from_engine(body)
         if batch.state is not None:
             self._state = batch.state
         for number in batch.taken:
@@ -257,7 +264,7 @@ class RemoteEngine:
             asked = self._asked.pop(told.number, None) if told.over else self._asked.get(told.number)
             if asked is not None and (reader := _deliver(asked, told.parcel())) is not None:
                 waiting.append(reader)
-        wake(waiting)
+        return waiting
 
     def _break_off(self) -> None:
         """Nothing of what was asked for comes any more."""

@@ -21,6 +21,7 @@ from typing import Final
 
 from convai.core.errors import ConvaiError
 from convai.engine.errors import EngineClosed, EngineLost, Overloaded
+from convai.engine.hearing import Hearing
 from convai.engine.mailbox import Parcel
 from convai.engine.messages import Begun, Event, Finished, Health, ModelLimits, Request, Stats
 from convai.engine.port import Port
@@ -45,9 +46,11 @@ class Replicas:
         *,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
+        hearing: Hearing | None = None,
     ) -> None:
-        """`engines` by names that stay the same: their addresses."""
+        """`engines` by names that stay the same: their addresses; `hearing`: what hears them together."""
         self.engines = dict(engines)
+        self._hearing = hearing
         self.patience, self.clock = patience, clock
         self.moved = 0
         """Replies that have gone on at another engine."""
@@ -118,6 +121,11 @@ class Replicas:
             well.sort(key=lambda name: _full(engines[name]))
         return well
 
+    def gather(self, seconds: float) -> None:
+        """Have what comes within so many seconds come together, where engines are heard together."""
+        if self._hearing is not None:
+            self._hearing.pause = seconds
+
     def add(self, name: str, engine: Port) -> None:
         """One more."""
         self.engines = {**self.engines, name: engine}
@@ -149,6 +157,8 @@ class Replicas:
         self.closed = True
         for engine in self.engines.values():
             engine.close()
+        if self._hearing is not None:
+            self._hearing.close()
 
     def __enter__(self) -> Replicas:
         return self

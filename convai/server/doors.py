@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import math
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -37,8 +39,8 @@ from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
 
-FLUSH: Final = 0.02
-"""Seconds for which changes are gathered."""
+FLUSH: Final = 0.03
+"""Seconds from one telling of changes to the next: what comes meanwhile is gathered."""
 _LONGEST: Final = 0.4
 """Seconds between two attempts to tell what all readers wait for, while the database is away."""
 _PATIENCE: Final = 5.0
@@ -56,10 +58,13 @@ class Doors:
         self._known: WeakValueDictionary[str, SharedRoom] = WeakValueDictionary()
         self._posts: dict[str, tuple[SharedRoom, Posted]] = {}
         self._flushing: asyncio.Task[None] | None = None
+        self._told_at = -math.inf
+        """When changes were told last."""
         self._flown: set[str] = set()
         self._leaving: dict[str, asyncio.Task[None]] = {}
         """Conversations that this door is about to hear no more of."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._clock = time.monotonic
         self._ended = threading.Event()
         self._hearing: threading.Thread | None = None
         self._open: Callable[[str, str], SharedRoom] | None = None
@@ -129,6 +134,9 @@ class Doors:
     async def _flush(self) -> None:
         try:
             while self._posts:
+                if (early := self._told_at + FLUSH - self._clock()) > 0:
+                    await asyncio.sleep(early)
+                self._told_at = self._clock()
                 posts, self._posts = self._posts, {}
                 rooms = [room for room, _ in posts.values()]
                 for room, post in posts.values():
@@ -142,7 +150,6 @@ class Doors:
                     else:
                         self._start(room.lost())
                 self._flown = set()
-                await asyncio.sleep(FLUSH)
         finally:
             self._flushing = None
 
@@ -166,9 +173,8 @@ class Doors:
         pause = 0.05
         while True:
             try:
-                return list(
-                    await self._in_thread(self.shared.changes.append, [post for _, post in posts.values()])
-                )
+                every = [post for _, post in posts.values()]
+                return await self.shared.changes.append_in_loop(every, self._in_thread)
             except Exception as error:
                 log_failure("changes could not be told; once more", error)
                 await asyncio.sleep(pause)

@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from convai.store.change_records import DrawnToken, Followed, Numbered, Posted, 
 from convai.store.change_statements import ADD, FOLLOW, LEAVE, LOCK, MOVE, PRUNE, TELL, TOKENS, TOLD
 from convai.store.database import Database
 from convai.store.errors import StoreError
+from convai.store.loop_statement import LoopStatement
 from convai.store.records import STREAMING, Branch, Message
 from convai.store.tables import changes, messages, streams
 from convai.store.writer import HOLD, now
@@ -54,6 +55,11 @@ class ChangeLog:
         self._channel = "convai_" + re.sub(r"\W", "_", schema)[:38]
         self._own = f"{self._channel}_"
         """What a door's own channel begins with; its id follows."""
+        self._tokens = LoopStatement(database, TOKENS)
+
+    def close(self) -> None:
+        """Hang up; who listens does so by itself."""
+        self._tokens.close()
 
     def follow(self, conversation: str) -> Followed:
         """Begin to hear of a conversation's changes: its stream, and the latest of them."""
@@ -121,19 +127,22 @@ class ChangeLog:
         of_reply = select(messages.c.writer).where(messages.c.id == one.reply)
         return connection.execute(of_reply).scalar() not in (None, self._door)
 
-    def append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
-        """Number the changes and tell them, but for what is told of a reply that is not written here."""
-        simple = [one for one in posted if _simple(one)]
+    async def append_in_loop(
+        self, posted: Sequence[Posted], in_thread: Callable[..., Awaitable[Any]]
+    ) -> list[Numbered | Refused]:
+        """`append` for an event loop, which itself asks for what is told most: tokens of conversations that
+        are as the door knows them, many in one statement. `in_thread` calls what waits. Not twice at once.
+        """
         done: dict[str, Numbered | Refused] = {}
+        simple = [one for one in posted if _simple(one)]
         for start in range(0, len(simple), _AT_ONCE):
-            done |= self._append_tokens(simple[start : start + _AT_ONCE])
+            done |= await self._append_tokens(simple[start : start + _AT_ONCE])
         rest = [one for one in posted if one.conversation not in done]
         if rest:
-            done |= zip((one.conversation for one in rest), self._append(rest), strict=True)
+            done |= zip((one.conversation for one in rest), await in_thread(self.append, rest), strict=True)
         return [done[one.conversation] for one in posted]
 
-    def _append_tokens(self, posted: Sequence[Posted]) -> dict[str, Numbered | Refused]:
-        """Those of the conversations that were as the door knows them."""
+    async def _append_tokens(self, posted: Sequence[Posted]) -> dict[str, Numbered]:
         found: dict[str, Numbered] = {}
         given: list[dict[str, Any]] = []
         for one in posted:
@@ -155,17 +164,11 @@ class ChangeLog:
                     "told": told,
                 }
             )
-        values = {
-            "given": json.dumps(given),
-            "writer": self._door,
-            "channel": self._own,
-            "at": now(),
-        }
-        with self._database.at_once("tokens") as cursor:
-            moved = cursor.execute(TOKENS, values).fetchone()[0]
-        return {id: found[id] for id in moved or ()}
+        moved, _ = await self._tokens.row(json.dumps(given), self._door, self._own, str(now()))
+        return {id: found[id] for id in json.loads(moved or "[]")}
 
-    def _append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
+    def append(self, posted: Sequence[Posted]) -> list[Numbered | Refused]:
+        """Number the changes and tell them, but for what is told of a reply that is not written here."""
         ids = [one.conversation for one in posted]
         done: list[Numbered | Refused] = []
         added: dict[str, list[Any]] = {

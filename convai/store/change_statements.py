@@ -46,26 +46,27 @@ PRUNE: Final = text(
     "AND (streams.begun IS NULL OR changes.n < streams.begun)"
 )
 TOKENS: Final = (
-    "WITH given AS MATERIALIZED (SELECT * FROM json_to_recordset(%(given)s) "
+    "WITH given AS MATERIALIZED (SELECT * FROM json_to_recordset(CAST($1 AS JSON)) "
     "AS given(conversation TEXT, stream TEXT, last BIGINT, mark TEXT, told JSON)), "
     "held AS (SELECT conversation FROM streams WHERE conversation IN (SELECT conversation FROM given) "
     "ORDER BY conversation FOR UPDATE), "
     "moved AS (UPDATE streams SET last = given.last + json_array_length(given.told), mark = given.mark "
     "FROM given, held WHERE streams.conversation = held.conversation "
     "AND given.conversation = held.conversation "
-    "AND streams.stream = given.stream AND streams.last = given.last AND streams.writer = %(writer)s "
+    "AND streams.stream = given.stream AND streams.last = given.last AND streams.writer = CAST($2 AS TEXT) "
     "RETURNING streams.conversation, streams.last, streams.stream, streams.followers, given.told), "
     "added AS (INSERT INTO changes (conversation, n, frame, token, draw, created) "
-    "SELECT moved.conversation, one.n, one.frame, one.token, one.draw, %(at)s "
+    "SELECT moved.conversation, one.n, one.frame, one.token, one.draw, CAST($4 AS BIGINT) "
     "FROM moved, json_to_recordset(moved.told) AS one(n BIGINT, frame TEXT, token INTEGER, draw BIGINT)), "
-    f"heard AS (SELECT pg_notify(%(channel)s || door, '{TOLD} ' || %(writer)s || "
+    f"heard AS (SELECT pg_notify($3 || door, '{TOLD} ' || $2 || "
     "string_agg(' ' || conversation || ' ' || last || ' ' || stream, '')) AS said "
-    "FROM moved, unnest(string_to_array(followers, ' ')) AS door WHERE door <> %(writer)s GROUP BY door) "
-    "SELECT (SELECT array_agg(conversation) FROM moved), (SELECT count(said) FROM heard)"
+    "FROM moved, unnest(string_to_array(followers, ' ')) AS door WHERE door <> $2 GROUP BY door) "
+    "SELECT (SELECT json_agg(conversation) FROM moved), (SELECT count(said) FROM heard)"
 )
 """What is told most: tokens of replies that are written here, in streams that are known here to the last
-number, all in one statement, for psycopg. `given` is JSON: that costs both sides a sixth of what arrays do.
-What anybody else has told meanwhile is left as it is, and not returned."""
+number, all in one statement, for `LoopStatement`. Its values: conversations with their tokens as JSON, which
+costs both sides a sixth of what arrays do; the door; what doors' channels begin with; the time. What anybody
+else has told meanwhile is left as it is, and not returned."""
 TELL: Final = text(
     "SELECT pg_notify(channel, said) FROM unnest(CAST(:channels AS TEXT[]), CAST(:said AS TEXT[])) "
     "AS given(channel, said)"

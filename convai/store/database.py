@@ -39,6 +39,8 @@ _NOTICED: Final = {
 """What tells that a database server on another machine cannot be reached any more, within ten seconds: left
 to themselves, connections over a cut cable wait for a quarter of an hour (libpq's options; the last one in
 milliseconds)."""
+_OLDEST: Final = (12,)
+"""The version of PostgreSQL from which on all that is asked of it is there (`plan_cache_mode`)."""
 _LOCK: Final = 0x63_6E_76_69
 """Of PostgreSQL's advisory locks, that of the migrations."""
 
@@ -72,10 +74,13 @@ class Database:
         self._closed = False
         self.behind = False
         """Whether it was written by an earlier convai, before it was opened here."""
+        self.missing = False
+        """Whether there was nothing of convai's in it before."""
         self.engine = self._engine(url)
-        self._driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        self.driver_error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        """What the database's driver raises."""
         try:
-            with self._reported():
+            with self.reported():
                 self._check(known)
                 if change:
                     self._migrate(known)
@@ -95,7 +100,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees the database as it is at its first query, whatever is written meanwhile."""
-        with self._reported(), self._connection() as connection:
+        with self.reported(), self._connection() as connection:
             if self.sqlite:
                 connection.execution_options(convai_write=False)
             else:
@@ -109,7 +114,7 @@ class Database:
 
         Inside of `together` it is committed then, and on the disk when that ends.
         """
-        with self._reported():
+        with self.reported():
             with self._turn, self._connection() as connection:
                 connection.execution_options(convai_write=True)
                 with connection.begin():
@@ -127,7 +132,7 @@ class Database:
         to ask by way of SQLAlchemy and to have the server plan the statement anew costs several times what
         the statement does. After an error the next block has another one.
         """
-        with self._reported(), self._steady_turns[what]:
+        with self.reported(), self._steady_turns[what]:
             if (cursor := self._steady.get(what)) is None:
                 cursor = self._steady[what] = self.apart().cursor()
             try:
@@ -166,12 +171,12 @@ class Database:
         """
         self._together.on, self._together.written = True, False
         try:
-            with self._reported(), self.engine.connect() as self._together.connection:
+            with self.reported(), self.engine.connect() as self._together.connection:
                 yield
         finally:
             self._together.on, self._together.connection = False, None
             if self._together.written and self._disk is not None:
-                with self._reported():
+                with self.reported():
                     self._disk.sync()
 
     @contextmanager
@@ -184,11 +189,11 @@ class Database:
             yield held
 
     @contextmanager
-    def _reported(self) -> Iterator[None]:
+    def reported(self) -> Iterator[None]:
         """Turn the database's errors, and ours without a place, into one line that names the place."""
         try:
             yield
-        except (DBAPIError, self._driver_error) as error:
+        except (DBAPIError, self.driver_error) as error:
             said = error.orig if isinstance(error, DBAPIError) else error
             reason = " ".join(str(said).split())
             raise StoreError(f"{self.name}: {reason}; {_mend(reason)}") from error
@@ -228,8 +233,16 @@ class Database:
                 if found != "ok":
                     reason = " ".join(str(found).split())
                     raise StoreError(f"{self.name}: the database is damaged ({reason}); restore a copy")
+            else:
+                found = connection.dialect.server_version_info or ()
+                if found < _OLDEST:
+                    version = ".".join(map(str, found))
+                    raise StoreError(
+                        f"{self.name}: PostgreSQL {version}, which is too old; use {_OLDEST[0]} or later"
+                    )
             try:
-                self.behind = bool(pending(done := applied(connection), known)) and done is not None
+                self.missing = (done := applied(connection)) is None
+                self.behind = bool(pending(done, known)) and done is not None
             except StoreError as error:
                 raise StoreError(f"{self.name}: {error}") from None
 

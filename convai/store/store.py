@@ -57,6 +57,8 @@ class Store:
 
     def close(self) -> None:
         """Close the database. Replies that are still being written count as interrupted from then on."""
+        if self.shared is not None:
+            self.shared.changes.close()
         self.database.close()
 
     def together(self) -> AbstractContextManager[None]:

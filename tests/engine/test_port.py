@@ -12,25 +12,33 @@ from convai.bench.server.stub import StubEngine
 from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
 from convai.engine import Engine, EngineClosed, Event, Finished, Port, Request, Token
+from convai.engine.reaching import reach
 from convai.engine.replicas import Replicas
 from convai.text.segments import Prompt
 from tests.drawing import BYTES, prompt, ready, settings_of
-from tests.engine.remote import listening, remote
+from tests.engine.remote import MODEL, TOKEN, listening, remote
+from tests.server.serving import PATIENCE
 
 
 def computing() -> Port:
     return Engine(ready(), BYTES, EngineConfig(prefix_mib=8), name="tiny").start()
 
 
-@pytest.fixture(params=["computes", "stub", "remote", "remote stub"])
+@pytest.fixture(params=["computes", "stub", "remote", "remote stub", "remote, heard with others"])
 def port(request: pytest.FixtureRequest) -> Iterator[Port]:
     engine: Port = StubEngine(interval=0.0) if "stub" in request.param else computing()
     if "remote" not in request.param:
         yield engine
         engine.close()
         return
-    with listening(engine) as (_, where), remote(where) as port:
-        yield port
+    with listening(engine) as (_, where):
+        if "others" in request.param:
+            with reach(f"tcp://{where[0]}:{where[1]}", TOKEN, MODEL, wait=PATIENCE) as several:
+                several.gather(0.001)
+                yield several
+        else:
+            with remote(where) as port:
+                yield port
 
 
 def ask(length: int = 5) -> Request:

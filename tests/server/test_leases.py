@@ -92,13 +92,13 @@ def until_taken(other: Running) -> None:
 
 def hold(door: Running, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Nothing that the door tells is numbered until the event is set."""
-    told, append = threading.Event(), shared(door).changes.append
+    told, append = threading.Event(), shared(door).changes.append_in_loop
 
-    def wait_and_append(posted: Any) -> Any:
-        assert told.wait(PATIENCE)
-        return append(posted)
+    async def wait_and_append(posted: Any, in_thread: Any) -> Any:
+        assert await asyncio.to_thread(told.wait, PATIENCE)
+        return await append(posted, in_thread)
 
-    monkeypatch.setattr(shared(door).changes, "append", wait_and_append)
+    monkeypatch.setattr(shared(door).changes, "append_in_loop", wait_and_append)
     return told
 
 

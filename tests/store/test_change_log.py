@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from sqlalchemy import event, text
 
 from convai.store import Store
 from convai.store.change_records import DrawnToken, Numbered, Posted, Refused
+from convai.store.loop_statement import LoopStatement
 from convai.store.shared import Shared
 from tests.postgresql import schema
 
@@ -38,30 +40,24 @@ def statements(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[s
     def before(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         said.append(" ".join(statement.split()[:2]))
 
-    class Telling:
-        """psycopg's cursor, for what goes past SQLAlchemy."""
+    row = LoopStatement.row
 
-        def __init__(self, cursor: Any) -> None:
-            self._cursor = cursor
-
-        def execute(self, statement: str, values: Any) -> Any:
-            before(None, None, statement)
-            return self._cursor.execute(statement, values)
-
-    at_once = store.database.at_once
-
-    @contextmanager
-    def telling(what: str) -> Iterator[Any]:
-        with at_once(what) as cursor:
-            yield Telling(cursor)
+    async def telling(asked: LoopStatement, *values: str) -> list[str | None]:
+        said.append("tokens")
+        return await row(asked, *values)
 
     event.listen(store.database.engine, "before_cursor_execute", before)
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(store.database, "at_once", telling)
+            patched.setattr(LoopStatement, "row", telling)
             yield said
     finally:
         event.remove(store.database.engine, "before_cursor_execute", before)
+
+
+def append(store: Store, *posted: Posted) -> list[Numbered | Refused]:
+    """As a door does it."""
+    return asyncio.run(shared(store).changes.append_in_loop(posted, asyncio.to_thread))
 
 
 def tokens(conversation: str, *ids: int, at: tuple[str, int] | None, **fields: Any) -> Posted:
@@ -74,7 +70,7 @@ def begun(store: Store, *conversations: str) -> dict[str, tuple[str, int]]:
     found = {}
     for conversation in conversations:
         post = Posted(conversation, [lambda n: f"{n} started"], [None], begins=0, live='{"id": "m"}')
-        [numbered] = shared(store).changes.append([post])
+        [numbered] = append(store, post)
         assert isinstance(numbered, Numbered)
         found[conversation] = numbered.stream, numbered.first
     return found
@@ -86,10 +82,9 @@ def test_tokens_of_many_conversations_are_one_statement(
     one, other = stores
     at = begun(one, "b", "a", "c")
     with statements(one, monkeypatch) as said:
-        numbered = shared(one).changes.append(
-            [tokens("b", 1, 2, at=at["b"]), tokens("a", 3, at=at["a"]), tokens("c", 4, at=at["c"])]
-        )
-    assert said == ["WITH given"]
+        posts = tokens("b", 1, 2, at=at["b"]), tokens("a", 3, at=at["a"]), tokens("c", 4, at=at["c"])
+        numbered = append(one, *posts)
+    assert said == ["tokens"]
     assert numbered == [
         Numbered(at["b"][0], 2, ["2 token 1", "3 token 2"]),
         Numbered(at["a"][0], 2, ["2 token 3"]),
@@ -103,10 +98,10 @@ def test_tokens_of_many_conversations_are_one_statement(
 def test_what_has_moved_on_takes_the_long_way_and_the_others_do_not(stores: tuple[Store, Store]) -> None:
     one, other = stores
     at = begun(one, "a", "b")
-    [title] = shared(other).changes.append([Posted("a", [lambda n: f"{n} title"], [None])])
+    [title] = append(other, Posted("a", [lambda n: f"{n} title"], [None]))
     assert isinstance(title, Numbered)
     assert title.first == 2
-    numbered = shared(one).changes.append([tokens("a", 1, at=at["a"]), tokens("b", 2, at=at["b"])])
+    numbered = append(one, tokens("a", 1, at=at["a"]), tokens("b", 2, at=at["b"]))
     assert numbered == [Numbered(at["a"][0], 3, ["3 token 1"]), Numbered(at["b"][0], 2, ["2 token 2"])]
     assert [n for n, _ in shared(other).changes.after("a", 0).frames] == [1, 2, 3]
 
@@ -115,21 +110,19 @@ def test_what_was_told_already_is_not_told_twice(stores: tuple[Store, Store]) ->
     one, other = stores
     at = begun(one, "a")["a"]
     post = tokens("a", 1, at=at)
-    assert shared(one).changes.append([post]) == [Numbered(at[0], 2, ["2 token 1"])]
-    assert shared(one).changes.append([post]) == [Numbered(at[0], 3, [])]  # its answer was lost: it is there
+    assert append(one, post) == [Numbered(at[0], 2, ["2 token 1"])]
+    assert append(one, post) == [Numbered(at[0], 3, [])]  # its answer was lost: it is there
     assert [n for n, _ in shared(other).changes.after("a", 0).frames] == [1, 2]
 
 
 def test_only_who_writes_the_reply_tells_its_tokens(stores: tuple[Store, Store]) -> None:
     one, other = stores
     at = begun(one, "a")["a"]
-    assert shared(other).changes.append([tokens("a", 1, at=at)]) == [Refused.ELSEWHERE]
-    assert shared(one).changes.append([tokens("a", 1, at=("another life", 1))]) == [
-        Numbered(at[0], 2, ["2 token 1"])
-    ]
-    [end] = shared(one).changes.append([tokens("a", 2, at=(at[0], 2), ends=True)])
+    assert append(other, tokens("a", 1, at=at)) == [Refused.ELSEWHERE]
+    assert append(one, tokens("a", 1, at=("another life", 1))) == [Numbered(at[0], 2, ["2 token 1"])]
+    [end] = append(one, tokens("a", 2, at=(at[0], 2), ends=True))
     assert isinstance(end, Numbered)
-    assert shared(one).changes.append([tokens("a", 3, at=(at[0], 3))]) == [Refused.ELSEWHERE]
+    assert append(one, tokens("a", 3, at=(at[0], 3))) == [Refused.ELSEWHERE]
 
 
 def test_old_changes_are_forgotten_on_the_way(stores: tuple[Store, Store]) -> None:
@@ -137,13 +130,13 @@ def test_old_changes_are_forgotten_on_the_way(stores: tuple[Store, Store]) -> No
     one, _ = stores
     stream, last = begun(one, "a")["a"]
     for _ in range(40):
-        [numbered] = shared(one).changes.append([tokens("a", *range(10), at=(stream, last))])
+        [numbered] = append(one, tokens("a", *range(10), at=(stream, last)))
         assert isinstance(numbered, Numbered)
         last = numbered.first + 9
     kept = shared(one).changes.after("a", 0).frames
     assert [n for n, _ in kept] == list(range(1, 402))
-    shared(one).changes.append([tokens("a", *range(70), at=(stream, last), ends=True)])
-    shared(one).changes.append([Posted("a", [lambda n: f"{n} title"] * 70, [None] * 70)])
+    append(one, tokens("a", *range(70), at=(stream, last), ends=True))
+    append(one, Posted("a", [lambda n: f"{n} title"] * 70, [None] * 70))
     first = shared(one).changes.after("a", 0).frames[0][0]
     assert first > 200
 
@@ -165,7 +158,7 @@ def test_doors_hear_of_many_conversations_at_once(stores: tuple[Store, Store]) -
     thread = threading.Thread(target=shared(other).changes.listen, args=(tell, listening.set, ended))
     thread.start()
     assert listening.wait(60)
-    shared(one).changes.append([tokens(name, 1, at=at[name]) for name in names])
+    append(one, *(tokens(name, 1, at=at[name]) for name in names))
     assert all_of_them.wait(60)
     ended.set()
     thread.join()
@@ -190,7 +183,7 @@ def test_doors_hear_of_what_they_follow_and_of_nothing_else(stores: tuple[Store,
         """A notification comes behind all that were told before."""
         come.clear()
         for post in posts:
-            shared(one).changes.append([post])
+            append(one, post)
         assert come.wait(60)
 
     thread = threading.Thread(target=shared(other).changes.listen, args=(tell, listening.set, ended))
