@@ -247,12 +247,15 @@ def _open(
     from convai.server.run import Server, address, listen
     from convai.server.service import Service
     from convai.store import Store
+    from convai.store.server_check import check_sessions
     from convai.text.personas import trained_persona
 
     mood = _mood(args.emotion_model)
     hooks = _hooks(args, mood)
     read_coref = _coref(args.coref_model, args.coref_parser)
     with listen(config) as listening, Store(where) as store:
+        if store.shared is not None:
+            check_sessions(store.database)
         read_mood = None if mood is None else mood.of
         service = Service(
             agent,

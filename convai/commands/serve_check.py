@@ -56,8 +56,13 @@ def _model(args: argparse.Namespace) -> str:
 
 def _store(where: str | Path, alone: AbstractContextManager[None]) -> str:
     from convai.store.database import Database
+    from convai.store.server_check import check_rights, check_sessions
 
     with alone, closing(Database(where, change=False)) as database:
+        if not database.sqlite:
+            if database.missing or database.behind:
+                check_rights(database)
+            check_sessions(database)
         doors = "one door" if database.sqlite else "as many doors as you like"
         older = ", of an earlier convai: the first door to serve it brings it up to date"
         return f"{database.name}, {doors}{older if database.behind else ''}"
