@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url
 
-from convai.store import Store
-from convai.store.errors import StoreError
+from convai.bench.cluster.processes import OwnPostgres
+from convai.core.errors import ConvaiError
+from convai.store import Store, writer
+from convai.store.errors import Conflict, StoreError
 from tests.namespaces import Host, hosts, inside
 from tests.postgresql import schema
 from tests.server.serving import PATIENCE
@@ -126,3 +130,68 @@ def test_a_database_over_a_cut_cable_is_missed_in_time() -> None:
                     hearing.join(PATIENCE)
 
         inside(centre, there)
+
+
+@contextmanager
+def server(folder: Path, centre: str, address: str) -> Iterator[OwnPostgres]:
+    """A PostgreSQL in the middle of the cables: a cut leaves its own connections without an answer."""
+    folder.chmod(0o711)
+    try:
+        made = inside(centre, lambda: OwnPostgres(folder / "postgresql", address))
+    except ConvaiError as error:
+        pytest.skip(str(error))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+def test_a_door_that_is_cut_off_loses_its_replies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL asks after the connection that holds its lock: nobody waits until its lease is over."""
+    monkeypatch.setattr(writer, "LEASE_MS", 3_600_000)
+    monkeypatch.setattr(writer, "UNHELD_MS", -3_600_000)  # no sign of life is young enough without the lock
+    with hosts(1) as (centre, [host]), TemporaryDirectory(prefix="convai-") as folder:
+        with server(Path(folder), centre, host.here) as database, Store(database.url) as near:
+            assert near.shared is not None
+            leases = near.shared.leases
+            began, taken = threading.Event(), threading.Event()
+            of_far: list[str] = []
+
+            def far() -> None:
+                url = make_url(database.url)
+                there = url.set(host=host.here, username=url.query["user"], query={})
+                with Store(there.render_as_string(hide_password=False)) as store:
+                    assert store.shared is not None
+                    listens, ended = threading.Event(), threading.Event()
+                    told = (lambda said: None, listens.set, ended)
+                    hearing = threading.Thread(target=store.shared.changes.listen, args=told)
+                    hearing.start()
+                    assert listens.wait(PATIENCE)
+                    conversation = store.create("ann").conversation
+                    store.append_user("ann", conversation, "hello")
+                    of_far.append(store.begin_reply("ann", conversation).message)
+                    store.shared.leases.beat()
+                    began.set()
+                    assert taken.wait(PATIENCE)
+                    with pytest.raises((Conflict, StoreError)):  # noticed over there as well, or not yet
+                        store.finish_reply("ann", conversation, of_far[0], "it is too late")
+                    ended.set()
+                    hearing.join(PATIENCE)
+
+            away = threading.Thread(target=inside, args=(host.name, far))
+            away.start()
+            try:
+                assert began.wait(PATIENCE)
+                assert leases.orphans() == []
+                host.cut()
+                limit = time.monotonic() + PATIENCE
+                while not (orphans := leases.orphans()):
+                    assert time.monotonic() < limit
+                [orphan] = orphans
+                assert orphan.message == of_far[0]
+                assert leases.claim(orphan) is not None
+            finally:
+                host.mend()
+                taken.set()
+                away.join()

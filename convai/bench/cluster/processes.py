@@ -135,10 +135,13 @@ def _write_to(log: str) -> None:
 class OwnPostgres:
     """A PostgreSQL of our own, in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make it and start it. Raises ConvaiError where PostgreSQL is not installed, or does not start."""
+    def __init__(self, folder: Path, address: str = "") -> None:
+        """Make it and start it, to be reached by its socket, and at `address` by whoever is in that network.
+
+        Raises ConvaiError where PostgreSQL is not installed, or does not start.
+        """
         self._bin = _postgresql()
-        self._folder = folder
+        self._folder, self._address = folder, address
         folder.mkdir()
         user = getpass.getuser()
         if os.geteuid() == 0:  # PostgreSQL does not run as root
@@ -146,10 +149,14 @@ class OwnPostgres:
             shutil.chown(folder, _POSTGRES)
         self._run("initdb", "-D", folder / "data", "-A", "trust", "-N", "-U", user)
         self.url = f"postgresql:///postgres?host={folder}&user={user}"
+        if address:
+            with (folder / "data" / "pg_hba.conf").open("a") as allowed:
+                allowed.write("host all all samenet trust\n")
         self._start()
 
     def _start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories='{self._folder}' -c max_connections=200"
+        where = f"-c listen_addresses='{self._address}' -c unix_socket_directories='{self._folder}'"
+        options = f"{where} -c max_connections=200"
         self._pg_ctl("-w", "-t", "120", "-l", self._folder / "log", "-o", options, "start")
 
     def restart(self, mode: str) -> None:
