@@ -78,7 +78,7 @@ class FrameLink:
         """The next frame's body, if all of it is here."""
         if len(self._came) < HEAD.size:
             return None
-        end = HEAD.size + length(self._came[: HEAD.size], most)
+        end = HEAD.size + length(bytes(self._came[: HEAD.size]), most)
         if len(self._came) < end:
             return None
         body = bytes(self._came[HEAD.size : end])

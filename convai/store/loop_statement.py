@@ -71,7 +71,8 @@ class LoopStatement:
                 come.set_result(None)
 
         libpq.send_query_prepared(_NAME, values)
-        socket, results = libpq.socket, []
+        socket: int = libpq.socket
+        results: list[Any] = []
         unsent = libpq.flush()
         loop.add_reader(socket, wake)
         try:
