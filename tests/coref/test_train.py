@@ -26,7 +26,7 @@ from convai.coref.data import Data, read_vectors
 from convai.coref.document import Document
 from convai.coref.examples import Question, examples, packed, questions
 from convai.coref.learner import scored
-from convai.coref.losses import LOSSES, answers
+from convai.coref.losses import LOSSES, Together, answers
 from convai.coref.pairs import Window
 from convai.coref.reading import FeatureReader
 from convai.coref.resolver import CorefResolver
@@ -224,6 +224,18 @@ def test_the_probability_of_being_in_one_cluster_is_that_of_all_choices_of_antec
         together[1] += weight * ((root[5] == root[3]) + (root[5] == root[4]))
     expected = -math.log(together[0]) - math.log(1 - min(together[1], 1 - 1e-4))
     assert float(answers(scores[kept], alone[:n], small)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_gradient_of_being_in_one_cluster_is_what_small_changes_say() -> None:
+    own = torch.rand(7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(3)).tril(-1) / 7
+    lower = torch.ones(7, 7).tril(-1) > 0
+
+    def together(values: torch.Tensor) -> torch.Tensor:
+        own = torch.zeros(7, 7, dtype=torch.float64).masked_scatter(lower, values)
+        found: torch.Tensor = Together.apply(own)  # type: ignore[no-untyped-call]
+        return found
+
+    assert torch.autograd.gradcheck(together, own[lower].requires_grad_())
 
 
 def test_answers_are_learnt() -> None:
