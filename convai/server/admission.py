@@ -19,6 +19,9 @@ async def admitted(
         raise ApiError(405, f"{scope['method']} is not allowed here; use {' or '.join(methods)}")
     check_origin(service, header(scope, "origin"), header(scope, "host"), scope.get("scheme", "http"))
     owner = owner_of(service, header(scope, "authorization"))
+    packed = header(scope, "content-encoding")
+    if packed and packed.lower() != "identity":
+        raise ApiError(415, f"a body in the encoding {packed[:40]!r} is not read; send it as it is")
     service.check_open()
     await service.admit(address_of(scope.get("client")))
     most = service.config.body_bytes

@@ -30,6 +30,8 @@ _TOOL_ROLES: Final = ("tool", "function")
 _PERSONA_ROLES: Final = ("system", "developer")
 _OWN: Final = frozenset(field.name for field in fields(DecodingConfig)) - {"max_length", "seed"}
 """Decoding settings by convai's own names; some are OpenAI's as well."""
+_TEXTS: Final = ("text", "input_text", "output_text")
+"""Types of parts that hold text: those of chats, and of responses where a client keeps these."""
 _MOST_WANTED: Final = 10_000
 """Characters of who somebody is, or is called."""
 _UNBOUNDED: Final = (-1, -2)
@@ -93,8 +95,9 @@ def parse_chat(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) 
     given = _object(body, agent, engine)
     wanted = _wanted(given)
     persona, turns = _messages(given.pop("messages", None), may_be_empty=bool(wanted.character))
-    goes_on = _switch(given, "continue_final_message", bool(turns) and turns[-1].speaker == AGENT)
+    anew = given.get("add_generation_prompt") is True  # asked for by name: a turn of its own
     _switch(given, "add_generation_prompt")
+    goes_on = _switch(given, "continue_final_message", not anew)
     prefill = ""
     if goes_on and turns and turns[-1].speaker == AGENT:
         prefill = turns.pop().text
@@ -259,7 +262,7 @@ def _content(given: object, where: str) -> str:
     if given is None or isinstance(given, str):
         return given or ""
     if isinstance(given, list) and all(
-        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+        isinstance(part, dict) and part.get("type") in _TEXTS and isinstance(part.get("text"), str)
         for part in given
     ):
         return " ".join(part["text"] for part in given)
@@ -324,10 +327,12 @@ def _stops(given: object) -> tuple[str, ...]:
     if given is None:
         return ()
     stops = [given] if isinstance(given, str) else given
+    if isinstance(stops, list):
+        stops = [stop for stop in stops if stop != ""]  # a field of a form that nobody filled in
     if (
         not isinstance(stops, list)
         or len(stops) > MAX_STOPS
-        or not all(isinstance(stop, str) and 0 < len(stop) <= 100 for stop in stops)
+        or not all(isinstance(stop, str) and len(stop) <= 100 for stop in stops)
     ):
         raise ApiError(400, f"stop: use a text, or up to {MAX_STOPS}, of 1 to 100 characters", param="stop")
     return tuple(stops)

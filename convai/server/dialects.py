@@ -32,7 +32,6 @@ _SAME: Final = {
 
 _OFF: Final[Mapping[str, Mapping[object, object]]] = {
     "top_k": {-1: 0},  # llama.cpp, vLLM
-    "sampler_seed": {-1: None},  # vLLM's relatives
     "seed": {-1: None},  # llama.cpp, text-generation-webui: draw one
     "top_p": {0: 1e-6},  # OpenAI: the likeliest token alone
     "top_n_sigma": {-1: 0},  # llama.cpp
@@ -52,7 +51,7 @@ WITHOUT_EFFECT: Final = frozenset(
         "prompt_cache_key",
         "prompt_cache_retention",
         "parallel_tool_calls",
-        # where and how others compute; what a sampler of theirs would do if it were on
+        # where and how others (OpenRouter's, too) compute; what a sampler of theirs would do if it were on
         "cache_prompt",
         "id_slot",
         "slot_id",
@@ -82,6 +81,9 @@ WITHOUT_EFFECT: Final = frozenset(
         "trim_stop",
         "adaptive_decay",
         "speculative_ngram",
+        "provider",
+        "route",
+        "transforms",
         # how reasoning and calls would be taken out of a reply that has none
         "include_reasoning",
         "reasoning_format",
@@ -103,6 +105,11 @@ ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "audio": (None,),
     "suffix": ("", None),
     "reasoning_effort": ("none", None),
+    "verbosity": ("medium", None),
+    "web_search_options": (None,),
+    # OpenRouter
+    "reasoning": ({}, {"enabled": False}, {"exclude": True}, {"effort": "none"}, None),
+    "plugins": ([], None),
     # llama.cpp, vLLM, text-generation-webui
     "mirostat": (0, None),
     "mirostat_mode": (0, None),
@@ -204,6 +211,7 @@ def around_temperature(values: dict[str, Any], temperature: float, width: object
 
 
 def _value(name: str, value: object) -> object:
-    if name in _OFF and isinstance(value, int | float) and not isinstance(value, bool):
-        return _OFF[name].get(value, value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        off = _OFF.get(name) or _OFF.get(_SAME.get(name, ""), {})
+        return off.get(value, value)
     return value

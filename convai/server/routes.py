@@ -1,9 +1,11 @@
-"""Which route a path means: with or without a slash at its end, and by the names that other servers use."""
+"""Which route a path means: with slashes too many, and by the names that other servers use."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+_SLASHES: Final = re.compile("/{2,}")
 CHAT: Final = "/chat"
 COMPLETIONS: Final = "/v1/chat/completions"
 TEXT_COMPLETIONS: Final = "/v1/completions"
@@ -18,6 +20,6 @@ _ALSO: Final = {
 
 
 def route_of(path: str) -> str:
-    """The route that `path` means."""
-    plain = path.rstrip("/") or "/"
+    """The route that `path` means. A base address that ends with a slash makes two of it."""
+    plain = _SLASHES.sub("/", path).rstrip("/") or "/"
     return _ALSO.get(plain, plain)

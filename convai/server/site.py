@@ -22,6 +22,7 @@ from convai.server.limiter import Busy
 from convai.server.logs import log_failure
 from convai.server.memory import NoMemory
 from convai.server.memory_site import add_memory
+from convai.server.routes import COMPLETIONS, TEXT_COMPLETIONS
 from convai.server.service import Service
 from convai.store import NotFound, RequestName
 
@@ -158,6 +159,9 @@ def create_site(service: Service, ask: Ask, delete_person: Callable[[str], None]
 
     @site.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
+        if error.code == 404:
+            there = ", ".join((COMPLETIONS, TEXT_COMPLETIONS, "/v1/models", "/healthz"))
+            return answered(ApiError(404, f"there is no {request.path[:100]} here; programs ask {there}"))
         return answered(ApiError(error.code or 500, error.description or error.name))
 
     @site.errorhandler(Exception)

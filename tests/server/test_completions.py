@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -106,7 +107,7 @@ def test_log_probabilities_are_the_models_own(api: openai.OpenAI) -> None:
         ({"temperature": -1}, "temperature"),
         ({"top_p": 7}, "top_p"),
         ({"stop": ["a"] * 33}, "stop"),
-        ({"stop": [""]}, "stop"),
+        ({"stop": ["x" * 101]}, "stop"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
         ({"messages": []}, "messages"),
@@ -165,6 +166,17 @@ def test_what_is_no_json_object_is_refused(server: Running, body: bytes) -> None
     answer = httpx2.post(f"{server.url}/v1/chat/completions", content=body, timeout=PATIENCE)
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_packed_body_is_refused_as_that(server: Running) -> None:
+    packed = gzip.compress(json.dumps({"messages": MESSAGES}).encode())
+    headers = {"content-encoding": "gzip"}
+    url = f"{server.url}/v1/chat/completions"
+    answer = httpx2.post(url, content=packed, headers=headers, timeout=PATIENCE)
+    assert answer.status_code == 415
+    assert answer.json()["error"]["message"] == (
+        "a body in the encoding 'gzip' is not read; send it as it is"
+    )
 
 
 def test_too_large_a_body_and_another_method_are_refused(server: Running) -> None:

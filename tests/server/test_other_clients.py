@@ -51,6 +51,12 @@ def drawn(server: Running, *turns: Turn, persona: str = "", begun: str = "", see
 # -- messages --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("type", ["text", "input_text", "output_text"])
+def test_parts_hold_text_by_several_names(api: openai.OpenAI, type: str) -> None:
+    parts = {"role": "user", "content": [{"type": type, "text": "hi"}]}
+    assert said(ask(api, NURSE, parts)) == said(ask(api, NURSE, HI))
+
+
 @pytest.mark.parametrize("nothing", ["", None, " \n", [], "\u0000\u001b"])
 @pytest.mark.parametrize("role", ["assistant", "user", "system"])
 def test_an_earlier_message_without_words_is_left_out(api: openai.OpenAI, role: str, nothing: Any) -> None:
@@ -189,6 +195,8 @@ OFF: dict[str, Any] = {
     "ignore_eos": False, "cache_prompt": True, "n_probs": 0, "grammar": "", "logit_bias": [], "tools": [],
     "tool_choice": "auto", "samplers": ["top_k"], "do_sample": True, "guidance_scale": 1, "think": False,
     "negative_prompt": "", "reasoning_effort": None, "stop": None, "user": "me", "no_repeat_ngram_size": 3,
+    "nsigma": -1, "adaptive_target": -1, "verbosity": "medium", "reasoning": {"exclude": True}, "plugins": [],
+    "include_reasoning": False, "provider": {"order": []}, "transforms": ["middle-out"], "route": "fallback",
 }  # fmt: skip
 
 
@@ -203,6 +211,11 @@ def test_as_many_stop_texts_as_front_ends_send(api: openai.OpenAI) -> None:
     assert said(ask(api, NURSE, HI, stop=[*stops, whole[2:4]])) == whole[: whole.index(whole[2:4])]
     options = {"stream_options": {"include_usage": True}}  # of no use in an answer that comes whole
     assert ask(api, NURSE, HI, extra_body=options).usage.total_tokens > 0
+
+
+@pytest.mark.parametrize("stop", ["", [""], ["", "\n"], []])
+def test_a_stop_text_that_nobody_filled_in_stops_nothing(api: openai.OpenAI, stop: Any) -> None:
+    assert said(ask(api, NURSE, HI, stop=stop)) == said(ask(api, NURSE, HI))
 
 
 def test_other_names_are_convais_own() -> None:
@@ -307,6 +320,15 @@ def test_the_assistants_last_message_is_gone_on_with(server: Running, api: opena
     assert said(anew) == drawn(server, *own, persona=NURSE["content"])
 
 
+def test_who_asks_for_a_turn_of_its_own_gets_one(server: Running, api: openai.OpenAI) -> None:
+    begun = {"role": "assistant", "content": "i am"}
+    anew = drawn(server, Turn(USER, "hi"), Turn(AGENT, "i am"), persona=NURSE["content"])
+    assert said(ask(api, NURSE, HI, begun, extra_body={"add_generation_prompt": True})) == anew
+    onward = said(ask(api, NURSE, HI, begun))
+    for switches in ({"add_generation_prompt": False}, {"continue_final_message": True}):
+        assert said(ask(api, NURSE, HI, begun, extra_body=switches)) == onward != anew
+
+
 def test_an_empty_beginning_is_none(api: openai.OpenAI) -> None:
     assert said(ask(api, NURSE, HI, {"role": "assistant", "content": ""})) == said(ask(api, NURSE, HI))
 
@@ -374,7 +396,11 @@ def test_what_a_text_cannot_be_asked_is_named(server: Running, more: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "path", ["/health", "/healthz/", "/v1/health", "/v1/models/", "/models", "/v1/models/tiny/"]
+    "path",
+    [
+        *("/health", "/healthz/", "/v1/health", "/v1/models/", "/models", "/v1/models/tiny/"),
+        *("//v1/models", "/v1//models", "/v1/models//tiny"),
+    ],
 )
 def test_a_route_has_its_other_names(server: Running, path: str) -> None:
     assert httpx2.get(server.url + path, timeout=PATIENCE).status_code == 200
@@ -387,8 +413,8 @@ def test_a_client_may_be_given_the_bare_address(server: Running, base: str) -> N
         assert api.completions.create(model="tiny", prompt="a").choices
         assert next(iter(api.models.list())).id == "tiny"
     body = {"model": "tiny", "messages": [HI]}
-    answer = httpx2.post(f"{server.url}/v1/chat/completions/", json=body, timeout=PATIENCE)
-    assert answer.status_code == 200
+    for path in ("/v1/chat/completions/", "/v1//chat/completions", "//v1/chat/completions"):
+        assert httpx2.post(f"{server.url}{path}", json=body, timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/chat", "/v1/completions/x"])
@@ -396,3 +422,4 @@ def test_what_is_no_route_is_not_found(server: Running, path: str) -> None:
     answer = httpx2.get(server.url + path, timeout=PATIENCE)
     assert answer.status_code == 404
     assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert f"there is no {path} here; programs ask /v1/chat/completions" in answer.json()["error"]["message"]
