@@ -127,8 +127,13 @@ def turned(
         return None
     if best == NEUTRAL or opposite is None or affirmed[denied] - bare[denied] < BROUGHT:
         return None
-    # what the negation itself says, as far as it was read, stays
-    found = {label: max(p, said[label]) if said[label] > affirmed[label] else p for label, p in bare.items()}
+    # what the negation itself says, as far as it was read, stays; but "don't hate" opposes nothing twice
+    stays = {
+        label
+        for label in bare
+        if said[label] > affirmed[label] and (opposite == NEUTRAL or OPPOSITES.get(label) != opposite)
+    }
+    found = {label: max(p, said[label]) if label in stays else p for label, p in bare.items()}
     found[best] = min(found[best], bare[best])
     if opposite in found:
         found[opposite] = max(found[opposite], FACTOR * affirmed[denied])

@@ -85,6 +85,16 @@ def test_what_is_left(said: dict[str, float], affirmed: dict[str, float], bare: 
     assert turned(said, affirmed, bare) is None
 
 
+def test_a_denied_dislike_is_no_dislike_of_another_kind() -> None:
+    said = {"anger": 0.8, "disapproval": 0.5, "approval": 0.0, "caring": 0.2}
+    affirmed = {"anger": 0.9, "disapproval": 0.1, "approval": 0.0, "caring": 0.1}
+    bare = {"anger": 0.02, "disapproval": 0.05, "approval": 0.1, "caring": 0.1}
+    found = turned(said, affirmed, bare)
+    assert found == pytest.approx(
+        {"anger": 0.02, "disapproval": 0.05, "approval": FACTOR * 0.9, "caring": 0.2}
+    )
+
+
 def test_texts_beside_a_negation_and_switched_off_stay_as_they_are() -> None:
     model = tiny_model()
     on, off = EmotionClassifier(model, VOCABULARY), EmotionClassifier(model, VOCABULARY, negation=False)

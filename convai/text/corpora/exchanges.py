@@ -19,7 +19,7 @@ from convai.text.corpora.json_entries import dialogs
 from convai.text.corpora.messages import Said, entry_name, is_message, said
 from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import ANSWER_KEYS, LIST_KEYS, PREFERENCE_KEYS, QUESTION_KEYS, lowered
-from convai.text.corpora.transcripts import has_speakers, transcript
+from convai.text.corpora.transcripts import has_speakers, is_asked, transcript, without_end
 
 _EXAMPLE: Final = '{"prompt": "hi", "completion": "hello"}'
 _PREFERENCE: Final = '{"prompt": "hi", "chosen": "hello", "rejected": "go away"}'
@@ -103,7 +103,7 @@ def _asked(entry: Mapping[str, Any], where: str) -> Said:
         return found
     value = entry[question]
     place = f"{where}, {question}"
-    if isinstance(value, str) and not has_speakers(value):
+    if isinstance(value, str) and not has_speakers(value) and not is_asked(value):
         text = check_text(value, place)
         more = entry.get("input") if question == "instruction" else None
         if isinstance(more, str) and more.strip():
@@ -130,4 +130,4 @@ def _replies(value: Any, where: str) -> list[Turn]:
         return found.turns
     if isinstance(value, str) and has_speakers(value):
         return transcript(value, where).turns
-    return [Turn(AGENT, check_text(value, where))]
+    return [Turn(AGENT, check_text(without_end(value) if isinstance(value, str) else value, where))]

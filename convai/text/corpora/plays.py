@@ -108,7 +108,7 @@ def _fits(every: Sequence[str], heads: Mapping[int, _Head], style: str) -> bool:
 
     Names in capitals alone count only where a scene's heading stands too, or where most stand further in than
     what is said: others write in capitals as well. Names before a colon are plain text's, unless something
-    happens: a scene, a direction.
+    happens (a scene, a direction) or turns of several lines stand between blank ones.
     """
     names = Counter(head.name for head in heads.values())
     if len(heads) < 3 or max(names.values()) < 2 or not 2 <= len(names) <= 0.8 * len(heads):
@@ -117,6 +117,10 @@ def _fits(every: Sequence[str], heads: Mapping[int, _Head], style: str) -> bool:
         return False
     scenes = any(map(_SCENE.match, every))
     said = [line for line in every if line.strip() and not _SCENE.match(line) and not _WHOLE.fullmatch(line)]
+    if style == "colon" and len(heads) < len(said):  # an interview: blank lines between answers of several
+        after_blank = sum(not i or not every[i - 1].strip() for i in heads)
+        if after_blank >= len(heads) - 1 and len(heads) > 0.2 * len(said):
+            return True
     if style != "alone":
         happens = scenes or any(head.directed for head in heads.values()) or any(map(_WHOLE.fullmatch, every))
         return len(heads) > 0.6 * len(said) and (style == "point" or happens)

@@ -13,7 +13,7 @@ from convai.text.corpora.building import as_object, persona_from_text
 from convai.text.corpora.json_entries import dialogs
 from convai.text.corpora.messages import Said, entry_name
 from convai.text.corpora.notes import Notes
-from convai.text.corpora.roles import PERSONA_ROLES, sides
+from convai.text.corpora.roles import PERSONA_ROLES, ROLES, sides
 from convai.text.corpora.shapes import lowered
 
 TEMPLATES: Final = {
@@ -42,6 +42,10 @@ _HEADED = re.compile(r"(?:^|\n)\s*#{2,4}\s*(\w[\w ]{0,30}?)\s*:", re.MULTILINE)
 _INLINE = re.compile(r"###\s*(Human|User|Assistant|Instruction|Input|Response|System)\s*:")
 _INST = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=<s>|</s>|\[INST\]|\Z)", re.DOTALL)
 _NAMED = re.compile(r"^[ \t]*([^\W\d_][\w .'-]{0,39}?)[ \t]*:(?=\s|$)", re.MULTILINE)
+_QUESTIONS: Final = {"question", "answer", "q", "a"}
+_ENDING = re.compile(
+    r"(?<!\s)\s*(?:<\|(?:im_end|eot_id|end_of_text|endoftext|end)\|>|<end_of_turn>|</s>)\s*\Z"
+)
 _LONGEST: Final = 10_000_000
 
 
@@ -49,6 +53,18 @@ def has_speakers(text: str) -> bool:
     """Whether a text is a dialogue with marks for who speaks: two turns or more, one at its beginning."""
     pieces = _pieces(text)
     return len(pieces) > 1
+
+
+def is_asked(text: str) -> bool:
+    """Whether a text is one turn, and ends with the name of who is to answer: `Human: hi Assistant:`."""
+    pieces = _pieces(f"{text} .")
+    names = {name.lower() for name, _ in pieces}
+    return len(pieces) == 2 and pieces[1][1].strip() == "." and names <= ROLES.keys() | _QUESTIONS
+
+
+def without_end(text: str) -> str:
+    """A reply without the mark that a chat template has behind it."""
+    return _ENDING.sub("", text)
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:

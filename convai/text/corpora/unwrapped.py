@@ -25,6 +25,8 @@ def unwrapped(value: Any) -> Any:
 def _renamed(value: dict[str, Any]) -> dict[str, Any]:
     """What others call their turns, in words that the readers know; anything else as it is."""
     body, turns, data = value.get("body"), value.get("turns"), value.get("data")
+    if isinstance(value.get("chat"), dict) and "messages" in value["chat"]:  # Open WebUI's export
+        return _shown(value, value["chat"])
     if isinstance(body, dict) and "messages" in body:  # a line of a batch of requests
         return body
     for key in ("chat_messages", "contents"):  # Claude's export, Gemini's requests
@@ -42,6 +44,15 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value.get(key), str) and ":" in value[key] and "text" not in value:
             return {**{name: kept for name, kept in value.items() if name != key}, "text": value[key]}
     return value
+
+
+def _shown(value: dict[str, Any], chat: dict[str, Any]) -> dict[str, Any]:
+    """The branch that an exported chat shows, behind its system prompt."""
+    settings = chat.get("params")
+    prompt = chat.get("system") or (settings.get("system") if isinstance(settings, dict) else None)
+    begin = [{"role": "system", "content": prompt}] if isinstance(prompt, str) and prompt.strip() else []
+    said = chat["messages"]
+    return {"id": value.get("title"), "messages": begin + said if isinstance(said, list) else said}
 
 
 def _of_machine(turns: list[Any]) -> list[Any]:

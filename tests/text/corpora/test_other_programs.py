@@ -58,6 +58,15 @@ def test_chatgpts_export_is_the_branch_that_was_shown(tmp_path: Path) -> None:
         loaded(tmp_path, [{"title": "t", "mapping": circle, "current_node": "zz"}, {"messages": HI}])
 
 
+def test_open_webuis_export_is_what_a_chat_shows(tmp_path: Path) -> None:
+    history = {"currentId": "b", "messages": {"a": {"id": "a", "role": "user", "content": "hi"}}}
+    chat = {"title": "x", "models": ["m"], "messages": HI, "history": history}
+    [plain] = loaded(tmp_path, [{"id": "1", "title": "greeting", "chat": chat}])
+    assert plain == talk("hi", "hello", id="greeting")
+    [told] = loaded(tmp_path, [{"id": "1", "title": "", "chat": {**chat, "params": {"system": "i bake."}}}])
+    assert told.persona.sentences == ("i bake.",)
+
+
 def test_rows_and_columns_of_tables(tmp_path: Path) -> None:
     rows = {"features": [], "rows": [{"row_idx": 0, "row": {"messages": HI}, "truncated_cells": []}]}
     assert loaded(tmp_path, rows) == [talk("hi", "hello")]

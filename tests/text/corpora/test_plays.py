@@ -127,6 +127,13 @@ def test_only_what_is_spoken_is_read(text: str, tmp_path: Path) -> None:
     assert read(saved(tmp_path, text, "a.fountain")) == [FED]
 
 
+def test_an_interview_has_blank_lines_between_answers_of_several(tmp_path: Path) -> None:
+    text = "# With Meg\n\n**Meg:** have you fed\nthe geese?\n\n**Dr. Bell:** i fed them\n\nat six.\n\n"
+    text += "**Meg:** then have some bread.\n\n**Dr. Bell:** gladly.\n"
+    taken = take(saved(tmp_path, text))
+    assert (taken.dialogs, taken.omitted) == ([FED], {"line of description": 1})
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     taken = take(saved(tmp_path, SCREENPLAY))
     assert taken.omitted == {"line of description": 2, "stage direction": 3}

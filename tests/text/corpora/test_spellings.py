@@ -172,6 +172,26 @@ def test_a_whole_dialogue_may_stand_in_what_is_asked(tmp_path: Path) -> None:
     assert [(t.speaker, t.text) for t in found.turns] == [(1, "i am Lu."), (0, TWO[0]), (1, TWO[1])]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "completion", "right"),
+    [
+        ("Human: hi\n\nAssistant:", " hello", ("hi", "hello")),
+        ("USER: hi ASSISTANT:", "hello</s>", ("hi", "hello")),
+        ("### Human: hi\n### Assistant:", "hello", ("hi", "hello")),
+        ("Question: hi?\nAnswer:", "hello", ("hi?", "hello")),
+        ("[INST] hi [/INST]", "hello </s>", ("hi", "hello")),
+        ("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", "hello<|im_end|>", ("hi", "hello")),
+        ("To French: tea\nFrench:", "thé", ("To French: tea French:", "thé")),  # nobody's names
+        ("what is </s>?", "an end", ("what is </s>?", "an end")),
+    ],
+)
+def test_who_is_to_answer_is_no_word(
+    prompt: str, completion: str, right: tuple[str, str], tmp_path: Path
+) -> None:
+    entry = {"prompt": prompt, "completion": completion}
+    assert read(saved(tmp_path, "a.json", [entry])) == [talk(*right)]
+
+
 def test_of_several_outputs_the_first_is_the_reply(tmp_path: Path) -> None:
     (found,) = read(saved(tmp_path, "a.jsonl", {"instruction": "hi", "output": ["hello", "go away"]}))
     assert [turn.text for turn in found.turns] == ["hi", "hello"]

@@ -42,6 +42,28 @@ def test_a_time_before_a_turn_is_no_word(first: str, second: str, tmp_path: Path
     assert read(file, "timed") == [TWO]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("00:00:01 Speaker 1", "00:00:04 Speaker 2"),
+        ("[0:01] Ann", "[0:04] Bo"),
+        ("Ann  10:00 AM", "Bo  10:01 AM"),
+        ("Ann — 01/02/2024 10:00 AM", "Bo — Today at 10:01 AM"),
+        ("Ann, 10:00", "Bo B., 10:01"),
+    ],
+)
+def test_a_time_and_a_name_on_a_line_of_their_own(first: str, second: str, tmp_path: Path) -> None:
+    for blank in ("", "\n"):
+        text = f"{first}\nhi: you\n{blank}{second}\nhel\nlo\nsee you at 10:30\n"
+        file = saved(tmp_path, text)
+        assert (detect(file), read(file)) == ("timed", [talk("hi: you", "hel lo see you at 10:30")])
+
+
+def test_a_line_that_looks_like_such_a_head_is_words_elsewhere(tmp_path: Path) -> None:
+    text = "[10:15] Ann: when?\n10:30 Monday\n[10:16] Bo: right\n"
+    assert read(saved(tmp_path, text)) == [talk("when? 10:30 Monday", "right")]
+
+
 def test_where_a_timed_dialogue_ends(tmp_path: Path) -> None:
     text = (
         "[10:15] Ann: hi: you\n[10:16] *** Cy joined\n[10:16] Bo: hel\nlo\n\n"
