@@ -26,6 +26,10 @@ MADE_UP: Final = 15.0
 """What an answer loses that says of the user what they never said."""
 DENIED: Final = 4.0
 """What an answer loses that says it was not told what was told."""
+RECALLED: Final = 10.0
+"""What an answer gains that tells the user what they told."""
+OF_ITSELF: Final = 5.0
+"""What an answer loses that tells of its speaker where the user asked about themselves."""
 LEAVING: Final = 10.0
 """What a reply loses that says goodbye to somebody who stays."""
 TAKEN_OVER: Final = 6.0
@@ -106,7 +110,8 @@ class Ranking:
         by its speaker before, or by the partner just now; where it takes back what is known, or takes over
         who the partner is; where it answers a question about the partner against what they told, takes over
         what they said of themselves, or asks for it; where it takes leave of somebody who stays; and where
-        it is to keep a conversation going and does not. What it gains for asking back is taken off.
+        it is to keep a conversation going and does not. What it gains for asking back, and for telling the
+        user what they told, is taken off.
         """
         lost = SURPRISING * _surprise(end) + REPEATED * self._repeated(end.text)
         if self._takes_back(end.text):
@@ -118,6 +123,7 @@ class Ranking:
         if end.text.rstrip().endswith("?"):
             comforts = "sorry" in end.text.lower()  # which another question takes back
             lost += ASKED_AGAIN if self._was_told(end.text) else -ASKING * (self._may_ask and not comforts)
+        lost += OF_ITSELF * self._told.of_itself(end.text) - RECALLED * self._told.fitting(end.text)
         return lost + MADE_UP * self._told.made_up(end.text) + DENIED * self._told.denied(end.text)
 
     def _repeated(self, text: str) -> float:

@@ -10,11 +10,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from convai.conversation.memory.topics import topics_of
 from convai.core.dialog import USER, Turn
 from convai.text.claims.words import content, normal
 
 _STEM: Final = 4
 """Letters of a word that tell it from others here: "weaves" and "weaving" are one."""
+EARLIER: Final = 0.8
+"""What a word of an earlier thing that was told counts beside one of the last."""
 _SENTENCE: Final = re.compile(r"[^.!?]+[.!?]*")
 _QUESTION: Final = re.compile(
     r"(?:and |so |but |or )?(?:what|who|whose|where|when|why|how|which|is|are|am|was|were|do|does|did|can|"
@@ -23,6 +26,15 @@ _QUESTION: Final = re.compile(
 _ASKS: Final = re.compile(r"(?:please )?(?:tell|name|remind)\b")
 _OF_USER: Final = re.compile(r"\b(?:my|mine|i|me|our|ours)\b")
 _OF_SPEAKER: Final = re.compile(r"\b(?:my|mine|i|me)\b")
+_OF_ELSE: Final = re.compile(
+    r"\b(?:should|shall|could|may) (?:i|we)\b|"
+    r"\b(?:do|did|are|were|would|will|could|have|can) you "
+    r"(?!(?:still |even )?(?:remember|recall|know|tell|say|remind)\b)"
+)
+"""Questions with "i" or "my" in them that ask for advice, or for the listener ("do you like my hat?")."""
+_WIDE: Final = frozenset(("#favorite", "#plan", "#past", "#dream", "#called"))
+"""Topics that a question and what was told have in common without being about one matter."""
+_YOU: Final = re.compile(r"\b(?:you|your|yours)\b")
 _NAMED: Final = re.compile(r"\b(?:users?|you|your)\b")
 _DENIES: Final = re.compile(
     r"\b(?:not|never|no idea)\b[^.!?]*\b(?:know|told|tell|said|say|mention\w*|remember|sure|idea)\b"
@@ -52,16 +64,28 @@ class Told:
         """Whether the last turn asks anything."""
         self.of_user = bool(_OF_USER.search(self._asked))
         """Whether something about the user is asked."""
+        self.of_life = (
+            self.of_user
+            and bool(_QUESTION.match(self._asked) or _ASKS.match(self._asked))
+            and not _OF_ELSE.search(self._asked)
+        )
+        """Whether that is something that they may have told."""
         self._known: set[str] = set()
         self._topic: set[str] = set()
+        self._fitting: dict[str, float] = {}
         if self.of_user:
             said = [s for turn in turns[:-1] if turn.speaker == USER for s in _sentences(normal(turn.text))]
-            said += map(normal, given)
-            said += [text for text in map(normal, persona) if _NAMED.search(text)]
-            told = (s for s in said if not (s.endswith("?") and _QUESTION.match(s)))
+            said[:0] = [*(text for text in map(normal, persona) if _NAMED.search(text)), *map(normal, given)]
+            told = [s for s in said if not (s.endswith("?") and _QUESTION.match(s))]
             self._known = set().union(*map(_words, told))
             self._free = _words(last) | {word[:_STEM] for word in _ABOUT_TELLING}
             self._topic = _words(self._asked) - {word[:_STEM] for word in _ABOUT_TELLING}
+            topics = set(topics_of(self._asked)) - _WIDE
+            for sentence in told:  # the last one counts: what was said before it may have been taken back
+                if _words(sentence) & self._topic or topics.intersection(topics_of(sentence)):
+                    self._fitting = dict.fromkeys(self._fitting, EARLIER) | dict.fromkeys(
+                        _words(sentence), 1.0
+                    )
 
     def made_up(self, text: str) -> bool:
         """Whether an answer says something of the user, and nothing in words that the user has used."""
@@ -73,6 +97,33 @@ class Told:
             if stated and self._is_of_user(sentence) and not _DENIES.search(sentence):
                 said |= _words(sentence) - self._free
         return bool(said) and not said & self._known
+
+    def fitting(self, text: str) -> float:
+        """How well an answer tells the user what they told: 1 for words of the last thing told that has to do
+        with the question, EARLIER for those of the things before it, half for other words of theirs; half of
+        that where it says besides that it does not know.
+        """
+        if not self.of_life:
+            return 0.0
+        best = 0.0
+        for sentence in _sentences(normal(text)):
+            if not self._is_of_user(sentence):
+                continue
+            words = _words(sentence) - self._free
+            worth = max((self._fitting.get(word, 0.5) for word in words & self._known), default=0.0)
+            best = max(best, worth / 2 if _DENIES.search(sentence) else worth)
+        return best
+
+    def of_itself(self, text: str) -> bool:
+        """Whether an answer to a question about the user tells of its speaker alone."""
+        if not self.of_life:
+            return False
+        sentences = [s for s in _sentences(normal(text)) if not s.endswith("?")]
+        return (
+            bool(sentences)
+            and not any(map(_YOU.search, sentences))
+            and any(_OF_SPEAKER.search(s) and not _DENIES.search(s) for s in sentences)
+        )
 
     def denied(self, text: str) -> bool:
         """Whether an answer says that it was never told what the user has spoken of.

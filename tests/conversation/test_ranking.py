@@ -11,7 +11,9 @@ from convai.conversation.ranking import (
     IDLE,
     LEAVING,
     MADE_UP,
+    OF_ITSELF,
     OPPOSED,
+    RECALLED,
     REPEATED,
     SURPRISING,
     TAKEN_OVER,
@@ -76,11 +78,12 @@ def test_an_answer_loses_that_says_of_the_user_what_they_never_said() -> None:
     assert ranking.lost(said_("you're a roofer, right?")) == MADE_UP
     assert ranking.lost(said_("you haven't told me yet.")) == 0.0
     told = Ranking(("i am a roofer.",), turns("i'm a vet.", "oh!", "what's my job?"))
-    assert told.lost(said_("you're a vet.")) == 0.0
+    assert told.lost(said_("you're a vet.")) == -RECALLED
     asked = Ranking((), turns("i was born in rome.", "oh!", "where was i born?"))
     assert asked.lost(said_("i don't know, you never said.")) == DENIED
     remembered = Ranking((), turns("hi.", "hello!", "what's my job?"), ["The user is a vet."])
-    assert remembered.lost(said_("you're a vet.")) == 0.0
+    assert remembered.lost(said_("you're a vet.")) == -RECALLED
+    assert remembered.lost(said_("i'm a roofer.")) == OF_ITSELF
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convai.conversation.told import Told
+from convai.conversation.told import EARLIER, Told
 from convai.core.dialog import AGENT, USER, Turn
 
 
@@ -63,3 +63,53 @@ def test_what_the_user_asked_tells_nothing_and_what_was_given_does() -> None:
 def test_nothing_is_asked() -> None:
     assert not Told([]).of_user
     assert not told("what's my name?", "no idea.").made_up("you are ann.")
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer", "worth"),
+    [
+        ("Do I have a pet?", "You have a cat called Soot.", 1.0),
+        ("Do I have a pet?", "Soot, your cat!", 1.0),
+        ("Do I have a pet?", "You drive a lorry.", 0.5),
+        ("Do I have a pet?", "I don't know, is it a cat you told me of?", 0.5),
+        ("Do I have a pet?", "I have a cat called Soot.", 0.0),
+        ("Do I have a pet?", "You have a parrot.", 0.0),
+        ("Do you like my cat?", "You have a cat called Soot.", 0.0),
+        ("What should I feed my cat?", "Your cat called Soot weaves.", 0.0),
+        ("Have you a cat?", "You have a cat called Soot.", 0.0),
+        ("I'm glad about my cat?", "You have a cat called Soot.", 0.0),
+    ],
+)
+def test_an_answer_fits_that_tells_the_user_what_they_told(ask: str, answer: str, worth: float) -> None:
+    assert told("I drive a lorry.", "Oh!", *CAT, ask).fitting(answer) == worth
+
+
+def test_what_was_told_last_fits_best() -> None:
+    said = told(
+        "My boat is called Petronella.",
+        "Nice.",
+        "My boat is called Magpie now.",
+        "I see.",
+        "What's my boat called?",
+    )
+    assert said.fitting("It's called Petronella.") == EARLIER < said.fitting("It's called Magpie.") == 1.0
+    given = told("what's my job?", given=("The user: i am a vet. i am a nurse.",))
+    assert given.fitting("you're a nurse.") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer", "so"),
+    [
+        ("What do I do for a living?", "I'm a zoo keeper.", True),
+        ("What do I do for a living?", "I'm a zoo keeper. What about you?", True),
+        ("What do I do for a living?", "I'm a zoo keeper, and you are a vet.", False),
+        ("What do I do for a living?", "I don't know, sorry.", False),
+        ("What do I do for a living?", "A vet.", False),
+        ("What do you do for a living?", "I'm a zoo keeper.", False),
+        ("Would you like my cat?", "I'd love it.", False),
+    ],
+)
+def test_an_answer_is_of_its_speaker_where_the_user_asked_about_themselves(
+    ask: str, answer: str, so: bool
+) -> None:
+    assert told(ask).of_itself(answer) is so
