@@ -87,7 +87,9 @@ def _sessions(
             shown = " | ".join(f"{way}: {text}" for way, text in one.answers.items())
             print(f"{one.question.ask} ({one.question.says}) {shown}")
     shares = {way: sum(one.right[way] for one in answers) / max(len(answers), 1) for way in ASKED}
-    return {**found, "answered": {"questions": len(answers), **shares}, "model": agent.name}
+    of_user = {way: sum(one.of_user[way] for one in answers) / max(len(answers), 1) for way in ASKED}
+    answered = {"questions": len(answers), **shares, "of_user": of_user}
+    return {**found, "answered": answered, "model": agent.name}
 
 
 def _resolve() -> Resolve | None:

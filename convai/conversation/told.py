@@ -75,7 +75,10 @@ class Told:
         self._fitting: dict[str, float] = {}
         if self.of_user:
             said = [s for turn in turns[:-1] if turn.speaker == USER for s in _sentences(normal(turn.text))]
-            said[:0] = [*(text for text in map(normal, persona) if _NAMED.search(text)), *map(normal, given)]
+            lines = [text for text in map(normal, persona) if _NAMED.search(text)]
+            for text in given:  # a line of the memory has the best fact first
+                lines += reversed(_sentences(normal(text)))
+            said[:0] = lines
             told = [s for s in said if not (s.endswith("?") and _QUESTION.match(s))]
             self._known = set().union(*map(_words, told))
             self._free = _words(last) | {word[:_STEM] for word in _ABOUT_TELLING}

@@ -96,7 +96,20 @@ def memory_turns_path() -> Path:
     return data_dir() / "evaluation" / "memory_turns.jsonl"
 
 
-MEMORY_FACTS: Final = ("", "new", "free", "unseen", "daily", "later", "tram", "vet", "chef")
+MEMORY_FACTS: Final = (
+    "",
+    "new",
+    "free",
+    "unseen",
+    "daily",
+    "later",
+    "tram",
+    "vet",
+    "chef",
+    "student",
+    "widow",
+    "courier",
+)
 """Files of facts of one person as they are told, and what asks for each later; each but the first was written
 without a look at what the memory does with it.
 """

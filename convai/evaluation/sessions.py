@@ -8,6 +8,7 @@ by their names, `NAME-session1` and so on. Both chairs are taken: the agent is e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +31,7 @@ from convai.conversation.scene import Scene
 from convai.core.dialog import AGENT, USER, Dialog, Turn
 from convai.core.errors import DataError
 from convai.evaluation.evaluate import numbered_seed
-from convai.text.claims.words import content, normal
+from convai.text.claims.words import Words, content, normal
 from convai.text.insertions import Additions, Insertion
 from convai.text.layout import Layout, lay_out
 from convai.text.prompt import encode_additions, encode_persona, encode_turns
@@ -246,11 +247,14 @@ def answerable(
 
 @dataclass(frozen=True, slots=True)
 class AnsweredQuestion:
-    """A question, what the model said with each of the ways, and whether it has the words of the answer."""
+    """A question, what the model said with each of the ways, whether it has the words of the answer, and
+    whether it says them `of_user`: "i'm a dentist" is no answer to "what do i do for a living?".
+    """
 
     question: SessionQuestion
     answers: dict[str, str]
     right: dict[str, bool]
+    of_user: dict[str, bool]
 
 
 def ask_questions(
@@ -295,6 +299,20 @@ def ask_questions(
             for question in some:
                 answers = {way: next(texts) for way in ASKED}
                 right = {way: bool(question.words & content(normal(text))) for way, text in answers.items()}
-                found.append(AnsweredQuestion(question, answers, right))
+                of_user = {way: told_of_user(text, question.words) for way, text in answers.items()}
+                found.append(AnsweredQuestion(question, answers, right, of_user))
             progress("questions", min(start + _AT_ONCE, len(questions)), len(questions))
     return found
+
+
+_SENTENCE: Final = re.compile(r"[^.!?]+[.!?]*")
+_YOU: Final = re.compile(r"\byour?s?\b")
+_OF_SPEAKER: Final = re.compile(r"\b(?:i|my|me|mine)\b")
+
+
+def told_of_user(answer: str, words: Words) -> bool:
+    """Whether a sentence with one of the words is about the user, or has no speaker ("a dentist.")."""
+    return any(
+        words & content(sentence) and (_YOU.search(sentence) or not _OF_SPEAKER.search(sentence))
+        for sentence in _SENTENCE.findall(normal(answer))
+    )

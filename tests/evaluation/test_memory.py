@@ -20,6 +20,7 @@ from convai.evaluation.sessions import (
     pairs_of,
     perplexities,
     questions_of,
+    told_of_user,
 )
 from tests.chatting import tiny_agent
 from tests.conversation.test_scene import long_agent
@@ -77,8 +78,23 @@ def test_questions_are_asked_in_each_way() -> None:
     questions = list(questions_of(pairs_of([FIRST, LATER])[0]))
     asked = ask_questions(agent, questions)
     assert [one.question for one in asked] == questions
-    assert all(set(one.answers) == set(one.right) == set(ASKED) for one in asked)
+    assert all(set(one.answers) == set(one.right) == set(one.of_user) == set(ASKED) for one in asked)
     assert asked == ask_questions(agent, questions)
+
+
+@pytest.mark.parametrize(
+    ("answer", "so"),
+    [
+        ("You're a dentist, I think.", True),
+        ("A dentist!", True),
+        ("I'm a dentist.", False),
+        ("I'm a nurse. Your job? A dentist.", True),
+        ("You're a nurse.", False),
+        ("Your guess. I'm a dentist.", False),
+    ],
+)
+def test_an_answer_is_of_the_user_and_not_of_the_one_who_gives_it(answer: str, so: bool) -> None:
+    assert told_of_user(answer, frozenset(["dentist"])) is so
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from convai.conversation.memory.attributes import SELF, attributes
 from convai.conversation.memory.durable import lasts
 from convai.conversation.memory.remarks import remarks
 from convai.conversation.memory.statements import CORRECTS, MOST_READ, Statement, named, statements
@@ -102,7 +103,10 @@ def _implied(text: str, stated: set[str]) -> list[Found]:
                 noun.lower(),
                 " ".join(w for w in before.lower().split() if w not in ("own", "new", "old", "sweet")),
             )
-            if any(re.search(rf"\b{noun}\b", one) for one in stated) or noun in found:
+            if (
+                any(re.search(rf"\b{noun}\b", one) and not _may_go(one, noun) for one in stated)
+                or noun in found
+            ):
                 continue
             plural = _PLURAL.match(noun) is not None
             count = re.match(rf"(?:{_COUNT})\b", before)
@@ -112,6 +116,15 @@ def _implied(text: str, stated: set[str]) -> list[Found]:
                 f"i have {article}{before + ' ' if before else ''}{noun}{called}.", text, implied=noun
             )
     return list(found.values())
+
+
+def _may_go(stated: str, noun: str) -> bool:
+    """Whether another fact may take the place of a statement that names somebody in passing: "i live in lima
+    with my dog" is about the home.
+    """
+    return any(one.subject == SELF and noun not in one.claim.slot for one in attributes(stated)) and not any(
+        noun in one.claim.slot or noun in one.subject for one in attributes(stated)
+    )
 
 
 def _sentence(text: str) -> str:

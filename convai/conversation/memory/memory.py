@@ -23,6 +23,7 @@ from convai.conversation.memory.facts import (
 )
 from convai.conversation.memory.finding import Found, Resolve, found_in
 from convai.conversation.memory.recalling import Known, Recalled
+from convai.conversation.memory.remarks import telling, without
 from convai.conversation.memory.retelling import contrasts, retells
 from convai.conversation.memory.vectors import Embed
 from convai.core.dialog import Turn
@@ -68,10 +69,24 @@ def _outdated(found: Found, fact: Fact, now: Sequence[Fact]) -> list[Fact]:
         old
         for old in now
         if (takes_place_of(found.text, old.text, corrects=found.corrects) and not (found.aside or old.aside))
-        or (not old.told_with(fact) and contrasts(found.text, old.text))
+        or (not old.told_with(fact) and contrasts(found.text, old.text, corrects=found.corrects))
         or (found.corrects and not old.told_with(fact) and retells(found.text, old.text))
     ]
     return gone + [old for old in now if old not in gone and any(old.repeats(one) for one in gone)]
+
+
+def _rests(found: Found, gone: Sequence[Fact], there: Sequence[Fact]) -> list[Fact]:
+    """What remarks that are `gone` for one thing that another took the place of say beside it, as remarks of
+    their own. Where the whole matter is told anew, what follows from it is gone, too.
+    """
+    rests: list[Fact] = []
+    for old in gone:
+        if not (old.aside and contrasts(found.text, old.text, corrects=found.corrects)):
+            continue
+        if text := without(old.text, telling(found.text)):
+            rest = new_fact(text, [*there, *rests])
+            rests.append(replace(old, id=rest.id, text=text, created=rest.created))
+    return rests
 
 
 class Memory:
@@ -139,6 +154,9 @@ class Memory:
                 self._shelf.put(owner, fact, [old.id for old in gone])
                 ids = {old.id for old in gone}
                 there = [replace(f, instead=fact.id) if f.id in ids else f for f in there] + [fact]
+                for rest in _rests(one, gone, there):
+                    self._shelf.put(owner, rest)
+                    there.append(rest)
                 kept.append(fact)
                 replaced += gone
             old = [fact.id for fact in there if fact.aside][:-MOST_REMARKS]
@@ -151,9 +169,12 @@ class Memory:
         with self._writing:
             facts = self._shelf.facts(owner)
             gone = {fact.id for fact in facts if (fact.conversation, fact.message) == (conversation, message)}
+            rests: set[str] = set()  # of remarks that are whole again
             for fact in facts:
                 if fact.instead in gone and fact.id not in gone:
                     self._shelf.change(owner, replace(fact, instead=None))
+                    rests |= {one.id for one in facts if one.current and one.aside and fact.repeats(one)}
+            gone |= rests
             if gone:
                 self._shelf.drop(owner, sorted(gone))
 

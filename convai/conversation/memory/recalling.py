@@ -26,8 +26,10 @@ BLOCKS: Final = 6
 """Blocks back from the end that are looked at: more turns than a prompt of 2,048 tokens holds."""
 A_TURN: Final = 3
 """Facts that a turn calls for at most."""
-A_QUESTION: Final = 8
+A_QUESTION: Final = 12
 """Facts that a question of the user's about themselves calls for at most."""
+QUESTION_WORDS: Final = 120
+"""Words behind which such a question gets no further fact."""
 SURELY: Final = 4
 """Facts that such a question calls for, however far behind the best one, where they have to do with it."""
 A_BLOCK: Final = 6
@@ -51,7 +53,7 @@ _LEAST_ASKED_OF_WORDS: Final = 1.0
 """The two where there are no vectors."""
 _SHARE: Final = 0.55
 """Part of the best fact's score that others have at least."""
-_SHARE_ASKED: Final = 0.3
+_SHARE_ASKED: Final = 0.2
 """The same for such a question."""
 _BEFORE: Final = 0.3
 """What the agent's turn before a message counts beside it."""
@@ -153,6 +155,7 @@ class Known:
             said = before.text if before is not None and before.speaker == AGENT else ""
             called, asks = self._calls_for(turn.text, said)
             facts: list[Fact] = []
+            words = 0
             for at in called:
                 fact = self.facts[at]
                 own = bool(conversation) and fact.conversation == conversation and place < fact.turn + FRESH
@@ -163,7 +166,8 @@ class Known:
                 seen.add(at)
                 statements += not asks
                 facts.append(fact)
-                if len(facts) == (A_QUESTION if asks else A_TURN):
+                words += len(fact.text.split())
+                if len(facts) == (A_QUESTION if asks else A_TURN) or (asks and words >= QUESTION_WORDS):
                     break
             if facts:
                 found.append(Recalled(tuple(facts), place))

@@ -9,7 +9,7 @@ the listener, and the weather. Whether one matters is decided when somebody asks
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Final
 
 from convai.conversation.memory.lasting_words import DATED, PASSING
@@ -43,6 +43,11 @@ _GOES_ON: Final = re.compile(
     r"(?:he|she|they|it|his|her|their|its|he's|she's|they're|it's|because|cause|cos|since)\b", re.IGNORECASE
 )
 """How a sentence begins that cannot be read without the one before it."""
+_PUT_RIGHT: Final = re.compile(
+    r"(?:it|that|they)(?: is|'s|s| are|'re|re) (?:[\w']+ ){0,3}[\w']+,? not (?:[\w']+ ){0,3}[\w']+\W*$",
+    re.IGNORECASE,
+)
+"""One thing in the place of another: "it's kos, not crete"."""
 _OF_SOMEBODY: Final = re.compile(r"\b(?:he|she|his|her|he's|she's|hes|shes)\b", re.IGNORECASE)
 """Whom a sentence tells of that begins like one about things: "that'd be Niamh, she's a nurse"."""
 _COMMAND: Final = re.compile(
@@ -122,7 +127,8 @@ def _sentences(text: str) -> Iterator[str]:
             asked = plain if open else ""
             continue
         told = _told(plain)
-        if told and (asked or CORRECTS.search(told) or not _of_the_moment(without_lead(told))):
+        puts_right = CORRECTS.search(told) or _PUT_RIGHT.match(told)
+        if told and (asked or puts_right or not _of_the_moment(without_lead(told))):
             yield f"{asked} {told}".strip()
         asked = ""
 
@@ -148,6 +154,15 @@ def _told(sentence: str) -> str:
 def _of_listener(clause: str) -> bool:
     own, listener = _OWN.search(clause), _LISTENER.search(clause)
     return listener is not None and (own is None or own.start() > listener.start())
+
+
+def without(text: str, words: Set[str]) -> str:
+    """A remark without its clauses that have one of the telling `words`; nothing where little is left."""
+    parts = [part.strip(" .!") for part in re.split(rf"{_CLAUSE.pattern}|(?<=[.!?])\s+", text) if part]
+    kept = [part for part in parts if part and not telling(part) & words]
+    if len(kept) == len(parts) or sum(len(telling(part)) for part in kept) < _FEWEST:
+        return ""
+    return ", ".join(kept) + "."
 
 
 def telling(text: str) -> set[str]:

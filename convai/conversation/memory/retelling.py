@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from convai.conversation.memory.lasting_words import PEOPLE
 from convai.conversation.memory.remarks import telling
 from convai.conversation.memory.statements import OTHERWISE
 from convai.conversation.memory.topics import topics_of
-from convai.text.claims.words import NUMBERS, lemma, normal
+from convai.text.claims.words import NUMBERS, job_words, lemma, normal
 
 _ANEW: Final = re.compile(
     r"\b(?:instead|no longer|no more|not .*\bany ?more|(?:is|are|was) (?:off|over)|in the end|after all|"
@@ -26,7 +27,7 @@ _DENIED: Final = re.compile(
 )
 _TAKEN_BACK: Final = re.compile(
     r"\b(?:not (?:the |my |a |an |in |at |on )*(\w+) any ?more|"
-    r"(?:scratch|scrap|forget) (?:the |my |that )?(\w+)|"
+    r"(?:scratch|scrap|forget) (?:the |my |that )?(?!that\b|it\b)(\w+)|"
     r"no longer (?:the |my |a |an |in |at )*(\w+)|(?:bored|tired|sick) of (?:the |my )?(\w+)|"
     r"(?:the|my) (\w+)(?:'s| is) (?:all |completely )?(?:fine|better|healed|ok|okay) (?:again|now))"
 )
@@ -56,14 +57,34 @@ _BROAD: Final = frozenset(
 """Topics that two facts have in common without being about one matter."""
 
 
-def contrasts(new: str, old: str) -> bool:
-    """Whether `new` puts another thing in the place of one that `old` tells."""
+_OF_NOTHING: Final = frozenset("its thats theyre hes shes".split())
+"""Words that a contrast begins with, as people type them, that say nothing of what it is about."""
+
+
+def contrasts(new: str, old: str, *, corrects: bool = False) -> bool:
+    """Whether `new` puts another thing in the place of one that `old` tells.
+
+    There may be others of it: what `new` says that of ("i drink tea, not coffee") is a word or a narrow topic
+    of `old`, too. Or `new` says it of nothing ("it's kos, not crete"), or is put as a correction
+    (`corrects`), and neither tells of somebody of whom the other does not.
+    """
     told = telling(old)
-    for found in (match for pattern in _CONTRASTS for match in pattern.finditer(normal(new))):
+    plain = normal(new)
+    for found in (match for pattern in _CONTRASTS for match in pattern.finditer(plain)):
         before, after = lemma(found["gone"]), lemma(found["now"])
-        if before in told and after not in told and telling(after):
+        if before not in told or after in told or not telling(after):
+            continue
+        about = telling(plain[: found.start()]) - _OF_NOTHING
+        topics = (set(topics_of(plain)) & set(topics_of(old))) - set(topics_of(found["gone"])) - _BROAD
+        if about & told or topics:
+            return True
+        if (corrects or not about) and _people(plain) == _people(normal(old)):
             return True
     return False
+
+
+def _people(plain: str) -> set[str]:
+    return {word for word in map(lemma, plain.split()) if word in PEOPLE} - job_words()
 
 
 def retells(new: str, old: str) -> bool:

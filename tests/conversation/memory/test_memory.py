@@ -153,3 +153,39 @@ def test_one_thing_in_the_place_of_another_is_a_correction() -> None:
     tell(memory, "there's a rescue greyhound asleep on my feet, pilot")
     tell(memory, "sorry, pilot's not a greyhound, he's a whippet")
     assert not any("rescue greyhound" in text for text in texts(memory.facts(ANN)))
+
+
+def test_what_a_remark_says_beside_what_is_corrected_stays() -> None:
+    memory = Memory(OpenShelf(), embed=None)
+    tell(memory, "the flat's on the fifth floor, no lift, with a spaniel who refuses stairs")
+    poodle = [Turn(USER, "actually it's not a spaniel, it's a poodle")]
+    memory.learn(ANN, poodle, conversation="c1", message="m2")
+    now = texts(memory.facts(ANN))
+    assert "the flat's on the fifth floor, no lift." in now
+    assert not any("refuses stairs" in text for text in now)
+    rest = next(fact for fact in memory.facts(ANN) if "lift" in fact.text)
+    assert rest.aside
+    assert "spaniel" in rest.said
+    # the correction is written anew: all of the remark holds again, and once
+    memory.learn(ANN, [Turn(USER, "never mind")], conversation="c1", message="m3", retells="m2")
+    assert [text for text in texts(memory.facts(ANN)) if "lift" in text] == [
+        "the flat's on the fifth floor, no lift, with a spaniel who refuses stairs."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stays"),
+    [
+        ("coffee keeps me up at night.", "i drink tea, not coffee", True),
+        ("i drink coffee every morning.", "i drink tea, not coffee", False),
+        ("my grandmother was born in crete.", "it's kos, not crete", True),
+        ("we have two weeks in crete in august.", "it's kos, not crete", False),
+        ("my brother is a vet.", "i'm a nurse, not a vet", True),
+        ("my brother is a vet.", "no, my brother is a nurse, not a vet", False),
+    ],
+)
+def test_a_contrast_takes_back_what_it_is_about_alone(old: str, new: str, stays: bool) -> None:
+    memory = Memory(OpenShelf(), embed=None)
+    memory.add(ANN, old)
+    tell(memory, new)
+    assert (old in texts(memory.facts(ANN))) is stays
