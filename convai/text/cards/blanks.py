@@ -25,6 +25,8 @@ _SAYS_NOTHING: Final = re.compile(
 _GONE: Final = re.compile(
     rf"(?:(?<=\s)|^){SILENT}+[ \t]*|(?<![ \t])[ \t]+{SILENT}+(?=[.,;:!?])|{SILENT}", re.MULTILINE
 )
+_DEFAULT: Final = re.compile(r"get(?:global)?var\s*::[^:]*::(.*\S.*)", re.IGNORECASE | re.DOTALL)
+"""A variable, and what stands for it where nobody has set it."""
 _SENTENCES: Final = re.compile(r"(\n|;[ \t]*|(?<=[.!?…])[ \t]+|(?<=[.!?…][\"”'’)\]*_])[ \t]+)")
 _ASIDE: Final = re.compile(
     rf"(?<![ \t])[ \t]*(?:\([^()\n]*{BLANK}[^()\n]*\)|\[[^\[\]\n]*{BLANK}[^\[\]\n]*\])"
@@ -50,6 +52,8 @@ def unknown(inner: str) -> str:
     """What stands for a macro without a meaning here. Prose in braces is prose: `{{Name: Ann, aged 30}}`."""
     if _SAYS_NOTHING.match(inner):
         return SILENT
+    if default := _DEFAULT.fullmatch(inner):
+        return default[1].strip()
     name, colon, rest = inner.partition(":")
     if " " in name.strip() or (colon and rest.startswith(" ") and " " in rest.strip()):
         return inner

@@ -94,6 +94,8 @@ def test_somebody_begins_a_sentence_and_has_pronouns() -> None:
         ('*It is {{time}} as she opens.* "Hello!" She is {{getvar::x}}', '"Hello!"'),
         ("{{persona}}", ""),
         ("{{char}} {{// a note }} bakes {{comment: x}}.", "Ann bakes."),
+        ("{{char}} wears {{getvar::coat::a red coat}}.", "Ann wears a red coat."),
+        ("{{char}} wears {{getvar::coat::}}. {{char}} bakes.", "Ann bakes."),
         ("{{setvar::x::y}}{{#if x}}{{char}} is tall.{{/if}}", "Ann is tall."),
         ("[{{Name: Ann, Trade: baker}}]", "[Name: Ann, Trade: baker]"),
     ],
