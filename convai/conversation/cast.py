@@ -18,7 +18,7 @@ from convai.core.errors import SettingsError
 from convai.core.safe_text import kept_lines, one_line
 from convai.text.cards.first_person import first_person
 from convai.text.cards.macros import SOMEBODY, YOU, Macros
-from convai.text.cards.prose import sentences
+from convai.text.cards.prose import sentences, without_pictures
 from convai.text.insertions import Insertion
 
 MAX_NOTE: Final = 10_000
@@ -154,7 +154,7 @@ def example_turns(character: Character, macros: Macros) -> tuple[tuple[Turn, ...
 
 def greetings(character: Character, macros: Macros) -> tuple[str, ...]:
     """What the character may say first, in the lines that the card has."""
-    found = (kept_lines(macros.replaced(text)) for text in character.greetings)
+    found = (kept_lines(without_pictures(macros.replaced(text))) for text in character.greetings)
     return tuple(dict.fromkeys(text for text in found if text))
 
 
@@ -179,7 +179,7 @@ def greeting_used(character: Character, macros: Macros, first: Turn | None) -> i
     """Which of the greetings the first turn is, counted from 0."""
     if first is None or first.speaker != AGENT:
         return None
-    said = [one_line(macros.replaced(text)) for text in character.greetings]
+    said = [one_line(without_pictures(macros.replaced(text))) for text in character.greetings]
     return said.index(first.text) if first.text in said else None
 
 

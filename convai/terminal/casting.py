@@ -122,9 +122,9 @@ def context(chat: Chat, _text: str) -> None:
     for one in account.missing:
         screen.line(_short(one.text), prefix=f"  no room: {one.kind} ")
     if account.examples_left_out:
-        screen.note(f"{account.examples_left_out} example dialogues have no room")
+        screen.note(f"no room for {account.examples_left_out} of the example dialogues")
     if account.left_out:
-        screen.note(f"{account.left_out} older turns have no room")
+        screen.note(f"no room for {account.left_out} of the older turns")
 
 
 def _short(text: str) -> str:

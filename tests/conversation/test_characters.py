@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from convai.conversation.agent import Agent
-from convai.conversation.cast import Note, partner_texts, to_you
+from convai.conversation.cast import Note, greetings, partner_texts, to_you
 from convai.conversation.session import Session
 from convai.core.character import Character, Lorebook, LoreEntry
 from convai.core.dialog import AGENT, USER, Persona, Turn
@@ -18,6 +18,7 @@ from convai.core.errors import ConvaiError, SettingsError
 from convai.core.settings import DecodingConfig
 from convai.engine import Finished
 from convai.text.cards import character_of, parse_card
+from convai.text.cards.macros import Macros
 from tests.chat_templates import chat_bytes
 from tests.chatting import NURSE, tiny_agent
 from tests.text.cards.test_character import CARD
@@ -148,6 +149,13 @@ def test_a_greeting_keeps_its_lines_and_is_a_turn_of_one(tmp_path: Path) -> None
     again.greet()
     (event,) = again.regenerate()
     assert event.text == again.turns[0].text == lines
+
+
+def test_pictures_in_a_greeting_are_not_said() -> None:
+    said = '![tent](https://files.example/a.png)\n"Mind [the ink](https://example.org)!" <IMG src="x.png">'
+    assert greetings(Character("Ann", greetings=(said, "![a](b)")), Macros("Ann", "Bob")) == (
+        '"Mind [the ink](https://example.org)!"',
+    )
 
 
 def test_nobody_greets_without_a_greeting() -> None:

@@ -162,15 +162,18 @@ def _listed(rest: str) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    """A name whole, and its first word."""
+    """A name whole, and its first word ("Vex" of "🦊 Vex the Cartographer")."""
     name = name.strip()
-    return [name, name.split()[0].strip(",;")] if name else []
+    words = [word.strip(",;") for word in name.split()]
+    return [name, next((word for word in words if any(map(str.isalnum, word))), words[0])] if name else []
 
 
 def _named(sentence: str, name: str) -> str:
     """The sentence with a full name as one word, its first."""
-    parts = _parts(name)
-    return sentence if len(name.split()) < 2 else re.sub(re.escape(name), parts[1], sentence, flags=re.I)
+    for whole in (name, " ".join(word for word in name.split() if any(map(str.isalnum, word)))):
+        if len(whole.split()) > 1:
+            sentence = re.sub(re.escape(whole), _parts(name)[1], sentence, flags=re.I)
+    return sentence
 
 
 def _verb(lower: str, word: str) -> str:

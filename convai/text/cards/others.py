@@ -68,6 +68,10 @@ def _agnai(value: dict[str, Any]) -> dict[str, Any]:
     persona = value["persona"]
     data = {_AGNAI.get(key, key): item for key, item in value.items() if key not in ("persona", "kind")}
     data["description"] = _attributes(persona.get("attributes"))
+    note = data.pop("insert", None)  # a text at a depth, which others have among their extensions
+    if isinstance(note, Mapping) and note.get("prompt"):
+        own = data.get("extensions")
+        data["extensions"] = {**(own if isinstance(own, dict) else {}), "depth_prompt": dict(note)}
     return {"spec": "chara_card_v2", "spec_version": "2.0", "data": data}
 
 

@@ -20,6 +20,7 @@ from convai.text.cards.prose import (
     sentences,
     shortened,
     without_examples,
+    without_pictures,
 )
 
 SENTENCES: Final = 12
@@ -105,7 +106,7 @@ def card_persona(
         persona=Persona(tuple(kept), name),
         left_out=tuple(left_out),
         notes=tuple(notes),
-        greeting=kept_lines(resolved(card.text("first_mes")[:MAX_TEXT], called, user)),
+        greeting=kept_lines(without_pictures(resolved(card.text("first_mes")[:MAX_TEXT], called, user))),
         creator_notes=card.text("creator_notes") or card.text("creatorcomment"),
     )
 

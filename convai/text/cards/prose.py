@@ -35,6 +35,7 @@ _ATTRIBUTES: Final = re.compile(r"(?:[^:;.!?]{1,40}:[^:;.!?]{1,200};\s*){2}")
 _OPEN: Final = re.compile(r"(\[[^\[\]\n]{0,2000}),[ \t]*\n\s*(?=[a-z])")
 """A list in brackets that goes on in the next line."""
 _LINK: Final = re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)")
+_PICTURE: Final = re.compile(r"!\[[^\[\]]{0,200}\]\([^()\s]{0,500}\)|<img\b[^<>]{0,500}>", re.IGNORECASE)
 _BULLET: Final = re.compile(r"(?:[-*+•·>#]+|\d{1,3}[.)])\s+")
 _EMPHASIS: Final = re.compile(r"[*_~`|]{1,3}")
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
@@ -49,6 +50,11 @@ _HEAD: Final = re.compile(
 _END: Final = re.compile(r"(?<=[.!?])[\"')”]?\s+")
 _ABBREVIATED: Final = re.compile(r"(?:^|\s)(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|e\.g|i\.e|approx|[A-Z])\.$")
 _LETTER: Final = re.compile(r"[^\W\d_]")
+
+
+def without_pictures(text: str) -> str:
+    """What is said without the pictures in it, which nothing here shows: `![a](https://...)`, `<img ...>`."""
+    return _PICTURE.sub("", text)
 
 
 def without_examples(text: str, *names: str) -> tuple[str, int]:

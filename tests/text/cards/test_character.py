@@ -216,6 +216,12 @@ def test_the_first_person(told: str, own: str) -> None:
     assert "|".join(first_person(told.split("|"), "Ann")) == own
 
 
+def test_a_name_begins_with_its_first_word_and_not_with_a_picture() -> None:
+    told = ["Vex the Fox draws maps.", "Vex hums."]
+    assert first_person(told, "\N{FOX FACE} Vex the Fox") == ["i draw maps.", "i hum."]
+    assert first_person(["Ann hums."], "\N{FOX FACE}") == ["Ann hums."]
+
+
 def test_who_the_user_is_stays_apart_from_who_the_character_is() -> None:
     text = "Ann is {{user}}'s nurse. Ann is wary of {{user}} and {{user}} trusts her. Character: Ann"
     found = character_of(Card({"name": "Ann", "description": text}))
@@ -273,6 +279,7 @@ def test_agnais_file() -> None:
             "kind": "memory",
             "entries": [{"keywords": ["cat"], "entry": "A cat.", "enabled": True}],
         },
+        "insert": {"depth": 3, "prompt": "Ann yawns."},
     }
     found = character_of(parse_card(json.dumps(agnai), "file"))
     assert found.description == "species: human\nlikes: tea, bread"
@@ -282,8 +289,11 @@ def test_agnais_file() -> None:
         "for people",
     )
     assert found.examples == ((Turn(AGENT, "yes"),),)
+    assert (found.note, found.note_depth) == ("Ann yawns.", 3)
     assert found.book is not None
     assert found.book.entries[0].content == "A cat."
+    without = character_of(parse_card(json.dumps({**agnai, "insert": {"depth": 3, "prompt": ""}}), "file"))
+    assert without.note == ""
 
 
 def packed(name: str, content: bytes) -> bytes:
