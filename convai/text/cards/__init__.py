@@ -1,9 +1,9 @@
 """Character cards of versions 1 to 3 and other programs' files, what they say, and lorebooks.
 
 `png` reads and writes chunks, `card` the JSON, `others` what other programs write, `files` all together;
-`character` is everything that a card says, with `examples`, `books` and `macros` (`blanks`: those that have
-no value); `prose` makes sentences of a card's text, `first_person` those in the character's own words,
-`persona` a persona of them.
+`character` is everything that a card says, with `examples`, `books` (`decorators`) and `macros`
+(`blanks`: those that have no value); `prose` makes sentences of a card's text, `first_person` those in the
+character's own words, `persona` a persona of them.
 """
 
 from convai.text.cards.card import Card, parse_card

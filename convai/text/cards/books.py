@@ -7,27 +7,22 @@ wrong type counts as not given.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 from convai.core.character import Lorebook, LoreEntry, Role
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line
+from convai.text.cards.decorators import ROLES, conditions, decorated, keys_in, written
 
 MAX_ENTRIES: Final = 5_000
-MAX_KEYS: Final = 200
-"""Keys of an entry."""
 MOST_KEYS: Final = 20_000
 """Keys of a book; entries beyond them are left out, and that is told as `unused`."""
-MAX_KEY: Final = 500
-"""Characters of a key."""
 MAX_CONTENT: Final = 100_000
 MAX_SCAN: Final = 100
 """Turns that are searched at most."""
 _LOGIC: Final[tuple[Literal["any", "not_all", "not_any", "all"], ...]] = ("any", "not_all", "not_any", "all")
 """SillyTavern's `selectiveLogic`, by its number."""
-_DECORATOR: Final = re.compile(r"@@@?([a-z_]+)[ \t]*([^\n]{0,1000})")
 _AT_DEPTH: Final = 4
 """SillyTavern's `position` of entries at a depth."""
 
@@ -102,10 +97,10 @@ def entry_of(item: Mapping[str, Any]) -> LoreEntry:
     """One entry, its decorators taken out of its content."""
     own = {**item, **_extensions(item)}
     logic = int(_number(own.get("selectiveLogic"), 0))
-    keys = _keys(_first(item, "keys", "key", "keywords"))
-    secondary = _keys(_first(item, "secondary_keys", "keysecondary", "secondkey"))
+    keys = keys_in(_first(item, "keys", "key", "keywords"))
+    secondary = keys_in(_first(item, "secondary_keys", "keysecondary", "secondkey"))
     text = _text(_first(item, "content", "entry", "text"))[:MAX_CONTENT]
-    content, decorators = _decorated(text)
+    content, decorators = decorated(text)
     disabled = _flag(item.get("disable"), False)
     order = _number(_first(item, "insertion_order", "order", "weight", "insertorder"), 100)
     values: dict[str, Any] = {
@@ -130,7 +125,7 @@ def entry_of(item: Mapping[str, Any]) -> LoreEntry:
         "prevent_recursion": _flag(_first(own, "prevent_recursion", "preventRecursion"), False),
         "exclude_recursion": _flag(_first(own, "exclude_recursion", "excludeRecursion"), False),
     }
-    return LoreEntry(**values | _conditions(decorators))
+    return LoreEntry(**values | conditions(decorators))
 
 
 _USED: Final = frozenset(
@@ -149,6 +144,13 @@ _IDLE: Final = frozenset(
 _OF_BOOK: Final = frozenset("name scan_depth token_budget recursive_scanning entries extensions".split())
 
 
+def role_of(value: object) -> Role:
+    """A role by its name or SillyTavern's number; the system's for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(ROLES):
+        return ROLES[value]
+    return next((role for role in ROLES if role == value), "system")
+
+
 def unused_settings(book: Mapping[str, Any]) -> list[str]:
     """Names of what a lorebook says that is not used: `description`, `entries.sticky`."""
     names = {name for name, value in book.items() if value and name not in _OF_BOOK}
@@ -161,80 +163,6 @@ def unused_settings(book: Mapping[str, Any]) -> list[str]:
                 f"entries.{name}" for name, value in told.items() if value and name not in _USED | _IDLE
             }
     return sorted(names)
-
-
-def _decorated(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """The content without its decorators, and those that are known, fallbacks only where theirs is not."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    found: list[tuple[str, str]] = []
-    place, taken = 0, False
-    for place, line in enumerate([*lines, ""]):
-        if not line.strip() and place < len(lines):
-            continue
-        match = _DECORATOR.fullmatch(line.strip())
-        if match is None:
-            break
-        fallback = line.strip().startswith("@@@")
-        name, value = match[1], match[2].strip()
-        if fallback and taken:
-            continue
-        taken = name in _CONDITIONS and _CONDITIONS[name](value) is not None
-        if taken and name not in (known for known, _ in found):
-            found.append((name, value))
-    return "\n".join(lines[place:]).strip(), found
-
-
-def _conditions(decorators: list[tuple[str, str]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in decorators:
-        values |= _CONDITIONS[name](value) or {}
-    return values
-
-
-def _whole(field: str) -> Callable[[str], dict[str, Any] | None]:
-    return lambda value: {field: min(int(value), 1_000)} if value.isdecimal() and len(value) < 10 else None
-
-
-def _always(field: str, to: object) -> Callable[[str], dict[str, Any] | None]:
-    return lambda _value: {field: to}
-
-
-def _listed(field: str) -> Callable[[str], dict[str, Any] | None]:
-    return lambda value: {field: _keys(value)} if value else None
-
-
-ROLES: Final[tuple[Role, ...]] = ("system", "user", "assistant")
-"""SillyTavern's roles, by their number."""
-
-
-def role_of(value: object) -> Role:
-    """A role by its name or SillyTavern's number; the system's for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(ROLES):
-        return ROLES[value]
-    return next((role for role in ROLES if role == value), "system")
-
-
-_POSITIONS: Final = {
-    "before_desc": "before_char",
-    "after_desc": "after_char",
-    "personality": "after_char",
-    "scenario": "after_char",
-}
-_CONDITIONS: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
-    "depth": _whole("depth"),
-    "scan_depth": _whole("scan_depth"),
-    "activate_only_after": _whole("after"),
-    "activate_only_every": _whole("every"),
-    "additional_keys": _listed("additional_keys"),
-    "exclude_keys": _listed("exclude_keys"),
-    "activate": _always("activate", True),
-    "dont_activate": _always("activate", False),
-    "keep_activate_after_match": _always("after_match", "keep"),
-    "dont_activate_after_match": _always("after_match", "stop"),
-    "is_greeting": _whole("greeting"),
-    "role": lambda value: {"role": value} if value in ROLES else None,
-    "position": lambda value: {"position": _POSITIONS[value], "depth": None} if value in _POSITIONS else None,
-}
 
 
 def book_json(book: Lorebook) -> dict[str, Any]:
@@ -266,7 +194,7 @@ def _entry_json(number: int, entry: LoreEntry) -> dict[str, Any]:
     made = {
         "keys": list(entry.keys),
         "secondary_keys": list(entry.secondary_keys),
-        "content": "".join(f"@@{line}\n" for line in _decorators(entry)) + entry.content,
+        "content": "".join(f"@@{line}\n" for line in written(entry)) + entry.content,
         "extensions": extensions,
         "enabled": entry.enabled,
         "insertion_order": entry.order,
@@ -279,23 +207,6 @@ def _entry_json(number: int, entry: LoreEntry) -> dict[str, Any]:
         "id": number,
     }
     return made if entry.case_sensitive is None else {**made, "case_sensitive": entry.case_sensitive}
-
-
-def _decorators(entry: LoreEntry) -> Iterator[str]:
-    if entry.after:
-        yield f"activate_only_after {entry.after}"
-    if entry.every:
-        yield f"activate_only_every {entry.every}"
-    if entry.additional_keys:
-        yield f"additional_keys {','.join(entry.additional_keys)}"
-    if entry.exclude_keys:
-        yield f"exclude_keys {','.join(entry.exclude_keys)}"
-    if entry.activate is not None:
-        yield "activate" if entry.activate else "dont_activate"
-    if entry.after_match:
-        yield f"{'keep' if entry.after_match == 'keep' else 'dont'}_activate_after_match"
-    if entry.greeting is not None:
-        yield f"is_greeting {entry.greeting}"
 
 
 # -- single fields --------------------------------------------------------------------------------------
@@ -330,15 +241,6 @@ def _flag(value: object, default: bool) -> bool:
 
 def _maybe(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
-
-
-def _keys(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [value] if value.strip().startswith("/") else value.split(",")
-    if not isinstance(value, list):
-        return ()
-    keys = (one_line(key).strip()[:MAX_KEY] for key in value if isinstance(key, str))
-    return tuple(key for key in keys if key)[:MAX_KEYS]
 
 
 def _position(item: Mapping[str, Any], own: Mapping[str, Any]) -> str:
