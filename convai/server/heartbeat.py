@@ -23,7 +23,7 @@ _SWEEP: Final = 120
 _SIDE_BY_SIDE: Final = 4
 """Replies that are taken up at the same time."""
 TakeUp = Callable[[Orphan, Claimed], Awaitable[None]]
-"""Goes on with a reply that is ours now."""
+"""Goes on with a reply that is ours now. What it raises, it has begun nothing: it is tried again."""
 Say = Callable[[Orphan, Message], Awaitable[None]]
 """Tells of a reply that was whole, or dropped, when its writer died."""
 
@@ -42,7 +42,8 @@ class Heartbeat:
         self._beats = 0
         self._new = True
         self._unsure: dict[str, Orphan] = {}
-        """Replies that may be ours: they were claimed, and the database's answer was lost."""
+        """Replies that may be ours, and that nobody writes: the database went away while they were claimed or
+        taken up."""
 
     async def beat(self, again: Callable[[], None]) -> None:
         """Give signs of life until cancelled. A database that is away costs time and nothing else.
@@ -88,11 +89,11 @@ class Heartbeat:
                 unsure = orphan.message in self._unsure
                 self._unsure[orphan.message] = orphan
                 claimed = await self._in_thread(leases.claim, orphan, ours=unsure)
-                del self._unsure[orphan.message]
                 if claimed is not None:
                     logger.warning("reply %s is gone on with here: its door is gone", orphan.message)
                     count += 1
                     await take_up(orphan, claimed)
+                del self._unsure[orphan.message]
 
         found = {orphan.message: orphan for orphan in await self._in_thread(leases.orphans)}
         every = [one(orphan) for orphan in (self._unsure | found).values()]

@@ -14,6 +14,7 @@ from convai.server.logs import log_failure
 from convai.server.protocol.changes import Failed
 from convai.server.room import Room
 from convai.server.service import Service
+from convai.store import NotFound, StoreError
 from convai.store.leases import Claimed, Orphan
 
 KEPT: Final = 120.0
@@ -46,6 +47,8 @@ class Rooms:
                 await doors.follow(room)
                 await take_up(room, claimed)
             except Exception as error:
+                if isinstance(error, StoreError) and not isinstance(error, NotFound):
+                    raise  # the database is away, and the reply as good as it was
                 log_failure("a reply could not be taken up", error)
                 drop = self._service.store.drop_reply
                 await self._service.in_store(drop, room.owner, room.id, orphan.message)

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from convai.server import heartbeat
 from convai.server.heartbeat import Heartbeat
 from convai.server.protocol.changes import Failed, Started, State, Stopped, TokenDrawn
-from convai.store import Conflict, Draft, Store, queries, writer
+from convai.store import Conflict, Draft, Store, StoreError, queries, writer
 from convai.store.leases import Leases
 from convai.store.shared import Shared
 from tests.postgresql import schema
@@ -147,6 +147,37 @@ def test_a_reply_belongs_to_who_took_it_up(
         reply = whole(here, there)
         assert asked(other, statement) == (reply, "complete", None)
         assert undisturbed(other) == reply  # the same as if nothing had happened
+
+
+def test_a_database_that_goes_away_while_a_reply_is_taken_up_costs_nothing(
+    two: tuple[Running, Running], gates: tuple[Gate, Gate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    mine, theirs = gates
+    replies, away = other.store.replies, [StoreError("the database is away")] * 2
+
+    def read(*args: Any, **kwargs: Any) -> Any:
+        if away:
+            raise away.pop()
+        return replies(*args, **kwargs)
+
+    with one.chat() as here, other.chat() as there:
+        conversation = here.new(settings=SETTINGS)
+        here.post("send", text="hello")
+        mine.allow(20)
+        for _ in range(15):
+            here.until(TokenDrawn)
+        there.done("open", conversation=conversation)
+        there.until(State)
+        monkeypatch.setattr(other.store, "replies", read)
+        silence(one, monkeypatch)
+        until(lambda: not away)
+        mine.open()
+        theirs.open()
+        reply = whole(here, there)
+        [statement] = REPLY
+        assert asked(other, statement) == (reply, "complete", None)
+        assert undisturbed(other) == reply
 
 
 def test_a_reply_that_nobody_was_told_of_belongs_to_who_took_it_up(
