@@ -39,8 +39,10 @@ from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
 
-FLUSH: Final = 0.03
+FLUSH: Final = 0.02
 """Seconds from one telling of changes to the next: what comes meanwhile is gathered."""
+GATHER: Final = 0.03
+"""The same for what comes from engines elsewhere: longer, so that it need not wait a second time."""
 _LONGEST: Final = 0.4
 """Seconds between two attempts to tell what all readers wait for, while the database is away."""
 _PATIENCE: Final = 5.0

@@ -23,7 +23,7 @@ from convai.engine import EngineLost, Overloaded, Port, Stream
 from convai.engine import Request as EngineRequest
 from convai.engine.replicas import Replicas
 from convai.server.access import Access
-from convai.server.doors import FLUSH, Doors
+from convai.server.doors import GATHER, Doors
 from convai.server.group_commit import GroupCommit
 from convai.server.health import Checker
 from convai.server.limiter import RETRY, Busy, Limiter
@@ -99,7 +99,7 @@ class Service:
         )
         """What this door has in common with others; None where the store is one process' own."""
         if self.doors is not None and isinstance(engine, Replicas):
-            engine.gather(FLUSH)  # what is told together may as well come together
+            engine.gather(GATHER)  # what is told together may as well come together
         self._running = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
