@@ -18,7 +18,8 @@ typedef struct {
 typedef struct {
     const float *q;
     long ldq;
-    uint16_t *keys, *values;
+    const uint16_t *keys, *values;
+    const uint16_t *next; /* the keys that are asked for next, which are fetched */
     int size, group;
     float *out;
     long ldo;
@@ -96,6 +97,8 @@ static inline __attribute__((always_inline)) void attend_heads(const int heads, 
         if (vectors == 4) {
             for (int s = 0; s < n; s++) {
                 const uint16_t *value = h.values + (long)s * h.size + i;
+                _mm_prefetch(h.next + (long)s * h.size + i, _MM_HINT_T1);
+                _mm_prefetch(h.next + (long)s * h.size + i + 32, _MM_HINT_T1);
                 vec x[4];
 #pragma GCC unroll 4
                 for (int v = 0; v < 4; v++) x[v] = load_half(value + 16 * v);

@@ -16,16 +16,14 @@ int convai_supported(void) {
 }
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,prfchw"))), apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,prfchw")
 #endif
 
-#include "attention.h"
 #include "draw.h"
 #include "model.h"
 #include "pack.h"
-#include "product.h"
 
 /* Bytes of workspace for a batch of `rows` tokens whose longest sequence has `places`. */
 long convai_workspace(const Model *m, int rows, int places, int threads) {
@@ -37,30 +35,22 @@ static inline void norm_row(const float *x, int n, Norm norm, float eps, float *
     else rms_row(x, n, norm.gain, eps, y);
 }
 
-/* Rows of x, which all threads are done with, quantised for `layer`. */
-static void quantise(const float *x, int rows, const Linear *layer, Rows to, int alone) {
-    if (alone) {
-        for (int r = 0; r < rows; r++) quantise_to(x + (long)r * layer->inputs, layer, to, r);
-        return;
-    }
-#pragma omp for schedule(static)
-    for (int r = 0; r < rows; r++) quantise_to(x + (long)r * layer->inputs, layer, to, r);
+/* Rows of a piece of x, quantised for `layer`. */
+static void quantise(const float *x, Piece p, const Linear *layer, Rows to, const Share *s) {
+    x += (long)p.first * layer->inputs;
+    for (int r = p.from; r < p.to; r++) quantise_to(x + (long)r * layer->inputs, layer, to, r);
+    meet_rounded(s);
 }
 
-static inline void normalise_to(float *row, float *y, const Linear *layer, Norm norm, float eps, Rows to, int r) {
-    norm_row(row, layer->inputs, norm, eps, y);
-    quantise_to(y, layer, to, r);
-}
-
-/* Rows of x normalised, and quantised for `layer`. `keep`: x itself is replaced (norms after the addition). */
-static void normalise(float *x, int rows, const Linear *layer, Norm norm, float eps, int keep, Work w) {
-    const long n = layer->inputs;
-    if (w.alone) {
-        for (int r = 0; r < rows; r++) normalise_to(x + r * n, w.spare + r * n, layer, norm, eps, w.narrow, r);
-        return;
+/* Rows of a piece of x normalised, and quantised for `layer`. `keep`: x itself is replaced (norms after the addition). */
+static void normalise(float *x, Piece p, const Linear *layer, Norm norm, float eps, int keep, Work w, const Share *s) {
+    x += (long)p.first * layer->inputs;
+    for (int r = p.from; r < p.to; r++) {
+        float *row = x + (long)r * layer->inputs, *y = keep ? row : w.spare;
+        norm_row(row, layer->inputs, norm, eps, y);
+        quantise_to(y, layer, w.narrow, r);
     }
-#pragma omp for schedule(static)
-    for (int r = 0; r < rows; r++) normalise_to(x + r * n, (keep ? x : w.spare) + r * n, layer, norm, eps, w.narrow, r);
+    meet_rounded(s);
 }
 
 /* The queries of the group of a row that share a key, and the key: normalised, where the model does that, and rotated.
@@ -87,64 +77,63 @@ typedef struct {
     const Layer *layer;
     const int64_t *positions;
     const Span *spans;
+    int n_spans;
     uint16_t *cache;
     long each, slot; /* numbers of a head's keys, of a slot */
     int singles;     /* single tokens alone, each of which puts its own keys and values into the cache */
 } Batch;
 
-/* The heads that share keys `kv`, over the queries `b`. */
-static void attend(const Batch *x, Block b, int kv, Work w, float *scratch) {
+static inline uint16_t *keys_of(const Batch *x, int span, int kv) { return x->cache + x->spans[span].slot * x->slot + kv * x->each; }
+
+/* The heads that share keys `kv`, over the queries `b`; the keys of block `then`, the next one, are fetched meanwhile. */
+static void attend(const Batch *x, Block b, int kv, const Block *then, Work w) {
     const Model *m = x->m;
     const Span s = x->spans[b.span];
     const int size = m->size, group = m->heads / m->kv_heads, width = qkv_width(m);
     const int row = s.first + b.skip, before = s.start + b.skip;
-    uint16_t *keys = x->cache + s.slot * x->slot + kv * x->each, *values = keys + m->kv_heads * x->each;
+    uint16_t *keys = keys_of(x, b.span, kv), *values = keys + m->kv_heads * x->each;
     float *qkv = w.qkv + (long)row * width;
     if (x->singles)
         place_row(m, x->layer, x->positions[row], qkv, kv, keys + (long)before * size, values + (long)before * size);
-    Heads h = {qkv + (long)kv * group * size, width, keys, values, size, group, NULL, (long)m->heads * size, scratch};
+    const uint16_t *next = kv + 1 < m->kv_heads ? keys + x->each : then ? keys_of(x, then->span, 0) : keys;
+    Heads h = {qkv + (long)kv * group * size, width, keys, values, next, size, group, NULL, (long)mixed_width(m), w.scratch};
     h.out = w.mixed + row * h.ldo + (long)kv * group * size;
-    if (b.count == 1) attend_one(h, before + 1);
+    if (b.single) attend_one(h, before + 1);
     else attend_many(h, before, b.count);
 }
 
-/* The heads of a batch of `rows` tokens. `blocks`: the queries that are asked for; the keys and values of all tokens are
-   stored. */
-static void attention(Batch x, int rows, const Block *blocks, int n_blocks, Work w, Team team) {
+/* The heads of a batch whose queries, keys and values this thread has computed of its rows. `blocks`: the queries that are
+   asked for; the keys and values of all tokens are stored. Where threads are apart, this one's are answered then, and else
+   all. */
+static void attention(Batch x, const Block *blocks, int n_blocks, Work w, const Share *s) {
     const Model *m = x.m;
     const int kv_heads = m->kv_heads, items = n_blocks * kv_heads;
-    float *scratch = w.scratch + team.id * w.scratch_each;
-    x.singles = n_blocks == rows;
+    x.singles = n_blocks == s->rows;
     if (!x.singles) { /* the keys of all are needed before any is asked for */
-#pragma omp for schedule(static)
-        for (int r = 0; r < rows; r++) {
-            const Span s = x.spans[w.owner[r]];
-            uint16_t *keys = x.cache + s.slot * x.slot + (long)(s.start + r - s.first) * m->size;
+        const int part = s->how == ALONE ? s->team.id : 0, step = s->how == ALONE ? s->team.size : 1;
+        for (int r = s->from + part; r < s->to; r += step) {
+            const Span own = x.spans[w.owner[r]];
+            uint16_t *keys = keys_of(&x, w.owner[r], 0) + (long)(own.start + r - own.first) * m->size;
             for (int kv = 0; kv < kv_heads; kv++)
                 place_row(m, x.layer, x.positions[r], w.qkv + (long)r * qkv_width(m), kv, keys + kv * x.each,
                           keys + (kv_heads + kv) * x.each);
         }
-    }
-    if (w.alone && x.singles) { /* handing them out one at a time takes as long as one of them */
-        for (int i = team.id; i < items; i += team.size) attend(&x, blocks[i / kv_heads], i % kv_heads, w, scratch);
 #pragma omp barrier
-        return;
     }
-#pragma omp for schedule(dynamic)
-    for (int i = 0; i < items; i++) attend(&x, blocks[i / kv_heads], i % kv_heads, w, scratch);
-}
-
-/* Pieces of work of the spans: all queries, or those that are asked for; returns how many. */
-static int divide(const Span *spans, int n_spans, int asked, Block *to) {
-    int n = 0;
-    for (int i = 0; i < n_spans; i++) {
-        const int none = asked ? spans[i].count - spans[i].wanted : 0;
-        for (int end = spans[i].count; end > none; end -= BLOCK_ROWS) { /* what takes longest comes first */
-            const int from = end - BLOCK_ROWS > none ? end - BLOCK_ROWS : none;
-            to[n++] = (Block){i, from, end - from};
+    if (s->how == APART) {
+        for (int i = 0; i < n_blocks; i++) {
+            const Block b = cut(blocks[i], x.spans, s->from, s->to);
+            for (int kv = 0; b.count > 0 && kv < kv_heads; kv++) attend(&x, b, kv, i + 1 < n_blocks ? blocks + i + 1 : 0, w);
         }
+    } else if (x.singles) {
+        const int end = begins(x.spans, x.n_spans, 0, kv_heads, s->team.id + 1, s->team.size);
+        for (int i = begins(x.spans, x.n_spans, 0, kv_heads, s->team.id, s->team.size); i < end; i++)
+            attend(&x, blocks[i / kv_heads], i % kv_heads, i + kv_heads < items ? blocks + i / kv_heads + 1 : 0, w);
+#pragma omp barrier
+    } else {
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < items; i++) attend(&x, blocks[i / kv_heads], i % kv_heads, 0, w);
     }
-    return n;
 }
 
 /* Move the rows of wanted tokens to the front, in their order. */
@@ -169,6 +158,43 @@ static void embed(const Model *m, int64_t word, int64_t position, int64_t segmen
     }
 }
 
+/* The products of a row in a layer, in places of its attention that take as long: four times as many 8-bit numbers are multiplied
+   at once. */
+static double products_in_places(const Model *m) {
+    const Linear *of[4] = {&m->layer->qkv, &m->layer->projection, &m->layer->expand, &m->layer->contract};
+    double numbers = 0;
+    for (int i = 0; i < 4; i++) numbers += (double)of[i]->inputs * of[i]->outputs;
+    return numbers / (4 * 2.0 * mixed_width(m));
+}
+
+/* What of a layer comes before its attention: queries, keys and values of this thread's rows or of all. */
+static void ask(const Model *m, int l, float *x, Work w, const Share *s) {
+    const Layer *layer = m->layer + l;
+    for (int i = 0; i < pieces_of(s); i++) {
+        const Piece p = piece_of(s, i);
+        if (m->norm_before) normalise(x, p, &layer->qkv, layer->first, m->eps, 0, w, s);
+        else if (l) normalise(x, p, &layer->qkv, layer[-1].second, m->eps, 1, w, s);
+        else quantise(x, p, &layer->qkv, w.narrow, s);
+        multiply(&layer->qkv, w.narrow, p.count, w.qkv + (long)p.first * qkv_width(m), qkv_width(m), STORE, &layer->projection, s);
+    }
+}
+
+/* What of a layer comes after its attention. */
+static void answer(const Model *m, int l, float *x, Work w, const Share *s) {
+    const Layer *layer = m->layer + l;
+    const int before = m->norm_before;
+    for (int i = 0; i < pieces_of(s); i++) {
+        const Piece p = piece_of(s, i);
+        float *to = x + (long)p.first * m->width;
+        quantise(w.mixed, p, &layer->projection, w.narrow, s);
+        multiply(&layer->projection, w.narrow, p.count, to, m->width, ADD, &layer->expand, s);
+        normalise(x, p, &layer->expand, before ? layer->second : layer->first, m->eps, !before, w, s);
+        multiply(&layer->expand, w.narrow, p.count, w.inner, m->inner, m->gated ? STORE_GATED : STORE_GELU, &layer->contract, s);
+        quantise(w.inner, (Piece){0, p.count, p.from, p.to}, &layer->contract, w.wide, s);
+        multiply(&layer->contract, w.wide, p.count, to, m->width, ADD, l + 1 < m->layers ? &layer[1].qkv : &m->output, s);
+    }
+}
+
 /* Hidden states of the spans' wanted tokens, one after another, at the beginning of x[rows][width]. What nobody asked
    for is not computed in the last layer, but for its keys and values. Returns -1, or the row whose word, position or
    segment the model does not have. The spans have been checked against the pool. `spent` becomes the seconds that it
@@ -176,7 +202,7 @@ static void embed(const Model *m, int64_t word, int64_t position, int64_t segmen
 long convai_forward(const Model *m, const int64_t *words, const int64_t *positions, const int64_t *segments, int rows,
                     const Span *spans, int n_spans, const Pool *pool, int places, char *memory, int threads, float *x,
                     double *spent) {
-    const int width = m->width, before = m->norm_before, mixed = m->heads * m->size;
+    const int width = m->width, before = m->norm_before;
     for (int r = 0; r < rows; r++)
         if (words[r] < 0 || words[r] >= m->vocabulary || segments[r] < 0 || segments[r] >= m->vocabulary || positions[r] < 0 ||
             positions[r] >= m->positions)
@@ -188,40 +214,36 @@ long convai_forward(const Model *m, const int64_t *words, const int64_t *positio
         for (int t = 0; t < spans[i].count; t++) all.owner[spans[i].first + t] = i;
     }
     const int n_all = divide(spans, n_spans, 0, all.all), n_asked = divide(spans, n_spans, 1, all.asked);
-    const double began = wall_seconds();
+    const double each = products_in_places(m), began = wall_seconds();
     double busy = 0;
 #pragma omp parallel num_threads(threads) reduction(+ : busy) if (threads > 1)
     {
         const double busy_before = thread_seconds();
         const Team team = this_team();
-        const Work w = mine(m, all, rows, team);
+        Share s = shared(rows, spans, n_spans, each, before, team);
+        Work w = mine(m, all, &s);
 #pragma omp for schedule(static)
         for (int r = 0; r < rows; r++) embed(m, words[r], positions[r], segments[r], x + (long)r * width);
         for (int l = 0; l < m->layers; l++) {
-            const Layer *layer = m->layer + l;
-            const int last = l == m->layers - 1, left = last ? wanted : rows;
-            const long each = (long)pool->capacity * m->size, slot = 2 * each * m->kv_heads;
-            const Batch batch = {m, layer, positions, spans, pool->data + l * pool->slots * slot, each, slot, 0};
-            if (before) normalise(x, rows, &layer->qkv, layer->first, m->eps, 0, w);
-            else if (l) normalise(x, rows, &layer->qkv, layer[-1].second, m->eps, 1, w);
-            else quantise(x, rows, &layer->qkv, w.narrow, w.alone);
-            product(&layer->qkv, w.narrow, rows, w.qkv, qkv_width(m), STORE, &layer->projection, team);
-            attention(batch, rows, last ? w.asked : w.all, last ? n_asked : n_all, w, team);
-            if (left < rows) {
+            const int last = l == m->layers - 1;
+            const long one = (long)pool->capacity * m->size, slot = 2 * one * m->kv_heads;
+            const Batch batch = {m, m->layer + l, positions, spans, n_spans, pool->data + l * pool->slots * slot, one, slot, 0};
+            ask(m, l, x, w, &s);
+            attention(batch, last ? all.asked : all.all, last ? n_asked : n_all, w, &s);
+            if (last && wanted < rows) {
+#pragma omp barrier
 #pragma omp single
                 {
                     gather_wanted(spans, n_spans, width, x);
-                    gather_wanted(spans, n_spans, mixed, w.mixed);
+                    gather_wanted(spans, n_spans, mixed_width(m), w.mixed);
                 }
+                s = shared(wanted, NULL, 0, 0, before, team);
+                w = mine(m, all, &s);
             }
-            quantise(w.mixed, left, &layer->projection, w.narrow, w.alone);
-            product(&layer->projection, w.narrow, left, x, width, ADD, &layer->expand, team);
-            normalise(x, left, &layer->expand, before ? layer->second : layer->first, m->eps, !before, w);
-            product(&layer->expand, w.narrow, left, w.inner, m->inner, m->gated ? STORE_GATED : STORE_GELU, &layer->contract, team);
-            quantise(w.inner, left, &layer->contract, w.wide, w.alone);
-            product(&layer->contract, w.wide, left, x, width, ADD, last ? &m->output : &layer[1].qkv, team);
+            answer(m, l, x, w, &s);
         }
         Norm last = before ? m->last : m->layer[m->layers - 1].second;
+#pragma omp barrier
 #pragma omp for schedule(static)
         for (int r = 0; r < wanted; r++) norm_row(x + (long)r * width, width, last, m->eps, x + (long)r * width);
         busy += thread_seconds() - busy_before;
@@ -238,10 +260,13 @@ void convai_logits(const Model *m, const float *hidden, int rows, char *memory, 
 #pragma omp parallel num_threads(threads) reduction(+ : busy) if (threads > 1)
     {
         const double busy_before = thread_seconds();
-        const Team team = this_team();
-        const Work w = mine(m, all, rows, team);
-        quantise(hidden, rows, &m->output, w.narrow, w.alone);
-        product(&m->output, w.narrow, rows, logits, m->vocabulary, STORE, NULL, team);
+        const Share s = shared(rows, NULL, 0, 0, 1, this_team());
+        const Work w = mine(m, all, &s);
+        for (int i = 0; i < pieces_of(&s); i++) {
+            const Piece p = piece_of(&s, i);
+            quantise(hidden, p, &m->output, w.narrow, &s);
+            multiply(&m->output, w.narrow, p.count, logits + (long)p.first * m->vocabulary, m->vocabulary, STORE, NULL, &s);
+        }
         busy += thread_seconds() - busy_before;
     }
     spent[0] = wall_seconds() - began, spent[1] = busy;

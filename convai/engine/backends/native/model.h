@@ -2,16 +2,9 @@
 #ifndef CONVAI_MODEL_H
 #define CONVAI_MODEL_H
 
-#include "attention.h"
-#include "product.h"
+#include "sharing.h"
 
 #include <time.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
-#define ALONE_ROWS 4 /* rows that it takes less time to round twice than to wait for */
 
 typedef struct {
     const float *gain, *bias; /* without a bias it is RMSNorm (Zhang & Sennrich 2019, arXiv 1910.07467) */
@@ -41,14 +34,6 @@ typedef struct {
     int32_t slots, capacity;
 } Pool;
 
-static Team this_team(void) {
-#ifdef _OPENMP
-    return (Team){omp_get_thread_num(), omp_get_num_threads()};
-#else
-    return (Team){0, 1};
-#endif
-}
-
 static double seconds_of(clockid_t clock) {
     struct timespec now;
     return clock_gettime(clock, &now) ? 0 : now.tv_sec + now.tv_nsec * 1e-9;
@@ -59,17 +44,11 @@ static double wall_seconds(void) { return seconds_of(CLOCK_MONOTONIC); }
 /* Of the processor, of this thread. */
 static double thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
 
-/* Queries of one span that are one piece of work for each of the heads with keys of their own. */
-typedef struct {
-    int32_t span, skip, count; /* `skip`: tokens of the span before the first */
-} Block;
-
 /* Where the pieces of the workspace are, which is the caller's memory; every piece begins at a multiple of 64 bytes. */
 typedef struct {
     float *qkv, *mixed, *inner, *scratch;
     Rows narrow, wide; /* quantised rows of `width` (or of all heads) and of `inner` numbers */
-    float *spare;      /* rows that are normalised for a product */
-    int alone;         /* few rows, which each thread rounds for itself, in `spare`, `narrow` and `wide` of its own */
+    float *spare;      /* a row that is normalised for a product */
     Block *all, *asked;
     int32_t *owner; /* the span of each row */
     long scratch_each, own_each, bytes;
@@ -92,42 +71,60 @@ static Rows take_rows(char *base, long *used, int rows, int numbers) {
     return r;
 }
 
-/* A thread's own rounded rows. */
-static void take_own(const Model *m, char *base, int rows, long *used, Work *w) {
-    const int mixed = m->heads * m->size, most = mixed > m->width ? mixed : m->width;
-    w->spare = take(base, used, 4L * rows * most);
-    w->narrow = take_rows(base, used, rows, most);
-    w->wide = take_rows(base, used, rows, m->inner);
-}
-
 static inline int qkv_width(const Model *m) { return (m->heads + 2 * m->kv_heads) * m->size; }
+
+static inline int mixed_width(const Model *m) { return m->heads * m->size; }
+
+static inline int narrow_width(const Model *m) { return mixed_width(m) > m->width ? mixed_width(m) : m->width; }
+
+/* A thread's own memory: what it normalises, and the rows that it rounds alone. */
+static void take_own(const Model *m, char *base, long *used, float **spare, Rows *narrow, Rows *wide) {
+    *spare = take(base, used, 4L * narrow_width(m));
+    *narrow = take_rows(base, used, ALONE_ROWS, narrow_width(m));
+    *wide = take_rows(base, used, ALONE_ROWS, m->inner);
+}
 
 static Work workspace(const Model *m, char *base, int rows, int places, int threads) {
     Work w;
-    const int mixed = m->heads * m->size, most = mixed > m->width ? mixed : m->width;
-    w.bytes = 0;
+    Rows narrow, wide;
+    w.bytes = w.own_each = 0;
     w.qkv = take(base, &w.bytes, 4L * rows * qkv_width(m));
-    w.mixed = take(base, &w.bytes, 4L * rows * most);
+    w.mixed = take(base, &w.bytes, 4L * rows * mixed_width(m));
     w.inner = take(base, &w.bytes, 4L * rows * m->inner);
-    w.narrow = take_rows(base, &w.bytes, rows, most);
+    w.narrow = take_rows(base, &w.bytes, rows, narrow_width(m));
     w.wide = take_rows(base, &w.bytes, rows, m->inner);
     w.all = take(base, &w.bytes, (long)rows * sizeof(Block));
     w.asked = take(base, &w.bytes, (long)rows * sizeof(Block));
     w.owner = take(base, &w.bytes, 4L * rows);
     w.scratch_each = up(scratch_floats(places, m->size), 16);
     w.scratch = take(base, &w.bytes, 4L * threads * w.scratch_each);
-    w.spare = w.mixed;
-    w.alone = rows <= ALONE_ROWS && m->norm_before;
-    w.own_each = 0;
-    if (w.alone) take_own(m, (char *)0, rows, &w.own_each, &w);
+    take_own(m, (char *)0, &w.own_each, &w.spare, &narrow, &wide);
     w.own = take(base, &w.bytes, threads * w.own_each);
     return w;
 }
 
-/* What a thread works with. */
-static Work mine(const Model *m, Work w, int rows, Team team) {
+static Rows rows_from(Rows r, int first) {
+    r.q += (long)first * r.stride;
+    r.scale += (long)first * r.groups;
+    r.sum += (long)first * r.groups;
+    return r;
+}
+
+/* What a thread works with while it shares rows so. Apart it has the places of its rows, and uses the first of them for each
+   piece. */
+static Work mine(const Model *m, Work w, const Share *s) {
     long used = 0;
-    if (w.alone) take_own(m, w.own + team.id * w.own_each, rows, &used, &w);
+    Rows narrow, wide;
+    take_own(m, w.own + s->team.id * w.own_each, &used, &w.spare, &narrow, &wide);
+    w.scratch += s->team.id * w.scratch_each;
+    if (s->how == ALONE) {
+        w.narrow = narrow;
+        w.wide = wide;
+    } else if (s->how == APART) {
+        w.narrow = rows_from(w.narrow, s->from);
+        w.wide = rows_from(w.wide, s->from);
+        w.inner += (long)s->from * m->inner;
+    }
     return w;
 }
 

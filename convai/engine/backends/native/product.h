@@ -7,7 +7,7 @@
 #define PANEL 32     /* outputs whose weights lie together, and one piece of work */
 #define TILE_ROWS 12 /* 12 rows x 2 vectors: 24 sums in registers, two loads and 12 broadcasts for 24 products */
 #define FEW_ROWS 6   /* 12 sums and 12 totals: most rows of a tile where inputs are in groups, each of which is added to totals */
-#define CHUNK_ROWS 48
+#define CHUNK_ROWS 48 /* most rows of one piece of work */
 #define NEAR 512     /* bytes that few rows, which wait for memory, fetch ahead: a core of Zen 4 reads a third less with 18 kB */
 
 /* A linear layer. Weights are w = (stored - 128) * scale of their output, stored as
@@ -48,29 +48,36 @@ static inline vec joined(vec total, __m512i sum, float scale) {
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(scale), total);
 }
 
-/* The end of a tile: totals [rows][2] of the panel's outputs from `first` on, short of scales and biases. */
-static void finish(int rows, float (*total)[PANEL], const Linear *layer, int first, int row,
-                                                         float *out, long ld, enum Ending ending) {
+/* sums + four products each, of weights and of a row's numbers. In assembly, since GCC 12 copies each sum twice around the
+   intrinsic, in every step of the loop. */
+static inline __attribute__((always_inline)) __m512i dot4(__m512i sums, __m512i weights, __m512i numbers) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(weights), "v"(numbers));
+    return sums;
+}
+
+/* The end of a tile: totals of `rows` rows and of the panel's outputs from `first` on, short of scales and biases. `to`: where
+   the first row is stored. */
+static inline __attribute__((always_inline)) void finish(const int rows, vec (*total)[2], const Linear *layer, int first, float *to,
+                                                         long ld, enum Ending ending) {
     const vec scale[2] = {_mm512_loadu_ps(layer->scale + first), _mm512_loadu_ps(layer->scale + first + 16)};
     const vec bias[2] = {_mm512_loadu_ps(layer->bias + first), _mm512_loadu_ps(layer->bias + first + 16)};
     const int left = layer->outputs - first;
-    float *to = out + row * ld;
-    if (ending == STORE_GATED) {
-        for (int r = 0; r < rows; r++) {
-            vec gate = _mm512_fmadd_ps(_mm512_loadu_ps(total[r]), scale[0], bias[0]);
-            vec up = _mm512_fmadd_ps(_mm512_loadu_ps(total[r] + 16), scale[1], bias[1]);
-            _mm512_storeu_ps(to + r * ld + first / 2, _mm512_mul_ps(silu16(gate), up));
+    const __mmask16 valid[2] = {left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1),
+                                left >= 32 ? 0xffff : left > 16 ? (__mmask16)((1u << (left - 16)) - 1) : 0};
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++, to += ld) {
+        vec y[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) y[v] = _mm512_fmadd_ps(total[r][v], scale[v], bias[v]);
+        if (ending == STORE_GATED) {
+            _mm512_storeu_ps(to, _mm512_mul_ps(silu16(y[0]), y[1]));
+            continue;
         }
-        return;
-    }
-    for (int v = 0; v < 2 && left > 16 * v; v++) {
-        const __mmask16 valid = left >= 16 * v + 16 ? 0xffff : (__mmask16)((1u << (left - 16 * v)) - 1);
-        for (int r = 0; r < rows; r++) {
-            float *at = to + r * ld + first + 16 * v;
-            vec y = _mm512_fmadd_ps(_mm512_loadu_ps(total[r] + 16 * v), scale[v], bias[v]);
-            if (ending == STORE_GELU) y = gelu16(y);
-            if (ending == ADD) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(valid, at));
-            _mm512_mask_storeu_ps(at, valid, y);
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) {
+            if (ending == STORE_GELU) y[v] = gelu16(y[v]);
+            if (ending == ADD) y[v] = _mm512_add_ps(y[v], _mm512_maskz_loadu_ps(valid[v], to + 16 * v));
+            _mm512_mask_storeu_ps(to + 16 * v, valid[v], y[v]);
         }
     }
 }
@@ -82,19 +89,22 @@ typedef struct {
 } Fetch;
 
 /* `rows` x 32 outputs from output `first` on; rows is a constant once inlined. Few rows have two sums an output (`chains`),
-   so that products need not wait for one another. Totals are in registers where these suffice (FEW_ROWS). */
+   so that products need not wait for one another. More than FEW_ROWS: all inputs are one group, since totals beside the sums
+   do not fit into the registers. */
 static inline __attribute__((always_inline)) void tile(const int rows, const int chains, const Linear *layer, int first, Rows x,
                                                        int row, float *out, long ld, enum Ending ending, Fetch fetch) {
-    float total[TILE_ROWS][PANEL];
-    int32_t raw[TILE_ROWS][PANEL];
-    vec kept[FEW_ROWS][2];
+    vec total[TILE_ROWS][2];
     const uint8_t *w = layer->weight + (long)first * layer->padded;
     const int8_t *q = x.q + (long)row * x.stride;
     const float *scale = x.scale + (long)row * x.groups;
     const int32_t *sum = x.sum + (long)row * x.groups;
-    if (rows <= FEW_ROWS)
+    float *to = out + row * ld + (ending == STORE_GATED ? first / 2 : first);
 #pragma GCC unroll 12
-        for (int r = 0; r < rows; r++) kept[r][0] = kept[r][1] = _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++) { /* stores that wait for their lines cost a sixteenth of all */
+        total[r][0] = total[r][1] = _mm512_setzero_ps();
+        __builtin_prefetch(to + r * ld, 1);
+        if (ending != STORE_GATED) __builtin_prefetch(to + r * ld + 16, 1);
+    }
     for (int from = 0; from < layer->padded; from += layer->group, scale++, sum++) {
         const int end = from + layer->group < layer->padded ? from + layer->group : layer->padded;
         __m512i sums[TILE_ROWS][2][2];
@@ -105,47 +115,29 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
         }
         for (int k = from; k < end; k += 4 * chains)
 #pragma GCC unroll 2
-            for (int c = 0; c < chains; c++, fetch.from += fetch.bytes) {
-                const long at = (long)(k + 4 * c) * PANEL;
-                __m512i w0 = _mm512_loadu_si512(w + at), w1 = _mm512_loadu_si512(w + at + 64);
+            for (int c = 0; c < chains; c++, fetch.from += fetch.bytes, w += 4 * PANEL, q += 4) {
+                const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64);
                 _mm_prefetch(fetch.from, _MM_HINT_T1);
                 _mm_prefetch(fetch.from + fetch.bytes - 64, _MM_HINT_T1);
 #pragma GCC unroll 12
                 for (int r = 0; r < rows; r++) {
                     int32_t four;
-                    __builtin_memcpy(&four, q + (long)r * x.stride + k + 4 * c, 4);
-                    __m512i qs = _mm512_set1_epi32(four);
-                    sums[r][c][0] = _mm512_dpbusd_epi32(sums[r][c][0], w0, qs);
-                    sums[r][c][1] = _mm512_dpbusd_epi32(sums[r][c][1], w1, qs);
+                    __builtin_memcpy(&four, q + (long)r * x.stride, 4);
+                    const __m512i numbers = _mm512_set1_epi32(four);
+                    sums[r][c][0] = dot4(sums[r][c][0], w0, numbers);
+                    sums[r][c][1] = dot4(sums[r][c][1], w1, numbers);
                 }
             }
-        if (rows <= FEW_ROWS) {
-#pragma GCC unroll 12
-            for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-                for (int v = 0; v < 2; v++) {
-                    const __m512i whole = chains == 2 ? _mm512_add_epi32(sums[r][0][v], sums[r][1][v]) : sums[r][0][v];
-                    kept[r][v] = joined(kept[r][v], whole, scale[(long)r * x.groups]);
-                }
-            continue;
-        }
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-            for (int v = 0; v < 2; v++) _mm512_storeu_si512(raw[r] + 16 * v, sums[r][0][v]);
-#pragma GCC unroll 1 /* and through memory: the registers are those of the sums (the compiler would keep totals there) */
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < PANEL; v += 16) {
-                const vec before = from ? _mm512_loadu_ps(total[r] + v) : _mm512_setzero_ps();
-                _mm512_storeu_ps(total[r] + v, joined(before, _mm512_loadu_si512(raw[r] + v), scale[(long)r * x.groups]));
+            for (int v = 0; v < 2; v++) {
+                const __m512i whole = chains == 2 ? _mm512_add_epi32(sums[r][0][v], sums[r][1][v]) : sums[r][0][v];
+                total[r][v] = joined(total[r][v], whole, scale[(long)r * x.groups]);
             }
+        if (rows > FEW_ROWS) break;
     }
-    if (rows <= FEW_ROWS)
-#pragma GCC unroll 12
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-            for (int v = 0; v < 2; v++) _mm512_storeu_ps(total[r] + 16 * v, kept[r][v]);
-    finish(rows, total, layer, first, row, out, ld, ending);
+    finish(rows, total, layer, first, to, ld, ending);
 }
 
 #define CASE(n, chains)                                                                                                 \
@@ -183,33 +175,32 @@ static __attribute__((noinline)) void panel(const Linear *layer, int first, Rows
     }
 }
 
-/* Threads that compute together; each finds its share of a product by itself, so that it knows what it reads next. */
-typedef struct {
-    int id, size;
-} Team;
-
 static inline int panels_of(const Linear *layer) { return (layer->outputs + PANEL - 1) / PANEL; }
 
 static inline const uint8_t *weights_of(const Linear *layer, int panel) {
     return layer->weight + (long)panel * PANEL * layer->padded;
 }
 
-/* out[rows][ld] of all rows, shared among the threads of the team; ends with a barrier. `then`: the layer that is
-   computed after this one, whose weights are fetched at the end, or NULL. */
+/* Threads that compute together; each finds its share of a product by itself, so that it knows what it reads next. */
+typedef struct {
+    int id, size;
+} Team;
+
+/* The team's share of out[rows][ld]. `then`: the layer that is computed after this one, whose weights are fetched at the end,
+   or NULL. */
 static void product(const Linear *layer, Rows x, int rows, float *out, long ld, enum Ending ending, const Linear *then, Team team) {
     const int chunks = (rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
     const long items = (long)panels_of(layer) * chunks, end = items * (team.id + 1) / team.size;
     for (long i = items * team.id / team.size; i < end; i++) {
-        const int at = (int)(i / chunks), row = (int)(i % chunks) * CHUNK_ROWS;
-        const int until = row + CHUNK_ROWS < rows ? row + CHUNK_ROWS : rows;
+        const int at = (int)(i / chunks), chunk = (int)(i % chunks);
         const uint8_t *ahead = 0;
-        if (!row) {
+        if (!chunk) {
             if (i + chunks < end) ahead = weights_of(layer, at + 1);
             else if (then) ahead = weights_of(then, panels_of(then) * team.id / team.size);
         }
-        panel(layer, at * PANEL, x, row, until, out, ld, ending, ahead);
+        panel(layer, at * PANEL, x, (int)((long)rows * chunk / chunks), (int)((long)rows * (chunk + 1) / chunks), out, ld, ending,
+              ahead);
     }
-#pragma omp barrier
 }
 
 #endif
