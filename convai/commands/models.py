@@ -255,6 +255,8 @@ def _average(args: argparse.Namespace) -> int:
     shipped = ShippedModel.load(sources[0])  # before anything is written: an adapter that fits its base
     weights = args.weights or [1.0] * len(sources)
     average(sources, weights, out, keep=args.keep, rank=args.rank, dtype=getattr(torch, args.dtype))
+    if args.rank is not None:  # what goes on from it needs the rank that it has now
+        shipped.training |= {"lora_rank": args.rank, "lora_alpha": float(args.rank)}
     shipped.save_beside(out, base)
     _copy_card(sources[0], out)
     print(f"{out}: the mean of {len(sources)}, an adapter of {base.name}")

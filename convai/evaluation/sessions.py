@@ -24,7 +24,7 @@ from convai.conversation.memory.facts import OpenShelf
 from convai.conversation.memory.finding import Resolve
 from convai.conversation.memory.listening import KIND, Recollection
 from convai.conversation.memory.memory import Memory
-from convai.conversation.memory.recalling import lines
+from convai.conversation.memory.recalling import BEGIN, lines
 from convai.conversation.memory.vectors import Embed
 from convai.conversation.reply import Reply
 from convai.conversation.scene import Scene
@@ -129,7 +129,7 @@ def _laid_out(agent: Agent, pair: Pair, memory: Memory, way: str) -> Layout:
         additions = Additions(tuple(Recollection(memory, _WHO, "later")(place)))
     elif way == "labelled":
         text = " ".join(pair.first.personas[USER].sentences)
-        additions = Additions((Insertion(f"The user: {text}", None, KIND),) if text else ())
+        additions = Additions((Insertion(BEGIN + text, None, KIND),) if text else ())
     elif way == "whole":
         turns = [*(Turn(turn.speaker, turn.text) for turn in pair.first.turns), *turns]
     added, _ = encode_additions(agent.texts, additions)

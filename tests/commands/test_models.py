@@ -237,6 +237,11 @@ def test_adapters_of_any_rank_have_a_mean_of_what_they_change(tmp_path: Path) ->
         assert torch.allclose(p, expected, rtol=1e-4, atol=1e-4), name
     assert changed
     assert (out / adapters.HEADS_FILE).read_bytes() == (one / adapters.HEADS_FILE).read_bytes()
+    assert (
+        read_json(out / "convai.json")["training"]["lora_rank"]
+        == 4 * rank
+        == read_json(out / adapters.CONFIG)["r"]
+    )
     # at a smaller rank it is the nearest there is: no nearer than its singular values allow
     assert main(["models", "average", str(one), str(other), *argv[2:], "--out", str(out), "--rank", "1"]) == 0
     for name, p in load_agent(out).model.state_dict().items():

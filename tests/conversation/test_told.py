@@ -93,7 +93,9 @@ def test_what_was_told_last_fits_best() -> None:
         "What's my boat called?",
     )
     assert said.fitting("It's called Petronella.") == EARLIER < said.fitting("It's called Magpie.") == 1.0
-    given = told("what's my job?", given=("The user: i am a vet. i am a nurse.",))  # the best fact first
+    given = told(
+        "what's my job?", given=("The user told you: i am a vet. i am a nurse.",)
+    )  # the best fact first
     assert given.fitting("you're a nurse.") == EARLIER < given.fitting("you're a vet.") == 1.0
 
 

@@ -69,7 +69,7 @@ def test_what_is_told_is_known_the_next_day(tmp_path: Path) -> None:
         chat.reply()
         found = inspected(chat)
         (line,) = [one for one in found.added if one.kind == "memory"]
-        assert line.text == "The user: i moved to oslo."
+        assert line.text == "The user told you: i moved to oslo."
         assert found.account is not None
         assert found.account.tokens["memory"] > 0
         old = facts(chat, history=True).items[-1]

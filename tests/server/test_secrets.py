@@ -46,7 +46,9 @@ async def person(number: int, url: str, tokens: list[str]) -> tuple[str, list[st
         await ask("send", text="which word do i hide?")
         await until(lambda frame: frame["type"] == "finished")
         shown = await ask("inspect", message=json.loads(seen[-1])["message"]["id"])
-        assert [added["text"] for added in shown["added"]] == [f"The user: i hide the word {secret}."]
+        assert [added["text"] for added in shown["added"]] == [
+            f"The user told you: i hide the word {secret}."
+        ]
         facts = await ask("list_facts")
         # what was said beside it may be kept as remarks by now, or not yet
         assert [fact["text"] for fact in facts["items"] if not fact.get("aside")] == [

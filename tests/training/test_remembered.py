@@ -53,9 +53,9 @@ def test_what_was_told_before_stands_where_it_is_called_for() -> None:
     for dialog in found:
         begun = len(TOLD.turns) - len(dialog.turns)
         assert [turn.text for turn in dialog.turns] == [turn.text for turn in TOLD.turns[begun:]]
-        assert dialog.persona.sentences == ("i am a nurse.", "The user: i live in lima.")
+        assert dialog.persona.sentences == ("i am a nurse.", "The user told you: i live in lima.")
         if begun == 4:
-            assert lines(dialog) == ["The user: i have a parrot named gustav."]
+            assert lines(dialog) == ["The user told you: i have a parrot named gustav."]
             assert dialog.turns[2].added
     assert {len(dialog.turns) for dialog in found} == {4, 6}
 
@@ -63,7 +63,7 @@ def test_what_was_told_before_stands_where_it_is_called_for() -> None:
 def test_without_blocks_all_lines_stand_beside_the_persona() -> None:
     for dialog in seconds(blocks=False):
         assert lines(dialog) == []
-        assert "The user: i live in lima." in dialog.persona.sentences
+        assert "The user told you: i live in lima." in dialog.persona.sentences
 
 
 def test_the_same_seed_gives_the_same_and_a_share_of_none_changes_nothing() -> None:
@@ -146,11 +146,11 @@ LATER = Dialog(
 def test_a_later_session_has_the_memory_of_the_earlier_ones() -> None:
     first, second = second_sessions([EARLIER, LATER], 0.0, 0, blocks=True)
     assert first == EARLIER
-    assert second.persona.sentences == ("i am a nurse.", "The user: i live in lima.")
+    assert second.persona.sentences == ("i am a nurse.", "The user told you: i live in lima.")
     assert [turn.added for turn in second.turns] == [
         (),
         (),
-        ("The user: i have a parrot named gustav.",),
+        ("The user told you: i have a parrot named gustav.",),
         (),
         (),
         (),

@@ -9,6 +9,7 @@ import torch
 
 from convai.core.errors import SettingsError
 from convai.core.settings import TrainConfig
+from convai.model.adapters import adapt
 from convai.model.double_heads import DoubleHeadsModel
 from convai.training.optim import Optimizers
 from convai.training.unfreezing import Unfreezing, keep_last_blocks
@@ -89,6 +90,14 @@ def test_a_run_too_short_says_what_would_do(every: float) -> None:
 
 def test_no_block_leaves_the_next_sentence_head() -> None:
     model = tiny_model()
+    keep_last_blocks(model, 0)
+    learning = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert learning == {"multiple_choice_head"}
+
+
+def test_no_block_of_an_adapted_model_leaves_its_adapter_as_it_is() -> None:
+    model = tiny_model()
+    adapt(model, TrainConfig(lora_rank=2))
     keep_last_blocks(model, 0)
     learning = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
     assert learning == {"multiple_choice_head"}

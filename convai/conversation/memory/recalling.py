@@ -84,7 +84,7 @@ _CORE: Final = (
     "allergic",
 )
 """Slots of what is always told, the most important first."""
-BEGIN: Final = "The user: "
+BEGIN: Final = "The user told you: "
 """How a line begins: it is the user who says what follows."""
 
 

@@ -42,8 +42,8 @@ def test_lines_stay_where_they_were_called_for() -> None:
     first = source(Place(tuple(turns[:1]), 1))
     later = source(Place(tuple(turns), 3))
     assert [(one.text, one.depth, one.fades) for one in first] == [
-        ("The user: my name is Marta. i live in Bergen.", None, False),
-        ("The user: i have a parrot named Gustav.", 1, True),
+        ("The user told you: my name is Marta. i live in Bergen.", None, False),
+        ("The user told you: i have a parrot named Gustav.", 1, True),
     ]
     assert [(one.text, one.depth) for one in later] == [(first[0].text, None), (first[1].text, 3)]
     assert {one.kind for one in later} == {KIND}

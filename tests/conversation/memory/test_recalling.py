@@ -115,7 +115,7 @@ def test_lines_are_bounded() -> None:
     (told,) = (one for one in people.recalled(talk("my parrot talks"), 1, "") if one.turn == 0)
     assert len(told.facts) == A_TURN
     assert len(list(lines(asked))) <= ALWAYS + A_QUESTION
-    assert asked[0].text.startswith("The user: my name is Marta. ")
+    assert asked[0].text.startswith("The user told you: my name is Marta. ")
 
 
 def test_a_hundred_facts_of_twenty_sessions_are_there_when_they_are_asked_for() -> None:
