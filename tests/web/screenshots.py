@@ -34,24 +34,26 @@ YOU = (1280, 860)
 SAID = ("hello! what is it that you do?", "what scares you most out there?", TOLD)
 NEXT_DAY = (QUESTION,)
 KNOWS = re.compile(r"(?i)^(?!.*\bmy parrot\b).*admiral")
+ASKS_AGAIN = re.compile(r"(?i)\bwhat (?:do you do|is your job)\b|\bany pets\b")
+"""A reply to TOLD that asks for what it says."""
 MOST = 150_000
 """Bytes of a picture."""
 
 
 def main(folder: Path) -> None:
-    """Walk with one seed after another until it knows on the second day; take the pictures on the way."""
+    """Walk with one seed after another until both days go well; take the pictures on the way."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as place:
-            said = walk(Path(place), folder, seed)
-        print(f"seed {seed}: {said[-1]}")
-        if KNOWS.search(said[-1]):
+            first, second = walk(Path(place), folder, seed)
+        print(f"seed {seed}: {first[-1]} {second[-1]}")
+        if KNOWS.search(second[-1]) and not ASKS_AGAIN.search(first[-1]):
             return
-    raise ValueError(f"it does not know the parrot's name with any of the seeds {SEEDS}")
+    raise ValueError(f"it asks for what it was told, or does not know it, with all of the seeds {SEEDS}")
 
 
-def walk(place: Path, folder: Path, seed: int) -> list[str]:
-    """Both days; what was said on the second."""
+def walk(place: Path, folder: Path, seed: int) -> tuple[list[str], list[str]]:
+    """What was said on the first day and on the second."""
     server = RealServer(place, model=DEFAULT_MODEL)
     card = card_file(place)
     server.start()
@@ -64,6 +66,7 @@ def walk(place: Path, folder: Path, seed: int) -> list[str]:
             bring_card(page, card)
             page.click("#close-panel")
             talk(page, SAID)
+            first = page.texts()
             take(page, folder / "desktop.png")
             page.resize(*TALL)
             page.click('[data-panel="settings"]')
@@ -95,7 +98,7 @@ def walk(place: Path, folder: Path, seed: int) -> list[str]:
             talk(page, NEXT_DAY)
             page.js("document.activeElement.blur()")
             take(page, folder / "phone.png")
-            return page.texts()
+            return first, page.texts()
     finally:
         server.stop()
 
