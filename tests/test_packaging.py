@@ -133,3 +133,13 @@ def test_an_installation_from_the_wheel_finds_its_data(wheel: Path, tmp_path: Pa
     files = ("config.json", "adapter_config.json")
     embedded = sorted(path.parent.name for file in files for path in (ROOT / "data/models").glob(f"*/{file}"))
     assert contents == f"{(ROOT / 'data/personas.txt').stat().st_size} {embedded}"
+
+
+def test_the_log_of_experiments_has_its_header_and_dated_entries_newest_first() -> None:
+    """An entry put before the first thing that looks like a heading would split the header's example."""
+    header, *entries = (ROOT / "docs/log.md").read_text(encoding="utf-8").split("\n\n## ")
+    assert header.endswith("a correction is a new entry that names the old one.")
+    days = [re.fullmatch(r"(\d{4}-\d\d-\d\d) \S.*", entry.partition("\n")[0]) for entry in entries]
+    assert all(days), [entry.partition("\n")[0] for entry, day in zip(entries, days, strict=True) if not day]
+    dates = [day[1] for day in days if day]
+    assert dates == sorted(dates, reverse=True)
