@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -69,8 +68,8 @@ class Database:
         self._turn = threading.Lock() if self.sqlite else nullcontext()
         self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
         self._together = threading.local()
-        self._steady: dict[str, Any] = {}
-        self._steady_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._steady: Any = None
+        self._steady_turn = threading.Lock()
         self._closed = False
         self.behind = False
         """Whether it was written by an earlier convai, before it was opened here."""
@@ -91,10 +90,8 @@ class Database:
     def close(self) -> None:
         """Close the connections; one that a thread still has is closed when it gives it back."""
         self._closed = True
-        for what, turn in list(self._steady_turns.items()):
-            with turn:
-                if (cursor := self._steady.pop(what, None)) is not None:
-                    cursor.connection.close()
+        with self._steady_turn:
+            self._leave_steady()
         self.engine.dispose()
 
     @contextmanager
@@ -125,25 +122,28 @@ class Database:
                 self._disk.sync()
 
     @contextmanager
-    def at_once(self, what: str) -> Iterator[Any]:
+    def at_once(self) -> Iterator[Any]:
         """psycopg's cursor, whose every statement is a transaction of the server; one block at a time.
 
-        Its connection stays open, one for each `what` that comes all the time: to take one out of the pool,
-        to ask by way of SQLAlchemy and to have the server plan the statement anew costs several times what
-        the statement does. After an error the next block has another one.
+        Its connection stays open, for what is asked all the time: to take one out of the pool, to ask by way
+        of SQLAlchemy and to have the server plan the statement anew costs several times what the statement
+        does. After an error the next block has another one.
         """
-        with self.reported(), self._steady_turns[what]:
-            if (cursor := self._steady.get(what)) is None:
-                cursor = self._steady[what] = self.apart().cursor()
+        with self.reported(), self._steady_turn:
+            if self._steady is None:
+                self._steady = self.apart().cursor()
             try:
-                yield cursor
+                yield self._steady
             except BaseException:
-                self._steady.pop(what, None)
-                cursor.connection.close()
+                self._leave_steady()
                 raise
             if self._closed:
-                self._steady.pop(what, None)
-                cursor.connection.close()
+                self._leave_steady()
+
+    def _leave_steady(self) -> None:
+        cursor, self._steady = self._steady, None
+        if cursor is not None:
+            cursor.connection.close()
 
     def apart(self) -> Any:
         """A connection of psycopg's to a database server that belongs to the caller, who closes it: its

@@ -84,12 +84,12 @@ class Leases:
 
     def settled(self) -> bool:
         """Whether the database has been there for so long that all who live have said so."""
-        with self._database.at_once("leases") as cursor:
+        with self._database.at_once() as cursor:
             return bool(cursor.execute(_SETTLED, {"wait": 2 * writer.UNLOCKED_MS}).fetchone()[0])
 
     def missing(self) -> bool:
         """Whether there may be `orphans`, or something `unsaid`."""
-        with self._database.at_once("leases") as cursor:
+        with self._database.at_once() as cursor:
             values = {"id": self._writer.id, "since": now() - LEFT_MS, **patience()}
             return bool(cursor.execute(_MISSING, values).fetchone()[0])
 
@@ -99,7 +99,7 @@ class Leases:
         Returns whether it was not known: it is new, or was taken for gone and forgotten.
         """
         grace = 0 if held else writer.UNLOCKED_MS - writer.UNHELD_MS
-        with self._database.at_once("leases") as cursor:
+        with self._database.at_once() as cursor:
             return bool(cursor.execute(_BEAT, {"id": self._writer.id, "grace": grace}).fetchone()[0])
 
     def leave(self) -> None:
