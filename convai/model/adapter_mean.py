@@ -54,11 +54,12 @@ def average(
     shares = [weight / total for weight in weights]
     if rank is None:
         mean = _of_factors(folders, settings, shares)
-        mean = {name: p * keep if name.endswith(_UP) else p for name, p in mean.items()}
     else:
-        mean = _of_changes(folders, settings, [keep * share for share in shares], rank)
+        mean = _of_changes(folders, settings, shares, rank)
         settings[0] |= {"r": rank, "lora_alpha": float(rank)}
-    tensors = {name: p.to(dtype).contiguous() for name, p in mean.items()}
+    tensors = {
+        name: (p * keep if name.endswith(_UP) else p).to(dtype).contiguous() for name, p in mean.items()
+    }
     write_adapter(out, tensors, read_tensors(folders[0] / HEADS_FILE), settings[0])
 
 
@@ -82,9 +83,8 @@ def _of_factors(
 def _of_changes(
     folders: Sequence[Path], settings: Sequence[Mapping[str, Any]], shares: Sequence[float], rank: int
 ) -> dict[str, torch.Tensor]:
-    """The sum of the adapters' changes, each times its share, as factors of `rank` with a scale of 1.
-
-    Of rows that are no factors (new control tokens) the mean is theirs.
+    """The mean of the adapters' changes as factors of `rank` with a scale of 1, and of what is no factor (the
+    rows of new control tokens).
     """
     adapters = [read_tensors(folder / WEIGHTS) for folder in folders]
     for folder, tensors in zip(folders, adapters, strict=True):
@@ -93,7 +93,7 @@ def _of_changes(
                 f"{folder}: other layers than {folders[0]}; give runs that adapt the same ones"
             )
     mean: dict[str, torch.Tensor] = {}
-    for name, p in adapters[0].items():
+    for name in adapters[0]:
         if name.endswith(_DOWN):
             up = name.replace(_DOWN, _UP)
             scales = [
@@ -103,10 +103,8 @@ def _of_changes(
             downs = [tensors[name].double() for tensors in adapters]
             mean[up], mean[name] = _factors(torch.cat(ups, 1), torch.cat(downs), rank)
         elif not name.endswith(_UP):
-            whole = sum(shares)
-            mean[name] = sum(
-                (t[name].double() * s / whole for t, s in zip(adapters, shares, strict=True)), p * 0.0
-            )
+            rows = [tensors[name].double() * share for tensors, share in zip(adapters, shares, strict=True)]
+            mean[name] = torch.stack(rows).sum(0)
     return mean
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from convai.store.database import Database
 
 _NAME: Final = b"convai"
-_SQL: Final = "utf-8"
+_ENCODING: Final = "utf-8"
 
 
 class LoopStatement:
@@ -29,14 +29,11 @@ class LoopStatement:
         with self._database.reported():
             if self._driver is None:
                 self._driver = await self._connected()
-            done = False
             try:
-                found = await self._ask([value.encode(_SQL) for value in values])
-                done = True
-                return found
-            finally:
-                if not done:  # cancelled as well: the answer of this one is not the next one's
-                    self.close()
+                return await self._ask([value.encode(_ENCODING) for value in values])
+            except BaseException:  # cancelled as well: the answer of this one is not the next one's
+                self.close()
+                raise
 
     def close(self) -> None:
         """Hang up."""
@@ -55,7 +52,7 @@ class LoopStatement:
     def _connect(self) -> Any:
         driver = self._database.apart()
         try:
-            self._look(driver.pgconn.prepare(_NAME, self._sql.encode(_SQL)))
+            self._look(driver.pgconn.prepare(_NAME, self._sql.encode(_ENCODING)))
             driver.pgconn.nonblocking = 1
         except BaseException:
             driver.close()
@@ -99,11 +96,11 @@ class LoopStatement:
             self._look(result)
         [result] = results
         found = [result.get_value(0, column) for column in range(result.nfields)]
-        return [None if value is None else value.decode(_SQL) for value in found]
+        return [None if value is None else value.decode(_ENCODING) for value in found]
 
     def _look(self, result: Any) -> None:
         if result.error_message:
-            raise self._database.driver_error(result.error_message.decode(_SQL, "replace"))
+            raise self._database.driver_error(result.error_message.decode(_ENCODING, "replace"))
 
 
 def _hang_up(connecting: asyncio.Future[Any]) -> None:

@@ -102,6 +102,17 @@ def hold(door: Running, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return told
 
 
+def midway(here: Chat, there: Chat, gate: Gate) -> None:
+    """A reply is being written for `here`, whose conversation `there` has open at another door."""
+    conversation = here.new(settings=SETTINGS)
+    here.post("send", text="hello")
+    gate.allow(20)
+    for _ in range(15):
+        here.until(TokenDrawn)
+    there.done("open", conversation=conversation)
+    there.until(State)
+
+
 def whole(*chats: Chat) -> str:
     """Read to the end of the reply, which all of them are to be shown, and whose end nobody else told."""
     for chat in chats:
@@ -125,13 +136,7 @@ def test_a_reply_belongs_to_who_took_it_up(
     one, other = two
     mine, theirs = gates
     with one.chat() as here, other.chat() as there:
-        conversation = here.new(settings=SETTINGS)
-        here.post("send", text="hello")
-        mine.allow(20)
-        for _ in range(15):
-            here.until(TokenDrawn)
-        there.done("open", conversation=conversation)
-        there.until(State)
+        midway(here, there, mine)
         go_on = hold(one, monkeypatch) if told == "at its end" else None
         silence(one, monkeypatch)
         until_taken(other)
@@ -162,13 +167,7 @@ def test_a_database_that_goes_away_while_a_reply_is_taken_up_costs_nothing(
         return replies(*args, **kwargs)
 
     with one.chat() as here, other.chat() as there:
-        conversation = here.new(settings=SETTINGS)
-        here.post("send", text="hello")
-        mine.allow(20)
-        for _ in range(15):
-            here.until(TokenDrawn)
-        there.done("open", conversation=conversation)
-        there.until(State)
+        midway(here, there, mine)
         monkeypatch.setattr(other.store, "replies", read)
         silence(one, monkeypatch)
         until(lambda: not away)

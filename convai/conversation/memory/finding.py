@@ -122,8 +122,9 @@ def _may_go(stated: str, noun: str) -> bool:
     """Whether another fact may take the place of a statement that names somebody in passing: "i live in lima
     with my dog" is about the home.
     """
-    return any(one.subject == SELF and noun not in one.claim.slot for one in attributes(stated)) and not any(
-        noun in one.claim.slot or noun in one.subject for one in attributes(stated)
+    about = attributes(stated)
+    return any(one.subject == SELF for one in about) and not any(
+        noun in one.claim.slot or noun in one.subject for one in about
     )
 
 
