@@ -17,6 +17,9 @@ SAVE_EVERY: Final = 2.0
 SAVE_SHARED: Final = 15.0
 """The same where doors tell each other every token by way of the database, which has them all then: so much
 is lost where it crashes together with the door that writes."""
+SAVE_SLOW: Final = 60.0
+"""The same of a reply that has grown by less than `FEW` tokens meanwhile: that much is not worth a statement."""
+FEW: Final = 16
 _TOGETHER: Final = 50
 """Replies in one transaction: more of them would keep the event loop from its work for too long."""
 
@@ -35,15 +38,19 @@ class Drafts:
 
     def __init__(self, service: Service, every: float = SAVE_EVERY) -> None:
         self._service, self._every = service, every
-        self._rest = 0.0 if service.doors is None else SAVE_SHARED
+        self._shared = service.doors is not None
         self._changed: set[Unfinished] = set()
         self._saved: WeakKeyDictionary[Unfinished, float] = WeakKeyDictionary()
         """When those were saved that have been."""
+        self._grown: WeakKeyDictionary[Unfinished, int] = WeakKeyDictionary()
+        """Tokens since then."""
         self._task: asyncio.Task[None] | None = None
 
     def changed(self, writing: Unfinished) -> None:
         """More of this reply is there."""
         self._changed.add(writing)
+        if self._shared:
+            self._grown[writing] = self._grown.get(writing, 0) + 1
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="convai-drafts")
 
@@ -57,10 +64,17 @@ class Drafts:
     def due(self, now: float) -> list[Unfinished]:
         """Those that are to be saved now: the first time soon, so that the branch leads there."""
         self._changed = {one for one in self._changed if not one.settled}
-        due = [one for one in self._changed if now - self._saved.get(one, -math.inf) >= self._rest]
+        due = [one for one in self._changed if now - self._saved.get(one, -math.inf) >= self._rest(one)]
         self._changed.difference_update(due)
         self._saved.update(dict.fromkeys(due, now))
+        self._grown.update(dict.fromkeys(due, 0))
         return due
+
+    def _rest(self, writing: Unfinished) -> float:
+        """Seconds between two times that it is saved."""
+        if not self._shared:
+            return 0.0
+        return SAVE_SHARED if self._grown.get(writing, 0) >= FEW else SAVE_SLOW
 
     async def _run(self) -> None:
         try:

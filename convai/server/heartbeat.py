@@ -20,6 +20,10 @@ STEADY: Final = 6
 was away; a door that is new, and finds one that was not, waits for the first alone."""
 _SWEEP: Final = 120
 """Signs of life between two times that what is old is forgotten."""
+_AFTER: Final = 8
+"""Looks for replies once a door is gone: what it asked of the database may be done after its death."""
+_ANYWAY: Final = 25
+"""Looks at the doors between two looks for replies though no door is gone."""
 _SIDE_BY_SIDE: Final = 4
 """Replies that are taken up at the same time."""
 TakeUp = Callable[[Orphan, Claimed], Awaitable[None]]
@@ -65,17 +69,28 @@ class Heartbeat:
             await asyncio.sleep(BEAT)
 
     async def look(self, take_up: TakeUp, say: Say) -> None:
-        """Look for replies of doors that are gone until cancelled."""
+        """Look for replies of doors that are gone until cancelled.
+
+        To look for doors costs little, and to look for replies the more the more are being written.
+        """
         leases = self._shared.leases
+        known, looks, quiet = frozenset[str](), 0, _ANYWAY
         while True:
             more = False
             try:
                 if self._beats > STEADY and not self._draining():
-                    missing: bool = await asyncio.to_thread(leases.missing)
-                    if missing or self._unsure:
+                    living: frozenset[str] = await asyncio.to_thread(leases.living)
+                    if known - living:
+                        looks = _AFTER
+                    known, quiet = living, quiet + 1
+                    due = looks > 0 or quiet > _ANYWAY
+                    if self._unsure or (due and await asyncio.to_thread(leases.missing)):
                         more = await self._settle(take_up, say)
+                    if due and not more:
+                        looks, quiet = looks - (looks > 0), 0
             except Exception as error:
                 self._failed(error)
+                quiet = _ANYWAY
             if not more:
                 await asyncio.sleep(BEAT)
 

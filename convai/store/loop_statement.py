@@ -14,10 +14,16 @@ from convai.store.database import Database
 
 _NAME: Final = b"convai"
 _ENCODING: Final = "utf-8"
+_BY_KEYS: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+"""Ways that PostgreSQL is not to choose. It takes values as JSON for a hundred rows, and would rather read a
+table of some thousand rows as a whole for them: with every statement, and the more the larger the table."""
 
 
 class LoopStatement:
-    """`sql`, whose values are $1, $2, …, on a connection of its own. One coroutine at a time may ask it."""
+    """`sql`, whose values are $1, $2, …, on a connection of its own. One coroutine at a time may ask it.
+
+    It is planned for few rows that are found by their keys.
+    """
 
     def __init__(self, database: Database, sql: str) -> None:
         """The connection is made with the first question, and anew after an error."""
@@ -52,6 +58,8 @@ class LoopStatement:
     def _connect(self) -> Any:
         driver = self._database.apart()
         try:
+            for way in _BY_KEYS:
+                driver.execute(f"SET {way} TO off")
             self._look(driver.pgconn.prepare(_NAME, self._sql.encode(_ENCODING)))
             driver.pgconn.nonblocking = 1
         except BaseException:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from convai.server.drafts import SAVE_SHARED, Drafts
+from convai.server.drafts import FEW, SAVE_SHARED, SAVE_SLOW, Drafts
 from convai.store import Draft
 
 
@@ -21,17 +21,25 @@ class Reply:
 
 
 @pytest.mark.parametrize(
-    ("doors", "saved"), [(None, [0.0, 0.1, SAVE_SHARED - 0.1, SAVE_SHARED]), (object(), [0.0, SAVE_SHARED])]
+    ("doors", "tokens", "saved"),
+    [
+        (None, 1, [0.0, 0.1, SAVE_SHARED - 0.1, SAVE_SHARED, SAVE_SLOW]),
+        (object(), FEW, [0.0, SAVE_SHARED, SAVE_SLOW]),
+        (object(), 1, [0.0, SAVE_SLOW]),
+    ],
 )
-def test_how_often_a_reply_is_saved(doors: Any, saved: list[float]) -> None:
+def test_how_often_a_reply_is_saved(doors: Any, tokens: int, saved: list[float]) -> None:
+    """`tokens` come before each look."""
+
     async def times() -> list[float]:
         service: Any = SimpleNamespace(doors=doors)
         drafts, reply, over = Drafts(service), Reply(), Reply()
         over.settled = True
         found = []
-        for now in (0.0, 0.1, SAVE_SHARED - 0.1, SAVE_SHARED):
+        for now in (0.0, 0.1, SAVE_SHARED - 0.1, SAVE_SHARED, SAVE_SLOW):
             for one in (reply, over):
-                drafts.changed(one)
+                for _ in range(tokens):
+                    drafts.changed(one)
             due = drafts.due(now)
             assert over not in due
             found += [now] * (reply in due)

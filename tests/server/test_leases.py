@@ -311,7 +311,7 @@ def test_when_a_new_door_takes_replies_up(
     def missing() -> bool:
         raise Looked(beats)
 
-    leases = SimpleNamespace(beat=beat, missing=missing, settled=lambda: settled)
+    leases = SimpleNamespace(beat=beat, living=frozenset, missing=missing, settled=lambda: settled)
     shared: Any = SimpleNamespace(leases=leases, changes=SimpleNamespace(held=True))
 
     async def first_look() -> int:
@@ -339,3 +339,62 @@ class Looked(BaseException):
 
 async def nobody(*_: Any) -> None:
     """Has nothing to take up."""
+
+
+def test_replies_are_looked_for_when_a_door_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And now and then: to look for them reads all that are being written."""
+    monkeypatch.setattr(heartbeat, "BEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "STEADY", 0)
+    here, gone_at, last = frozenset({"a", "b"}), 10, 2 * heartbeat._ANYWAY
+    rounds, looked = 0, list[int]()
+
+    def living() -> frozenset[str]:
+        nonlocal rounds
+        rounds += 1
+        if rounds > last:
+            raise Looked(rounds)
+        return here if rounds < gone_at else frozenset({"a"})
+
+    def missing() -> bool:
+        looked.append(rounds)
+        return False
+
+    leases = SimpleNamespace(
+        beat=lambda held: False, living=living, missing=missing, settled=lambda: True, orphans=list, unsaid=list
+    )
+    shared: Any = SimpleNamespace(leases=leases, changes=SimpleNamespace(held=True), sweep=lambda: None)
+
+    async def looks() -> None:
+        made = Heartbeat(shared, asyncio.to_thread, lambda: False)
+        beating = asyncio.create_task(made.beat(lambda: None))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await made.look(nobody, nobody)
+        finally:
+            beating.cancel()
+
+    with pytest.raises(Looked):
+        asyncio.run(looks())
+    after = range(gone_at, gone_at + heartbeat._AFTER)
+    assert looked == [1, *after, after[-1] + heartbeat._ANYWAY + 1][: len(looked)]
+    assert len(looked) > 1 + len(after)
+
+
+def test_what_the_database_does_after_a_death_is_found(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`living` tells of the death; `missing` of a reply as soon as it is there."""
+    monkeypatch.setattr(writer, "UNHELD_MS", -3_600_000)
+    with Store(where) as one, Store(where) as other:
+        assert one.shared is not None
+        assert other.shared is not None
+        leases = other.shared.leases
+        assert leases.living() == frozenset()
+        monkeypatch.setattr(writer, "UNHELD_MS", 3_600_000)
+        one.shared.leases.beat()
+        assert leases.living() == {one.shared.id}
+        conversation = one.create("ann").conversation
+        one.append_user("ann", conversation, "hello")
+        one.begin_reply("ann", conversation)
+        assert not leases.missing()
+        one.shared.leases.leave()
+        assert leases.living() == frozenset()
+        assert leases.missing()

@@ -92,3 +92,25 @@ def test_who_is_cancelled_leaves_no_answer_behind(database: Database) -> None:
         assert await row("0", "third") == ["", "third"]
 
     asking(database, "SELECT pg_sleep(CAST($1 AS FLOAT)), CAST($2 AS TEXT)", ask)
+
+
+def test_a_table_is_not_read_as_a_whole(database: Database) -> None:
+    """However few rows PostgreSQL takes it for, and however many are asked for."""
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE things (id TEXT PRIMARY KEY, size INTEGER)"))
+        connection.execute(
+            text("INSERT INTO things SELECT CAST(id AS TEXT), id FROM generate_series(1, 300) AS id")
+        )
+        connection.execute(text("ANALYZE things"))
+    few = "SELECT sum(size) FROM things, json_to_recordset(CAST($1 AS JSON)) AS given(id TEXT)"
+    sql = f"{few} WHERE things.id = given.id"
+
+    async def ask(row: Row) -> None:
+        assert await row('[{"id": "7"}, {"id": "8"}]') == ["15"]
+
+    statement = LoopStatement(database, sql)
+    with closing(statement):
+        asyncio.run(_timed(ask(statement.row)))
+        plan = "\n".join(line for (line,) in statement._driver.execute("EXPLAIN EXECUTE convai('[]')"))
+    assert "Index Scan using things_pkey" in plan
+    assert "Seq Scan" not in plan
