@@ -95,12 +95,18 @@ class Deliveries:
         wake(waiting)
 
 
-def wake(waiting: Iterable[Waiting]) -> None:
-    """Wake coroutines, those of an event loop together: waking a loop costs a system call."""
+def wake(waiting: Iterable[Waiting], here: asyncio.AbstractEventLoop | None = None) -> None:
+    """Wake coroutines, those of an event loop together: waking a loop costs a system call.
+
+    `here`: the loop in which this is called; those of that one cost nothing.
+    """
     loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for loop, come in waiting:
         loops.setdefault(loop, []).append(come)
     for loop, all_come in loops.items():
+        if loop is here:
+            _wake_all(all_come)
+            continue
         with suppress(RuntimeError):  # the loop is closed: nobody reads any more
             loop.call_soon_threadsafe(_wake_all, all_come)
 

@@ -121,10 +121,19 @@ class Replicas:
             well.sort(key=lambda name: _full(engines[name]))
         return well
 
-    def gather(self, seconds: float) -> None:
-        """Have what comes within so many seconds come together, where engines are heard together."""
+    def hear_in_loop(self, pause: float) -> None:
+        """Have the running event loop hear all engines, and what comes within `pause` seconds come together.
+
+        Where engines are heard together; whoever waits for one must not block the loop from now on.
+        """
         if self._hearing is not None:
-            self._hearing.pause = seconds
+            self._hearing.pause = pause
+            self._hearing.in_loop()
+
+    def hear_in_thread(self) -> None:
+        """Have a thread hear them again, before the event loop ends, or is kept waiting for them."""
+        if self._hearing is not None:
+            self._hearing.in_thread()
 
     def add(self, name: str, engine: Port) -> None:
         """One more."""
@@ -155,6 +164,7 @@ class Replicas:
     def close(self) -> None:
         """Break off all requests, and take no more."""
         self.closed = True
+        self.hear_in_thread()  # whose end an engine waits for
         for engine in self.engines.values():
             engine.close()
         if self._hearing is not None:

@@ -59,6 +59,7 @@ class App:
         """Serve a connection, a request, or the server's beginning and end."""
         self._loop = asyncio.get_running_loop()
         if scope["type"] == "lifespan":
+            self.service.begin()
             self.rooms.start(operations.take_up)
             await _lifespan(receive, send)
         elif scope["type"] == "websocket":

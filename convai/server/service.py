@@ -98,11 +98,15 @@ class Service:
             None if store.shared is None else Doors(store.shared, self.in_thread, lambda: self.draining)
         )
         """What this door has in common with others; None where the store is one process' own."""
-        if self.doors is not None and isinstance(engine, Replicas):
-            engine.gather(GATHER)  # what is told together may as well come together
         self._running = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
+
+    def begin(self) -> None:
+        """In the event loop that serves: engines elsewhere are heard by it, so that a token wakes nobody else."""
+        if isinstance(self.engine, Replicas):
+            # what is told together may as well come together
+            self.engine.hear_in_loop(GATHER if self.doors is not None else 0.0)
 
     def scene(self, owner: str, conversation: Conversation, version: int | None = None) -> Scene:
         """What is added to the prompts of a conversation, or was with another `version` of its persona.
@@ -204,6 +208,8 @@ class Service:
 
     def close(self) -> None:
         """Close engine and store. Replies that are still being written break off."""
+        if isinstance(self.engine, Replicas):
+            self.engine.hear_in_thread()  # some of those that end here wait for it
         self.marker.close()
         self.remembering.close()
         self.engine.close()

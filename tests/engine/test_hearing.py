@@ -1,12 +1,13 @@
-"""Several connections heard by one thread: each loses only itself; what comes in a pause comes together."""
+"""Several connections heard by a thread or an event loop: each loses only itself; what comes in a pause comes together."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -21,9 +22,53 @@ from tests.server.serving import PATIENCE
 Take = Callable[[bytes], list[Waiting]]
 
 
-@pytest.fixture
-def hearing() -> Iterator[Hearing]:
-    with closing(Hearing()) as made:
+class Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+
+    def call(self, do: Callable[[], object]) -> None:
+        """Call it in the loop, and wait for its end."""
+        done: Future[None] = Future()
+
+        def called() -> None:
+            try:
+                do()
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        self.loop.call_soon_threadsafe(called)
+        done.result(PATIENCE)
+
+    def end(self) -> None:
+        """Stop it."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self.end()
+        self.loop.close()
+
+
+@contextmanager
+def looping() -> Iterator[Loop]:
+    with closing(Loop()) as made:
+        yield made
+
+
+@pytest.fixture(params=["thread", "loop", "pausing loop"])
+def hearing(request: pytest.FixtureRequest) -> Iterator[Hearing]:
+    with looping() as loop, closing(Hearing()) as made:
+        if request.param != "thread":
+            made.pause = 0.01 if "pausing" in request.param else 0.0
+            loop.call(made.in_loop)
+            assert not made._thread.is_alive()
         yield made
 
 
@@ -99,7 +144,14 @@ def test_who_is_lost_takes_nobody_along(hearing: Hearing) -> None:
     good.end(EOFError)
 
 
-def test_what_comes_in_a_pause_comes_together(hearing: Hearing, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def thread() -> Iterator[Hearing]:
+    with closing(Hearing()) as made:
+        yield made
+
+
+def test_what_comes_in_a_pause_comes_together(thread: Hearing, monkeypatch: pytest.MonkeyPatch) -> None:
+    hearing = thread
     woken: list[list[Any]] = []
     together, heard = threading.Event(), threading.Semaphore(0)
 
@@ -149,3 +201,87 @@ def test_who_is_heard_when_it_ends_is_lost() -> None:
     hearing.close()
     hearing.close()
     line.end(EOFError)
+
+
+def test_in_a_loop_what_comes_in_a_pause_comes_together_and_wakes_no_thread(
+    thread: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[float, bytes]] = []
+    clock = 0.0
+    pauses: list[float] = []
+    woken: list[Any] = []
+    all_come = threading.Event()
+
+    async def heard() -> None:
+        nonlocal clock
+        loop = asyncio.get_running_loop()
+
+        def later(seconds: float, call: Callable[[], object]) -> asyncio.TimerHandle:
+            """The pause: meanwhile both say something, one of them twice."""
+            nonlocal clock
+            pauses.append(seconds)
+            if len(pauses) == 1:
+                one.far.sendall(framed(b"b"))
+                other.far.sendall(framed(b"c") + framed(b"d"))
+            if seconds == thread.pause:
+                clock += seconds
+                loop.call_soon(call)
+            return loop.call_at(loop.time() + PATIENCE, all_come.set)
+
+        monkeypatch.setattr(loop, "call_later", later)
+        monkeypatch.setattr(module, "wake", lambda waiting, here=None: woken.append((waiting, here is loop)))
+        thread.pause = 0.25
+        thread.in_loop()
+        one.far.sendall(framed(b"a"))
+        while len(taken) < 4:
+            await asyncio.sleep(0)
+
+    def take(body: bytes) -> list[Any]:
+        taken.append((clock, body))
+        return [body]
+
+    one, other = Line(thread, take), Line(thread, take)
+    asyncio.run(heard())
+    thread.in_thread()
+    assert taken[0] == (0.0, b"a")
+    assert sorted(taken[1:]) == [(0.25, b"b"), (0.25, b"c"), (0.25, b"d")]
+    assert all(here for waiting, here in woken if waiting)
+    assert [sorted(waiting) for waiting, _ in woken if waiting] == [[b"a"], [b"b", b"c", b"d"]]
+    for line in (one, other):
+        line.far.close()
+        line.end(EOFError)
+
+
+def test_it_goes_on_in_a_thread_whatever_the_loop_does() -> None:
+    """The loop itself says so while it goes, or somebody else while it runs, or when it has ended."""
+    hearing = Hearing()
+    line = Line(hearing)
+    come = 0
+    for how in ("itself", "elsewhere", "stopped", "closed"):
+        with looping() as loop:
+            loop.call(hearing.in_loop)
+            loop.call(hearing.in_loop)  # it is there
+            line.far.sendall(framed(b"in the loop"))
+            come += 1
+            line.until(come)
+            match how:
+                case "itself":
+                    loop.call(hearing.in_thread)
+                case "stopped":
+                    loop.end()
+                case "closed":
+                    loop.close()
+            hearing.in_thread()
+            line.far.sendall(framed(b"in a thread"))
+            come += 1
+            line.until(come)
+    hearing.close()
+    hearing.in_loop()  # which changes nothing any more
+    line.end(EOFError)
+
+
+def test_who_is_silent_before_the_loop_hears_is_lost_there() -> None:
+    with looping() as loop, closing(Hearing()) as hearing:
+        loop.call(hearing.in_loop)
+        silent = Line(hearing, silence=0.0)
+        silent.end(TimeoutError)
