@@ -84,7 +84,7 @@ class Hearing:
         self._loop = made
 
     def in_thread(self) -> None:
-        """Hear in a thread again: an event loop that is about to end, or to wait for engines, hears nothing."""
+        """Hear in a thread again: a loop that is about to end, or to wait for engines, hears nothing."""
         with self._turn:
             loop, self._loop = self._loop, None
         if loop is not None:

@@ -171,7 +171,12 @@ class _Door:
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
         self._taken: list[int] = []
         self._told: list[NewEvents] = []
-        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._due = False
+        """Whether what is new is about to be sent."""
+        self._waits: asyncio.Task[None] | None = None
+        """What waits for it to read."""
+        self._broken: asyncio.Future[None] = self._loop.create_future()
         self._state = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -203,17 +208,18 @@ class _Door:
         """Speak with it until one of the two leaves. Raises WireError, OSError, EOFError, TimeoutError."""
         if (plain := self._writer.get_extra_info("socket")) is not None and plain.family != socket.AF_UNIX:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sending = asyncio.create_task(self._send(), name="convai-door")
         hearing = asyncio.create_task(self._hear(), name="convai-door-in")
         try:
-            await asyncio.wait((sending, hearing), return_when=asyncio.FIRST_COMPLETED)
-            for task in (hearing, sending):
-                if task.done():
-                    task.result()
+            await asyncio.wait((hearing, self._broken), return_when=asyncio.FIRST_COMPLETED)
+            for one in (hearing, self._broken):
+                if one.done():
+                    one.result()
         finally:
-            for task in (hearing, sending):
-                task.cancel()
-            await asyncio.gather(hearing, sending, return_exceptions=True)
+            for one in (hearing, self._broken):
+                one.cancel()
+            if self._waits is not None:
+                self._waits.cancel()
+            await asyncio.gather(hearing, self._broken, return_exceptions=True)
 
     async def _hear(self) -> None:
         while True:
@@ -303,23 +309,45 @@ class _Door:
 
     def _wake(self) -> None:
         self._idle.clear()
-        self._news.set()
+        if not self._due and self._waits is None:
+            self._due = True
+            self._loop.call_soon(self._send)
 
-    async def _send(self) -> None:
-        """All that is new, as one frame: what a step drew is there when this runs."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            taken, self._taken = self._taken, []
-            told, self._told = self._told, []
-            state = self._listening.state() if self._state else None
-            self._state = False
+    def _send(self) -> None:
+        """All that is new, as one frame: what a step drew is there when this runs. No task is woken."""
+        self._due = False
+        if self._broken.done():  # it is gone
+            return
+        taken, self._taken = self._taken, []
+        told, self._told = self._told, []
+        state = self._listening.state() if self._state else None
+        self._state = False
+        try:
             for batch in batches(taken, told, state):
                 self._writer.write(frame(batch))
-                async with asyncio.timeout(STALLED):
-                    await self._writer.drain()
-            if not self._news.is_set():
-                self._idle.set()
+        except Exception as error:
+            self._broken.set_exception(error)
+            return
+        transport = self._writer.transport
+        if transport.get_write_buffer_size() > transport.get_write_buffer_limits()[1]:
+            self._waits = asyncio.create_task(self._drain(), name="convai-door")
+        else:
+            self._idle.set()
+
+    async def _drain(self) -> None:
+        """It does not read: what is new meanwhile is kept until it does."""
+        try:
+            async with asyncio.timeout(STALLED):
+                await self._writer.drain()
+        except Exception as error:
+            if not self._broken.done():
+                self._broken.set_exception(error)
+            return
+        self._waits = None
+        if self._taken or self._told or self._state:
+            self._wake()
+        else:
+            self._idle.set()
 
 
 def _broken(error: BaseException) -> str:

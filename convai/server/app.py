@@ -60,7 +60,7 @@ class App:
         self._loop = asyncio.get_running_loop()
         if scope["type"] == "lifespan":
             self.service.begin()
-            self.rooms.start(operations.take_up)
+            self.rooms.start(operations.take_up, self._leave)
             await _lifespan(receive, send)
         elif scope["type"] == "websocket":
             await self._socket(scope, receive, send)
@@ -113,8 +113,11 @@ class App:
         connection = Connection(self.service, self.rooms, scope, receive, send)
         self._connections.add(connection)
         try:
+            doors = self.service.doors
             if self.service.draining:
                 connection.go_away("shutdown")
+            elif doors is not None and doors.contact.cut_off:
+                connection.go_away("database")
             await connection.serve()
         except (OSError, asyncio.CancelledError):
             pass  # the client is gone, or the server is
@@ -122,6 +125,11 @@ class App:
             log_failure("a socket failed", error)
         finally:
             self._connections.discard(connection)
+
+    def _leave(self) -> None:
+        """Nothing of the database comes here: readers are better off at another door."""
+        for connection in self._connections:
+            connection.go_away("database")
 
     async def _plain(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request for Flask, whose few threads wait for no client: bodies come and go whole."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import asdict
-from typing import Final
+from typing import Final, Literal
 
 import convai
 from convai.core.errors import ConvaiError
@@ -134,10 +134,11 @@ class Connection:
         if self._frames < 0:
             await asyncio.sleep(-self._frames / _FRAMES_A_SECOND)
 
-    def go_away(self, reason: str, retry: float = COME_BACK) -> None:
+    def go_away(self, reason: Literal["shutdown", "idle", "database"], retry: float = COME_BACK) -> None:
         """Say that the server closes, and close."""
-        self.answer(GoingAway(reason="idle" if reason == "idle" else "shutdown", retry=retry))
-        self.close(1001)
+        if self._closing is None:
+            self.answer(GoingAway(reason=reason, retry=retry))
+            self.close(1001)
 
     def close(self, code: int) -> None:
         """Close, after what is still to be sent."""

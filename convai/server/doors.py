@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
-import math
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -21,52 +18,36 @@ from weakref import WeakValueDictionary
 from convai.server.convert import message_of
 from convai.server.heartbeat import Heartbeat
 from convai.server.logs import log_failure
-from convai.server.protocol import Change
 from convai.server.protocol.changes import (
-    Deleted,
-    Failed,
     FinishedReply,
-    Path,
-    Started,
     Stopped,
-    TokenDrawn,
 )
-from convai.server.protocol.wire import encode
 from convai.server.shared_room import SharedRoom
-from convai.store.change_records import DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
+from convai.server.telling import PATIENCE, InThread, Telling
+from convai.store.change_records import Followed, Numbered, Snapshot
 from convai.store.change_statements import TOLD
 from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message as Kept
 from convai.store.shared import Shared
 
-FLUSH: Final = 0.02
-"""Seconds from one telling of changes to the next: what comes meanwhile is gathered."""
-GATHER: Final = 0.03
-"""The same for what comes from engines elsewhere: longer, so that it need not wait a second time."""
-_LONGEST: Final = 0.4
-"""Seconds between two attempts to tell what all readers wait for, while the database is away."""
-_PATIENCE: Final = 5.0
-"""Seconds for which another door has time to stop a reply."""
 _ASK: Final = 0.5
 """Seconds for which doors have time to say that somebody reads there."""
-InThread = Callable[..., Awaitable[Any]]
 
 
 class Doors:
     """This door's side. Everything but `_hear` runs in the event loop."""
 
     def __init__(self, shared: Shared, in_thread: InThread, draining: Callable[[], bool]) -> None:
-        self.shared, self._in_thread, self._draining = shared, in_thread, draining
+        self.shared, self._in_thread = shared, in_thread
+        self._heartbeat = Heartbeat(shared, in_thread, draining)
+        self.contact = self._heartbeat.contact
+        self._telling = Telling(shared.changes, in_thread, self._arrived, self._lost)
+        # as they are: most that a token costs here begins with the first
+        self.emit, self.flushed = self._telling.emit, self._telling.flushed
         self._known: WeakValueDictionary[str, SharedRoom] = WeakValueDictionary()
-        self._posts: dict[str, tuple[SharedRoom, Posted]] = {}
-        self._flushing: asyncio.Task[None] | None = None
-        self._told_at = -math.inf
-        """When changes were told last."""
-        self._flown: set[str] = set()
         self._leaving: dict[str, asyncio.Task[None]] = {}
         """Conversations that this door is about to hear no more of."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._clock = time.monotonic
         self._ended = threading.Event()
         self._hearing: threading.Thread | None = None
         self._open: Callable[[str, str], SharedRoom] | None = None
@@ -75,21 +56,22 @@ class Doors:
         self,
         open: Callable[[str, str], SharedRoom],
         take_up: Callable[[Orphan, Claimed], Awaitable[None]],
+        leave: Callable[[], None],
     ) -> None:
-        """Begin: `open` gives an owner's room, `take_up` goes on with a reply that is ours now."""
+        """Begin: `open` gives an owner's room, `take_up` goes on with a reply that is ours now, `leave` sends
+        readers to other doors, where this one is cut off from the database.
+        """
         self._open = open
         loop = asyncio.get_running_loop()
         self._hearing = threading.Thread(target=self._hear, args=(loop,), name="convai-doors", daemon=True)
         self._hearing.start()
-        heartbeat = Heartbeat(self.shared, self._in_thread, self._draining)
-        self._start(heartbeat.beat(self._missed))
-        self._start(heartbeat.look(take_up, self._say))
+        self._start(self._heartbeat.beat(self._missed))
+        self._start(self._heartbeat.look(take_up, self._say))
+        self._start(self._heartbeat.watch(leave))
 
     async def close(self) -> None:
         """Tell what is still to be told, and leave the replies to others."""
-        await self.flushed()
-        if self._flushing is not None:  # the database is away: who comes back gets the whole anew
-            self._flushing.cancel()
+        await self._telling.close()
         for task in list(self._tasks):
             task.cancel()
         self._ended.set()
@@ -104,83 +86,10 @@ class Doors:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    # -- out ---------------------------------------------------------------------------------------
+    # -- in ----------------------------------------------------------------------------------------
 
-    def emit(self, room: SharedRoom, change: Change, drawn: DrawnToken | None = None) -> None:
-        """Number a change and tell everybody, soon."""
-        if room.id not in self._posts:
-            self._posts[room.id] = room, Posted(room.id)
-        _, post = self._posts[room.id]
-        if isinstance(change, Started):
-            post.begins, post.ends = len(post.makes), False
-            post.live, post.reply = json.dumps(room.record()), change.message.id
-        elif isinstance(change, FinishedReply):
-            post.reply, post.ends = change.message.id, True
-        elif isinstance(change, Stopped | Failed):
-            post.reply, post.ends = change.id, True
-        elif isinstance(change, TokenDrawn):
-            post.reply = change.message
-        post.last |= isinstance(change, Deleted)
-        post.makes.append(functools.partial(encode, change))
-        post.drawn.append(drawn)
-        if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="convai-changes")
-
-    async def flushed(self) -> None:
-        """Wait until all that was told so far is numbered, or the database does not answer for a while."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                while self._flushing is not None:
-                    await asyncio.wait([self._flushing])
-
-    async def _flush(self) -> None:
-        try:
-            while self._posts:
-                if (early := self._told_at + FLUSH - self._clock()) > 0:
-                    await asyncio.sleep(early)
-                self._told_at = self._clock()
-                posts, self._posts = self._posts, {}
-                rooms = [room for room, _ in posts.values()]
-                for room, post in posts.values():
-                    post.at = (room.buffer.stream, room.buffer.last) if room.abroad.followed else None
-                self._flown = set(posts)
-                for room, numbered in zip(rooms, await self._append(posts), strict=True):
-                    if isinstance(numbered, Numbered):
-                        self._arrived(room, numbered)
-                    elif numbered is Refused.FORGOTTEN:
-                        self._retell(room, posts[room.id][1])
-                    else:
-                        self._start(room.lost())
-                self._flown = set()
-        finally:
-            self._flushing = None
-
-    def _retell(self, room: SharedRoom, refused: Posted) -> None:
-        """The database has forgotten that a reply is written here: tell it again, as far as it has come.
-
-        What was told behind its tokens, and is not numbered yet, comes after that.
-        """
-        _, waiting = self._posts.pop(room.id, (room, Posted(room.id)))
-        told: list[Change] = [make.args[0] for make in (*refused.makes, *waiting.makes)]
-        room.retell()
-        for change in told:
-            if isinstance(change, FinishedReply | Stopped | Failed) and change.message is not None:
-                # whoever has read the conversation meanwhile knows nothing of a reply that was being written
-                self.emit(room, Path(keep=change.message.parent, messages=(change.message,)))
-            elif not isinstance(change, TokenDrawn):
-                self.emit(room, change)
-
-    async def _append(self, posts: dict[str, tuple[SharedRoom, Posted]]) -> list[Numbered | Refused]:
-        """Until it is done: a database that is away for a while costs time and nothing else."""
-        pause = 0.05
-        while True:
-            try:
-                every = [post for _, post in posts.values()]
-                return await self.shared.changes.append_in_loop(every, self._in_thread)
-            except Exception as error:
-                log_failure("changes could not be told; once more", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST)
+    def _lost(self, room: SharedRoom) -> None:
+        self._start(room.lost())
 
     def _arrived(self, room: SharedRoom, numbered: Numbered) -> None:
         buffer, abroad = room.buffer, room.abroad
@@ -194,8 +103,6 @@ class Doors:
             room.wake()
         if abroad.told > buffer.last or numbered.stream != buffer.stream:
             self._start(self._keep_up(room))
-
-    # -- in ----------------------------------------------------------------------------------------
 
     async def follow(self, room: SharedRoom) -> Followed | None:
         """Have the changes of a room's conversation come here; what there is, where that begins now."""
@@ -327,7 +234,7 @@ class Doors:
             anew = stream != room.buffer.stream  # the database has crashed: its numbers began again
             if not anew:
                 room.abroad.told = max(room.abroad.told, last)
-            if conversation not in self._flown and room.abroad.followed:
+            if conversation not in self._telling.flown and room.abroad.followed:
                 if anew or room.abroad.told > room.buffer.last:
                     self._start(self._keep_up(room, anew))
 
@@ -350,7 +257,7 @@ class Doors:
             return
         await self._tell(f"stop {room.id} {writing}")
         with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 await room.abroad.settled.wait()
 
     async def read_elsewhere(self, room: SharedRoom) -> bool:

@@ -18,7 +18,7 @@ SAVE_SHARED: Final = 15.0
 """The same where doors tell each other every token by way of the database, which has them all then: so much
 is lost where it crashes together with the door that writes."""
 SAVE_SLOW: Final = 60.0
-"""The same of a reply that has grown by less than `FEW` tokens meanwhile: that much is not worth a statement."""
+"""The same of a reply that has grown by less than `FEW` tokens meanwhile: they are not worth a statement."""
 FEW: Final = 16
 _TOGETHER: Final = 50
 """Replies in one transaction: more of them would keep the event loop from its work for too long."""

@@ -27,7 +27,9 @@ _LOOK: Final = 0.02
 
 
 class ServerHealth(NamedTuple):
-    """`status` is ok, draining, stuck, or what the engine says of itself; `detail` is for a person."""
+    """`status` is ok, draining, stuck, database (which does not answer), or what the engine says of itself;
+    `detail` is for a person.
+    """
 
     status: str
     detail: str = ""
@@ -42,10 +44,14 @@ class Checker:
         engine: Port,
         draining: Callable[[], bool],
         *,
+        away: Callable[[], float] = lambda: 0.0,
         seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`draining` says whether the server is about to stop."""
+        """`draining` says whether the server is about to stop, `away` for how many seconds the database that
+        it shares with others has not answered.
+        """
+        self._away = away
         self._agent, self._engine, self._draining = agent, engine, draining
         self._seconds, self._clock = seconds, clock
         self._task: asyncio.Task[ServerHealth] | None = None
@@ -55,6 +61,8 @@ class Checker:
         """How the server is. Takes a second answer within FRESH from the first."""
         if self._draining():
             return ServerHealth("draining")
+        if (away := self._away()) > 0:
+            return ServerHealth("database", f"the database has not answered for {away:.0f} seconds")
         said = self._engine.health()
         if said.status != "ok":
             return ServerHealth(said.status, said.detail)

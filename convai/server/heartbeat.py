@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from convai.server.contact import Contact
 from convai.server.logs import log_failure
 from convai.store.leases import Claimed, Orphan
 from convai.store.records import Message
@@ -43,6 +44,7 @@ class Heartbeat:
         self, shared: Shared, in_thread: Callable[..., Awaitable[Any]], draining: Callable[[], bool]
     ) -> None:
         self._shared, self._in_thread, self._draining = shared, in_thread, draining
+        self.contact = Contact(lambda: shared.changes.held)
         self._beats = 0
         self._new = True
         self._unsure: dict[str, Orphan] = {}
@@ -56,7 +58,9 @@ class Heartbeat:
         """
         while True:
             try:
-                if await asyncio.to_thread(self._shared.leases.beat, self._shared.changes.held):
+                with self.contact.asking():
+                    new = await asyncio.to_thread(self._shared.leases.beat, self._shared.changes.held)
+                if new:
                     again()
                 if self._new and await asyncio.to_thread(self._shared.leases.settled):
                     self._beats = STEADY
@@ -93,6 +97,13 @@ class Heartbeat:
                 quiet = _ANYWAY
             if not more:
                 await asyncio.sleep(BEAT)
+
+    async def watch(self, leave: Callable[[], None]) -> None:
+        """Have readers leave as long as this door is cut off from the database, until cancelled."""
+        while True:
+            if self.contact.cut_off:
+                leave()
+            await asyncio.sleep(BEAT)
 
     async def _settle(self, take_up: TakeUp, say: Say) -> bool:
         """Take up what is found; returns whether there may be more of it."""

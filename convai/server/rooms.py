@@ -35,8 +35,11 @@ class Rooms:
         self._naming: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._sweeping: asyncio.TimerHandle | None = None
 
-    def start(self, take_up: TakeUp) -> None:
-        """Begin to hear of other doors, where there may be some; `take_up` goes on with their replies."""
+    def start(self, take_up: TakeUp, leave: Callable[[], None]) -> None:
+        """Begin to hear of other doors, where there may be some.
+
+        `take_up` goes on with their replies, `leave` sends this door's readers to them.
+        """
         doors = self._service.doors
         if doors is None:
             return
@@ -55,7 +58,7 @@ class Rooms:
                 room.emit(Failed(id=orphan.message, code="internal", error="the model could not go on"))
                 room.restate()
 
-        doors.start(self.open, go_on)
+        doors.start(self.open, go_on, leave)
 
     def known(self, owner: str, id: str) -> Room | None:
         """A conversation's room, if it is open or was a while ago."""

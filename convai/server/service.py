@@ -23,7 +23,7 @@ from convai.engine import EngineLost, Overloaded, Port, Stream
 from convai.engine import Request as EngineRequest
 from convai.engine.replicas import Replicas
 from convai.server.access import Access
-from convai.server.doors import GATHER, Doors
+from convai.server.doors import Doors
 from convai.server.group_commit import GroupCommit
 from convai.server.health import Checker
 from convai.server.limiter import RETRY, Busy, Limiter
@@ -32,6 +32,7 @@ from convai.server.memory import Remembering
 from convai.server.metrics import Metrics
 from convai.server.protocol import Limits
 from convai.server.protocol.kinds import SettingValue
+from convai.server.telling import GATHER
 from convai.store import Conversation, Store
 from convai.text.personas import PersonaDeck
 
@@ -89,7 +90,6 @@ class Service:
         self.remembering = Remembering(memory, self.metrics)
         if memory is not None:
             self.sources.append(lambda owner, open_: Recollection(memory, owner, open_.id))
-        self.health = Checker(agent, engine, lambda: self.draining)
         self.deck = PersonaDeck()
         self.draining = False
         self._threads = ThreadPoolExecutor(THREADS, "convai-work")
@@ -98,12 +98,16 @@ class Service:
             None if store.shared is None else Doors(store.shared, self.in_thread, lambda: self.draining)
         )
         """What this door has in common with others; None where the store is one process' own."""
+        self.health = Checker(agent, engine, lambda: self.draining, away=self._database_away)
         self._running = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
+    def _database_away(self) -> float:
+        return 0.0 if self.doors is None else self.doors.contact.away
+
     def begin(self) -> None:
-        """In the event loop that serves: engines elsewhere are heard by it, so that a token wakes nobody else."""
+        """In the event loop that serves: it hears the engines, so that a token wakes nobody else."""
         if isinstance(self.engine, Replicas):
             # what is told together may as well come together
             self.engine.hear_in_loop(GATHER if self.doors is not None else 0.0)

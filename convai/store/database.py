@@ -30,14 +30,14 @@ APPLICATION_ID: Final = 0x63_6E_76_69
 _MAGIC: Final = b"SQLite format 3\0"
 _NOTICED: Final = {
     "connect_timeout": 10,
-    "keepalives_idle": 3,
-    "keepalives_interval": 2,
+    "keepalives_idle": 1,
+    "keepalives_interval": 1,
     "keepalives_count": 3,
-    "tcp_user_timeout": 9_000,
+    "tcp_user_timeout": 4_000,
 }
-"""What tells that a database server on another machine cannot be reached any more, within ten seconds: left
-to themselves, connections over a cut cable wait for a quarter of an hour (libpq's options; the last one in
-milliseconds)."""
+"""What tells that a database server on another machine cannot be reached any more, within five seconds, twice
+what the server itself waits for a door (`change_log.ANSWERS`): left to themselves, connections over a cut
+cable wait for a quarter of an hour (libpq's options; the last one in milliseconds)."""
 _OLDEST: Final = (12,)
 """The version of PostgreSQL from which on all that is asked of it is there (`plan_cache_mode`)."""
 _LOCK: Final = 0x63_6E_76_69

@@ -1,4 +1,4 @@
-"""Several connections heard by a thread or an event loop: each loses only itself; what comes in a pause comes together."""
+"""Connections heard by a thread or a loop: each loses only itself; what comes in a pause comes together."""
 
 from __future__ import annotations
 

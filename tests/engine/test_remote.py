@@ -32,6 +32,7 @@ from convai.engine import (
     Token,
     wire,
 )
+from convai.engine import listening as listening_module
 from convai.engine.handshake import Kin, Stranger, host_port, identity, prove, read_token
 from convai.engine.link import FrameLink
 from convai.engine.listener import Listener
@@ -341,6 +342,43 @@ def test_a_door_that_dies_frees_its_slots(gate: Gate) -> None:
         until(lambda: engine.stats().cancelled == 3)
         assert engine.stats().steps <= 4
         assert engine.stats().running == 0
+
+
+class Talkative(StubEngine):
+    """Tokens that no socket holds many of."""
+
+    def token(self, request: Request, place: int) -> Token:
+        return Token(0, 97, f"{place} " + "x" * 200_000, -1.0)
+
+
+def test_others_do_not_wait_for_a_door_that_does_not_read() -> None:
+    with listening(Talkative(0.0)) as (listener, where):
+        slow = link(where)
+        slow.send(wire.frame(wire.Ask(1, ask(50))))
+        until(lambda: any(door._waits is not None for door in listener.listening._doors))
+        with remote(where) as there:
+            assert len(list(there.stream(ask(3)))) == 4
+        assert listener.listening.doors >= 1
+        told = list[str]()
+        over = False
+        while not over:  # it reads after all: nothing is missing
+            for news in wire.from_engine(slow.read()).told:
+                told += [token.text.split()[0] for token in news.tokens]
+                over |= news.over
+        assert told == [str(place) for place in range(50)]
+        slow.end()
+
+
+def test_a_door_that_never_reads_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening_module, "STALLED", 0.0)
+    engine = Talkative(0.001)
+    with listening(engine) as (listener, where):
+        slow = link(where)
+        slow.send(wire.frame(wire.Ask(1, ask(1000))))
+        until(lambda: engine.stats().submitted == 1)
+        until(lambda: listener.listening.doors == 0)
+        until(lambda: engine.stats().cancelled == 1)
+        slow.end()
 
 
 class Cable:

@@ -360,7 +360,12 @@ def test_replies_are_looked_for_when_a_door_is_gone(monkeypatch: pytest.MonkeyPa
         return False
 
     leases = SimpleNamespace(
-        beat=lambda held: False, living=living, missing=missing, settled=lambda: True, orphans=list, unsaid=list
+        beat=lambda held: False,
+        living=living,
+        missing=missing,
+        settled=lambda: True,
+        orphans=list,
+        unsaid=list,
     )
     shared: Any = SimpleNamespace(leases=leases, changes=SimpleNamespace(held=True), sweep=lambda: None)
 
