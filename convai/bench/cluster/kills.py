@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from convai.bench.cluster.counting import letters
+from convai.bench.cluster.folder import own_folder
 from convai.bench.cluster.person import Observations, Visitor
 from convai.bench.cluster.processes import ClusterProcess, OwnPostgres, context, door, made_up_model, stub
 from convai.core.dialog import USER
@@ -34,6 +34,8 @@ _BETWEEN: Final = (0.3, 2.0)
 """Seconds between two deaths."""
 _END: Final = 300.0
 """Seconds in which everybody must come to the end of what was begun."""
+_DATABASE: Final = "postgresql"
+"""Its folder."""
 DOOR: Final = "door"
 ENGINE: Final = "engine"
 DATABASE: Final = "PostgreSQL"
@@ -54,9 +56,8 @@ class Town:
     """Doors, engines and the database of one measurement."""
 
     def __init__(self, size: Size, folder: Path, *, counting: bool, logs: Path) -> None:
-        os.chmod(folder, 0o711)  # PostgreSQL is another user
         self.folder = folder
-        self.database = OwnPostgres(folder / "postgresql")
+        self.database = OwnPostgres(folder / _DATABASE)
         self.turns = context().Array("q", 2, lock=False)
         model = made_up_model(folder / "model")
         self.engines = [
@@ -86,6 +87,11 @@ class Town:
             ClusterProcess(door, options, log=logs / f"door{number}.log") for number in range(size.doors)
         ]
 
+    @staticmethod
+    def end_left(folder: Path) -> None:
+        """End the PostgreSQL of a measurement that was killed; doors and engines end by themselves."""
+        OwnPostgres.end_left(folder / _DATABASE)
+
     @property
     def sockets(self) -> list[str]:
         """The doors' chat sockets."""
@@ -111,8 +117,8 @@ def town(size: Size, *, counting: bool = True, logs: Path | None = None) -> Iter
     """It is there for as long as the block lasts, but not started. `logs`: where what they say is kept."""
     if logs is not None:
         logs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="convai-cluster-") as folder, ExitStack() as opened:
-        made = Town(size, Path(folder), counting=counting, logs=logs or Path(folder))
+    with own_folder(Town.end_left) as folder, ExitStack() as opened:
+        made = Town(size, folder, counting=counting, logs=logs or folder)
         opened.callback(made.close)
         yield made
 

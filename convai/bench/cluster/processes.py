@@ -17,6 +17,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import MutableSequence
+from contextlib import suppress
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
@@ -107,7 +109,7 @@ class ClusterProcess:
 
 def door(port: int, log: str, options: list[str]) -> None:
     """The process of a door."""
-    _write_to(log)
+    _begin(log)
     sys.argv = ["convai", "serve", "--port", str(port), *options]
     runpy.run_module("convai", run_name="__main__")
 
@@ -116,7 +118,7 @@ def stub(
     port: int, log: str, model: str, interval: float, turns: MutableSequence[int] | None, counting: bool
 ) -> None:
     """The process of an engine that computes nothing."""
-    _write_to(log)
+    _begin(log)
     voice = load_voice(model)
     engine = CountingEngine(interval, turns) if counting else StubEngine(interval)
     at = socket.create_server(("127.0.0.1", port))
@@ -124,12 +126,21 @@ def stub(
     threading.Event().wait()
 
 
-def _write_to(log: str) -> None:
+def _begin(log: str) -> None:
+    """It writes to `log`, and ends with the process that measures."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who measures
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 class OwnPostgres:
@@ -172,6 +183,15 @@ class OwnPostgres:
     def close(self) -> None:
         """End it."""
         self._pg_ctl("-m", "immediate", "stop")
+
+    @classmethod
+    def end_left(cls, folder: Path) -> None:
+        """End one that was made in `folder`, if it runs, for somebody who was killed."""
+        if (folder / "data" / "postmaster.pid").exists():
+            left = cls.__new__(cls)
+            left._bin, left._folder = _postgresql(), folder
+            with suppress(ConvaiError):  # it had ended
+                left.close()
 
     def _pg_ctl(self, *arguments: str | Path) -> None:
         self._run("pg_ctl", "-D", self._folder / "data", *arguments)
