@@ -8,6 +8,7 @@ from typing import Final
 
 from convai.core.errors import DataError
 from convai.core.text_files import bare_name, first_bytes, head, require_file
+from convai.text.corpora.captions import is_captions
 from convai.text.corpora.columns import OPTION
 from convai.text.corpora.csv_tables import header_of, is_separator
 from convai.text.corpora.examples_text import is_examples
@@ -28,7 +29,9 @@ from convai.text.corpora.unlike import refuse_binary, refuse_json, unlike_talk
 NOT_DIALOGUES: Final = ("personas", "documents", "readme", "probes")
 """Files whose names begin so hold something else; a folder's are passed over."""
 
-_TEXT_SUFFIXES: Final = ("", ".txt", ".text")
+_TEXT_SUFFIXES: Final = ("", ".txt", ".text", ".md", ".markdown", ".log")
+_BY_CONTENT: Final = ("parlai", "captions")
+"""What a name alone does not tell: most texts are plain, most subtitles do not say who speaks."""
 _FIRST_LINE_CHARS: Final = 4096
 _BRACKETED: Final = re.compile(r"\s*\[[^\W\d_][\w .'’-]{0,39}\]:?\s+\S")
 """A turn behind a name in brackets, which no list of JSON is."""
@@ -51,7 +54,8 @@ def detect(path: Path) -> str:
     if not found and start[0] in "{[":
         found = _from_json(path, suffix)
     if not found:
-        found = next((f.name for f in FORMATS.values() if suffix in f.extensions and f.name != "parlai"), "")
+        named = (f.name for f in FORMATS.values() if suffix in f.extensions and f.name not in _BY_CONTENT)
+        found = next(named, "")
     if found:
         return found
     if suffix in _TEXT_SUFFIXES and start[0] not in "{[":
@@ -91,6 +95,8 @@ def _from_text(start: str) -> str:
     lines = [line for line in start.split("\n") if line.strip()][:_LINES]
     if is_whatsapp(lines):
         return "whatsapp"
+    if is_captions(lines):
+        return "captions"
     if is_timed(lines):
         return "timed"
     if is_examples(lines):

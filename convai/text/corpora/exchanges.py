@@ -23,6 +23,8 @@ from convai.text.corpora.transcripts import has_speakers, is_asked, transcript, 
 
 _EXAMPLE: Final = '{"prompt": "hi", "completion": "hello"}'
 _PREFERENCE: Final = '{"prompt": "hi", "chosen": "hello", "rejected": "go away"}'
+_BEHIND: Final = {"instruction": ("input", "context"), "question": ("context",)}
+"""What stands behind what is asked: the text that it is about."""
 _LABELS: Final = ("label", "kto_tag")
 
 
@@ -105,9 +107,10 @@ def _asked(entry: Mapping[str, Any], where: str) -> Said:
     place = f"{where}, {question}"
     if isinstance(value, str) and not has_speakers(value) and not is_asked(value):
         text = check_text(value, place)
-        more = entry.get("input") if question == "instruction" else None
-        if isinstance(more, str) and more.strip():
-            text = f"{text} {check_text(more, f'{where}, input')}"
+        for key in _BEHIND.get(question, ()):
+            more = entry.get(key)
+            if isinstance(more, str) and more.strip():
+                text = f"{text} {check_text(more, f'{where}, {key}')}"
         found.turns.append(Turn(USER, text))
         return found
     if isinstance(value, str):

@@ -10,6 +10,7 @@ from typing import Final
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.text.corpora import (
+    captions,
     collections_json,
     csv_tables,
     examples_text,
@@ -124,7 +125,7 @@ FORMATS: Final[dict[str, Format]] = {
         ),
         Format("conversation", "conversations as convai exports them", (), exported.parse),
         Format("sillytavern", "SillyTavern's chats: a header, then a message a line", (), sillytavern.parse),
-        Format("roleplay", "chats of CharacterAI, Agnai, RisuAI", (), roleplay.parse),
+        Format("roleplay", "chats of CharacterAI, Agnai, RisuAI, PIPPA", (), roleplay.parse),
         Format("kobold", "saves of KoboldAI and KoboldCpp", (), kobold.parse),
         Format(
             "telegram", "Telegram's export of a chat, or of all, as JSON", (), messenger_json.parse_telegram
@@ -135,6 +136,7 @@ FORMATS: Final[dict[str, Format]] = {
         Format("signal", "signal-export's messages, one a line", (), messenger_json.parse_signal),
         Format("whatsapp", "WhatsApp's export of a chat as text", (), messengers.parse_whatsapp),
         Format("timed", "text with a time before every turn; logs of chat rooms", (), timed_text.parse),
+        Format("captions", "captions (WebVTT, SRT) that say who speaks", (".vtt",), captions.parse),
         Format(
             "play",
             "plays and screenplays: names in capitals, or on lines of their own, before speeches",

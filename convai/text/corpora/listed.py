@@ -21,6 +21,9 @@ from convai.text.corpora.shapes import LIST_KEYS, lowered
 _BEGINS: Final = "<|BEGIN-VISIBLE-CHAT|>"
 """What the user 'says' in text-generation-webui's histories where the character speaks first."""
 
+_SPEAKERS: Final = ("speakers", "roles", "speaker", "role", "names")
+"""What the list is called that has who speaks each of a list of texts."""
+
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every list."""
@@ -39,5 +42,18 @@ def _dialog(value: Any, where: str) -> Dialog:
     key = next((key for key in LIST_KEYS if isinstance(entry.get(key), list)), None)
     if key is None:
         raise DataError(f"{where}: no list of turns; write it like ['hi', 'hello']")
-    found = said(entry[key], where, key, "turn")
+    found = said(_with_speakers(entry, key), where, key, "turn")
     return found.beside(entry, where).dialog(where, id=entry_name(entry, where))
+
+
+def _with_speakers(entry: dict[str, Any], key: str) -> list[Any]:
+    """The texts of a list as messages, where another list beside it says who speaks each."""
+    texts = entry[key]
+    for names in (entry.get(beside) for beside in _SPEAKERS):
+        if isinstance(names, list) and len(names) == len(texts) and _are_texts(names) and _are_texts(texts):
+            return [{"speaker": name, "text": text} for name, text in zip(names, texts, strict=True)]
+    return list(texts)
+
+
+def _are_texts(items: list[Any]) -> bool:
+    return all(isinstance(item, str) and item.strip() for item in items)

@@ -21,13 +21,12 @@ from convai.text.corpora.roles import PERSONA_ROLES, TOOL_ROLES, sides
 SPEAKER_KEYS: Final = ("role", "from", "speaker", "sender", "author", "user", "name")
 TEXT_KEYS: Final = ("content", "value", "text", "message", "utterance", "mes", "body", "parts")
 _PERSONA_KEYS: Final = (
-    *("system", "system_prompt", "persona", "personality", "your_persona", "bot_persona", "agent_persona"),
-    *("assistant_persona", "persona_b", "persona_2", "persona2"),
+    *("system", "systemprompt", "systeminstruction", "persona", "personality", "yourpersona", "botpersona"),
+    *("agentpersona", "assistantpersona", "personab", "persona2"),
 )
-"""Where the agent's persona stands beside its turns."""
+"""Where the agent's persona stands beside its turns; as all such names are compared, letters and digits."""
 _PARTNER_KEYS: Final = (
-    *("partner_persona", "partners_persona", "user_persona", "other_persona", "persona_a", "persona_1"),
-    "persona1",
+    *("partnerpersona", "partnerspersona", "userpersona", "otherpersona", "personaa", "persona1"),
 )
 _TARGET_KEYS: Final = ("weight", "train", "training", "loss")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
@@ -234,11 +233,15 @@ def entry_name(entry: dict[str, Any], where: str) -> str:
 def _entry_persona(entry: dict[str, Any], keys: Sequence[str], where: str) -> list[str]:
     """The persona beside an entry's turns, under one of `keys` (in any spelling) or under several."""
     sentences: list[str] = []
-    held = {re.sub(r"['’]", "", re.sub(r"[ -]+", "_", name.lower())): item for name, item in entry.items()}
+    held = {re.sub(r"['’ _-]", "", name.lower()): item for name, item in entry.items()}
     for key in keys:
         value = held.get(key)
         if isinstance(value, list):
-            sentences += [check_text(s, f"{where}, {key}") for s in value]
+            for part in value:
+                if isinstance(part, dict) and isinstance(part.get("text"), str):  # parts of a message
+                    sentences += persona_from_text(part["text"], f"{where}, {key}").sentences
+                else:
+                    sentences.append(check_text(part, f"{where}, {key}"))
         elif value is not None:
             sentences += persona_from_text(value, f"{where}, {key}").sentences
     return sentences

@@ -3,7 +3,7 @@
 `persona:` lines before the turns are the agent's (`partner's persona:` the user's). If every turn of a
 dialogue has a prefix (`user:`, `agent:`, or two names), it says who speaks: the first name to appear is
 the user, the second the agent, any other a partner too. Else speakers alternate, the user first. Bullets and
-numbers that stand before every turn are no words.
+numbers that stand before every turn are no words; where some lines begin with `>`, these are the user's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _PERSONA: Final = {
     "partner's persona": USER,
     "user's persona": USER,
 }
-_PREFIX = re.compile(r"\s*\*{0,2}([^\W\d_][\w .'’\"()&-]{0,39}?)\s*\*{0,2}(?:[:>]\*{0,2}(?:\s|$)|：\*{0,2})")
+_PREFIX = re.compile(
+    r"\s*\*{0,2}(#?[^\W\d_][\w .'’\"()&-]{0,39}?#?)\s*\*{0,2}(?:[:>]\*{0,2}(?:\s|$)|：\*{0,2})"
+)
 _LOOSE = re.compile(
     r"\s*(?:\[([^\W\d_][\w .'’-]{0,39}?)\]:?|\(([^\W\d_][\w .'’-]{0,39}?)\):?"
     r"|([^\W\d_][\w.'’]{0,39})\s+[-–—])\s+"
@@ -42,6 +44,8 @@ _BETWEEN = re.compile(
     re.IGNORECASE,
 )
 """A line between two dialogues that is not blank: a rule, the end of a document, a heading with a number."""
+_QUOTED = re.compile(r"\s*>{1,3}\s+(?=\S)")
+"""Before what the user said, where the agent's turns have nothing before them."""
 _BULLET = re.compile(r"\s*[-*+•–—]\s+(?=\S)")
 _NUMBER = re.compile(r"\s*(\d{1,5})[.):]\s+(?=\S)")
 _BETWEEN_CHARS: Final = 80
@@ -180,8 +184,10 @@ def _speakers(path: Path | str, said: list[_Line]) -> tuple[list[int], list[str]
             return [ROLES[name] for name in names], rest
         if not any(roles):
             return sides_of_people(names), rest
-        if all(name == "you" or ROLES.get(name) == AGENT for name in names):  # as the terminal shows it
-            return [ROLES.get(name, USER) for name in names], rest
+        known = {ROLES[name] for name in names if name in ROLES}
+        if len(known) == 1 and len({*names} - ROLES.keys()) == 1:  # `you:` and `bot:`, `Human:` and a name
+            [side] = known
+            return [ROLES.get(name, 1 - side) for name in names], rest
     if any(roles):
         odd = roles.index(False)
         raise DataError(
@@ -195,7 +201,11 @@ def _speakers(path: Path | str, said: list[_Line]) -> tuple[list[int], list[str]
             f"{path}:{said[odd][0]}: nobody's name before this turn, though {often[0]!r} and {often[1]!r} "
             "speak in the dialogue; give every turn one, or none"
         )
-    return [i % 2 for i in range(len(said))], [text for _, text in said]
+    texts = [text for _, text in said]
+    quoted = [bool(_QUOTED.match(text)) for text in texts]
+    if quoted[:1] == [True] and not all(quoted) and sum(quoted) > 1:  # what the agent answers to
+        return [USER if one else AGENT for one in quoted], [_QUOTED.sub("", text) for text in texts]
+    return [i % 2 for i in range(len(said))], texts
 
 
 def _loosely(texts: list[str]) -> list[tuple[str, str]]:

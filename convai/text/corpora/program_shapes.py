@@ -49,8 +49,9 @@ def is_oasst_tree(entry: Mapping[str, Any]) -> bool:
 
 
 def roleplay_key(entry: Mapping[str, Any]) -> str:
-    """The key of the messages in a chat of CharacterAI, Agnai or RisuAI, or an empty text."""
-    for key, inside in (("msgs", "src"), ("turns", "candidates"), ("messages", "msg")):
+    """The key of the messages in a chat of CharacterAI, Agnai, RisuAI or PIPPA, or an empty text."""
+    kinds = (("msgs", "src"), ("turns", "candidates"), ("messages", "msg"), ("conversation", "is_human"))
+    for key, inside in kinds:
         if has_item_with(entry.get(key), inside):
             return key
     return "message" if entry.get("type") == "risuChat" and isinstance(entry.get("data"), dict) else ""

@@ -1,6 +1,7 @@
-"""Chats that role-play programs save: CharacterAI (as CAI Tools and dumpers write them), Agnai, RisuAI.
+"""Chats of role-play programs: CharacterAI (as CAI Tools and dumpers write them; PIPPA), Agnai, RisuAI.
 
-The character is the agent. Of several candidates of a reply the one that was chosen is read.
+The character is the agent; PIPPA says who it is, as a card would. Of several candidates of a reply the one
+that was chosen is read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any, Final
 
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
+from convai.text.cards.card import new_card
+from convai.text.cards.persona import card_persona
 from convai.text.corpora.building import as_list, as_object, dialog
 from convai.text.corpora.json_entries import dialogs
 from convai.text.corpora.notes import Notes
@@ -21,6 +24,7 @@ _EXAMPLES: Final = {
     "turns": '{"author": {"is_human": true}, "candidates": [{"raw_content": "hi"}]}',
     "messages": '{"userId": "u1", "msg": "hi"}',
     "message": '{"role": "user", "data": "hi"}',
+    "conversation": '{"message": "hi", "is_human": true}',
 }
 
 
@@ -45,7 +49,16 @@ def _chat(value: Any, where: str, notes: Notes) -> Dialog:
         if not user and isinstance(name, str) and name.strip():
             names[" ".join(name.split())] = None
         turns.append(Turn(USER if user else AGENT, check_text(text, place)))
-    return dialog(where, turns, (Persona(), Persona((), next(iter(names), ""))))
+    persona = Persona((), next(iter(names), ""))
+    return dialog(where, turns, (Persona(), _described(entry) if kind == "conversation" else persona))
+
+
+def _described(entry: dict[str, Any]) -> Persona:
+    """Who PIPPA's bot is: its description and its definition, less the example dialogues in that."""
+    texts = [entry.get(key) for key in ("bot_description", "bot_definitions")]
+    described = "\n".join(text for text in texts if isinstance(text, str) and text.strip())
+    name = entry.get("bot_name")
+    return card_persona(new_card(name if isinstance(name, str) else "", described), own=True).persona
 
 
 def _oldest_first(items: list[Any]) -> list[Any]:
@@ -70,6 +83,8 @@ def _said(kind: str, message: dict[str, Any]) -> tuple[bool, object, object]:
         shown = next((c for c in candidates if c.get("candidate_id") == chosen), None)
         shown = shown or (candidates[0] if candidates else {})
         return bool(author.get("is_human")), author.get("name"), shown.get("raw_content")
+    if kind == "conversation":
+        return message.get("is_human") is True, "", message.get("message")
     if kind == "messages":
         user = bool(message.get("userId"))
         return user, message.get("handle"), message.get("msg")

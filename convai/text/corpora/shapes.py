@@ -10,7 +10,9 @@ from convai.text.corpora.splits import split_named
 
 QUESTION_KEYS: Final = ("instruction", "prompt", "question", "query", "input", "human", "user", "context")
 """What the user says in a table of exchanges; the first that is there."""
-ANSWER_KEYS: Final = ("output", "completion", "response", "answer", "reply", "assistant", "bot", "gpt")
+ANSWER_KEYS: Final = (
+    *("output", "completion", "response", "answer", "reply", "assistant", "bot", "gpt", "generation"),
+)
 PREFERENCE_KEYS: Final = (
     ("chosen", "rejected"),
     ("preferred_output", "non_preferred_output"),
@@ -86,6 +88,10 @@ def is_wrapped(value: object) -> bool:
 
 def is_section(key: str, first: object) -> bool:
     """Whether a list under `key` that begins with `first` holds dialogues."""
-    if is_part(first) or (is_exchange(first) and key.lower() in (*LIST_KEYS, "conversations", "messages")):
+    if (
+        is_part(first)
+        or key.lower() == "parts"
+        or (is_exchange(first) and key.lower() in (*LIST_KEYS, "conversations", "messages"))
+    ):
         return False
     return bool(shape_of(first)) or bool(split_named(key)) or key.lower() in WRAPPERS

@@ -28,20 +28,34 @@ TEMPLATES: Final = {
     "<start_of_turn>": re.compile(
         r"<start_of_turn>\s*(\w+)\n?(.*?)(?=<end_of_turn>|<start_of_turn>|\Z)", re.DOTALL
     ),
+    "<|start|>": re.compile(
+        r"<\|start\|>\s*(\w+)(?:<\|channel\|>\s*final\s*)?<\|message\|>"
+        r"(.*?)(?=<\|end\|>|<\|return\|>|<\|start\|>|\Z)",
+        re.DOTALL,
+    ),
+    "<|START_OF_TURN_TOKEN|>": re.compile(
+        r"<\|START_OF_TURN_TOKEN\|>\s*<\|(\w+?)_TOKEN\|>"
+        r"(.*?)(?=<\|END_OF_TURN_TOKEN\|>|<\|START_OF_TURN_TOKEN\|>|\Z)",
+        re.DOTALL,
+    ),
+    "<｜User｜>": re.compile(r"<｜(User|Assistant)｜>(.*?)(?=<｜|\Z)", re.DOTALL),
     "<|user|>": re.compile(
-        r"<\|(user|assistant|system)\|>(.*?)"
-        r"(?=<\|end\|>|<\|endoftext\|>|</s>|<\|(?:user|assistant|system)\|>|\Z)",
+        r"<\|(user|assistant|model|system)\|>(.*?)"
+        r"(?=<\|end\|>|<\|endoftext\|>|</s>|<\|(?:user|assistant|model|system)\|>|\Z)",
         re.DOTALL,
     ),
 }
-"""By what tells them: ChatML, and the templates of Llama 3, Gemma, Phi and Zephyr."""
+"""By what tells them: ChatML, and the templates of Llama 3, Gemma, gpt-oss (what is said in its final
+channel), Command R, DeepSeek, and of Phi, Zephyr and Pygmalion's Metharme."""
+_BEGINS: Final = re.compile(r"(?:\s|<\|?[^<>]{1,40}>|<｜[^<>]{1,40}>)*")
+"""What a template has before its first turn that nobody says: `<s>`, `<bos>`, `<|begin_of_text|>`."""
 _VICUNA = re.compile(r"(?:^|(?<=\s)|(?<=</s>))(USER|ASSISTANT):")
 _SYS = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
 _ALPACA: Final = "Below is an instruction"
 _HEADED = re.compile(r"(?:^|\n)\s*#{2,4}\s*(\w[\w ]{0,30}?)\s*:", re.MULTILINE)
 _INLINE = re.compile(r"###\s*(Human|User|Assistant|Instruction|Input|Response|System)\s*:")
 _INST = re.compile(r"\[INST\](.*?)\[/INST\](.*?)(?=<s>|</s>|\[INST\]|\Z)", re.DOTALL)
-_NAMED = re.compile(r"^[ \t]*([^\W\d_][\w .'-]{0,39}?)[ \t]*:(?=\s|$)", re.MULTILINE)
+_NAMED = re.compile(r"^[ \t]*(#?[^\W\d_][\w .'-]{0,39}?#?)[ \t]*:(?=\s|$)", re.MULTILINE)
 _QUESTIONS: Final = {"question", "answer", "q", "a"}
 _ENDING = re.compile(
     r"(?<!\s)\s*(?:<\|(?:im_end|eot_id|end_of_text|endoftext|end)\|>|<end_of_turn>|</s>)\s*\Z"
@@ -72,7 +86,11 @@ def _pieces(text: str) -> list[tuple[str, str]]:
     text = text[:_LONGEST]
     for mark, template in TEMPLATES.items():
         if mark in text:
-            return [(name, words) for name, words in template.findall(text) if words.strip()]
+            turns = list(template.finditer(text))
+            start = _BEGINS.match(text)
+            before = text[start.end() if start else 0 : turns[0].start()] if turns else ""
+            pairs = [("system", before), *((turn[1], turn[2]) for turn in turns)]
+            return [(name, words) for name, words in pairs if words.strip()]
     if "[INST]" in text:
         return [
             piece

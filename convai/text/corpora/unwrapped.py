@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from convai.text.corpora.chatgpt import is_export, read_export
@@ -31,7 +31,14 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
         return body
     for key in ("chat_messages", "contents"):  # Claude's export, Gemini's requests
         if isinstance(value.get(key), list):
-            return {**{name: kept for name, kept in value.items() if name != key}, "messages": value[key]}
+            kept = {name: _prompt(item) for name, item in value.items() if name != key}
+            return {**kept, "messages": value[key]}
+    messages = value.get("messages")
+    if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+        if isinstance(messages[0].get("versions"), list):  # LM Studio's
+            return {**value, "messages": list(map(_version, messages))}
+        if "isCreatedByUser" in messages[0]:  # LibreChat's
+            return {"id": value.get("title"), "messages": _of_tree(messages)}
     if isinstance(turns, list) and turns and isinstance(turns[0], dict):
         if isinstance(turns[0].get("speaker"), str) and "utterance" in turns[0]:
             return {
@@ -44,6 +51,49 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value.get(key), str) and ":" in value[key] and "text" not in value:
             return {**{name: kept for name, kept in value.items() if name != key}, "text": value[key]}
     return value
+
+
+def _prompt(value: Any) -> Any:
+    """Gemini's `systemInstruction`, which has parts; anything else as it is."""
+    return value["parts"] if isinstance(value, dict) and isinstance(value.get("parts"), list) else value
+
+
+def _version(message: Any) -> Any:
+    """A message in the version that is shown, the texts of its steps together."""
+    held = message.get("versions") if isinstance(message, dict) else None
+    chosen = message.get("currentlySelected", 0) if isinstance(held, list) else 0
+    if not isinstance(held, list) or not isinstance(chosen, int) or not 0 <= chosen < len(held):
+        return message
+    shown = held[chosen]
+    if not isinstance(shown, dict) or not isinstance(shown.get("steps"), list):
+        return shown
+    steps = [step.get("content") for step in shown["steps"] if isinstance(step, dict)]
+    return {**shown, "content": [part for parts in steps if isinstance(parts, list) for part in parts]}
+
+
+def _of_tree(messages: list[Any]) -> list[Any]:
+    """The branch of a tree that ends with its last message, as messages of the user and the assistant."""
+    known = {message.get("messageId"): message for message in _all_of(messages)}
+    path, at = list[dict[str, Any]](), next(reversed(known.values()), None)
+    while at is not None and len(path) < len(known):  # a ring has no beginning
+        path.append(at)
+        at = known.get(at.get("parentMessageId"))
+    roles = ("assistant", "user")
+    return [
+        {"role": roles[said.get("isCreatedByUser") is True], "content": said.get("text")}
+        for said in path[::-1]
+    ]
+
+
+def _all_of(messages: list[Any]) -> Iterator[dict[str, Any]]:
+    """Messages and those below them, a parent before its children."""
+    waiting = messages[::-1]
+    while waiting:
+        message = waiting.pop()
+        if isinstance(message, dict):
+            yield message
+            below = message.get("children")
+            waiting += below[::-1] if isinstance(below, list) else []
 
 
 def _shown(value: dict[str, Any], chat: dict[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ FILES = {
     "signal": "signal.jsonl",
     "whatsapp": "whatsapp.txt",
     "timed": "timed.txt",
+    "captions": "captions.vtt",
     "play": "play.txt",
     "parlai-dialog": "parlai_dialog.txt",
     "dailydialog": "marked.txt",
@@ -56,7 +57,7 @@ KEEPS_IDS = {"jsonl", "sharegpt", "oasst"}
 KEEPS_NO_PERSONA = {
     *("sillytavern", "roleplay", "oasst", "timed", "whatsapp", "dailydialog"),
     *("telegram", "facebook", "discord", "slack", "signal"),
-    *("topical-chat", "multiwoz", "examples", "play"),
+    *("topical-chat", "multiwoz", "examples", "play", "captions"),
 }
 KEEPS_NAME = {"sillytavern": "Ann", "roleplay": "Ann", "kobold": "Ann"}
 

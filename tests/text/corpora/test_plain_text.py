@@ -37,6 +37,10 @@ def saved(tmp_path: Path, text: str, name: str = "chat.txt") -> Path:
         "- hi\n- hello\n- how are you?\n",
         "— hi\n— hello\n— how are you?\n",
         "1. hi\n2. hello\n3. how are you?\n",
+        "**Human:** hi\n\n**Claude:** hello\n\n**Human:** how are you?\n",
+        "cy: hi\nassistant: hello\ncy: how are you?\n",
+        "#Person1#: hi\n#Person2#: hello\n#Person1#: how are you?\n",
+        "> hi\nhello\n> how are you?\n",
         "1) ann: hi\n2) bo: hello\n3) ann: how are you?\n",
     ],
 )
@@ -70,6 +74,8 @@ def test_what_looks_like_a_mark_and_is_none_is_said(tmp_path: Path) -> None:
     assert [turn.text for turn in found.turns] == text.split("\n")[:-1]
     (found,) = read(saved(tmp_path, "(laughs) ok\n(sighs) oh\n"))
     assert [turn.text for turn in found.turns] == ["(laughs) ok", "(sighs) oh"]
+    (found,) = read(saved(tmp_path, "> one\n> two\n"))
+    assert [turn.text for turn in found.turns] == ["> one", "> two"]
     (found,) = read(saved(tmp_path, "2. second\n3. third\n"))
     assert [turn.text for turn in found.turns] == ["2. second", "3. third"]
 
@@ -111,7 +117,7 @@ def test_persona_lines(tmp_path: Path) -> None:
         ("persona:\na\nb\n", 1, "persona: empty text"),
         ("user: a\nagent:\n", 2, "empty text"),
         ("user: a\nb\nuser: c\n", 2, "no 'user:' or 'agent:' before this turn"),
-        ("user: a\nann: b\n", 2, "no 'user:' or 'agent:' before this turn"),
+        ("user: a\nann: b\nbo: c\n", 2, "no 'user:' or 'agent:' before this turn"),
         ("a\nb\x07\n", 2, "control characters"),
         (f"a\n{'x' * 10_000_000}\n", 2, "10,000,000 characters in one utterance"),
     ],

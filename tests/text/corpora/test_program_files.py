@@ -119,6 +119,74 @@ def test_signal_calls_the_owner_me(tmp_path: Path) -> None:
     assert [turns(d) for d in read(saved(tmp_path, lines))] == [[(1, "hi"), (0, "hello")]]
 
 
+def _version(role: str, text: str, steps: bool) -> dict[str, Any]:
+    content = [{"type": "text", "text": text}]
+    own = {"steps": [{"type": "contentBlock", "content": content}]} if steps else {"content": content}
+    return {"role": role, "type": "x", **own}
+
+
+def _asked(id: str, parent: str, text: str, user: bool, *below: Any) -> dict[str, Any]:
+    said = {"messageId": id, "parentMessageId": parent, "text": text, "isCreatedByUser": user, "sender": "x"}
+    return {**said, "children": list(below)}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {
+            "contents": [
+                {"role": "user", "parts": [{"text": "hi"}]},
+                {"role": "model", "parts": [{"text": "hello"}]},
+            ],
+            "systemInstruction": {"parts": [{"text": "I am Lu."}]},
+        },
+        {
+            "system": [{"text": "I am Lu."}],
+            "messages": [
+                {"role": "user", "content": [{"text": "hi"}]},
+                {"role": "assistant", "content": [{"text": "hello"}]},
+            ],
+        },
+        {
+            "systemPrompt": "I am Lu.",
+            "messages": [
+                {
+                    "versions": [_version("user", "no", False), _version("user", "hi", False)],
+                    "currentlySelected": 1,
+                },
+                {"versions": [_version("assistant", "hello", True)], "currentlySelected": 0},
+            ],
+        },
+    ],
+    ids="gemini bedrock lm-studio".split(),
+)
+def test_a_system_prompt_beside_the_messages_is_kept(value: Any, tmp_path: Path) -> None:
+    assert read(saved(tmp_path, value)) == [talk("hi", "hello", persona=["I am Lu."])]
+
+
+def test_librechats_tree_is_read_to_its_last_message(tmp_path: Path) -> None:
+    other = _asked("b", "a", "go", False)
+    nested = [_asked("a", "0", "hi", True, other, _asked("c", "a", "hello", False))]
+    flat = [{**item, "children": []} for item in (nested[0], other, _asked("c", "a", "hello", False))]
+    for messages in (nested, flat):
+        file = saved(tmp_path, {"conversationId": "x", "title": "t", "messages": messages})
+        assert [turns(dialog) for dialog in read(file)] == [[(0, "hi"), (1, "hello")]]
+
+
+def test_who_speaks_in_a_list_beside_the_texts(tmp_path: Path) -> None:
+    for names in ("speakers", "roles"):
+        value = {"dialogue": ["hi", "are you there?", "hello"], names: ["Ann", "Ann", "Bo"]}
+        assert [turns(d) for d in read(saved(tmp_path, value))] == [
+            [(0, "hi"), (0, "are you there?"), (1, "hello")]
+        ]
+
+
+def test_what_a_question_is_about_is_not_lost(tmp_path: Path) -> None:
+    for question in ("instruction", "question"):
+        value = {question: "who is it?", "context": "ann wrote it.", "response": "ann"}
+        assert read(saved(tmp_path, value, "a.jsonl")) == [talk("who is it? ann wrote it.", "ann")]
+
+
 # -- role-play -----------------------------------------------------------------------------------------
 
 
@@ -139,6 +207,26 @@ def test_characterais_chosen_candidates_oldest_first(tmp_path: Path) -> None:
     (found,) = read(file)
     assert (detect(file), turns(found)) == ("roleplay", [(0, "hi"), (1, "hello")])
     assert found.personas[1].name == "Ann"
+
+
+def test_pippas_bots_are_who_their_definitions_say(tmp_path: Path) -> None:
+    value = {
+        "bot_name": "Ann",
+        "bot_description": "Ann is a smith.",
+        "bot_definitions": "She likes tea.\n{{user}}: hi\n{{char}}: hm",
+        "conversation": [
+            {"message": "hello", "is_human": False},
+            {"message": "hi", "is_human": True},
+            {"message": "tea?", "is_human": False},
+        ],
+    }
+    file = saved(tmp_path, value, "pippa.jsonl")
+    (found,) = read(file)
+    assert (detect(file), turns(found)) == ("roleplay", [(1, "hello"), (0, "hi"), (1, "tea?")])
+    assert (found.persona.name, found.persona.sentences) == (
+        "Ann",
+        ("my name is Ann.", "i am a smith.", "i like tea."),
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ SUFFIXES = {
     **dict.fromkeys(("discord", "slack", "roleplay", "topical-chat", "multiwoz"), ".json"),
     "examples": ".txt",
     "csv": ".csv",
+    "captions": ".vtt",
 }
 
 

@@ -49,12 +49,30 @@ def saved(folder: Path, name: str, content: str | bytes | list[Any] | dict[str, 
         ),
         ("I am Lu. USER: good morning ASSISTANT: morning, you</s>", ["I am Lu."]),
         (
+            "<|start|>system<|message|>I am Lu.<|end|><|start|>user<|message|>good morning<|end|><|start|>"
+            "assistant<|channel|>analysis<|message|>they greet<|end|><|start|>assistant<|channel|>final"
+            "<|message|>morning, you<|return|>",
+            ["I am Lu."],
+        ),
+        (
+            "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>I am Lu.<|END_OF_TURN_TOKEN|>"
+            "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>good morning<|END_OF_TURN_TOKEN|>"
+            "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>morning, you<|END_OF_TURN_TOKEN|>",
+            ["I am Lu."],
+        ),
+        (
+            "<｜begin▁of▁sentence｜>I am Lu.<｜User｜>good morning"
+            "<｜Assistant｜>morning, you<｜end▁of▁sentence｜>",
+            ["I am Lu."],
+        ),
+        ("<|system|>I am Lu.<|user|>good morning<|model|>morning, you", ["I am Lu."]),
+        (
             "Below is an instruction that describes a task. Write a response.\n\n"
             "### Instruction:\ngood morning\n\n### Response:\nmorning, you",
             [],
         ),
     ],
-    ids=["llama3", "gemma", "zephyr", "phi", "llama2", "vicuna", "alpaca"],
+    ids="llama3 gemma zephyr phi llama2 vicuna gpt-oss command-r deepseek metharme alpaca".split(),
 )
 def test_marks_of_templates_are_no_words(text: str, persona: list[str], tmp_path: Path) -> None:
     assert read(saved(tmp_path, "t.jsonl", {"text": text})) == [talk(*TWO, persona=persona)]
