@@ -127,6 +127,85 @@ def test_which_claims_do_not_go_together(one: Claim, other: Claim, so: bool) -> 
     assert opposed(other, one) is so
 
 
+@pytest.mark.parametrize(
+    ("said", "ask", "reply", "so"),
+    [
+        ("I broke up with my boyfriend in May.", "Do you have a boyfriend?", "I do, he's called Duke.", True),
+        ("I broke up with my boyfriend in May.", "Do you have a boyfriend?", "Yes, I do.", True),
+        (
+            "I broke up with my boyfriend in May.",
+            "Do you have a boyfriend?",
+            "No, I broke up with him in May.",
+            False,
+        ),
+        ("My girlfriend left me.", "Are you single?", "i have a girlfriend.", True),
+        ("i am left-handed.", "Which hand do you write with?", "I write with my right hand.", True),
+        ("i am left-handed.", "Which hand do you write with?", "I write with my left hand.", False),
+        (
+            "I was a postwoman for thirty years.",
+            "Are you still working as a postwoman?",
+            "Yes, I am. I've been a postwoman for thirty years.",
+            True,
+        ),
+        ("I was a postwoman for thirty years.", "what did you do?", "I was a postwoman.", False),
+        (
+            "I was a postwoman for thirty years.",
+            "Are you still working as a postwoman?",
+            "no, i keep bees now.",
+            False,
+        ),
+        ("i am engaged to a dentist.", "are you married?", "no, i'm not.", False),
+        ("i am engaged to a dentist.", "are you married?", "yes, i am.", True),
+        ("i quit smoking last year.", "do you smoke?", "yes, i smoke.", True),
+        ("i quit smoking last year.", "do you smoke?", "no, i quit last year.", False),
+        ("i quit smoking last year.", "do you smoke?", "i don't smoke anymore.", False),
+        ("my wife ines died in 2015.", "do you have a wife?", "yes, my wife is ines.", True),
+        ("my wife ines died in 2015.", "what was your wife's name?", "my wife was called ines.", False),
+        (
+            "I never learned to ride a bike.",
+            "Shall we go cycling together?",
+            "That would be fun! I love cycling.",
+            True,
+        ),
+        (
+            "i used to be a boxer, now i bake bread.",
+            "what do you do?",
+            "i'm a boxer, but i live above my shop.",
+            True,
+        ),
+        ("i used to be a boxer, now i bake bread.", "what do you do?", "i used to be a boxer.", False),
+        (
+            "i used to be a boxer, now i bake bread.",
+            "what do you do?",
+            "i was a boxer, now i bake bread.",
+            False,
+        ),
+        ("i have a cat called biscuit.", "hi", "wow! i have never seen a cat before.", True),
+        ("I want to be a pilot when I grow up.", "what do you do?", "i'm a pilot.", True),
+        ("I want to be a pilot when I grow up.", "what do you want to be?", "i want to be a pilot.", False),
+        ("i want to be a father some day.", "do you have kids?", "i'm a father of two.", True),
+        ("i gave up drinking.", "what do you drink?", "i drink tea.", False),
+        ("i gave up drinking.", "a beer?", "i'd love a beer, i drink beer every day.", True),
+        ("i no longer eat meat.", "dinner?", "i eat meat twice a week.", True),
+        ("i was a champion swimmer in my youth.", "hobbies?", "i am a swimmer.", False),
+        ("i was tired yesterday.", "how are you?", "i am tired.", False),
+        ("i was a bit shy as a kid.", "?", "i am a bit shy.", False),
+        ("i am studying to become a nurse.", "what do you do?", "i am a nurse.", True),
+        ("i am studying to become a nurse.", "what do you do?", "i study nursing.", False),
+        ("i stopped working in 2010.", "do you work?", "i work as a cook.", True),
+        ("i don't play football any more.", "hobbies?", "i play football on sundays.", True),
+        ("i've been a nurse for ten years.", "job?", "i'm a nurse.", False),
+        ("i was born in a village.", "?", "i am from a village.", False),
+        ("my husband and i split up.", "are you married?", "yes, happily married.", True),
+        ("i was a teacher before i retired.", "do you teach?", "i am a retired teacher.", False),
+        ("i have four brothers.", "any siblings?", "i've got four brothers.", False),
+    ],
+)
+def test_what_is_no_more_and_what_is_not_yet(said: str, ask: str, reply: str, so: bool) -> None:
+    known = [claim for _, found in of_persona([said]) for claim in found]
+    assert any(opposed(one, other) for one in claims(reply, ask) for other in known) is so
+
+
 def talk(*texts: str, persona: str = "i have two dogs.") -> Dialog:
     turns = tuple(Turn((USER, AGENT)[i % 2], text) for i, text in enumerate(texts))
     return Dialog(turns, (Persona(("i have no pets.",)), Persona((persona,))))

@@ -21,7 +21,9 @@ _OPPOSITES: Final = (
     ({"woman", "female"}, {"man", "male"}),
     ({"rich"}, {"poor"}),
     ({"young"}, {"old"}),
+    ({"lefthanded"}, {"righthanded"}),
 )
+_FORMER: Final = frozenset(map(lemma, ("retired", "former", "ex")))
 _SAME: Final = (
     {"doctor", "surgeon", "physician"},
     {"teacher", "professor"},
@@ -54,7 +56,7 @@ def _opposed(one: Claim, other: Claim) -> bool:
         if one.slot.startswith("do ") or one.slot == "be":
             if one.holds != other.holds:
                 no, yes = (one, other) if not one.holds else (other, one)
-                if not no.value:
+                if not no.value or yes.value & _FORMER:
                     return one.slot != "be"
                 return no.value <= yes.value or any(yes.value & _kinds(word) for word in no.value)
             return one.slot == "be" and one.holds and _antonyms(one.value, other.value)
@@ -137,6 +139,8 @@ def _across(one: Claim, other: Claim) -> bool:
         return other.slot in _TAKES and other.holds and bool(other.value & _ALCOHOL)
     if one.slot.startswith("has ") and _none_of(one) and other.slot in ("do drive", "do ride", "drive"):
         return other.holds and one.slot.removeprefix("has ") in other.value
+    if one.slot == "been to" and not one.holds:  # "i have never seen a cat"
+        return len(one.value) == 1 and other.slot == f"has {min(one.value)}" and not _none_of(other)
     if one.slot == "do like" and not one.holds and one.value:
         return other.slot.startswith("has ") and not _none_of(other) and other.slot[4:] in one.value
     return False

@@ -15,6 +15,7 @@ from convai.text.claims.answers import answered, resolved
 from convai.text.claims.claim import Claim
 from convai.text.claims.jobs import job, trade
 from convai.text.claims.relations import of_others, of_relations
+from convai.text.claims.states import of_states
 from convai.text.claims.words import (
     COUNTED,
     EMPTY,
@@ -65,6 +66,13 @@ def of_persona(sentences: Sequence[str]) -> list[tuple[str, list[Claim]]]:
 def _plain(text: str) -> str:
     """Set phrases in the words that the rules know."""
     text = re.sub(r"\b(?:never learned|do not know) (?:how )?to (?=[a-z])", "can not ", text)
+    text = re.sub(r"\bwrite with my (left|right) hand\b", r"am \1handed", text)
+    text = re.sub(r"\b(left|right)[- ](?=handed\b)", r"\1", text)
+    text = re.sub(
+        r"\bmy ([a-z]+) and i (?=(?:have |just )*(?:broke up|split|separated))",
+        r"i broke up with my \1, we ",
+        text,
+    )
     return re.sub(r"\bride (?:a|my|the) (?:bike|bicycle)\b", "cycle", text)
 
 
@@ -139,6 +147,7 @@ _LEAD_TO_I: Final = frozenset(
 
 def _of_clause(clause: str) -> Iterator[Claim]:
     yield from of_relations(clause)
+    yield from of_states(clause)
     if re.search(r"\b(used to|if|when i was|would have|wish|hope)\b", clause):
         return
     said = re.search(
@@ -168,6 +177,7 @@ def _of_self(aux: str, rest: str, negative: bool, clause: str) -> Iterator[Claim
         return
     if "have" in words and not negative and (long := re.match(r"been an? (?!retired|former)(.*)", rest)):
         yield from job(long[1])
+        yield Claim("be", content(re.split(r" (?:for|since)\b", long[1])[0]))
     if "have" in words and (been := re.match(r"been (?!an? |to\b|in\b|at\b|[a-z]+ing\b)(.*)", rest)):
         yield from _of_being(been[1], negative, past=False)
     if "have" in words and not re.match(r"(been|never|not|ever|lived|worked|played|seen|had|gone)\b", rest):
@@ -225,6 +235,7 @@ def _of_single(verb: str, object_: str) -> Iterator[Claim]:
         yield Claim("works", frozenset({"yes"}))
         if as_ := re.match(r"as an? (.*)", object_):
             yield from job(as_[1])
+            yield Claim("be", content(re.split(r" (?:for|in|at|and)\b", as_[1])[0]))
     else:
         words = content(re.sub(r"\b(at|in) .*", "", object_))
         if words := words if verb == "drive" else words & SUBJECTS:
@@ -274,7 +285,9 @@ def _of_being(rest: str, negative: bool, past: bool) -> Iterator[Claim]:
         yield Claim("do eat", frozenset({"dairy"}), holds=False)
     if re.match(r"sober", rest) and not negative:
         yield Claim("do drink", frozenset({"alcohol"}), holds=False)
-    if (words := content(rest)) and not re.match(r"(happily )?married", rest):
+    was_so = past and re.match(r"an? ", rest)  # "i was a baker" does not say that one is
+    rest = re.split(r" to (?:be|become)\b", rest)[0]
+    if (words := content(rest)) and not was_so and not re.match(r"(happily )?married", rest):
         yield Claim("be", words, not negative)
 
 

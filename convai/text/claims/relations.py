@@ -8,6 +8,7 @@ from typing import Final
 
 from convai.text.claims.claim import Claim
 from convai.text.claims.jobs import job
+from convai.text.claims.states import parted_from
 from convai.text.claims.words import FAMILY, HOUSING, NUMBERS, content, lemma
 
 _NUMBER: Final = rf"(\d+|{'|'.join(NUMBERS)})"
@@ -57,11 +58,13 @@ def of_others(clause: str) -> Iterator[Claim]:
 
 
 def _of_family(clause: str) -> Iterator[Claim]:
-    gone = re.search(r"\bmy (?:[a-z]+ )?([a-z]+) (died|left me|passed away|moved out)", clause)
+    gone = re.search(r"\bmy (?:[a-z]+ )?([a-z]+) (?:moved out)", clause)
     if gone:
         if gone[1] in ("wife", "husband"):
             yield Claim("married", frozenset({"no"}))
-    elif spouse := re.search(r"\bmy (wife|husband|girlfriend|boyfriend)\b", clause):
+    elif not parted_from(clause) and (
+        spouse := re.search(r"\bmy (wife|husband|girlfriend|boyfriend)\b(?! (?:[a-z]+ )?was\b)", clause)
+    ):
         yield Claim("partner", frozenset({spouse[1]}))
         if spouse[1] in ("wife", "husband"):
             yield Claim("married", frozenset({"yes"}))

@@ -127,6 +127,12 @@ _JOBS: Final = frozenset(
 )
 
 
+_CUT_OFF: Final = re.compile(
+    r"[^aeiou]*[aeiou][bcdfgklmnprstvz]|[a-z]*(?:[bcdfgkptz]l|[^aeiou]c|[aeiou]c|v|[aeiou]z)"
+)
+"""Stems that have lost an "e" before their ending: "hik", "juggl"; others double their last letter."""
+
+
 def normal(text: str) -> str:
     """Small letters, straight apostrophes, no contractions, single blanks."""
     text = text.lower().replace("\u2019", "'")
@@ -147,6 +153,8 @@ def lemma(word: str) -> str:
             stem = word[: -len(ending)] + ("y" if ending == "ies" else "")
             if len(stem) > 2 and stem[-1] == stem[-2] and stem[-1] not in "lsoe":
                 stem = stem[:-1]
+            elif ending in ("ing", "ed") and _CUT_OFF.fullmatch(stem):
+                stem += "e"
             stem = _LEMMAS.get(stem, stem)
             return stem if ending != "es" or word.endswith(("shes", "ches", "xes", "sses")) else word[:-1]
     return word
