@@ -19,7 +19,8 @@ from convai.text.claims.reading import claims, of_persona
 from convai.text.claims.words import content, normal
 
 REPEATED: Final = 30.0
-"""What a reply loses that was said before word for word, in logits of the head; a part of it for a part."""
+"""What a reply loses that was said before word for word, in logits of the head; a part of it for a part. What
+it says twice itself counts alike ("they're real people. they're real people.")."""
 OPPOSED: Final = 15.0
 """What a reply loses that takes back the persona, an earlier reply, or itself."""
 MADE_UP: Final = 15.0
@@ -127,8 +128,11 @@ class Ranking:
         return lost + MADE_UP * self._told.made_up(end.text) + DENIED * self._told.denied(end.text)
 
     def _repeated(self, text: str) -> float:
-        grams = _grams(text)
-        return sum(gram in self._said for gram in grams) / len(grams) if grams else 0.0
+        grams, said, again = _grams(text), set(self._said), 0
+        for gram in grams:
+            again += gram in said
+            said.add(gram)
+        return again / len(grams) if grams else 0.0
 
     def _takes_over(self, text: str) -> bool:
         return not _ALSO.search(text) and not self._others.isdisjoint(claims(text, self._asked))

@@ -40,6 +40,8 @@ def turns(*texts: str) -> list[Turn]:
         ("glad", 0.0),
         ("I'm so glad for her.", 1 / 3),
         ("", 0.0),
+        ("They are real people. They are real people!", 1 / 3),
+        ("no, no, no, no", 1 / 2),
     ],
 )
 def test_a_reply_loses_by_the_share_that_was_said_before(text: str, share: float) -> None:

@@ -58,8 +58,8 @@ def of_states(clause: str) -> Iterator[Claim]:
         if sure and len(words) < 4 and _names_people(words[-1]):
             yield Claim("be", content(was["what"]), holds=False)
     elif coming := _WILL_BE.search(clause):
-        if words := content(coming[1]):
-            yield Claim("be", words, holds=False)
+        if hoped := content(coming[1]):
+            yield Claim("be", hoped, holds=False)
 
 
 def parted_from(clause: str) -> str:
