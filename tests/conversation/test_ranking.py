@@ -40,13 +40,17 @@ def turns(*texts: str) -> list[Turn]:
         ("glad", 0.0),
         ("I'm so glad for her.", 1 / 3),
         ("", 0.0),
-        ("They are real people. They are real people!", 1 / 3),
-        ("no, no, no, no", 1 / 2),
     ],
 )
 def test_a_reply_loses_by_the_share_that_was_said_before(text: str, share: float) -> None:
     ranking = Ranking((), turns("i'm so tired of it", "what's new?", "I’m so glad you came?"))
     assert ranking.lost(said_(text)) == pytest.approx(REPEATED * share)
+
+
+def test_what_a_reply_says_twice_counts_alike() -> None:
+    ranking = Ranking((), turns("hello there"))
+    assert ranking.lost(said_("It rained all day. It rained all day!")) == pytest.approx(REPEATED / 3)
+    assert ranking.lost(said_("no, no, no, no")) == pytest.approx(REPEATED / 2)
 
 
 def test_a_short_reply_that_was_said_before_loses_too() -> None:
