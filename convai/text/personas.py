@@ -60,6 +60,8 @@ def personas_of(text: str, where: str) -> list[Persona]:
     says nothing.
     """
     if os.path.exists(text):
+        if told := _told_in(Path(text)):
+            return [told]
         return [_of_card(Path(text))] if is_card_file(Path(text)) else read_personas(text)
     if _PATH.fullmatch(text.strip()):
         raise DataError(
@@ -71,7 +73,7 @@ def personas_of(text: str, where: str) -> list[Persona]:
 def characters_of(text: str, where: str) -> list[Character]:
     """As `personas_of`, with everything that a card says."""
     path = Path(text)
-    if os.path.exists(text) and is_card_file(path):
+    if os.path.exists(text) and is_card_file(path) and not _told_in(path):
         return [character_of(load_card(path))]
     return [Character.of_persona(persona) for persona in personas_of(text, where)]
 
@@ -103,6 +105,24 @@ def trained_persona(model: str | Path | None) -> Persona | None:
     if not isinstance(found, list) or len(found) != 1 or not found[0]:
         return None
     return persona_from_text("\n".join(map(str, found[0])), f"{model}: run.json")
+
+
+def _told_in(path: Path) -> Persona | None:
+    """The persona in JSON that is no card: a list of sentences, or that under `persona` or `personality`."""
+    if path.suffix.lower() != ".json" or path.stat().st_size > MAX_PARTNER:
+        return None
+    try:
+        value = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):  # whoever reads it as a card says what is wrong
+        return None
+    if isinstance(value, dict) and len(value) == 1:
+        [(key, held)] = value.items()
+        value = held if key.lower() in ("persona", "personality") else value
+    if isinstance(value, str):
+        return persona_from_text(value, str(path))
+    if isinstance(value, list) and value and all(isinstance(sentence, str) for sentence in value):
+        return persona_from_text("\n".join(value), str(path))
+    return None
 
 
 def _of_card(path: Path) -> Persona:

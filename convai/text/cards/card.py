@@ -103,7 +103,8 @@ class Card:
         flat = {name: self.text(name) for name in _TEXTS}
         if version == 1:
             outside = {k: v for k, v in self.document.items() if k not in ("spec", "spec_version", "data")}
-            return {**outside, **self.data, **flat}
+            newer = {name: text for name in _V2_TEXTS if (text := self.text(name))}
+            return {**outside, **self.data, **newer, **flat}
         inside = dict(self.data)
         outside = {}
         if self.data is not self.document:

@@ -1,4 +1,7 @@
-"""Cards in files: JSON, YAML, PNG with the card in a text chunk, .charx (a ZIP with the card in it)."""
+"""Cards in files: JSON, YAML, PNG with the card in a text chunk, .charx (a ZIP with the card in it).
+
+JPEG and WebP with a card are read, too (`pictures`), and never written.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,21 @@ from convai.text.cards.card import (
     to_base64,
     to_json,
 )
+from convai.text.cards.pictures import comment_in, picture_of, zip_behind
 
 MAX_FILE: Final = 32 * 2**20
 """Bytes of a file; cards of several megabytes exist, since their images are large."""
 KEYWORDS: Final = ("ccv3", "chara")
 """Of the text chunks with a card, the better one first (SPEC_V3.md, Embedding Methods)."""
 VERSIONS: Final = (1, 2, 3)
-SUFFIXES: Final = (".png", ".json", ".charx", ".yaml", ".yml")
+SUFFIXES: Final = (".png", ".json", ".charx", ".yaml", ".yml", ".webp", ".jpg", ".jpeg", ".gif")
 _CHARX: Final = "card.json"
 """The card's name in a .charx (SPEC_V3.md, CHARX)."""
 _MOST_FILES: Final = 10_000
 
 
 def is_card_file(path: Path) -> bool:
-    """Whether the name is that of a card: .png, .json, .charx, .yaml."""
+    """Whether the name is that of a card, or of a picture that may hold one: .png, .json, .charx, .yaml."""
     return path.suffix.lower() in SUFFIXES
 
 
@@ -64,6 +68,8 @@ def read_card(data: bytes, where: str) -> Card:
         return _from_png(data, where)
     if data.startswith(b"PK") or where.lower().endswith(".charx"):
         return _from_zip(data, where)
+    if kind := picture_of(data):
+        return _from_picture(data, kind, where)
     return parse_card(data, where)
 
 
@@ -85,6 +91,14 @@ def read_book_file(data: bytes, where: str) -> Lorebook:
         if isinstance(found, dict) and isinstance(found.get("data"), dict) and "entries" not in found["data"]:
             found = found["data"].get("character_book")
     return read_book(found, where)
+
+
+def _from_picture(data: bytes, kind: str, where: str) -> Card:
+    if zip_behind(data):
+        return _from_zip(data, where)
+    if text := comment_in(data):
+        return parse_card(from_base64(text, where), where)
+    raise DataError(f"{where}: a {kind} without a card in it; cards are in PNG, JSON, .charx or YAML")
 
 
 def _from_zip(data: bytes, where: str) -> Card:

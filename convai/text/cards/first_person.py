@@ -45,6 +45,13 @@ _OF_NAME: Final = re.compile(
     re.I,
 )
 """Where `Ann personality is` has lost its `'s`."""
+_ATTRIBUTES: Final = frozenset(
+    "personality appearance body age height weight hair eyes skin voice name hobby hobbies gender job mind "
+    "likes loves hates dislikes traits clothes clothing outfit occupation species race backstory background "
+    "persona description character relationship relationships history fears skills family sexuality".split()
+)
+"""What may stand behind a name without being a part of it."""
+_LIKING: Final = frozenset("likes loves hates dislikes enjoys wears wants fears owns speaks has".split())
 _LETTING: Final = re.compile(r"\b(?:let|help|watch|see|saw|hear|heard|ma[dk]e)(?:s|ting|ing)?\s+$", re.I)
 """Before `her` and what she does."""
 _ADJECTIVES: Final = re.compile(r"[a-z][a-z-]*(?:,|$)")
@@ -77,12 +84,33 @@ def first_person(sentences: list[str], name: str) -> list[str]:
     }
     own = len(re.findall(r"\b(?:i|i'm|my|me)\b", text))
     most = max(counts, key=lambda pronoun: counts[pronoun])
+    whole = full_name(sentences, name)
+    if whole != name:
+        start = re.compile(rf"\b{re.escape(whole)}\b")
+        alone = f"i am {whole}."
+        sentences = [alone if s.rstrip(".") == whole else start.sub(name, s) for s in sentences]
     if own >= max(counts[most], 1) and not (name and _about(sentences, name)):
         return list(sentences)  # it is in their own words already
     pronouns: dict[str, str] = {}
     if counts[most] > 0:
         pronouns = {"she": _FEMALE, "he": _MALE, "they": _NEUTRAL, "you": _SECOND}[most]
     return [_sentence(sentence, name, pronouns) for sentence in sentences]
+
+
+def full_name(sentences: list[str], name: str) -> str:
+    """The name with the last name that a description gives it: "Tess Hollow is a smith." of Tess."""
+    if not name or " " in name:
+        return name
+    last = re.compile(
+        rf"{re.escape(name)}"
+        r"((?: (?:van|von|de|der|la|le|di|al|bin)){0,2} [A-Z][^\W\d_]+(?:[-'’][^\W\d_]+)?)"
+        r"(?=\s*(?:$|[.,;:=(\"]|(?:is|was|has|had|works|lives|likes|loves|keeps|grew|and)\b))"
+    )
+    for sentence in sentences:
+        found = last.match(sentence)
+        if found and found[1].split()[-1].lower() not in _ATTRIBUTES:
+            return name + found[1]
+    return name
 
 
 def _about(sentences: list[str], name: str) -> bool:
@@ -96,9 +124,13 @@ def _sentence(sentence: str, name: str, pronouns: dict[str, str]) -> str:
     called = "|".join(re.escape(part) for part in _parts(name))
     if called and (listed := re.match(rf"(?:{called})(?:['’]s)?\s*[=:]\s*", sentence, re.I)):
         return _listed(sentence[listed.end() :])
-    if called and (label := re.match(rf"(?:{called})['’]s\s+([A-Za-z ]{{1,30}})[=:]\s*", sentence, re.I)):
+    if called and (
+        label := re.match(rf"(?:{called})(?:['’]s)?\s+([A-Za-z ]{{1,30}})[=:]\s*", sentence, re.I)
+    ):
         told = _sentence(sentence[label.end() :], name, pronouns)
         kind = label[1].strip().lower()
+        if kind in _LIKING:
+            return f"i {plain_form(kind)} {sentence[label.end() :]}"
         if kind in ("persona", "description", "character"):
             return f"i am {told}" if _ADJECTIVES.match(told) else told
         return f"my {kind}: {told}"

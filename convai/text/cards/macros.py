@@ -34,6 +34,11 @@ _TRIM: Final = re.compile(r"(?<!\s)\s*\{\{\s*trim\s*\}\}\s*", re.IGNORECASE)
 _LOOSE: Final = re.compile(r"\{{1,2}\s*(user|char)\s*\}{1,2}", re.IGNORECASE)
 """A name's macro with a brace too few, which cards in the wild have."""
 _YOURS: Final = re.compile(USER_MARK + r"['’]s\b")
+_YOU_ARE: Final = re.compile(
+    USER_MARK
+    + r"['’]s(?=\s+(?:my|your|his|her|our|their|a|an|the|not|here|there|been|going|gone|about|in|on|at)\b)"
+)
+"""Where `{{user}}'s` is short for is: `{{user}}'s my apprentice`."""
 _YOU_VERB: Final = re.compile(
     r"(?P<before>\b[a-z]+ )?"
     + USER_MARK
@@ -220,6 +225,7 @@ def addressed(text: str, user: str, *, begins: bool = False) -> str:
     if USER_MARK not in text:
         return text
     if user == YOU:
+        text = _YOU_ARE.sub(f"{USER_MARK} are", text)
         text = _CALLED.sub(_not_called, text)
         text = _YOU_VERB.sub(_agreeing, text)
     if begins and user in (YOU, SOMEBODY):

@@ -1,13 +1,15 @@
-"""Character files of other programs under the names of the cards: Pygmalion, text-generation-webui, Agnai.
+"""Character files of other programs under the names of the cards: Pygmalion, text-generation-webui, Agnai ...
 
 Sources: the JSON of PygmalionAI's Gradio interface (`char_name`, `char_persona`, ...);
 text-generation-webui's `characters/*.yaml` (`name`, `context`, `greeting`); Agnai's export (`kind`,
-`persona.attributes`, `sampleChat`, ...); character.ai's (`definition`, also within `character`). Fields that
-nobody knows are kept.
+`persona.attributes`, `sampleChat`, ...); character.ai's (`definition`, also within `character`); JanitorAI's
+and Chub's (`first_message`, Chub's API within `node.definition`); Backyard AI's (`aiPersona`, ...); RisuAI's
+own. Fields that nobody knows are kept.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -26,6 +28,25 @@ _NAMES: Final = {
     "world_scenario": "scenario",
     "example_dialogue": "mes_example",
 }
+_CHUB: Final = {
+    "first_message": "first_mes",
+    "example_dialogs": "mes_example",
+    "example_dialogues": "mes_example",
+    "description": "creator_notes",
+    "personality": "description",
+    "tavern_personality": "personality",
+}
+"""Chub and JanitorAI: `personality` says who it is, `description` is the page that people see."""
+_BACKYARD: Final = {
+    "aiDisplayName": "nickname",
+    "aiName": "name",
+    "aiPersona": "description",
+    "basePrompt": "system_prompt",
+    "customDialogue": "mes_example",
+    "firstMessage": "first_mes",
+}
+_RISU: Final = {"desc": "description", "firstMessage": "first_mes", "exampleMessage": "mes_example"}
+_BACKYARD_MACRO: Final = re.compile(r"#?\{(character|user)\}")
 _AGNAI: Final = {
     "greeting": "first_mes",
     "sampleChat": "mes_example",
@@ -49,6 +70,15 @@ def renamed(value: dict[str, Any]) -> dict[str, Any]:
         value = _defined(value)
     if isinstance(value.get("persona"), dict) and ("sampleChat" in value or "attributes" in value["persona"]):
         return _agnai(value)
+    node = value.get("node")
+    if isinstance(node, dict) and isinstance(node.get("definition"), dict):
+        value = node["definition"]
+    if "first_message" in value and "personality" in value:
+        return {_CHUB.get(key, key): item for key, item in value.items()}
+    if isinstance(inner, dict) and "aiPersona" in inner:
+        return _backyard(inner)
+    if "desc" in value and ("firstMessage" in value or "exampleMessage" in value):
+        return {_RISU.get(key, key): item for key, item in value.items()}
     if not any(old in value for old in _NAMES):
         return value
     return {_NAMES.get(key, key): text for key, text in value.items()}
@@ -61,6 +91,17 @@ def _defined(value: dict[str, Any]) -> dict[str, Any]:
     name = value.get("name") or value.get("participant__name")
     kept = {key: item for key, item in value.items() if key not in ("definition", "participant__name")}
     return {**kept, "name": name, "description": described}
+
+
+def _backyard(value: dict[str, Any]) -> dict[str, Any]:
+    """Backyard AI's (Faraday's): its macros have one brace."""
+    names = {"character": "{{char}}", "user": "{{user}}"}
+    return {
+        _BACKYARD.get(key, key): _BACKYARD_MACRO.sub(lambda macro: names[macro[1]], item)
+        if isinstance(item, str)
+        else item
+        for key, item in value.items()
+    }
 
 
 def _agnai(value: dict[str, Any]) -> dict[str, Any]:

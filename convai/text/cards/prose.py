@@ -6,15 +6,19 @@ Every pattern here is linear in the length of the text.
 
 from __future__ import annotations
 
+import html
+import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from convai.core.safe_text import one_line
 from convai.text.cards.macros import SOMEBODY, YOU, Macros, addressed
 
 MAX_TEXT: Final = 100_000
 """Characters of a field that are looked at."""
+_MOST_DEPTH: Final = 10
 MAX_SENTENCE: Final = 200
 """Characters of a sentence; a longer one is cut between two words."""
 _CHAR_MARK: Final = "\x01"
@@ -27,6 +31,10 @@ _SAID: Final = re.compile(
 _ENDS: Final = re.compile(r"\s*END_OF_DIALOG(?:UE)?\s*$", re.IGNORECASE)
 _SAID_CHARS: Final = 64
 _LISTED: Final = re.compile(r"\[([^\[\]=\"]{1,80})=((?:\s*\"[^\"\[\]]{1,200}\",?){1,50})\s*\]")
+_ASSIGNED: Final = re.compile(
+    r"^([^\n=\[\]\"]{1,80})=[ \t]{0,5}\[((?:\s*\"[^\"\[\]\n]{1,200}\",?){1,50})\s*\]", re.MULTILINE
+)
+"""Boostyle's `Ann's traits = ["kind", "brave"]`."""
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--[^<>]{0,500}-->")
 _WPP: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,40})\s?\(\s?(\"[^()]{1,1000})\)")
 _CALL: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,30})\(([^()\n]{2,2000})\)")
@@ -49,6 +57,8 @@ _HEAD: Final = re.compile(
 """A heading, or a label, with a list of short items below it."""
 _END: Final = re.compile(r"(?<=[.!?])[\"')”]?\s+")
 _ABBREVIATED: Final = re.compile(r"(?:^|\s)(?:Dr|Mr|Mrs|Ms|St|Prof|Jr|Sr|vs|e\.g|i\.e|approx|[A-Z])\.$")
+_SIGNS: Final = ("So", "Mn", "Cf")
+"""Categories of what is drawn rather than written, of its variants and joiners."""
 _LETTER: Final = re.compile(r"[^\W\d_]")
 
 
@@ -108,11 +118,36 @@ def missing(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """The sentences of a field, each on one line, without markup; empty ones are left out."""
-    text = _TAG.sub(" ", _LINK.sub(r"\1", text[:MAX_TEXT]))
-    text = _OPEN.sub(r"\1, ", _LISTED.sub(_attribute, text))
+    text = html.unescape(_TAG.sub(" ", _LINK.sub(r"\1", _attributes(text[:MAX_TEXT]))))
+    text = _OPEN.sub(r"\1, ", _LISTED.sub(_attribute, _ASSIGNED.sub(_attribute, text)))
     text = _WPP.sub(_property, text).replace("\r\n", "\n").replace("\r", "\n")
     text = _HEAD.sub(_gathered, text)
     return [sentence for line in text.split("\n") for sentence in _of_line(line)]
+
+
+def _attributes(text: str) -> str:
+    """A field that is an object of JSON as lines `name: value`; any other as it is."""
+    if not text.lstrip().startswith("{") or text.lstrip().startswith("{{"):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return "\n".join(_lines_of(value)) if isinstance(value, dict) else text
+
+
+def _lines_of(value: dict[str, Any], depth: int = 0) -> Iterator[str]:
+    for name, item in value.items():
+        if isinstance(item, dict) and depth < _MOST_DEPTH:
+            yield from _lines_of(item, depth + 1)
+            continue
+        texts = [
+            str(one)
+            for one in (item if isinstance(item, list) else [item])
+            if isinstance(one, str | int | float)
+        ]
+        if texts:
+            yield f"{name.replace('_', ' ')}: {', '.join(texts)}"
 
 
 def _attribute(match: re.Match[str]) -> str:
@@ -134,7 +169,7 @@ def _gathered(match: re.Match[str]) -> str:
 
 
 def _of_line(line: str) -> Iterator[str]:
-    line = line.strip()
+    line = _without_signs(line)
     listed = (line.startswith("[") and ";" in line) or bool(_ATTRIBUTES.match(line))
     line = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
     if call := _CALL.fullmatch(line):  # `likes(tea, cake)`
@@ -145,6 +180,16 @@ def _of_line(line: str) -> Iterator[str]:
             clean = one_line(piece).strip(" ,;:+-=\"'“”")
             if len(_LETTER.findall(clean)) >= 2:
                 yield clean if clean[-1] in ".!?" else clean + "."
+
+
+def _without_signs(line: str) -> str:
+    """The line without the pictures and frames around it: emoji, boxes."""
+    start, end = 0, len(line)
+    while start < end and (line[start].isspace() or unicodedata.category(line[start]) in _SIGNS):
+        start += 1
+    while end > start and (line[end - 1].isspace() or unicodedata.category(line[end - 1]) in _SIGNS):
+        end -= 1
+    return line[start:end]
 
 
 def _joined(pieces: Iterable[str]) -> Iterator[str]:

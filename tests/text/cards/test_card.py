@@ -271,3 +271,54 @@ def test_any_object_is_a_card_or_refused(outer: dict[str, Any], inner: Any, spec
             assert data.keys() >= card.data.keys()
             assert card_json(again, version) == text
     assert read_card(card_png(card), "f").document == json.loads(card_json(card))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {
+            "name": "Tess",
+            "personality": "Tess bakes.",
+            "first_message": "Hi.",
+            "example_dialogs": "{{user}}: a",
+            "scenario": "A storm.",
+            "description": "<p>by me</p>",
+        },
+        {
+            "node": {
+                "fullPath": "x/tess",
+                "definition": {
+                    "name": "Tess",
+                    "personality": "Tess bakes.",
+                    "first_message": "Hi.",
+                    "example_dialogs": "{{user}}: a",
+                    "scenario": "A storm.",
+                    "description": "<p>by me</p>",
+                },
+            }
+        },
+        {
+            "character": {
+                "aiName": "Tess",
+                "aiPersona": "{character} bakes.",
+                "firstMessage": "Hi.",
+                "customDialogue": "#{user}: a",
+                "scenario": "A storm.",
+            }
+        },
+        {
+            "type": "character",
+            "name": "Tess",
+            "desc": "Tess bakes.",
+            "firstMessage": "Hi.",
+            "exampleMessage": "{{user}}: a",
+            "scenario": "A storm.",
+        },
+    ],
+    ids="janitor chub backyard risu".split(),
+)
+def test_characters_of_other_programs(value: dict[str, Any]) -> None:
+    found = parse_card(json.dumps(value), "x")
+    assert found.text("description") in ("Tess bakes.", "{{char}} bakes.")
+    assert (found.name, found.text("first_mes"), found.text("scenario")) == ("Tess", "Hi.", "A storm.")
+    assert (found.text("mes_example"), found.text("personality")) == ("{{user}}: a", "")

@@ -13,7 +13,7 @@ from convai.core.dialog import Persona, check_text
 from convai.core.errors import DataError
 from convai.text.cards import Card, card_persona, load_card, parse_card, persona_card, save_card
 from convai.text.cards.prose import MAX_SENTENCE, resolved, sentences
-from convai.text.personas import personas_of
+from convai.text.personas import characters_of, personas_of
 from tests.linear import is_linear
 
 
@@ -127,6 +127,31 @@ def test_the_ways_cards_are_written(text: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("Tess Hollow is a smith. Tess likes fog.", ["i am a smith.", "i like fog."]),
+        ("# Tess Hollow\nShe keeps bees.", ["i am Tess Hollow.", "i keep bees."]),
+        ("[ Tess van der Hollow; Age: 34 ]", ["i am Tess van der Hollow.", "Age: 34."]),
+        (
+            'Tess Hollow = ["smith", "34"]\nTess Personality = ["dry"]\nTess loves = ["fog", "tea"]',
+            ["i am smith, 34.", "my personality: dry.", "i love fog, tea."],
+        ),
+        (
+            '{"name": "Tess", "likes": ["fog", "tea"], "bio": {"job": "smith", "age": 34}}',
+            ["likes: fog, tea.", "job: smith.", "age: 34."],
+        ),
+        ("\U0001f30aTess\U0001f30a\n\U0001f56f\ufe0f Age: 34 \u2551\n\u2554\u2550\u2557", ["Age: 34."]),
+        ("<p>She likes &quot;fog&quot; &amp; tea.</p>&nbsp;", ['i like "fog" & tea.']),
+        ("{{user}}'s my apprentice. I like {{user}}'s hat.", ["you are my apprentice.", "I like your hat."]),
+    ],
+    ids="last-name heading list boostyle json signs entities short-is".split(),
+)
+def test_ways_to_write_who_tess_is(text: str, expected: list[str]) -> None:
+    found = card_persona(card(name="Tess", description=text), own=True)
+    assert list(found.persona.sentences) == ["my name is Tess.", *expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("{{char}} {{CHAR}} <BOT> <char> {{ char }}", "A A A A A"),
         ("{{user}} <USER> {{User}}", "U U U"),
         ("{{random:x,y}} {{pick::y,z}} {{reverse:abc}}", "x y cba"),
@@ -224,6 +249,16 @@ class TestBack:
         assert made.document["description"] == made.data["description"] == "i sail."
         assert (made.data["x"], made.data["personality"]) == ([1], "")
         assert base.data["description"] == "old"
+
+    @pytest.mark.parametrize(
+        "value",
+        [["i bake.", "i ski."], {"persona": ["i bake.", "i ski."]}, {"Personality": "i bake. i ski."}],
+    )
+    def test_json_with_nothing_but_sentences_is_a_persona(self, value: object, tmp_path: Path) -> None:
+        file = tmp_path / "me.json"
+        file.write_text(json.dumps(value), "utf-8")
+        assert [persona.sentences for persona in personas_of(str(file), "x")] == [("i bake.", "i ski.")]
+        assert [one.sentences for one in characters_of(str(file), "x")] == [("i bake.", "i ski.")]
 
     def test_a_card_file_is_a_persona_for_the_terminal(self, tmp_path: Path) -> None:
         path = tmp_path / "ann.png"
