@@ -7,6 +7,7 @@ and of the other texts their sentences, likewise.
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -159,9 +160,17 @@ def greetings(character: Character, macros: Macros) -> tuple[str, ...]:
 
 
 def macros_for(
-    character: Character, partner: Persona, seed: int, said: bool, company: Company | None = None
+    character: Character,
+    partner: Persona,
+    seed: int,
+    said: bool,
+    company: Company | None = None,
+    began: int = 0,
 ) -> Macros:
-    """The macros of a conversation. `said`: of what is said to the user, who is `you` where nobody knows."""
+    """The macros of a conversation. `said`: of what is said to the user, who is `you` where nobody knows.
+
+    `began`: when it was begun, in ms since 1970 UTC (0: nobody knows); told in this machine's own time.
+    """
     user = one_line(partner.name) or (YOU if said else SOMEBODY)
     fields = {
         "description": character.description,
@@ -172,7 +181,17 @@ def macros_for(
         "charjailbreak": character.post_history,
     }
     group = "" if company is None else ", ".join((company.speaker, *company.others))
-    return Macros(one_line(character.called), user, seed, fields=fields, group=group)
+    return Macros(one_line(character.called), user, seed, _local(began), fields=fields, group=group)
+
+
+def _local(began: int) -> datetime.datetime | None:
+    """A time on this machine's clock; None where it is unknown, or beyond the calendar."""
+    if began <= 0:
+        return None
+    try:
+        return datetime.datetime.fromtimestamp(began / 1000, datetime.UTC).astimezone()
+    except (OverflowError, OSError, ValueError):  # a file may say anything
+        return None
 
 
 def greeting_used(character: Character, macros: Macros, first: Turn | None) -> int | None:

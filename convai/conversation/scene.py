@@ -34,6 +34,8 @@ class Scene:
     `character`: all that its card says, None for somebody who is a persona alone; `partner`: the user, as
     they want to be known; `note`: the author's, and `books`: lorebooks beside the character's own. `sources`
     are other features, in the order in which they are shown. `seed`: of what macros and lorebooks draw.
+    `began`: when the conversation was begun, in ms since 1970 UTC, 0 where nobody knows: the time that macros
+    tell, the same in every prompt.
     `company`: in a group, who speaks and who else is there; `character` is the one who speaks.
     """
 
@@ -46,6 +48,7 @@ class Scene:
     books: tuple[Lorebook, ...] = ()
     seed: int = 0
     company: Company | None = None
+    began: int = 0
 
     def seen(self, place: Place) -> Place:
         """The place as the one who speaks sees it: in a group the others' turns are named."""
@@ -141,7 +144,7 @@ class Scene:
         known = self.character
         if known is None:
             known = Character(self.company.speaker if self.company is not None else "")
-        return cast.macros_for(known, self.partner, self.seed, said, self.company)
+        return cast.macros_for(known, self.partner, self.seed, said, self.company, self.began)
 
 
 def _size(agent: Talker) -> Callable[[str], int]:

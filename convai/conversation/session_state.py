@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +24,11 @@ from convai.core.errors import ConvaiError
 from convai.core.settings import DecodingConfig
 from convai.core.settings_values import laid_over
 from convai.engine import Event, Port
+
+
+def now() -> int:
+    """Milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class SessionState:
         preference: Callable[[Sequence[str]], Sequence[float]] | None = None,
         history: Callable[[Sequence[Turn]], Sequence[Turn]] | None = None,
         scene: Scene = EMPTY,
+        clock: Callable[[], int] = now,
     ) -> None:
         """`decoding` and `max_history` (exchanges; None: all that fits) default to what the model ships with.
 
@@ -65,7 +72,8 @@ class SessionState:
         `preference` gives the texts of several candidates a bonus each, added to their scores. Both may be
         assigned later; what they raise is logged, and the conversation goes on. `history` gives the turns,
         each in its place, in the words that the model is to read; it raises nothing. `scene` is what is
-        added to the prompts beside what character, user and note add; it may be assigned later, too.
+        added to the prompts beside what character, user and note add; it may be assigned later, too. `clock`
+        tells when a conversation is begun, in ms since 1970 UTC.
         """
         self.agent = agent
         self.scene = scene
@@ -75,8 +83,10 @@ class SessionState:
         self.engine = engine
         self.decoding = decoding or agent.decoding
         self.max_history = agent.max_history if isinstance(max_history, EllipsisType) else max_history
+        self._clock = clock
         self._drawn_seed = secrets.randbits(32)
         self.conversation = Conversation(persona)
+        self.conversation.created = clock()
         self._running: Generator[Event, None, None] | None = None
         self._last: ReplyDraft | None = None
         self._speaking: int | None = None
@@ -160,6 +170,7 @@ class SessionState:
         """Start over with the same persona. The seed stays if it was given; else a fresh one is drawn."""
         self.stop()
         self.conversation = self.conversation.anew()
+        self.conversation.created = self._clock()
         self._drawn_seed = secrets.randbits(32)
         self._last = None
 
@@ -199,6 +210,7 @@ class SessionState:
             note=talk.note,
             books=(*self.scene.books, *talk.books),
             seed=self.seed,
+            began=talk.created,
         )
 
     def save(self, path: Path) -> None:

@@ -134,6 +134,7 @@ class Service:
             books=staging.books,
             seed=seed_of(conversation),
             company=company,
+            began=conversation.created,
         )
 
     def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Handle:

@@ -115,8 +115,9 @@ def begin(
         service.store.scenes.set_scene(owner, conversation, staging)
     if character is None or event.greeting is None:
         return
-    seed = seed_of(service.store.load(owner, conversation))
-    found = Scene(character=character, partner=staging.partner, seed=seed).greetings()
+    begun = service.store.load(owner, conversation)
+    scene = Scene(character=character, partner=staging.partner, seed=seed_of(begun), began=begun.created)
+    found = scene.greetings()
     if found:
         service.store.append_reply(owner, conversation, found[min(event.greeting, len(found) - 1)])
 

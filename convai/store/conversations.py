@@ -179,7 +179,7 @@ class Conversations:
                     settings=kept,
                     persona=given.version,
                     leaf=None if given.leaf is None else ids[given.leaf],
-                    created=time,
+                    created=min(given.created or time, time),
                     updated=latest(literal(owner), literal(time, BigInteger)),
                 )
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from convai.conversation.agent import Agent
 from convai.conversation.cast import Note, greetings, partner_texts, to_you
+from convai.conversation.scene import Scene
 from convai.conversation.session import Session
 from convai.core.character import Character, Lorebook, LoreEntry
 from convai.core.dialog import AGENT, USER, Persona, Turn
@@ -241,3 +243,37 @@ def test_examples_are_no_part_of_what_was_said() -> None:
     session.answer("hi")
     assert [turn.text for turn in session.turns][:1] == ["hi"]
     assert session.turns[0] == Turn(USER, "hi")
+
+
+def test_macros_tell_when_the_conversation_was_begun_and_keep_telling_it(tmp_path: Path) -> None:
+    ticks = iter(range(1_781_000_000_000, 1_782_000_000_000, 86_400_000))  # a clock that a day passes on
+    agent = chatml()
+    card = Character("Ann", description="It is {{isodate}}, a {{weekday}}.", greetings=("{{isotime}}!",))
+
+    def session() -> Session:
+        made = Session(agent, agent.engine(), clock=lambda: next(ticks))
+        made.set_character(card)
+        return made
+
+    def local(day: int) -> datetime:
+        return datetime.fromtimestamp(1_781_000_000 + 86_400 * day)
+
+    first = session()
+    assert first.greet() == f"{local(0):%H:%M}!"
+    for said in ("hi", "and now?"):
+        first.answer(said)
+        assert f"It is {local(0):%Y-%m-%d}, a {local(0):%A}." in shown(first)
+    first.save(tmp_path / "talk.json")
+    second = session()
+    second.load(tmp_path / "talk.json")
+    second.answer("still?")
+    assert f"It is {local(0):%Y-%m-%d}," in shown(second)
+    second.reset()
+    second.answer("hi")
+    assert f"It is {local(2):%Y-%m-%d}," in shown(second)
+
+
+@pytest.mark.parametrize("began", [0, -5, 10**18])
+def test_a_time_that_nobody_knows_is_left_out(began: int) -> None:
+    scene = Scene(character=Character("Ann", greetings=("It is {{time}}. Hello!",)), began=began)
+    assert scene.greetings() == ("Hello!",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -155,3 +156,32 @@ def test_a_greeting_keeps_its_lines_at_every_door(server: Running, chat: Chat) -
     asked = {"model": "tiny", "character": id, "messages": []}
     told, _ = post(server, "/v1/chat/completions", json.dumps(asked).encode())
     assert told["choices"][0]["message"]["content"] == LINES
+
+
+def test_a_card_is_told_when_the_conversation_was_begun(
+    server: Running, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By socket and REST, in every prompt; one that is exported and imported stays as old as it is."""
+    began = 1_781_000_000_000
+    monkeypatch.setattr("convai.store.conversations.now", lambda: began)
+    right = f"It is {datetime.fromtimestamp(began / 1000):%H:%M on %A, %d %B %Y}."
+    data = {**CARD["data"], "name": "Eva", "nickname": "", "first_mes": "It is {{time}} on {{weekday}}, {{date}}."}
+    id = imported(server, {**CARD, "data": data})
+    begun, _ = post(server, "/api/conversations", json.dumps({"character": id}).encode())
+    assert [one["text"] for one in begun["messages"]] == [right]
+    chat.new(character=id, settings={"seed": 3})
+    assert [message.text for message in chat.view.messages] == [right]
+    monkeypatch.setattr("convai.store.conversations.now", lambda: began + 10**9)
+    chat.done("greet", greeting=1)
+    chat.done("greet", greeting=0)
+    chat.until(Path)
+    assert [message.text for message in chat.view.messages] == [right]
+    address = f"{server.url}/api/conversations/{chat.view.conversation}/export"
+    again, _ = post(server, "/api/conversations/import", httpx2.get(address).content)
+    with server.chat() as other:
+        other.done("open", conversation=again["conversation"])
+        other.until(State)
+        other.done("greet", greeting=1)
+        other.done("greet", greeting=0)
+        other.until(Path)
+        assert other.view.messages[0].text == right
