@@ -165,7 +165,8 @@ def test_a_card_is_told_when_the_conversation_was_begun(
     began = 1_781_000_000_000
     monkeypatch.setattr("convai.store.conversations.now", lambda: began)
     right = f"It is {datetime.fromtimestamp(began / 1000):%H:%M on %A, %d %B %Y}."
-    data = {**CARD["data"], "name": "Eva", "nickname": "", "first_mes": "It is {{time}} on {{weekday}}, {{date}}."}
+    greeting = "It is {{time}} on {{weekday}}, {{date}}."
+    data = {**CARD["data"], "name": "Eva", "nickname": "", "first_mes": greeting}
     id = imported(server, {**CARD, "data": data})
     begun, _ = post(server, "/api/conversations", json.dumps({"character": id}).encode())
     assert [one["text"] for one in begun["messages"]] == [right]
