@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final
 
 from convai.conversation.agent import Talker
 from convai.core.dialog import AGENT, USER, Persona, Turn
-from convai.core.errors import SettingsError
 from convai.core.safe_text import one_line, readable
 from convai.core.settings import DecodingConfig
-from convai.core.settings_values import laid_over
-from convai.core.token_texts import check_bias
 from convai.engine import ModelLimits
 from convai.server.api_error import ApiError
-from convai.server.dialects import ONLY, WITHOUT_EFFECT, around_temperature, in_own_words, in_their_words
+from convai.server.completion_values import decoding, in_range, stops, stream_options, switch, whole
+from convai.server.dialects import ONLY, WITHOUT_EFFECT, in_own_words, in_their_words
 from convai.server.protocol import Limits
 
-MAX_STOPS: Final = 32
-"""OpenAI takes 4; front ends for role play send one for each name and each mark of their templates."""
 MAX_TOP_LOGPROBS: Final = 20
 MAX_TEXT_LOGPROBS: Final = 5
 """Alternatives beside a token of `/v1/completions`."""
 _ROLES: Final = {"user": USER, "assistant": AGENT}
 _TOOL_ROLES: Final = ("tool", "function")
 _PERSONA_ROLES: Final = ("system", "developer")
-_OWN: Final = frozenset(field.name for field in fields(DecodingConfig)) - {"max_length", "seed"}
-"""Decoding settings by convai's own names; some are OpenAI's as well."""
 _TEXTS: Final = ("text", "input_text", "output_text")
 """Types of parts that hold text: those of chats, and of responses where a client keeps these."""
 _MOST_WANTED: Final = 10_000
 """Characters of who somebody is, or is called."""
-_UNBOUNDED: Final = (-1, -2)
-"""Values of max_tokens that stand for as many as there is room for (llama.cpp's)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +88,13 @@ def parse_chat(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) 
     wanted = _wanted(given)
     persona, turns = _messages(given.pop("messages", None), may_be_empty=bool(wanted.character))
     anew = given.get("add_generation_prompt") is True  # asked for by name: a turn of its own
-    _switch(given, "add_generation_prompt")
-    goes_on = _switch(given, "continue_final_message", not anew)
+    switch(given, "add_generation_prompt")
+    goes_on = switch(given, "continue_final_message", not anew)
     prefill = ""
     if goes_on and turns and turns[-1].speaker == AGENT:
         prefill = turns.pop().text
-    logprobs = _switch(given, "logprobs")
-    top = _whole(given, "top_logprobs", 0, MAX_TOP_LOGPROBS, 0)
+    logprobs = switch(given, "logprobs")
+    top = whole(given, "top_logprobs", 0, MAX_TOP_LOGPROBS, 0)
     if top and not logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
     request = CompletionRequest(
@@ -127,11 +119,11 @@ def parse_text(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) 
         [prompt] = prompt
     if not isinstance(prompt, str):
         raise ApiError(400, "prompt: use one text", param="prompt")
-    echo = _switch(given, "echo")
+    echo = switch(given, "echo")
     top = given.get("logprobs")
     top = None if top is False else top  # some clients send it as for chats
     if top is not None:
-        top = MAX_TEXT_LOGPROBS if top is True else _in_range(top, "logprobs", 0, MAX_TEXT_LOGPROBS)
+        top = MAX_TEXT_LOGPROBS if top is True else in_range(top, "logprobs", 0, MAX_TEXT_LOGPROBS)
     given.pop("logprobs", None)
     prefill = readable(prompt)
     common = _common(given, agent, engine.slots, limits)
@@ -153,14 +145,14 @@ def parse_text(body: bytes, agent: Talker, engine: ModelLimits, limits: Limits) 
 
 def _common(given: dict[str, Any], agent: Talker, slots: int, limits: Limits) -> dict[str, Any]:
     """What both kinds of requests have, taken out of `given`."""
-    n = _whole(given, "n", 1, min(limits.candidates, slots), 1)
-    stream = _switch(given, "stream")
+    n = whole(given, "n", 1, min(limits.candidates, slots), 1)
+    stream = switch(given, "stream")
     return {
         "n": n,
         "stream": stream,
-        "usage": _stream_options(given.pop("stream_options", None), stream),
-        "stop": _stops(given.pop("stop", None)),
-        "decoding": _decoding(given, agent.decoding, agent.tokenizer.vocab_size, n, slots, limits),
+        "usage": stream_options(given.pop("stream_options", None), stream),
+        "stop": stops(given.pop("stop", None)),
+        "decoding": decoding(given, agent.decoding, agent.tokenizer.vocab_size, n, slots, limits),
     }
 
 
@@ -267,100 +259,3 @@ def _content(given: object, where: str) -> str:
     ):
         return " ".join(part["text"] for part in given)
     raise ApiError(400, f"{where}: use text, or parts of the type text", param=where)
-
-
-def _decoding(
-    given: dict[str, Any], own: DecodingConfig, vocabulary: int, n: int, slots: int, limits: Limits
-) -> DecodingConfig:
-    values = {name: given.pop(name) for name in list(given) if name in _OWN}
-    values = {name: value for name, value in values.items() if value is not None}
-    length = [given.pop(name, None) for name in ("max_completion_tokens", "max_tokens")]
-    for name, value in zip(("max_completion_tokens", "max_tokens"), length, strict=True):
-        if value is not None:
-            values["max_length"] = _length(value, name, limits.max_length)
-            values.setdefault("min_length", min(own.min_length, values["max_length"]))
-            break
-    around_temperature(values, own.temperature, given.pop("dynatemp_range", None))
-    values["seed"] = _seed(given.pop("seed", None))
-    if n > 1:
-        if values.get("candidates") not in (None, 1, n) or values.get("num_beams") not in (None, 1):
-            raise ApiError(400, "n: use 1 with candidates or num_beams, which choose one reply", param="n")
-        values["candidates"], values["num_beams"] = n, 1
-    most = {"candidates": min(limits.candidates, slots), "num_beams": min(limits.num_beams, slots)}
-    for name in most.keys() & values.keys():
-        values[name] = _in_range(values[name], name, 1, most[name])
-    try:
-        config = laid_over(own, values)
-        check_bias(config.logit_bias, vocabulary)
-    except SettingsError as error:
-        name = str(error).partition("=")[0]
-        raise ApiError(400, str(error), param=name if name in _OWN else None) from None
-    for name, count in most.items():  # the agent's own
-        if getattr(config, name) > count:
-            raise ApiError(400, f"{name}: use at most {count}", param=name)
-    return config
-
-
-def _length(value: object, name: str, most: int) -> int:
-    """Tokens of a reply: as many as were asked for, at `most` as many as are given."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if value in _UNBOUNDED or value > most:
-            return most
-        if value >= 1 and value == int(value):
-            return int(value)
-    below = isinstance(value, int | float) and value < 1
-    raise ApiError(
-        400,
-        f"{name}: use a whole number of 1 or more (at most {most:,} tokens are given), or -1 for that many",
-        param=name,
-        code="integer_below_min_value" if below else None,
-    )
-
-
-def _seed(value: object) -> int | None:
-    if value is None:
-        return None
-    return _in_range(value, "seed", -(2**63), 2**63 - 1)
-
-
-def _stops(given: object) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    stops = [given] if isinstance(given, str) else given
-    if isinstance(stops, list):
-        stops = [stop for stop in stops if stop != ""]  # a field of a form that nobody filled in
-    if (
-        not isinstance(stops, list)
-        or len(stops) > MAX_STOPS
-        or not all(isinstance(stop, str) and len(stop) <= 100 for stop in stops)
-    ):
-        raise ApiError(400, f"stop: use a text, or up to {MAX_STOPS}, of 1 to 100 characters", param="stop")
-    return tuple(stops)
-
-
-def _stream_options(given: object, stream: bool) -> bool:
-    if given is None:
-        return False
-    if not isinstance(given, dict) or set(given) - {"include_usage", "include_obfuscation"}:
-        raise ApiError(400, "stream_options: use include_usage", param="stream_options")
-    return stream and given.get("include_usage") is True
-
-
-def _switch(given: dict[str, Any], name: str, default: bool = False) -> bool:
-    value = given.pop(name, None)
-    if value is not None and not isinstance(value, bool):
-        raise ApiError(400, f"{name}: use true or false", param=name)
-    return default if value is None else value
-
-
-def _whole(given: dict[str, Any], name: str, least: int, most: int, default: int) -> int:
-    value = given.pop(name, None)
-    return default if value is None else _in_range(value, name, least, most)
-
-
-def _in_range(value: object, name: str, least: int, most: int) -> int:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 300.0 of a language that has one kind of numbers
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ApiError(400, f"{name}: use a whole number from {least:,} to {most:,}", param=name)
-    return value
