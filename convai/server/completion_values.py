@@ -85,7 +85,7 @@ def stops(given: object) -> tuple[str, ...]:
         return ()
     stops = [given] if isinstance(given, str) else given
     if isinstance(stops, list):
-        stops = [stop for stop in stops if stop != ""]  # a field of a form that nobody filled in
+        stops = [stop for stop in stops if stop not in ("", None)]  # a field of a form that nobody filled in
     if (
         not isinstance(stops, list)
         or len(stops) > MAX_STOPS

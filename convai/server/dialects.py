@@ -104,8 +104,8 @@ ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "prediction": (None,),
     "audio": (None,),
     "suffix": ("", None),
-    "reasoning_effort": ("none", None),
-    "verbosity": ("medium", None),
+    "reasoning_effort": ("none", "minimal", "low", "medium", "high", "auto", None),  # nothing reasons here
+    "verbosity": ("low", "medium", "high", None),
     "web_search_options": (None,),
     # OpenRouter
     "reasoning": ({}, {"enabled": False}, {"exclude": True}, {"effort": "none"}, None),

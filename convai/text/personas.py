@@ -15,7 +15,9 @@ from convai.core.character import Character
 from convai.core.dialog import Persona
 from convai.core.errors import DataError
 from convai.core.safe_text import one_line
-from convai.text.cards import card_persona, character_of, is_card_file, load_card
+from convai.core.text_files import whole_text
+from convai.text.cards import Card, card_persona, character_of, is_card_file, load_card
+from convai.text.cards.written import MAX_WRITTEN, written
 from convai.text.corpora.building import persona_from_text
 from convai.text.corpora.personas import read_personas
 
@@ -55,26 +57,33 @@ class PersonaDeck:
 def personas_of(text: str, where: str) -> list[Persona]:
     """The personas in the file called `text`, or else `text` itself, read as sentences (blank: nobody).
 
-    A `.json`, `.png`, `.charx` or `.yaml` file is a character card. Raises DataError, beginning with `where`,
-    for what looks like a path and leads nowhere, and for text with control characters; also for a card that
-    says nothing.
+    A `.json`, `.png`, `.charx` or `.yaml` file is a character card; a text in W++, boostyle, Markdown, or as
+    a property list, is read as a card's description (`cards/written.py`). Raises DataError, beginning with
+    `where`, for what looks like a path and leads nowhere, and for text with control characters; also for a
+    card that says nothing.
     """
     if os.path.exists(text):
         if told := _told_in(Path(text)):
             return [told]
-        return [_of_card(Path(text))] if is_card_file(Path(text)) else read_personas(text)
+        if card := _card_in(Path(text)):
+            return [_of_card(card, text)]
+        return read_personas(text)
     if _PATH.fullmatch(text.strip()):
         raise DataError(
             f"{where}: there is no file {text}; check the path, or write sentences: 'i have two dogs.'"
         )
-    return [persona_from_text(text, where)]
+    if card := written(text):
+        return [_of_card(card, where)]
+    return [_sentences_in(text, where) or persona_from_text(text, where)]
 
 
 def characters_of(text: str, where: str) -> list[Character]:
     """As `personas_of`, with everything that a card says."""
     path = Path(text)
-    if os.path.exists(text) and is_card_file(path) and not _told_in(path):
-        return [character_of(load_card(path))]
+    there = os.path.exists(text)
+    card = written(text) if not there else None if _told_in(path) else _card_in(path)
+    if card is not None:
+        return [character_of(card)]
     return [Character.of_persona(persona) for persona in personas_of(text, where)]
 
 
@@ -112,21 +121,43 @@ def _told_in(path: Path) -> Persona | None:
     if path.suffix.lower() != ".json" or path.stat().st_size > MAX_PARTNER:
         return None
     try:
-        value = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):  # whoever reads it as a card says what is wrong
+        return _sentences_in(path.read_text("utf-8-sig"), str(path))
+    except (OSError, ValueError):  # whoever reads it as a card says what is wrong
+        return None
+
+
+def _sentences_in(text: str, where: str) -> Persona | None:
+    """The persona in JSON that holds nothing but its sentences; None for any other text."""
+    if not text.lstrip().startswith(("[", "{", '"')):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     if isinstance(value, dict) and len(value) == 1:
         [(key, held)] = value.items()
         value = held if key.lower() in ("persona", "personality") else value
     if isinstance(value, str):
-        return persona_from_text(value, str(path))
+        return persona_from_text(value, where)
     if isinstance(value, list) and value and all(isinstance(sentence, str) for sentence in value):
-        return persona_from_text("\n".join(value), str(path))
+        return persona_from_text("\n".join(value), where)
     return None
 
 
-def _of_card(path: Path) -> Persona:
-    persona = card_persona(load_card(path)).persona
+def _card_in(path: Path) -> Card | None:
+    """The card in a file, or the character that somebody wrote in a text; None for other texts."""
+    if is_card_file(path):
+        return load_card(path)
+    if not path.is_file() or path.stat().st_size > 4 * MAX_WRITTEN:
+        return None
+    try:
+        return written(whole_text(path))
+    except DataError:  # whoever reads it as sentences says what is wrong
+        return None
+
+
+def _of_card(card: Card, where: str) -> Persona:
+    persona = card_persona(card).persona
     if not persona:
-        raise DataError(f"{path}: the card says nothing of who somebody is (description, personality)")
+        raise DataError(f"{where}: the card says nothing of who somebody is (description, personality)")
     return persona

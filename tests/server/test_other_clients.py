@@ -194,8 +194,9 @@ OFF: dict[str, Any] = {
     "xtc_probability": 0, "dry_multiplier": 0, "dry_sequence_breakers": ["\n"], "dynatemp_range": 0,
     "ignore_eos": False, "cache_prompt": True, "n_probs": 0, "grammar": "", "logit_bias": [], "tools": [],
     "tool_choice": "auto", "samplers": ["top_k"], "do_sample": True, "guidance_scale": 1, "think": False,
-    "negative_prompt": "", "reasoning_effort": None, "stop": None, "user": "me", "no_repeat_ngram_size": 3,
-    "nsigma": -1, "adaptive_target": -1, "verbosity": "medium", "reasoning": {"exclude": True}, "plugins": [],
+    "negative_prompt": "", "reasoning_effort": "low", "stop": [None, ""], "user": "me",
+    "no_repeat_ngram_size": 3,
+    "nsigma": -1, "adaptive_target": -1, "verbosity": "low", "reasoning": {"exclude": True}, "plugins": [],
     "include_reasoning": False, "provider": {"order": []}, "transforms": ["middle-out"], "route": "fallback",
 }  # fmt: skip
 

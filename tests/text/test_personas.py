@@ -12,7 +12,7 @@ from convai.core import resources
 from convai.core.dialog import Persona
 from convai.core.errors import DataError
 from convai.text.corpora import read_personas
-from convai.text.personas import PersonaDeck, personas_of, trained_persona
+from convai.text.personas import PersonaDeck, characters_of, personas_of, trained_persona
 
 SMITH, BAKER = Persona(("i am a smith.",)), Persona(("i bake.", "i sing."))
 
@@ -89,3 +89,33 @@ def test_a_run_of_one_person_has_that_persona(tmp_path: Path) -> None:
         run.write_text(text, encoding="utf-8")
         assert trained_persona(str(tmp_path)) is None
     assert trained_persona(None) is trained_persona("persona-mini") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '[Character("Tess Hollow") { Age("34") Likes("fog" + "tea") }]',
+            ["my name is Tess Hollow.", "Age: 34.", "Likes: fog, tea."],
+        ),
+        ("[ Tess; Age: 34; Likes: fog, tea ]", ["my name is Tess.", "Age: 34.", "Likes: fog, tea."]),
+        ('Tess = ["smith"]\nTess loves = ["fog"]', ["my name is Tess.", "i am smith.", "i love fog."]),
+        (
+            "# Tess\n\nTess bakes.\n\n## Likes\n- fog\n- tea\n",
+            ["my name is Tess.", "i bake.", "Likes: fog, tea."],
+        ),
+        ("{{char}} bakes. {{user}} is new.\n{{user}}: hi", ["this character bakes.", "you are new."]),
+        ('["i bake.", "i ski."]', ["i bake.", "i ski."]),
+        ("I like C# and f(x). # no heading", ["I like C# and f(x).", "# no heading"]),
+    ],
+    ids="w++ properties boostyle markdown macros list sentences".split(),
+)
+def test_a_character_that_is_written_as_a_text(text: str, expected: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "tess.md"
+    file.write_text(text, "utf-8")
+    (found,) = characters_of(text, "x")
+    assert list(found.sentences) == expected
+    (persona,) = personas_of(text, "x")
+    assert (persona.name, len(persona.sentences)) == (found.name, len(expected))
+    if found.description:  # as a file, too
+        assert characters_of(str(file), "x") == [found]

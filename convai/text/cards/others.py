@@ -46,6 +46,7 @@ _BACKYARD: Final = {
     "firstMessage": "first_mes",
 }
 _RISU: Final = {"desc": "description", "firstMessage": "first_mes", "exampleMessage": "mes_example"}
+_PERCHANCE: Final = {"roleInstruction": "description", "reminderMessage": "post_history_instructions"}
 _BACKYARD_MACRO: Final = re.compile(r"#?\{(character|user)\}")
 _AGNAI: Final = {
     "greeting": "first_mes",
@@ -63,6 +64,9 @@ def renamed(value: dict[str, Any]) -> dict[str, Any]:
     """The file's object as a card: one of version 1, or of 2 for Agnai's; others stay as they are."""
     if "spec" in value or isinstance(value.get("data"), dict):
         return value
+    held = value.get("info")
+    if isinstance(held, dict) and isinstance(held.get("character"), dict):  # a history of CAI Tools'
+        value = held
     inner = value.get("character")
     if isinstance(inner, dict) and "definition" in inner:
         value = {**{key: item for key, item in value.items() if key != "character"}, **inner}
@@ -79,6 +83,7 @@ def renamed(value: dict[str, Any]) -> dict[str, Any]:
         return _backyard(inner)
     if "desc" in value and ("firstMessage" in value or "exampleMessage" in value):
         return {_RISU.get(key, key): item for key, item in value.items()}
+    value = _of_programs(value)
     if not any(old in value for old in _NAMES):
         return value
     return {_NAMES.get(key, key): text for key, text in value.items()}
@@ -91,6 +96,19 @@ def _defined(value: dict[str, Any]) -> dict[str, Any]:
     name = value.get("name") or value.get("participant__name")
     kept = {key: item for key, item in value.items() if key not in ("definition", "participant__name")}
     return {**kept, "name": name, "description": described}
+
+
+def _of_programs(value: dict[str, Any]) -> dict[str, Any]:
+    """A model of Open WebUI's, a character of Perchance's, `persona` beside a name: as a card."""
+    params, added = value.get("params"), value.get("addCharacter")
+    if isinstance(params, dict) and isinstance(params.get("system"), str) and "name" in value:
+        return {"name": value["name"], "system_prompt": params["system"]}
+    if isinstance(added, dict) and "roleInstruction" in added:
+        return {_PERCHANCE.get(str(key), str(key)): item for key, item in added.items()}
+    if isinstance(value.get("persona"), str) and "name" in value and not value.get("description"):
+        names = {"persona": "description", "dialogue": "mes_example"}
+        return {names.get(key, key): item for key, item in value.items() if key != "description"}
+    return value
 
 
 def _backyard(value: dict[str, Any]) -> dict[str, Any]:

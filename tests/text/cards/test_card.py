@@ -314,11 +314,39 @@ def test_any_object_is_a_card_or_refused(outer: dict[str, Any], inner: Any, spec
             "exampleMessage": "{{user}}: a",
             "scenario": "A storm.",
         },
+        {
+            "name": "Tess",
+            "persona": "Tess bakes.",
+            "greeting": "Hi.",
+            "dialogue": "{{user}}: a",
+            "scenario": "A storm.",
+        },
+        {
+            "info": {
+                "character": {
+                    "name": "Tess",
+                    "definition": "Tess bakes.",
+                    "greeting": "Hi.",
+                    "mes_example": "{{user}}: a",
+                    "scenario": "A storm.",
+                }
+            },
+            "histories": [],
+        },
     ],
-    ids="janitor chub backyard risu".split(),
+    ids="janitor chub backyard risu named-persona info".split(),
 )
 def test_characters_of_other_programs(value: dict[str, Any]) -> None:
     found = parse_card(json.dumps(value), "x")
     assert found.text("description") in ("Tess bakes.", "{{char}} bakes.")
     assert (found.name, found.text("first_mes"), found.text("scenario")) == ("Tess", "Hi.", "A storm.")
     assert (found.text("mes_example"), found.text("personality")) == ("{{user}}: a", "")
+
+
+def test_models_of_open_webui_and_characters_of_perchance() -> None:
+    model = [{"id": "t", "name": "Tess", "base_model_id": "x", "params": {"system": "You bake."}, "meta": {}}]
+    assert parse_card(json.dumps(model), "x").document == {"name": "Tess", "system_prompt": "You bake."}
+    added = {"addCharacter": {"name": "Tess", "roleInstruction": "Tess bakes.", "reminderMessage": "Be dry."}}
+    found = parse_card(json.dumps(added), "x")
+    texts = ("name", "description", "post_history_instructions")
+    assert [found.text(field) for field in texts] == ["Tess", "Tess bakes.", "Be dry."]
