@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from convai.conversation.known import Known
 from convai.conversation.told import Told
 from convai.core.dialog import AGENT, Turn
 from convai.engine import Finished
@@ -29,6 +30,8 @@ DENIED: Final = 4.0
 """What an answer loses that says it was not told what was told."""
 RECALLED: Final = 10.0
 """What an answer gains that tells the user what they told."""
+KNOWN: Final = 6.0
+"""What an answer about its speaker gains that tells what their persona, or an earlier reply, says of that."""
 OF_ITSELF: Final = 5.0
 """What an answer loses that tells of its speaker where the user asked about themselves."""
 LEAVING: Final = 10.0
@@ -95,6 +98,7 @@ class Ranking:
         self._others = shared - self._partners
         self._stays = not turns or turns[-1].speaker == AGENT or not _GOES.search(turns[-1].text)
         self._told = Told(turns, persona, given)
+        self._knows = Known(persona, turns)
         statement = bool(turns) and turns[-1].speaker != AGENT and not self._told.asked
         self._idle_talk = statement and len(turns) > 1
         self._may_ask = self._idle_talk and not any(
@@ -111,14 +115,14 @@ class Ranking:
         by its speaker before, or by the partner just now; where it takes back what is known, or takes over
         who the partner is; where it answers a question about the partner against what they told, takes over
         what they said of themselves, or asks for it; where it takes leave of somebody who stays; and where
-        it is to keep a conversation going and does not. What it gains for asking back, and for telling the
-        user what they told, is taken off.
+        it is to keep a conversation going and does not. What it gains for asking back, for telling the user
+        what they told, and for answering out of what is known of its speaker, is taken off.
         """
         lost = SURPRISING * _surprise(end) + REPEATED * self._repeated(end.text)
         if self._takes_back(end.text):
             lost += OPPOSED
-        elif self._takes_over(end.text):
-            lost += TAKEN_OVER
+        else:
+            lost += TAKEN_OVER * self._takes_over(end.text) - KNOWN * self._knows.told_in(end.text)
         lost += LEAVING * (self._stays and bool(_FAREWELL.search(end.text)))
         lost += IDLE * (self._idle_talk and self._brings_nothing(end.text))
         if end.text.rstrip().endswith("?"):

@@ -32,7 +32,7 @@ _OF_ELSE: Final = re.compile(
     r"(?!(?:still |even )?(?:remember|recall|know|tell|say|remind)\b)"
 )
 """Questions with "i" or "my" in them that ask for advice, or for the listener ("do you like my hat?")."""
-_WIDE: Final = frozenset(("#favorite", "#plan", "#past", "#dream", "#called"))
+WIDE: Final = frozenset(("#favorite", "#plan", "#past", "#dream", "#called"))
 """Topics that a question and what was told have in common without being about one matter."""
 _YOU: Final = re.compile(r"\b(?:you|your|yours)\b")
 _NAMED: Final = re.compile(r"\b(?:users?|you|your)\b")
@@ -56,7 +56,7 @@ class Told:
         `given`: other texts that may tell of the user, as `persona` does where it speaks of them.
         """
         last = normal(turns[-1].text) if turns and turns[-1].speaker == USER else ""
-        question = _sentences(last)[-1:]
+        question = sentences_of(last)[-1:]
         self._asked = question[0] if question and (last.endswith("?") or _ASKS.match(question[0])) else ""
         self.asked = bool(
             question and (last.endswith("?") or _ASKS.match(question[0]) or _QUESTION.match(question[0]))
@@ -74,20 +74,20 @@ class Told:
         self._topic: set[str] = set()
         self._fitting: dict[str, float] = {}
         if self.of_user:
-            said = [s for turn in turns[:-1] if turn.speaker == USER for s in _sentences(normal(turn.text))]
+            said = [s for turn in turns[:-1] if turn.speaker == USER for s in sentences_of(normal(turn.text))]
             lines = [text for text in map(normal, persona) if _NAMED.search(text)]
             for text in given:  # a line of the memory has the best fact first
-                lines += reversed(_sentences(normal(text)))
+                lines += reversed(sentences_of(normal(text)))
             said[:0] = lines
             told = [s for s in said if not (s.endswith("?") and _QUESTION.match(s))]
-            self._known = set().union(*map(_words, told))
-            self._free = _words(last) | {word[:_STEM] for word in _ABOUT_TELLING}
-            self._topic = _words(self._asked) - {word[:_STEM] for word in _ABOUT_TELLING}
-            topics = set(topics_of(self._asked)) - _WIDE
+            self._known = set().union(*map(stems_of, told))
+            self._free = stems_of(last) | {word[:_STEM] for word in _ABOUT_TELLING}
+            self._topic = stems_of(self._asked) - {word[:_STEM] for word in _ABOUT_TELLING}
+            topics = set(topics_of(self._asked)) - WIDE
             for sentence in told:  # the last one counts: what was said before it may have been taken back
-                if _words(sentence) & self._topic or topics.intersection(topics_of(sentence)):
+                if stems_of(sentence) & self._topic or topics.intersection(topics_of(sentence)):
                     self._fitting = dict.fromkeys(self._fitting, EARLIER) | dict.fromkeys(
-                        _words(sentence), 1.0
+                        stems_of(sentence), 1.0
                     )
 
     def made_up(self, text: str) -> bool:
@@ -95,10 +95,10 @@ class Told:
         if not self.of_user:
             return False
         said: set[str] = set()
-        for sentence in _sentences(normal(text)):
+        for sentence in sentences_of(normal(text)):
             stated = not sentence.endswith("?") or sentence.endswith("right?")
             if stated and self._is_of_user(sentence) and not _DENIES.search(sentence):
-                said |= _words(sentence) - self._free
+                said |= stems_of(sentence) - self._free
         return bool(said) and not said & self._known
 
     def fitting(self, text: str) -> float:
@@ -109,10 +109,10 @@ class Told:
         if not self.of_life:
             return 0.0
         best = 0.0
-        for sentence in _sentences(normal(text)):
+        for sentence in sentences_of(normal(text)):
             if not self._is_of_user(sentence):
                 continue
-            words = _words(sentence) - self._free
+            words = stems_of(sentence) - self._free
             worth = max((self._fitting.get(word, 0.5) for word in words & self._known), default=0.0)
             best = max(best, worth / 2 if _DENIES.search(sentence) else worth)
         return best
@@ -121,7 +121,7 @@ class Told:
         """Whether an answer to a question about the user tells of its speaker alone."""
         if not self.of_life:
             return False
-        sentences = [s for s in _sentences(normal(text)) if not s.endswith("?")]
+        sentences = [s for s in sentences_of(normal(text)) if not s.endswith("?")]
         return (
             bool(sentences)
             and not any(map(_YOU.search, sentences))
@@ -136,7 +136,7 @@ class Told:
         if not self._topic & self._known or self._asked.startswith("why"):
             return False
         plain = normal(text)
-        return bool(_DENIES.search(plain)) and not (_words(plain) - self._free) & self._known
+        return bool(_DENIES.search(plain)) and not (stems_of(plain) - self._free) & self._known
 
     def _is_of_user(self, sentence: str) -> bool:
         """Whether it has "your" in it, or no speaker ("at six"), or takes over the question's "my cat"."""
@@ -145,9 +145,11 @@ class Told:
         return any(f"my {noun}" in sentence for noun in re.findall(r"\bmy ([a-z]+)", self._asked))
 
 
-def _sentences(text: str) -> list[str]:
+def sentences_of(text: str) -> list[str]:
+    """Its sentences, with their ends."""
     return [found.strip() for found in _SENTENCE.findall(text) if found.strip()]
 
 
-def _words(text: str) -> set[str]:
+def stems_of(text: str) -> set[str]:
+    """Beginnings of its content words, by which they are compared here."""
     return {word[:_STEM] for word in content(text)}

@@ -9,6 +9,7 @@ from convai.conversation.ranking import (
     ASKING,
     DENIED,
     IDLE,
+    KNOWN,
     LEAVING,
     MADE_UP,
     OF_ITSELF,
@@ -47,6 +48,21 @@ def test_a_reply_loses_by_the_share_that_was_said_before(text: str, share: float
     assert ranking.lost(said_(text)) == pytest.approx(REPEATED * share)
 
 
+@pytest.mark.parametrize(
+    ("text", "gain"),
+    [
+        ("stick insects, two of them.", 1.0),
+        ("i'm a plumber.", 0.5),
+        ("a dog and a cat.", 0.0),
+        ("i'm 20, and i keep stick insects.", -OPPOSED / KNOWN),
+    ],
+)
+def test_an_answer_gains_that_tells_what_is_known_of_its_speaker(text: str, gain: float) -> None:
+    persona = ("i keep stick insects.", "i am 44 and a plumber.")
+    asked = turns("hello", "hi there", "which pets do you keep?")
+    assert Ranking(persona, asked).lost(said_(text)) == pytest.approx(-KNOWN * gain)
+
+
 def test_what_a_reply_says_twice_counts_alike() -> None:
     ranking = Ranking((), turns("hello there"))
     assert ranking.lost(said_("It rained all day. It rained all day!")) == pytest.approx(REPEATED / 3)
@@ -62,13 +78,13 @@ def test_a_short_reply_that_was_said_before_loses_too() -> None:
     [
         ("no, i have no pets.", True),
         ("i am fine.", False),
-        ("my age is 40.", True),
-        ("i am 30 and i have a dog.", False),
+        ("i am 40.", True),
+        ("i'm 30 and i have a dog.", False),
         ("i am 40. i am 50.", True),
     ],
 )
 def test_a_reply_loses_that_takes_back_persona_or_an_earlier_reply(text: str, opposes: bool) -> None:
-    ranking = Ranking(("i have a dog.",), turns("hm", "my age is 30.", "and your pets?"))
+    ranking = Ranking(("i have a dog.",), turns("hm", "i am 30, you know.", "what about pets?"))
     assert ranking.lost(said_(text)) == (OPPOSED if opposes else 0.0)
 
 
