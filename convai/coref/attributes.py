@@ -154,7 +154,8 @@ def _resolved(doc: Doc) -> str:
     named = [i for i, (a, b) in enumerate(found.mains) if not only_pronouns([t.tag_ for t in doc[a:b]])]
     clusters = [found.clusters[i] for i in named]
     mains = [found.mains[i] for i in named]
-    return replaced([t.text for t in doc], [t.whitespace_ for t in doc], clusters, mains)
+    words, blanks = [t.text for t in doc], [t.whitespace_ for t in doc]
+    return replaced(words, blanks, [t.tag_ for t in doc], clusters, mains)
 
 
 def _scores(doc: Doc) -> dict[Span, dict[Span, float]]:

@@ -24,13 +24,24 @@ def outermost(spans: Iterable[Span]) -> list[Span]:
     return found
 
 
+_ENDINGS: Final = ("'s", "’s", "'", "’")
+_POSSESSIVE: Final = frozenset(("his", "its", "their", "hers", "theirs"))
+"""Possessive whatever a parser says; "her" is where its tag says so."""
+_DETERMINERS: Final = frozenset("a an the my your his her its our their this that these those some".split())
+
+
 def replaced(
-    words: Sequence[str], blanks: Sequence[str], clusters: Sequence[Cluster], mains: Sequence[Span]
+    words: Sequence[str],
+    blanks: Sequence[str],
+    tags: Sequence[str],
+    clusters: Sequence[Cluster],
+    mains: Sequence[Span],
 ) -> str:
     """The text with every mention but the main one replaced by the main one's words, as NeuralCoref has it.
 
-    `blanks`: what follows each word. Of mentions within each other the outermost is replaced. One that says
-    what the main one says, and more, stays: words would be lost ("Donald wish" of a parser that errs).
+    Unlike there "his car" becomes "Tom's car", and capitals are those of the place. `blanks`: what follows
+    each word, `tags`: the Penn Treebank's. Of mentions within each other the outermost is replaced. One that
+    says what the main one says, and more, stays: words would be lost ("Donald wish" of a parser that errs).
     """
     of: dict[Span, Span] = {
         span: main for cluster, main in zip(clusters, mains, strict=True) for span in cluster
@@ -42,11 +53,23 @@ def replaced(
     for start, end in kept:
         parts += [word + blank for word, blank in zip(words[at:start], blanks[at:start], strict=True)]
         first, last = of[start, end]
-        main = "".join(w + b for w, b in zip(words[first:last], blanks[first:last], strict=True))
-        parts.append(main.strip() + blanks[end - 1])
+        if last - first > 1 and words[last - 1] in _ENDINGS:
+            last -= 1
+        main = "".join(w + b for w, b in zip(words[first:last], blanks[first:last], strict=True)).strip()
+        if words[start][:1].isupper():
+            main = main[:1].upper() + main[1:]
+        elif words[first].lower() in _DETERMINERS and start > 0:
+            main = main[:1].lower() + main[1:]
+        if words[end - 1] in _ENDINGS or (end - start == 1 and _is_possessive(words[start], tags[start])):
+            main += "'" if tags[last - 1] in ("NNS", "NNPS") and main.endswith("s") else "'s"
+        parts.append(main + blanks[end - 1])
         at = end
     parts += [word + blank for word, blank in zip(words[at:], blanks[at:], strict=True)]
     return "".join(parts)
+
+
+def _is_possessive(word: str, tag: str) -> bool:
+    return tag in ("PRP$", "WP$") or word.lower() in _POSSESSIVE
 
 
 def _says_more(words: Sequence[str], span: Span, main: Span) -> bool:

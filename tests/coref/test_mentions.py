@@ -43,6 +43,8 @@ def test_a_name_is_whole(words: str, tags: str) -> None:
         ("Chris and Donald wish to stay . Chris and Donald eat", [(0, 4), (7, 10)], (7, 10), None),
         ("Anna eats . Anna Smith sings", [(0, 1), (3, 5)], (0, 1), None),
         ("Anna eats . She sings", [(0, 1), (3, 4)], (0, 1), "Anna eats . Anna sings"),
+        ("Anna eats her cake", [(0, 1), (2, 3)], (0, 1), "Anna eats Anna's cake"),
+        ("Anna 's son saw her", [(0, 2), (4, 5)], (0, 2), "Anna 's son saw Anna"),
     ],
 )
 def test_no_word_is_lost_where_a_mention_says_more_than_the_main_one(
@@ -50,4 +52,14 @@ def test_no_word_is_lost_where_a_mention_says_more_than_the_main_one(
 ) -> None:
     words = text.split()
     blanks = [" "] * (len(words) - 1) + [""]
-    assert replaced(words, blanks, [cluster], [main]) == (expected or text)
+    tags = ["PRP$" if word == "her" and i + 1 < len(words) else "NN" for i, word in enumerate(words)]
+    assert replaced(words, blanks, tags, [cluster], [main]) == (expected or text)
+
+
+def test_a_main_mention_has_the_case_of_the_place() -> None:
+    words = "My dogs ate . They like their bed and the cat 's . Her bed is hers".split()
+    tags = "PRP$ NNS VBD . PRP VBP PRP$ NN CC DT NN POS . PRP$ NN VBZ PRP".split()
+    clusters, mains = [[(0, 2), (4, 5), (6, 7)], [(9, 12), (13, 14), (16, 17)]], [(0, 2), (9, 12)]
+    found = replaced(words, [" "] * (len(words) - 1) + [""], tags, clusters, mains)
+    said = "My dogs ate . My dogs like my dogs' bed and the cat 's . The cat's bed is the cat's"
+    assert found == said

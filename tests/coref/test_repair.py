@@ -55,6 +55,24 @@ def written(words: list[str], tags: list[str], heads: list[int], deps: list[str]
             "The/DT/det>2 nurse/NN/compound>2 drives/NNS/root>2 to/IN/case>4 Oslo/NNP/nmod>2 ././punct>2",
             "The/DT/det>1 nurse/NN/nsubj>2 drives/VBZ/root>2 to/IN/case>4 Oslo/NNP/nmod>2 ././punct>2",
         ),
+        (  # a plural as part of the second of two names
+            "my/PRP$/nmod:poss>1 pals/NNS/nsubj>7 Tom/NNP/appos>1 and/CC/cc>5 "
+            "Eva/NNP/compound>5 plan/NN/conj>2 "
+            "to/TO/mark>7 go/VB/root>7 ././punct>7",
+            "my/PRP$/nmod:poss>1 pals/NNS/nsubj>5 Tom/NNP/appos>1 and/CC/cc>4 Eva/NNP/conj>2 plan/VBP/root>5 "
+            "to/TO/mark>7 go/VB/xcomp>5 ././punct>5",
+        ),
+        (
+            "Tom/NNP/nsubj>5 and/CC/cc>2 Eva/NNP/conj>0 hope/NNP/flat>2 "
+            "to/TO/mark>5 go/VB/root>5 ././punct>5",
+            "Tom/NNP/nsubj>3 and/CC/cc>2 Eva/NNP/conj>0 hope/VBP/root>3 "
+            "to/TO/mark>5 go/VB/xcomp>3 ././punct>3",
+        ),
+        (
+            "Tom/NNP/root>0 and/CC/cc>3 Eva/NNP/compound>3 plan/NN/conj>0 "
+            "a/DT/det>5 trip/NN/nmod>0 ././punct>0",
+            "Tom/NNP/nsubj>3 and/CC/cc>2 Eva/NNP/conj>0 plan/VBP/root>3 a/DT/det>5 trip/NN/obj>3 ././punct>3",
+        ),
         (  # a verb as part of a noun
             "Mr./NNP/nmod:desc>1 Lee/NNP/nsubj>2 bakes/VBZ/compound>3 rolls/NNS/root>3 ././punct>3",
             "Mr./NNP/nmod:desc>1 Lee/NNP/nsubj>2 bakes/VBZ/root>2 rolls/NNS/obj>2 ././punct>2",

@@ -45,7 +45,7 @@ def test_clusters_mentions_and_scores(nlp) -> None:
     assert doc[13]._.coref_clusters == [paris]
     assert doc[1]._.coref_clusters == []
     assert doc._.coref_scores[doc[2:3]] == {doc[2:3]: -1.0, doc[0:1]: 2.0}
-    assert doc._.coref_resolved == "Anna likes Anna dog. He sleeps in Paris.  Anna likes Paris."
+    assert doc._.coref_resolved == "Anna likes Anna's dog. He sleeps in Paris.  Anna likes Paris."
 
 
 def test_a_doc_of_nothing_or_of_blanks_has_no_clusters(nlp) -> None:

@@ -2,9 +2,10 @@
 
 Words of one name that all depend on the verb ("Nina Simone was born"), coordinated subjects that do, an
 apposition taken for a coordination without "and", a sentence without a verb whose third person was taken for
-a plural ("The designer draws icons."), a verb taken for part of a noun or for a conjunct of its subject, a
-relative clause that ends in a second subject of the verb behind it, or in that verb; a subject with an
-apposition that was taken for somebody spoken to.
+a plural ("The designer draws icons."), a verb taken for part of a noun or for a conjunct of its subject, one
+behind two names that was taken for a part of the second ("Tom and Lisa plan to move"), a relative clause that
+ends in a second subject of the verb behind it, or in that verb; a subject with an apposition that was taken
+for somebody spoken to.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def repair(words: list[str], tags: list[str], heads: list[int], deps: list[str])
     _find_verb(words, tags, heads, deps)
     _turn_verb(tags, heads, deps)
     _free_verb(words, tags, heads, deps)
+    _part_names(words, tags, heads, deps)
     _raise_verb(words, tags, heads, deps)
     _close_clause(heads, deps)
     _leave_clause(words, tags, heads, deps)
@@ -172,6 +174,41 @@ def _free_verb(words: list[str], tags: list[str], heads: list[int], deps: list[s
                     deps[i] = "nsubj"
         heads[p], deps[p] = p, "root"
         heads[noun], deps[noun] = p, "obj"
+        return
+
+
+def _part_names(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "Tom and Lisa plan to move", where "Lisa plan" was read as somebody."""
+    for p in range(3, len(words) - 2):
+        second = p - 1
+        if words[p - 2].lower() != "and" or tags[second] not in _NAMES or not words[second].istitle():
+            continue
+        joined = (deps[p] == "conj" and heads[second] == p) or (deps[p] == "flat" and heads[p] == second)
+        if not joined or tags[p] not in ("NN", "NNP") or not words[p].islower():
+            continue
+        to = words[p + 1].lower() == "to" and tags[p + 2] == "VB"
+        if not to and (words[p + 1].lower() not in _DETERMINERS or any(tag in _FINITE for tag in tags)):
+            continue
+        root = next((i for i, head in enumerate(heads) if head == i), p)
+        first = heads[p] if deps[p] == "conj" else heads[second]
+        if first >= p:
+            continue
+        for i in range(p):
+            heads[i] = second if heads[i] == p else heads[i]
+        heads[second], deps[second] = first, "conj"
+        top = first
+        while heads[top] != top and heads[top] < p:
+            top = heads[top]
+        for i in range(p + 1, len(words)):
+            if heads[i] < p or heads[i] == p or (heads[i] == root and deps[i] == "punct"):
+                heads[i] = p
+                deps[i] = "obj" if tags[i][:2] == "NN" and not to and "obj" not in deps[p:i] else deps[i]
+        for i in range(p + 1):
+            heads[i] = p if heads[i] == root and root > p else heads[i]
+        if to:
+            heads[p + 2], deps[p + 2] = p, "xcomp"
+        tags[p], heads[p], deps[p] = "VBP", p, "root"
+        heads[top], deps[top] = p, "nsubj"
         return
 
 
