@@ -105,8 +105,8 @@ EMPTY: Final = frozenset(
     very really so too also just now right only lot lots much many bit quite pretty all every day
     time always usually often sometimes never not no yes i you he she it we they me him them is am
     are was were be been do does did have has had will would can could as if then there here well
-    actually currently still before yet ever again got get own big small little old new nice great good favorite
-    called named""".split()
+    actually currently still before yet ever again got get own big small little old new nice great good
+    favorite called named""".split()
 )
 KINDS: Final = {
     "pet": "dog cat snake bird parrot rabbit hamster fish turtle tortoise puppy kitten animal ferret goat",
