@@ -38,6 +38,8 @@ from convai.server.site import MOST_BODY, create_site
 
 _WORKERS: Final = 8
 """Threads of Flask's."""
+_AGAIN: Final = 1.0
+"""Seconds after which those come again who are sent to another door: a proxy has to notice, too."""
 _CLOSING: Final = 2.0
 """Seconds that clients have to take what was sent before the sockets are closed."""
 
@@ -117,7 +119,7 @@ class App:
             if self.service.draining:
                 connection.go_away("shutdown")
             elif doors is not None and doors.contact.cut_off:
-                connection.go_away("database")
+                connection.go_away("database", _AGAIN)
             await connection.serve()
         except (OSError, asyncio.CancelledError):
             pass  # the client is gone, or the server is
@@ -129,7 +131,7 @@ class App:
     def _leave(self) -> None:
         """Nothing of the database comes here: readers are better off at another door."""
         for connection in self._connections:
-            connection.go_away("database")
+            connection.go_away("database", _AGAIN)
 
     async def _plain(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request for Flask, whose few threads wait for no client: bodies come and go whole."""

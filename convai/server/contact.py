@@ -25,16 +25,18 @@ class Contact:
         self._held, self._clock = held, clock
         self._answered = clock()
         self._asked: float | None = None
+        self._mute = False
+        """Whether the last question had no answer, not even a refusal."""
 
     @contextmanager
     def asking(self) -> Iterator[None]:
         """The database is asked in the block; it has answered unless that raises."""
-        self._asked = self._clock()
+        self._asked = begun = self._clock()
         try:
             yield
-            self._answered = self._clock()
+            self._answered = begun = self._clock()
         finally:
-            self._asked = None
+            self._asked, self._mute = None, self._clock() - begun >= UNANSWERED
 
     @property
     def away(self) -> float:
@@ -45,4 +47,5 @@ class Contact:
     @property
     def cut_off(self) -> bool:
         """Whether it does not even refuse."""
-        return self.away > 0 and self._asked is not None and self._clock() - self._asked >= UNANSWERED
+        waits = self._asked is not None and self._clock() - self._asked >= UNANSWERED
+        return self.away > 0 and (self._mute or waits)

@@ -15,15 +15,17 @@ from convai.store.shared import Shared
 
 logger: Final = logging.getLogger("convai.server")
 BEAT: Final = 0.4
-"""Seconds between two signs of life, and between two looks for replies whose door gives none."""
+"""Seconds between two signs of life."""
+LOOK: Final = 0.2
+"""Seconds between two looks at which doors live, and for replies of those that do not."""
 STEADY: Final = 6
 """Signs of life before replies of others are taken up: they may only have been late, too, where the database
 was away; a door that is new, and finds one that was not, waits for the first alone."""
 _SWEEP: Final = 120
 """Signs of life between two times that what is old is forgotten."""
-_AFTER: Final = 8
+_AFTER: Final = 15
 """Looks for replies once a door is gone: what it asked of the database may be done after its death."""
-_ANYWAY: Final = 25
+_ANYWAY: Final = 50
 """Looks at the doors between two looks for replies though no door is gone."""
 _SIDE_BY_SIDE: Final = 4
 """Replies that are taken up at the same time."""
@@ -96,7 +98,7 @@ class Heartbeat:
                 self._failed(error)
                 quiet = _ANYWAY
             if not more:
-                await asyncio.sleep(BEAT)
+                await asyncio.sleep(LOOK)
 
     async def watch(self, leave: Callable[[], None]) -> None:
         """Have readers leave as long as this door is cut off from the database, until cancelled."""

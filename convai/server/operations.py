@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from convai.conversation.cast import another_greeting
+from convai.conversation.conversation import LOOK_BACK
 from convai.conversation.group import Group, next_one
 from convai.conversation.prompt_input import check_persona
 from convai.conversation.reply import Reply
@@ -182,9 +184,11 @@ async def take_up(room: Room, claimed: Claimed) -> None:
     service, draft, live = room.service, claimed.draft, claimed.live
     store = service.store
 
-    def known() -> tuple[DrawnBefore, Conversation, dict[int, Persona], Group]:
-        with store.together():
+    def known() -> tuple[Branch, DrawnBefore, Conversation, dict[int, Persona], Group]:
+        with store.at_one_moment():
+            branch = partial(store.branch, room.owner, room.id, until=draft.parent, limit=LOOK_BACK + 1)
             return (
+                Branch([]) if draft.parent is None else branch(),
                 store.replies(room.owner, room.id, draft.parent, before=draft),
                 store.load(room.owner, room.id),
                 store.personas(room.owner, room.id),
@@ -192,8 +196,7 @@ async def take_up(room: Room, claimed: Claimed) -> None:
             )
 
     async with room.lock:
-        above = Branch([]) if draft.parent is None else await room.branch(draft.parent)
-        drawn, conversation, personas, group = await service.in_thread(known)
+        above, drawn, conversation, personas, group = await service.in_thread(known)
         conversation = replace(conversation, persona=personas.get(draft.persona, conversation.persona))
         place, prefill = after_last(above, group), draft.text if live is None else str(live["prefill"])
         place = (

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Connection, Row, bindparam, select, text
 
 from convai.store import queries
 from convai.store.change_records import DrawnToken, Followed, Numbered, Posted, Refused, Snapshot
@@ -24,6 +24,7 @@ from convai.store.change_statements import ADD, FOLLOW, LEAVE, LOCK, MOVE, PRUNE
 from convai.store.database import Database
 from convai.store.errors import StoreError
 from convai.store.loop_statement import LoopStatement
+from convai.store.prepared import Prepared
 from convai.store.records import STREAMING, Branch, Message
 from convai.store.tables import changes, messages, streams
 from convai.store.writer import HOLD, now
@@ -40,6 +41,19 @@ ANSWERS: Final = {
 lost it after two seconds, and one that is only slow keeps it."""
 _FRESH: Final = 64
 """Changes that a door reads of a conversation that it opens."""
+# Built once: building a statement takes longer than running it.
+_STREAM: Final = Prepared(select(streams).where(streams.c.conversation == bindparam("conversation")))
+_UP_TO_NEWEST: Final = (changes.c.conversation == bindparam("of"), changes.c.n <= bindparam("newest"))
+_BEHIND: Final = Prepared(
+    select(changes.c.n, changes.c.frame)
+    .where(*_UP_TO_NEWEST, changes.c.n > bindparam("since"))
+    .order_by(changes.c.n)
+)
+_DRAWN: Final = Prepared(
+    select(changes.c.frame, changes.c.token, changes.c.draw)
+    .where(*_UP_TO_NEWEST, changes.c.n >= bindparam("first"), changes.c.token.is_not(None))
+    .order_by(changes.c.n)
+)
 
 
 class ChangeLog:
@@ -85,11 +99,7 @@ class ChangeLog:
         with self._database.read() as connection:
             row = stream_row(connection, conversation)
             since = row.last - _FRESH if last is None else last
-            found = connection.execute(
-                select(changes.c.n, changes.c.frame)
-                .where(changes.c.conversation == conversation, changes.c.n > since, changes.c.n <= row.last)
-                .order_by(changes.c.n)
-            )
+            found = _BEHIND.all(connection, {"of": conversation, "since": since, "newest": row.last})
             return followed_of(row, [(n, frame) for n, frame in found])
 
     def snapshot(self, owner: str, conversation: str) -> Snapshot:
@@ -297,7 +307,7 @@ def _slot(number: int) -> int:
 
 def stream_row(connection: Connection, conversation: str) -> Row[Any]:
     """The row of `streams` of a conversation. Raises StoreError where a crash has emptied the table."""
-    row = connection.execute(select(streams).where(streams.c.conversation == conversation)).one_or_none()
+    row: Row[Any] | None = _STREAM.one_or_none(connection, {"conversation": conversation})
     if row is None:
         raise StoreError("the database was restarted; ask again")
     return row
@@ -311,16 +321,7 @@ def followed_of(row: Row[Any], frames: list[tuple[int, str]]) -> Followed:
 
 def drawn_tokens(connection: Connection, row: Row[Any]) -> list[tuple[dict[str, Any], DrawnToken]]:
     """The frames of the reply that is being written, those of its latest draw."""
-    found = connection.execute(
-        select(changes.c.frame, changes.c.token, changes.c.draw)
-        .where(
-            changes.c.conversation == row.conversation,
-            changes.c.n >= row.begun,
-            changes.c.n <= row.last,
-            changes.c.token.is_not(None),
-        )
-        .order_by(changes.c.n)
-    ).all()
+    found = _DRAWN.all(connection, {"of": row.conversation, "first": row.begun, "newest": row.last})
     return [
         (json.loads(one.frame), DrawnToken(one.token, one.draw))
         for one in found

@@ -7,27 +7,20 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
-from sqlite3 import Error as SqliteError
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from convai.store import sqlite_file
 from convai.store.disk import Disk
 from convai.store.errors import StoreError
 from convai.store.migrations import MIGRATIONS, Migration, applied, migrate, pending
 
-BUSY_SECONDS: Final = 10
-"""How long a writer waits for another process before it gives up."""
-APPLICATION_ID: Final = 0x63_6E_76_69
-"""Marks a SQLite file as convai's ("cnvi"), for `file` and for ourselves."""
-_MAGIC: Final = b"SQLite format 3\0"
 _NOTICED: Final = {
     "connect_timeout": 10,
     "keepalives_idle": 1,
@@ -63,7 +56,7 @@ class Database:
         self.sqlite = url.get_backend_name() == "sqlite"
         self.name = url.database or "" if self.sqlite else url.render_as_string(hide_password=True)
         if self.sqlite:
-            _prepare_file(Path(self.name))
+            sqlite_file.prepare_file(Path(self.name))
         # One writer at a time waits here, where waiting costs nothing, and not inside SQLite, which polls.
         self._turn = threading.Lock() if self.sqlite else nullcontext()
         self._disk = Disk(Path(f"{self.name}-wal")) if self.sqlite else None
@@ -95,8 +88,22 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """What this thread reads in the block is as it was at its first query: one transaction for all."""
+        with self.read() as self._together.moment:
+            try:
+                yield
+            finally:
+                self._together.moment = None
+
+    @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees the database as it is at its first query, whatever is written meanwhile."""
+        moment: Connection | None = getattr(self._together, "moment", None)
+        if moment is not None:
+            with self.reported():
+                yield moment
+            return
         with self.reported(), self._connection() as connection:
             if self.sqlite:
                 connection.execution_options(convai_write=False)
@@ -202,7 +209,7 @@ class Database:
             raise StoreError(f"{self.name}: {reason}; {_mend(reason)}") from error
 
     def _engine(self, url: URL) -> Engine:
-        arguments: dict[str, Any] = {"timeout": BUSY_SECONDS}
+        arguments: dict[str, Any] = {"timeout": sqlite_file.BUSY_SECONDS}
         if not self.sqlite:  # what the URL says itself holds
             arguments = {name: value for name, value in _NOTICED.items() if name not in url.query}
         try:
@@ -216,8 +223,8 @@ class Database:
             ) from None
         event.listen(engine, "checkin", self._given_back)
         if self.sqlite:
-            event.listen(engine, "connect", _on_connect)
-            event.listen(engine, "begin", _on_begin)
+            event.listen(engine, "connect", sqlite_file.on_connect)
+            event.listen(engine, "begin", sqlite_file.on_begin)
         return engine
 
     def _given_back(self, connection: Any, entry: ConnectionPoolEntry) -> None:
@@ -250,26 +257,14 @@ class Database:
         if self.sqlite:
             with self.engine.connect() as connection:
                 raw = connection.connection.cursor()
-                _write_ahead(raw)
+                sqlite_file.write_ahead(raw)
                 raw.close()
         with self.write() as connection:
             if self.sqlite:
-                connection.execute(text(f"PRAGMA application_id = {APPLICATION_ID}"))
+                connection.execute(text(f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}"))
             else:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             migrate(connection, known)
-
-
-def _write_ahead(cursor: Any) -> None:
-    """Switch to a write-ahead log. SQLite does not wait for others here, who may be opening the file too."""
-    for left in reversed(range(int(BUSY_SECONDS * 20))):
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            return
-        except SqliteError as error:
-            if not left or "locked" not in str(error):
-                raise
-            time.sleep(0.05)
 
 
 def _url(where: str | os.PathLike[str]) -> URL:
@@ -284,55 +279,6 @@ def _url(where: str | os.PathLike[str]) -> URL:
     if url.drivername in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
     return url
-
-
-def _prepare_file(path: Path) -> None:
-    """Make an empty file that only its owner may read, or look whether this can be a database."""
-    if str(path) in ("", ".", ":memory:"):
-        raise StoreError("the store needs a file; name one")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError as error:
-        if not path.parent.is_dir():
-            raise StoreError(f"{path}: cannot be made ({error.strerror}); choose another place") from None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be made ({error.strerror}); choose another place") from None
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}); choose another place") from None
-    if head and head != _MAGIC:
-        raise StoreError(f"{path}: is no database, or its beginning is damaged; name another file")
-
-
-def _on_connect(connection: SqliteConnection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where _on_begin says, not where sqlite3 guesses
-    connection.create_function("lower", 1, _lower, deterministic=True)
-    cursor = connection.cursor()
-    for pragma in (
-        "foreign_keys = ON",
-        "synchronous = NORMAL",  # the log is written to the disk by Disk, for many at once
-        "secure_delete = ON",  # what somebody deletes is gone
-        "trusted_schema = OFF",
-        "cell_size_check = ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _lower(text: str | None) -> str | None:
-    """SQLite's own lower() knows ASCII only."""
-    return None if text is None else str(text).lower()
-
-
-def _on_begin(connection: Connection) -> None:
-    # A writer takes its turn at the beginning: a reader that wants to write later would fail at once.
-    write = connection.get_execution_options().get("convai_write")
-    # asked of the driver, as in `prepared`: SQLAlchemy's wrapping would take longer than the transaction
-    driver: Any = connection.connection.driver_connection
-    driver.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def _mend(reason: str) -> str:

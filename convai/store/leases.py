@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import select, text, update
+from sqlalchemy import bindparam, select, text, update
 
 from convai.conversation.tree import Conflict
 from convai.store import queries, writer
@@ -17,11 +17,16 @@ from convai.store.change_log import drawn_tokens, followed_of, stream_row
 from convai.store.change_records import DrawnToken
 from convai.store.change_statements import LOCK
 from convai.store.errors import StoreError
-from convai.store.prepared import for_psycopg
+from convai.store.prepared import Prepared, for_psycopg
 from convai.store.records import STREAMING, Message
 from convai.store.tables import messages, streams
-from convai.store.writer import CLOCK, LIVES, Writer, now, patience
+from convai.store.writer import CHANGE_MESSAGE, CLOCK, LIVES, Writer, now, patience
 
+# Built once: building a statement takes longer than running it.
+_DRAFT: Final = Prepared(
+    select(messages).where(messages.c.id == bindparam("of_message"), messages.c.status == STREAMING)
+)
+_HAND_OVER: Final = Prepared(update(streams).where(streams.c.conversation == bindparam("of_conversation")))
 LEFT_MS: Final = 600_000
 """Replies that were left longer ago are not gone on with."""
 
@@ -53,7 +58,7 @@ _MISSING: Final = for_psycopg(
 _ORPHANS: Final = text(
     f"{_LIVING} SELECT messages.id, messages.conversation, conversations.owner FROM messages "
     f"JOIN conversations ON conversations.id = messages.conversation WHERE {_LEFT} "
-    "ORDER BY hashtext(messages.id || :id) LIMIT 8"
+    "ORDER BY hashtext(messages.id || :id) LIMIT 32"
 )
 """Some of them, in an order of this door's own: others take up the others meanwhile."""
 _UNSAID: Final = text(
@@ -130,17 +135,13 @@ class Leases:
         with self._database.write() as connection:
             with suppress(StoreError, Conflict):
                 row = queries.owned(connection, orphan.owner, orphan.conversation, lock=True)
-                kept = connection.execute(
-                    select(messages).where(messages.c.id == orphan.message, messages.c.status == STREAMING)
-                ).one_or_none()
+                kept = _DRAFT.one_or_none(connection, {"of_message": orphan.message})
                 if kept is None:
                     return None
                 mine = kept.writer == self._writer.id
                 if not (mine and ours) and (mine or self._writer.alive(connection, [kept])):
                     return None
-                connection.execute(
-                    update(messages).where(messages.c.id == kept.id).values(writer=self._writer.id)
-                )
+                CHANGE_MESSAGE.run(connection, {"of_message": kept.id, "writer": self._writer.id})
                 beside = queries.children(connection, row.id, kept.parent, self._writer.id)
                 draft = queries.message_of(
                     {**kept._mapping, "writer": self._writer.id}, beside, self._writer.id
@@ -150,9 +151,7 @@ class Leases:
                     return Claimed(draft, None, [])
                 stream = stream_row(connection, row.id)
                 found = drawn_tokens(connection, stream)
-                connection.execute(
-                    update(streams).where(streams.c.conversation == row.id).values(writer=self._writer.id)
-                )
+                _HAND_OVER.run(connection, {"of_conversation": row.id, "writer": self._writer.id})
                 tokens = [(drawn, float(frame.get("logprob") or 0.0)) for frame, drawn in found]
                 return Claimed(draft, followed_of(stream, []).live, tokens)
         return None

@@ -65,6 +65,10 @@ class Store:
         """Put what this thread does in the block on the disk at its end, not operation by operation."""
         return self.database.together()
 
+    def at_one_moment(self) -> AbstractContextManager[None]:
+        """Read all that this thread reads in the block as it was at one moment, in one transaction."""
+        return self.database.at_one_moment()
+
     def __enter__(self) -> Self:
         return self
 

@@ -65,6 +65,18 @@ def test_a_reader_sees_what_is_not_as_it_must_be(fault: str) -> None:
     assert bool(notes.wrong) == bool(fault)
 
 
+def test_a_silence_is_told_by_what_died_meanwhile_and_how_often() -> None:
+    notes = Observations()
+    notes.killed += [(0.0, "door"), (10.0, "door"), (10.6, "engine"), (12.0, "door")]
+    for begun, ended in ((5.0, 6.1), (10.2, 11.5), (10.2, 13.0), (11.0, 13.0)):
+        notes.silence(begun, ended)
+    assert {what: [round(one, 1) for one in every] for what, every in notes.away.items()} == {
+        "nothing": [1.1],
+        "door and engine": [1.3, 2.0],
+        "door (2 times) and engine": [2.8],
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not POSTGRESQL, reason="PostgreSQL is not installed")
 def test_nothing_is_lost_when_something_dies(capsys: pytest.CaptureFixture[str]) -> None:

@@ -283,7 +283,7 @@ def test_noise_is_no_frame(data: bytes) -> None:
 
 @pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\x05hello", b"\xff" * 64, b"\0" * 64])
 def test_strangers_disturb_nobody(noise: bytes) -> None:
-    with listening(StubEngine(0.0), silence=0.2) as (_, where), remote(where) as there:
+    with listening(StubEngine(0.0)) as (_, where), remote(where) as there:
         with socket.create_connection(where) as stranger:
             stranger.sendall(noise)
             stranger.settimeout(PATIENCE)

@@ -269,6 +269,7 @@ def test_a_door_that_ends_hands_its_replies_over(
 ) -> None:
     monkeypatch.setattr(heartbeat, "STEADY", 1)
     monkeypatch.setattr(heartbeat, "BEAT", 0.05)
+    monkeypatch.setattr(heartbeat, "LOOK", 0.05)
     with serving(tmp_path, where=where) as other:
         with serving(tmp_path, where=where) as one:
             here = one.chat()

@@ -38,6 +38,7 @@ def two(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """Doors that look for others' replies all the time."""
     monkeypatch.setattr(heartbeat, "STEADY", 0)
     monkeypatch.setattr(heartbeat, "BEAT", 0.02)
+    monkeypatch.setattr(heartbeat, "LOOK", 0.02)
     with serving(tmp_path, where=where) as one, serving(tmp_path, where=where) as other:
         yield one, other
 
@@ -300,6 +301,7 @@ def test_when_a_new_door_takes_replies_up(
 ) -> None:
     """Where the database has just come back, those that it does not know of may live."""
     monkeypatch.setattr(heartbeat, "BEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "LOOK", 0.0)
     monkeypatch.setattr(heartbeat, "STEADY", steady)
     beats = 0
 
@@ -344,6 +346,7 @@ async def nobody(*_: Any) -> None:
 def test_replies_are_looked_for_when_a_door_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """And now and then: to look for them reads all that are being written."""
     monkeypatch.setattr(heartbeat, "BEAT", 0.0)
+    monkeypatch.setattr(heartbeat, "LOOK", 0.0)
     monkeypatch.setattr(heartbeat, "STEADY", 0)
     here, gone_at, last = frozenset({"a", "b"}), 10, 2 * heartbeat._ANYWAY
     rounds, looked = 0, list[int]()

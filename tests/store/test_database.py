@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from convai.store import Store, StoreError
-from convai.store.database import APPLICATION_ID, Database
+from convai.store import NotFound, Store, StoreError
+from convai.store.database import Database
 from convai.store.disk import Disk
 from convai.store.migrations import MIGRATIONS
+from convai.store.sqlite_file import APPLICATION_ID
 from tests.store.helpers import ANN
 
 INSERT = "INSERT INTO requests (owner, name, conversation, created) VALUES ('a', 'r', 'c', 1)"
@@ -146,7 +147,7 @@ def test_a_gap_in_the_migrations_is_damage(file: Path) -> None:
 
 
 def test_what_is_locked_by_another_process_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convai.store.database.BUSY_SECONDS", 0)
+    monkeypatch.setattr("convai.store.sqlite_file.BUSY_SECONDS", 0)
     with Store(file) as store:
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -257,3 +258,18 @@ def test_a_connection_in_use_is_closed_when_it_is_given_back_to_a_closed_store(w
     assert driver is not None
     with pytest.raises(Exception, match="closed"):
         driver.execute("SELECT 1")
+
+
+def test_at_one_moment_all_is_as_it_was_at_first(where: str) -> None:
+    with Store(where) as store:
+        first = store.create(ANN).conversation
+        with store.at_one_moment():
+            assert [one.id for one in store.find(ANN).items] == [first]
+            other = threading.Thread(target=store.create, args=(ANN,))
+            other.start()
+            other.join()
+            assert [one.id for one in store.find(ANN).items] == [first]
+            with pytest.raises(NotFound):  # which leaves the moment as it is
+                store.load(ANN, "nobody")
+            assert store.load(ANN, first).id == first
+        assert len(store.find(ANN).items) == 2

@@ -38,8 +38,8 @@ _PING: Final = 3.0
 @dataclass(slots=True)
 class Observations:
     """What all of them saw. `wrong`: what must not be, by kind; `killed`: when, and what; `away`: what was
-    killed meanwhile → seconds without a word in a reply that was being written; `restarts`: seconds that
-    PostgreSQL took to end and to be there again.
+    killed meanwhile, and how often → seconds without a word in a reply that was being written; `restarts`:
+    seconds that PostgreSQL took to end and to be there again.
     """
 
     wrong: Counter[str] = field(default_factory=Counter)
@@ -51,8 +51,9 @@ class Observations:
 
     def silence(self, begun: float, ended: float) -> None:
         """Somebody got no word of a reply between the two."""
-        every = sorted({what for when, what in self.killed if begun - _EARLIER <= when <= ended})
-        self.away.setdefault(" and ".join(every) or "nothing", []).append(ended - begun)
+        every = Counter(what for when, what in self.killed if begun - _EARLIER <= when <= ended)
+        named = [what if count == 1 else f"{what} ({count} times)" for what, count in sorted(every.items())]
+        self.away.setdefault(" and ".join(named) or "nothing", []).append(ended - begun)
 
     def bad(self, kind: str, example: str) -> None:
         """Something is not as it must be."""
