@@ -345,16 +345,17 @@ def test_a_door_that_dies_frees_its_slots(gate: Gate) -> None:
 
 
 class Talkative(StubEngine):
-    """Tokens that no socket holds many of."""
+    """Tokens that no socket holds a hundred of, and a frame does."""
 
     def token(self, request: Request, place: int) -> Token:
-        return Token(0, 97, f"{place} " + "x" * 200_000, -1.0)
+        return Token(0, 97, f"{place} " + "x" * 60_000, -1.0)
 
 
-def test_others_do_not_wait_for_a_door_that_does_not_read() -> None:
+def test_others_do_not_wait_for_a_door_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening_module, "STALLED", PATIENCE)
     with listening(Talkative(0.0)) as (listener, where):
         slow = link(where)
-        slow.send(wire.frame(wire.Ask(1, ask(50))))
+        slow.send(wire.frame(wire.Ask(1, ask(120))))
         until(lambda: any(door._waits is not None for door in listener.listening._doors))
         with remote(where) as there:
             assert len(list(there.stream(ask(3)))) == 4
@@ -365,7 +366,7 @@ def test_others_do_not_wait_for_a_door_that_does_not_read() -> None:
             for news in wire.from_engine(slow.read()).told:
                 told += [token.text.split()[0] for token in news.tokens]
                 over |= news.over
-        assert told == [str(place) for place in range(50)]
+        assert told == [str(place) for place in range(120)]
         slow.end()
 
 

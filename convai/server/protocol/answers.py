@@ -127,7 +127,7 @@ class Facts(Event, tag="facts", frozen=True, kw_only=True):
 
 class GoingAway(Event, tag="going_away", frozen=True, kw_only=True):
     """The server closes the socket (1001) after this frame; come again after `retry` seconds, to another door
-    where there is one: this one is about to stop, or is cut off from the `database`.
+    where there is one: this one is about to stop, or is cut off from its database.
     """
 
     reason: Literal["shutdown", "idle", "database"]
