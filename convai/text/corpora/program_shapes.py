@@ -33,6 +33,8 @@ def program_of(entry: Mapping[str, Any]) -> str:
     messages = entry.get("messages")
     if any(has_item_with(messages, key) for key in ("sender_name", "senderName")):
         return "facebook"
+    if has_item_with(entry.get("messagelist"), "originalarrivaltime"):  # Skype's, in the same words
+        return "facebook"
     if any(has_item_with(messages, key) for key in ("from_id", "date_unixtime")):
         return "telegram"
     if has_item_with(messages, "author") and {"channel", "guild"} & entry.keys():

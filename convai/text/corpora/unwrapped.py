@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from convai.text.corpora.chatgpt import is_export, read_export
 
+_TAG: Final = re.compile(r"<[^<>]{1,500}>")
 _ROW_KEYS: Final = {"row", "row_idx", "truncated_cells"}
 
 
@@ -33,8 +36,10 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value.get(key), list):
             kept = {name: _prompt(item) for name, item in value.items() if name != key}
             return {**kept, "messages": value[key]}
-    messages = value.get("messages")
+    messages = value.get("messages", value.get("MessageList"))
     if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+        if any(isinstance(one, dict) and _of_messenger(one) for one in messages[:3]):
+            return {"title": value.get("displayName"), "messages": list(map(_posted, messages))}
         if isinstance(messages[0].get("versions"), list):  # LM Studio's
             return {**value, "messages": list(map(_version, messages))}
         if "isCreatedByUser" in messages[0]:  # LibreChat's
@@ -56,6 +61,28 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
 def _prompt(value: Any) -> Any:
     """Gemini's `systemInstruction`, which has parts; anything else as it is."""
     return value["parts"] if isinstance(value, dict) and isinstance(value.get("parts"), list) else value
+
+
+def _of_messenger(message: dict[str, Any]) -> bool:
+    """Whether a message is Google Chat's, Element's (Matrix) or Skype's."""
+    room = isinstance(message.get("content"), dict) and "origin_server_ts" in message
+    return "creator" in message or room or "originalarrivaltime" in message
+
+
+def _posted(message: Any) -> Any:
+    """Such a message with the keys of Messenger's export; what is no text has none."""
+    if not isinstance(message, dict):
+        return message
+    creator, content = message.get("creator"), message.get("content", message.get("text"))
+    name = creator.get("name") if isinstance(creator, dict) else message.get("sender", message.get("from"))
+    if isinstance(content, dict):
+        content = content.get("body") if message.get("type") == "m.room.message" else None
+    if message.get("messagetype", "RichText") not in ("RichText", "Text"):
+        content = None
+    if "messagetype" in message and isinstance(content, str):
+        content = html.unescape(_TAG.sub("", content))
+    at = message.get("origin_server_ts", message.get("originalarrivaltime"))
+    return {"sender_name": name, "content": content, "timestamp_ms": at}
 
 
 def _version(message: Any) -> Any:

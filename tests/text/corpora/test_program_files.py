@@ -109,6 +109,57 @@ def test_slacks_marks_become_words(tmp_path: Path) -> None:
     ]
 
 
+SKYPE = [
+    {"from": name, "messagetype": kind, "content": text, "originalarrivaltime": f"2024-01-05T10:{minute}:00Z"}
+    for name, kind, text, minute in (
+        ("8:ann", "RichText", "hel <b>&amp;</b> lo", 17),
+        ("8:ann", "Event/Call", "<x/>", 16),
+        ("8:bo", "RichText", "hi", 15),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "omitted"),
+    [
+        ({"userId": "8:ann", "conversations": [{"id": "x", "displayName": "8:bo", "MessageList": SKYPE}]}, 1),
+        (
+            {
+                "messages": [
+                    {"creator": {"name": name, "email": "x"}, "created_date": "Friday", "text": text}
+                    for name, text in (("Bo", "hi"), ("Ann", "hel & lo"))
+                ]
+            },
+            0,
+        ),
+        (
+            {
+                "room_name": "x",
+                "messages": [
+                    {"type": kind, "sender": name, "content": content, "origin_server_ts": 17 * 10**11 + i}
+                    for i, (kind, name, content) in enumerate(
+                        (
+                            ("m.room.member", "@ann:x", {"membership": "join"}),
+                            ("m.room.message", "@bo:x", {"msgtype": "m.text", "body": "hi"}),
+                            ("m.room.message", "@ann:x", {"msgtype": "m.text", "body": "hel & lo"}),
+                        )
+                    )
+                ],
+            },
+            1,
+        ),
+    ],
+    ids="skype google-chat matrix".split(),
+)
+def test_more_messengers(value: Any, omitted: int, tmp_path: Path) -> None:
+    taken = take(saved(tmp_path, value))
+    assert (taken.format, [turns(dialog) for dialog in taken.dialogs]) == (
+        "facebook",
+        [[(0, "hi"), (1, "hel & lo")]],
+    )
+    assert taken.omitted.total() == omitted
+
+
 def test_signal_calls_the_owner_me(tmp_path: Path) -> None:
     rows = [("Me", "09", "hi"), ("Bo", "10", "hello"), ("Bo", "11", ""), ("Bo", "23", "anybody?")]
     lines = [{"date": f"2026-01-01 {h}:00:00", "sender": n, "body": b, "quote": ""} for n, h, b in rows]
