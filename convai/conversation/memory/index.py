@@ -73,12 +73,22 @@ _IRREGULAR: Final = {
 class Index:
     """The facts of one person, made to be searched; it does not change."""
 
-    def __init__(self, texts: Sequence[str], embed: Embed | None, weight: float) -> None:
-        """`embed` gives the vectors (none: words and topics alone), whose cosine counts `weight`."""
+    def __init__(
+        self,
+        texts: Sequence[str],
+        embed: Embed | None,
+        weight: float,
+        topics: Mapping[int, str] | None = None,
+    ) -> None:
+        """`embed` gives the vectors (none: words and topics alone), whose cosine counts `weight`; `topics`:
+        those that facts have besides, by their numbers.
+        """
         self._embed, self._weight = embed, weight
         self._vectors: Floats | None = embed(texts) if embed is not None and texts else None
         people = who_is_who(texts)
         documents = [Counter((*terms_of(text), *_of_people(text, people))) for text in texts]
+        for number, topic in (topics or {}).items():
+            documents[number][topic] += 1
         lengths = np.array([sum(terms.values()) for terms in documents], np.float64)
         mean = float(lengths.mean()) if len(lengths) else 1.0
         self._postings: dict[str, tuple[NDArray[np.int64], Floats]] = {}
@@ -97,6 +107,10 @@ class Index:
 
     def __len__(self) -> int:
         return self._size
+
+    def near(self, one: int, other: int) -> float:
+        """The cosine of two facts' vectors; 0 where there are none."""
+        return float(self._vectors[one] @ self._vectors[other]) if self._vectors is not None else 0.0
 
     def scores(self, text: str) -> Floats:
         """How much each fact matters for `text`: `[facts]`, 0 where nothing says that it does."""

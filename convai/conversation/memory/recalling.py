@@ -17,8 +17,11 @@ import numpy as np
 from convai.conversation.memory.attributes import SELF, attributes
 from convai.conversation.memory.facts import Fact
 from convai.conversation.memory.index import Index
-from convai.conversation.memory.vectors import Embed
+from convai.conversation.memory.succession import of_now, tells_anew
+from convai.conversation.memory.vectors import Embed, Floats
 from convai.core.dialog import AGENT, USER, Turn
+from convai.text.claims.jobs import trade
+from convai.text.claims.words import normal
 
 BLOCK: Final = 20
 """Turns, counted in blocks from the first, in which a fact is recalled once."""
@@ -30,6 +33,8 @@ A_QUESTION: Final = 12
 """Facts that a question of the user's about themselves calls for at most."""
 QUESTION_WORDS: Final = 120
 """Words behind which such a question gets no further fact."""
+ANEW: Final = 3
+"""Of the facts that such a question calls for the best ones, which may tell others anew."""
 SURELY: Final = 4
 """Facts that such a question calls for, however far behind the best one, where they have to do with it."""
 A_BLOCK: Final = 6
@@ -106,7 +111,8 @@ class Known:
 
     def __init__(self, facts: Sequence[Fact], embed: Embed | None) -> None:
         self.facts = tuple(fact for fact in facts if fact.current)
-        self.index = Index([fact.text for fact in self.facts], embed, WEIGHT)
+        trades = dict.fromkeys(_trades(self.facts), "#job")
+        self.index = Index([fact.text for fact in self.facts], embed, WEIGHT, trades)
         self._least, self._least_asked = (
             (_LEAST_OF_WORDS, _LEAST_ASKED_OF_WORDS) if embed is None else (_LEAST, _LEAST_ASKED)
         )
@@ -196,8 +202,35 @@ class Known:
                 likely = np.argsort(-scores, kind="stable")[:SURELY]
                 likely = likely[scores[likely] >= self._least_asked]
             order = likely[np.argsort(-scores[likely], kind="stable")][: 4 * A_QUESTION]
-            self._called[key] = tuple(int(at) for at in order), asks
+            called = [int(at) for at in order]
+            self._called[key] = tuple(self._latest(called, scores, of_now(text)) if asks else called), asks
         return self._called[key]
+
+    def _latest(self, called: Sequence[int], scores: Floats, most: float) -> list[int]:
+        """Of what a question calls for, best first, what none of the best tells anew with a score that `most`
+        times is that of the other.
+        """
+        gone: set[int] = set()
+        for new in called[:ANEW]:
+            if new not in gone:
+                gone.update(
+                    old
+                    for old in called
+                    if old < new
+                    and scores[old] <= most * scores[new]
+                    and not self.facts[old].told_with(self.facts[new])
+                    and tells_anew(self.facts[new].text, self.facts[old].text, self.index.near(new, old))
+                )
+        return [at for at in called if at not in gone]
+
+
+def _trades(facts: Sequence[Fact]) -> list[int]:
+    """The facts that may say what is done for a living ("i deliver the post"), where none names a job."""
+    if any(
+        one.subject == SELF and one.claim.slot == "job" for fact in facts for one in attributes(fact.text)
+    ):
+        return []
+    return [n for n, fact in enumerate(facts) if not fact.aside and trade(normal(fact.text)) is not None]
 
 
 def _rank(fact: Fact) -> int | None:

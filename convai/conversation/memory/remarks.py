@@ -66,6 +66,14 @@ _ASKED: Final = re.compile(
 _OF_TODAY: Final = re.compile(
     r"\b(?:today|tonight|yesterday|just now|this (?:morning|evening|afternoon|minute)|last night)\b"
 )
+CHANGED: Final = re.compile(
+    r"\b(?:instead|no longer|no more|any ?more|not .* now|moved|quit|sold|gave up|given up|gone|off|"
+    r"over|finished|done with|cancell?ed|put back|pushed|shifted|postponed|changed|binned|switched|"
+    r"swapped|dropped|let (?:me|him|her) go|left|lost|stopped|split|ended|scrap(?:ped)?|scratch|"
+    r"paid (?:\w+ )*back|made (?:it )?up|sacked|fired|closed|died|retired|broke up|fixed|healed|"
+    r"got rid|gave (?:it|him|her|them) (?:up|away)|ditched|traded|turned into|rather than)\b"
+)
+"""Words by which something ends or becomes otherwise."""
 _SMALL: Final = frozenset(
     """hi hello hey yeah yes yep yup nope nah oh ah ok okay thanks thank cheers bye lol haha hehe wow cool
     please sorry sure maybe guess think know mean say said tell told talk chat thing stuff kind sort something
@@ -117,7 +125,7 @@ def _sentences(text: str) -> Iterator[str]:
     joined with its answer.
     """
     asked = ""
-    for sentence in sentences_of(spaced(text[:MOST_READ])):
+    for sentence in sentences_of(spaced(text[:MOST_READ]), short=True):
         plain = sentence.strip()
         if plain.rstrip(")\"' !").endswith("?"):
             begun = without_lead(plain)
@@ -140,7 +148,8 @@ def _of_the_moment(plain: str) -> bool:
     ):
         return True
     small = plain.lower()
-    return bool(_OF_TODAY.search(small)) and not DATED.search(small)
+    lasts = DATED.search(small) or CHANGED.search(small) or re.search(r"\d", small)
+    return bool(_OF_TODAY.search(small)) and not lasts
 
 
 def _told(sentence: str) -> str:

@@ -21,6 +21,7 @@ LONGEST: Final = 200
 """Characters of a statement; what is longer is no plain one."""
 
 _QUOTED: Final = re.compile(r"[\"“”«»]|(?<!\w)['‘][^'‘’]+['’](?!\w)")
+_SHORT_QUOTE: Final = re.compile(r"(?<!\w)(?:[\"“](?:[\w-]+ ?){1,3}[\"”]|['‘](?:[\w-]+ ?){1,3}['’])(?!\w)")
 _SENTENCE: Final = re.compile(
     r"(?<!\bst)(?<!\bdr)(?<!\bmr)(?<!\bms)(?<!\bmrs)(?<!\b[a-z])(?<=[.!?])[)\"']*\s+", re.IGNORECASE
 )
@@ -167,9 +168,13 @@ def spaced(text: str) -> str:
     return " ".join(_GLUED.sub(r"\1 ", text.replace("’", "'")).split())
 
 
-def sentences_of(text: str) -> Iterator[str]:
-    """The sentences of a text that was `spaced`, without those that quote somebody."""
-    return (_TAG.sub(".", sentence) for sentence in _SENTENCE.split(text) if not _QUOTED.search(sentence))
+def sentences_of(text: str, *, short: bool = False) -> Iterator[str]:
+    """The sentences of a text that was `spaced`, without those that quote somebody; with `short`, a few words
+    in quotation marks ("it says 'hello'") are none.
+    """
+    for sentence in _SENTENCE.split(text):
+        if not _QUOTED.search(_SHORT_QUOTE.sub("", sentence) if short else sentence):
+            yield _TAG.sub(".", sentence)
 
 
 def named(text: str) -> dict[str, str]:

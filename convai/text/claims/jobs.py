@@ -24,6 +24,11 @@ _PRIVATE: Final = frozenset(
     must am was did do not only also really still just often usually sometimes""".split()
 )
 _PAID: Final = re.compile(r"\bfor (?:a living|money)\b|\bfor an? (?:[a-z]+ )?(?:magazine|newspaper|museum)\b")
+_DRIVEN: Final = re.compile(
+    r"i drive (?:an? |the )?(?:[\w-]+ ){0,2}(?:bus|buses|trams?|taxis?|cab|lorry|lorries|trains?|"
+    r"ambulance|forklift|tanker|coach|coaches|limo|limousine|hearse|metro|trucks?|cabs)\b"
+)
+"""What is driven by those who are paid for it."""
 _NAMES: Final = {
     "hair": "barber hairdresser stylist",
     "teeth": "dentist",
@@ -65,7 +70,8 @@ def trade(sentence: str) -> Claim | None:
     if said is None or not (words := content(said[2])):
         return None
     verb = said[1]
-    if verb.endswith(("ed", "ly")) or ({verb, lemma(verb)} & _PRIVATE and not _PAID.search(sentence)):
+    paid = _PAID.search(sentence) or _DRIVEN.match(sentence)
+    if verb.endswith(("ed", "ly")) or ({verb, lemma(verb)} & _PRIVATE and not paid):
         return None
     return Claim("trade", words | {lemma(verb)})
 

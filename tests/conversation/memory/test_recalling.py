@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from convai.conversation.memory.facts import OpenShelf, new_fact
 from convai.conversation.memory.index import Index
@@ -168,3 +169,16 @@ def test_without_vectors_memory_goes_on() -> None:
     memory = Memory(OpenShelf(), embed=missing)
     memory.add("ann", "i live in lima.")
     assert called(memory.recall("ann", [Turn(USER, "hi")])) == {None: ["i live in lima."]}
+
+
+@pytest.mark.parametrize(
+    "said", ["i deliver the post.", "i drive a bus.", "i teach maths.", "i fix cars.", "i lay bricks."]
+)
+def test_what_is_done_for_a_living_is_a_job(said: str) -> None:
+    people = Known([new_fact(text) for text in ("i have two dogs.", said, "i love tea.")], None)
+    assert said in list(lines(people.recalled(talk("what do i do for a living?"), 1, "")))
+
+
+def test_beside_a_job_what_is_done_is_no_other() -> None:
+    people = known("i lay bricks.", "i am a nurse.")
+    assert "i lay bricks." not in list(lines(people.recalled(talk("what is my job?"), 1, "")))

@@ -209,3 +209,17 @@ def test_facts_in_free_words_are_recalled() -> None:
     assert free["right"] >= 0.85
     assert unseen["right"] >= 0.7
     assert max(free["wrong"], unseen["wrong"]) <= 0.02
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("the budgie is called 'Mango' and my sister hates it", True),
+        ("the cast came off this morning, look at my leg", True),
+        ("ran the 10k in 51 minutes yesterday", True),
+        ("my aunt said 'never trust a man in white shoes' at dinner", False),
+        ("the soup was too salty today", False),
+    ],
+)
+def test_what_happened_today_is_kept_where_something_is_otherwise_since(said: str, kept: bool) -> None:
+    assert bool(remarks(said)) is kept
