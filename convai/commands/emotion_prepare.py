@@ -1,4 +1,4 @@
-"""`convai emotion vectors | teach | ngrams`: word vectors and teachers, from which a network learns too."""
+"""`convai emotion vectors | teach | probe | ngrams`: word vectors, and teachers of a network."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def add_actions(actions: Actions) -> None:
-    """The actions vectors, teach and ngrams."""
-    from convai.emotion.settings import NgramSettings, TeachSettings
+    """The actions vectors, teach, probe and ngrams."""
+    from convai.emotion.settings import NgramSettings, ProbeSettings, TeachSettings
 
     words = actions.add_parser("vectors", help="word vectors from plain text", allow_abbrev=False)
     words.add_argument(
@@ -49,20 +49,33 @@ def add_actions(actions: Actions) -> None:
     )
     teach.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
     add_config_arguments(teach, TeachSettings, title="tuning")
+    fixed = actions.add_parser(
+        "probe", help="small networks on an encoder as it is, as a teacher for train", allow_abbrev=False
+    )
+    fixed.add_argument(
+        "--base",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="an encoder's folder, as transformers saves it",
+    )
+    add_config_arguments(fixed, ProbeSettings, title="training")
     linear = actions.add_parser(
         "ngrams", help="a linear model of n-grams, as a quick teacher for train", allow_abbrev=False
     )
     add_config_arguments(linear, NgramSettings, title="training")
     _add_teaching(teach, "*", required=False)
+    _add_teaching(fixed, "+", required=True)
     _add_teaching(linear, "+", required=True)
+    for action in (teach, linear):
+        action.add_argument(
+            "--weights", nargs="+", type=float, metavar="X", help="how often each is drawn (default: 1 each)"
+        )
 
 
 def _add_teaching(action: argparse.ArgumentParser, sets: str, *, required: bool) -> None:
-    """What both teachers take; `required`: nothing else may stand for DATA and --out."""
+    """What all teachers take; `required`: nothing else may stand for DATA and --out."""
     action.add_argument("data", nargs=sets, type=Path, metavar="DATA", help="label sets, files or folders")
-    action.add_argument(
-        "--weights", nargs="+", type=float, metavar="X", help="how often each is drawn (default: 1 each)"
-    )
     action.add_argument("--out", type=Path, required=required, metavar="DIR", help="where the teacher goes")
     action.add_argument(
         "--rows", type=int, default=0, metavar="N", help="first N training texts of each only, for a trial"
@@ -121,6 +134,19 @@ def _teach(args: argparse.Namespace) -> int:
     return _taught(args.resume or args.out)
 
 
+def _probe(args: argparse.Namespace) -> int:
+    from convai.emotion.settings import ProbeSettings
+
+    settings = config_from_args(ProbeSettings, args)
+    set_threads(args.threads)
+    from convai.emotion.probe import probe
+    from convai.emotion.tables import read_to_train
+
+    data = read_to_train(args.data, args.rows, settings.held_out, settings.seed)
+    probe(args.base, data, settings, args.out, report=report_epoch)
+    return _taught(args.out)
+
+
 def _ngrams(args: argparse.Namespace) -> int:
     from convai.emotion.settings import NgramSettings
 
@@ -143,5 +169,6 @@ def _taught(folder: Path) -> int:
 ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "vectors": _vectors,
     "teach": _teach,
+    "probe": _probe,
     "ngrams": _ngrams,
 }

@@ -8,6 +8,7 @@ head that a teacher has, whether it has labels of that set or none at all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from convai.emotion.ngrams import DESCRIPTION as NGRAMS
 from convai.emotion.ngrams import NgramTeacher
 from convai.emotion.teacher import DESCRIPTION, EmotionTeacher
 from convai.emotion.vocabulary import WordEncoder
+from convai.model.products import quick_products
 
 _TOGETHER: Final = 64
 FILE: Final = "lessons.safetensors"
@@ -89,7 +91,10 @@ def taught(
                 raise SettingsError(f"--teacher {name}: its {head.name} has other labels than the data")
     found: dict[str, dict[str, Tensor]] = {}
     for source, lines in texts.items():
-        said = [chances(*teacher, lines, f"{name}: {source}") for name, teacher in teachers.items()]
+        said = []
+        for name, teacher in teachers.items():
+            with quick_products() if isinstance(teacher[0], EmotionTeacher) else nullcontext():
+                said.append(chances(*teacher, lines, f"{name}: {source}"))
         found[source] = {
             head: torch.stack([one[head] for one in said if head in one]).mean(0).half()
             for head in wanted

@@ -111,6 +111,35 @@ class TeachSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSettings:
+    """A pretrained sentence encoder as it is, with a small network a label set on what it says of a text."""
+
+    layers: Annotated[int, Range(1)] = 4
+    """Upper layers that are read."""
+    hidden: Annotated[int, Range(1)] = 384
+    """Units between them and the labels."""
+    max_words: Annotated[int, Range(2)] = 64
+    """Pieces of words that are read of a text."""
+    final_dropout: Annotated[float, Range(0, 1, below=True)] = 0.2
+    """Share of features that are dropped before the heads."""
+    epochs: Annotated[int, Range(1)] = 6
+    """Times that each training text is learnt."""
+    batch_size: Annotated[int, Range(1)] = 256
+    """Texts a step."""
+    lr: Annotated[float, ABOVE_0] = 1e-3
+    """Peak learning rate of AdamW; it rises over the first tenth and falls to 0."""
+    weight_decay: Annotated[float, Range(0)] = 0.1
+    """AdamW's."""
+    held_out: Annotated[float, SHARE] = 0.05
+    """Share of the training texts to measure on; give the student's training the same, with the same seed."""
+    seed: int = 0
+    """Seed of heads, order and dropout."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NgramSettings:
     """A linear model of n-grams, to teach a network beside others."""
 

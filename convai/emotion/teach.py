@@ -57,7 +57,7 @@ def teach(
     texts of each set, for a trial (0: all). Raises CheckpointError, DataError, SettingsError, TrainingError.
     """
     check_weights(weights, len(paths))
-    _check_unused(out)
+    check_unused(out)
     folder = RunFolder(out)
     data = read_to_train(paths, rows, settings.held_out, settings.seed)
     tuning = _Tuning.begun(base, data, weights, settings)
@@ -116,7 +116,7 @@ class _Tuning:
         for one in data:
             texts = one.splits[TRAIN]
             teacher.begin(one.name, texts.counts(len(one.labels)), len(texts))
-        return cls(teacher, *_tasks(teacher.pieces, data, weights, teacher.config.max_words), settings)
+        return cls(teacher, *tasks(teacher.pieces, data, weights, teacher.config.max_words), settings)
 
     def go(self, folder: RunFolder, report: Report) -> EmotionTeacher:
         """Tune until all parts are done."""
@@ -126,7 +126,7 @@ class _Tuning:
             torch.manual_seed(self.settings.seed * 1_000_003 + self.done)
             with quick_products():
                 loss = _part(self.teacher, self.optim, self.train, self.done, self.settings)
-                found = _measured(self.teacher, self.valid)
+                found = measured(self.teacher, self.valid)
             self.done += 1
             self.teacher.save(folder.path)
             folder.save_state(self._state())
@@ -160,12 +160,12 @@ def teach_ngrams(
 ) -> NgramTeacher:
     """Train a linear model of n-grams on the training texts of `data`; otherwise as `teach`."""
     check_weights(weights, len(data))
-    _check_unused(out)
+    check_unused(out)
     heads = tuple(labelled.head() for labelled in data)
     teacher = NgramTeacher(
         EmotionConfig(vocab_size=settings.buckets, max_words=settings.max_words, heads=heads)
     )
-    train, valid = _tasks(teacher.pieces, data, weights, settings.max_words)
+    train, valid = tasks(teacher.pieces, data, weights, settings.max_words)
     teacher.count(train)
     optimizers = teacher.optimizers(settings.lr)
 
@@ -190,7 +190,7 @@ def _epochs(
     for number in range(epochs):
         start = time.monotonic()
         loss = learn(number)
-        found = _measured(teacher, valid)
+        found = measured(teacher, valid)
         teacher.save(out)
         seconds = round(time.monotonic() - start, 1)
         report({"epoch": number + 1, "loss": loss, "macro_f1": found, "seconds": seconds})
@@ -220,12 +220,13 @@ def _linear_part(
     return total / max(1.0, texts)
 
 
-def _check_unused(out: Path) -> None:
+def check_unused(out: Path) -> None:
+    """Raise SettingsError where a folder has a teacher."""
     if (out / DESCRIPTION).exists() or (out / NGRAMS).exists():
         raise SettingsError(f"{out}: holds a teacher already; use another --out")
 
 
-def _tasks(
+def tasks(
     words: WordEncoder, data: Sequence[LabelSet], weights: Sequence[float], max_words: int
 ) -> tuple[list[HeadTexts], list[HeadTexts]]:
     """The training texts of every set, and those that are measured."""
@@ -271,7 +272,7 @@ def _part(
     return train_epoch(teacher, optim, shown, s.max_norm, each_step)
 
 
-def _measured(teacher: Network, valid: list[HeadTexts]) -> dict[str, float]:
+def measured(teacher: Network, valid: list[HeadTexts]) -> dict[str, float]:
     """Macro-F1 of every set's held-out texts, with thresholds chosen there and kept."""
     found = {}
     for task in valid:

@@ -1,9 +1,9 @@
 """A pretrained sentence encoder with a head a label set: too large to ship, it teaches the network that is.
 
 Any encoder of transformers with a fast tokenizer will do (BERT's kind: MiniLM, DistilBERT); what it says of a
-text is the mean of its last states (Reimers & Gurevych 2019, arXiv 1908.10084, §3) and a linear layer on it.
-Its folder is the encoder's own, and teacher.json with the heads. Shapes: B texts, T pieces of the longest, F
-features.
+text is the mean of its last states (Reimers & Gurevych 2019, arXiv 1908.10084, §3), those of several layers
+side by side if wanted, and a linear layer or a small network on it. Its folder is the encoder's own, and
+teacher.json with the heads. Shapes: B texts, T pieces of the longest, F features.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from convai.emotion.vocabulary import PAD_ID
 DESCRIPTION: Final = "teacher.json"
 _PIECES: Final = "tokenizer.json"
 _HEADS: Final = "heads.pt"
+_HIDDEN_DROPOUT: Final = 0.3
 
 
 class Pieces:
@@ -84,13 +85,34 @@ def with_names(text: str) -> str:
 class EmotionTeacher(nn.Module):
     """The encoder and its heads; `forward` encodes, `logits` classifies, as an `EmotionModel` does."""
 
-    def __init__(self, encoder: Any, pieces: Pieces, config: EmotionConfig) -> None:
-        """`config`: of its fields `heads`, `max_words` and `final_dropout` count."""
+    def __init__(
+        self, encoder: Any, pieces: Pieces, config: EmotionConfig, layers: int = 1, hidden: int = 0
+    ) -> None:
+        """`config`: of its fields `heads`, `max_words` and `final_dropout` count.
+
+        `layers`: how many of the upper layers are read, the last one included; `hidden`: units between
+        them and the labels of a head, 0 for none. Raises SettingsError for layers that are not there.
+        """
         super().__init__()
         self.encoder, self.pieces, self.config = encoder, pieces, config
+        self.layers, self.hidden = layers, hidden
         self.final_dropout = nn.Dropout(config.final_dropout)
-        width = encoder.config.hidden_size
-        self.heads = nn.ModuleDict({head.name: nn.Linear(width, len(head.labels)) for head in config.heads})
+        there = encoder.config.num_hidden_layers
+        if not 1 <= layers <= there:
+            raise SettingsError(f"layers={layers}: the encoder has {there} layers")
+        self.heads = nn.ModuleDict({head.name: self.head(len(head.labels)) for head in config.heads})
+
+    @property
+    def width(self) -> int:
+        """F, the width of its features."""
+        return self.layers * int(self.encoder.config.hidden_size)
+
+    def head(self, labels: int) -> nn.Module:
+        """A fresh head for so many labels."""
+        if not self.hidden:
+            return nn.Linear(self.width, labels)
+        first, last = nn.Linear(self.width, self.hidden), nn.Linear(self.hidden, labels)
+        return nn.Sequential(first, nn.GELU(), nn.Dropout(_HIDDEN_DROPOUT), last)
 
     @property
     def device(self) -> torch.device:
@@ -101,9 +123,11 @@ class EmotionTeacher(nn.Module):
     def forward(self, ids: Tensor, lengths: Tensor) -> Encoded:
         """Ids `[B, T]`, padded behind; `lengths` `[B]`."""
         there = (torch.arange(ids.shape[1]) < lengths[:, None]).to(ids.device)
-        states = self.encoder(input_ids=ids, attention_mask=there.long()).last_hidden_state  # [B, T, F]
+        said = self.encoder(input_ids=ids, attention_mask=there.long(), output_hidden_states=self.layers > 1)
+        states = said.hidden_states[-self.layers :] if self.layers > 1 else (said.last_hidden_state,)
         weights = there / lengths.to(ids.device)[:, None]
-        return Encoded((states.float() * weights[..., None]).sum(1), weights)
+        means = [(state.float() * weights[..., None]).sum(1) for state in states]
+        return Encoded(torch.cat(means, 1), weights)
 
     def logits(self, features: Tensor, head: Head) -> Tensor:
         """`[B, F]` → `[B, labels]`."""
@@ -137,13 +161,20 @@ class EmotionTeacher(nn.Module):
         self.encoder.save_pretrained(folder)
         self.pieces.tokenizer.save(str(folder / _PIECES))
         torch.save(self.heads.state_dict(), folder / _HEADS)
-        write_json(folder / DESCRIPTION, self.config.to_json())
+        shape = {"layers": self.layers, "hidden": self.hidden}
+        write_json(folder / DESCRIPTION, self.config.to_json() | shape)
 
     @classmethod
     def load(cls, folder: Path) -> EmotionTeacher:
         """A teacher that was saved. Raises CheckpointError."""
-        config = EmotionConfig.from_json(read_json(folder / DESCRIPTION), str(folder / DESCRIPTION))
-        teacher = cls(_encoder(folder), Pieces.load(folder), config)
+        path = folder / DESCRIPTION
+        values = read_json(path)
+        layers, hidden = values.pop("layers", 1), values.pop("hidden", 0)
+        config = EmotionConfig.from_json(values, str(path))
+        try:
+            teacher = cls(_encoder(folder), Pieces.load(folder), config, int(layers), int(hidden))
+        except (SettingsError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: {error}; copy the folder again") from None
         try:
             teacher.heads.load_state_dict(torch.load(folder / _HEADS, weights_only=True))
         except Exception as error:  # torch raises many kinds here, all of them a bad file
@@ -152,8 +183,8 @@ class EmotionTeacher(nn.Module):
         return teacher.eval()
 
     @classmethod
-    def begun(cls, folder: Path, config: EmotionConfig) -> EmotionTeacher:
-        """A pretrained encoder with fresh heads. Raises CheckpointError."""
+    def begun(cls, folder: Path, config: EmotionConfig, layers: int = 1, hidden: int = 0) -> EmotionTeacher:
+        """A pretrained encoder with fresh heads. Raises CheckpointError, and SettingsError as `__init__`."""
         pieces = Pieces.load(folder)
         if (pieces.tokenizer.token_to_id("[PAD]") or PAD_ID) != PAD_ID:
             raise CheckpointError(
@@ -161,7 +192,8 @@ class EmotionTeacher(nn.Module):
             )
         encoder = _encoder(folder)
         longest = getattr(encoder.config, "max_position_embeddings", config.max_words)
-        return cls(encoder, pieces, dataclasses.replace(config, max_words=min(config.max_words, longest)))
+        config = dataclasses.replace(config, max_words=min(config.max_words, longest))
+        return cls(encoder, pieces, config, layers, hidden)
 
 
 def _encoder(folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,7 +22,8 @@ from convai.emotion.fitting import batch_loss
 from convai.emotion.labelled import Texts
 from convai.emotion.lessons import chances, load_network, taught
 from convai.emotion.ngrams import Grams, NgramTeacher
-from convai.emotion.settings import NgramSettings, TeachSettings, TrainSettings
+from convai.emotion.probe import probe
+from convai.emotion.settings import NgramSettings, ProbeSettings, TeachSettings, TrainSettings
 from convai.emotion.tables import read_to_train
 from convai.emotion.teach import resume_teaching, teach, teach_ngrams
 from convai.emotion.teacher import EmotionTeacher, Pieces, with_names
@@ -192,6 +194,41 @@ def test_a_linear_teacher_learns_and_comes_back_from_its_folder(tmp_path: Path) 
     (tmp_path / "linear" / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="damaged"):
         load_network(tmp_path / "linear")
+
+
+PROBING = ProbeSettings(layers=2, hidden=6, epochs=12, batch_size=4, lr=0.05, held_out=0.2)
+
+
+def test_a_probe_learns_on_an_encoder_that_stays_as_it_is(base: Path, tmp_path: Path) -> None:
+    """Features are learnt with a mean of 0 and a spread of 1; saved heads take them as they come."""
+    data = read_to_train([label_set(tmp_path), label_set(tmp_path, "Other")], 0, 0.2, 0)
+    records: list[dict[str, object]] = []
+    teacher = probe(base, data, PROBING, tmp_path / "probe", report=records.append)
+    assert [record["macro_f1"] for record in records] == [{"Mine": 1.0}, {"Other": 1.0}]
+    before = BertModel.from_pretrained(base).state_dict()
+    assert all(torch.equal(p, before[name]) for name, p in teacher.encoder.state_dict().items())
+    again, words = load_network(tmp_path / "probe")
+    expected = chances(teacher, teacher.pieces, [GLAD, SORRY])
+    found = chances(again, words, [GLAD, SORRY])
+    assert torch.equal(found["Mine"], expected["Mine"])
+    assert found["Mine"].argmax(1).tolist() == [1, 0]
+    assert found["Other"].argmax(1).tolist() == [1, 0]
+    with pytest.raises(SettingsError, match="holds a teacher already"):
+        probe(base, data, PROBING, tmp_path / "probe")
+    with pytest.raises(SettingsError, match=r"layers=3: the encoder has 2 layers"):
+        probe(base, data, dataclasses.replace(PROBING, layers=3), tmp_path / "other")
+
+
+def test_features_are_the_means_of_several_layers_side_by_side(base: Path) -> None:
+    teacher = EmotionTeacher.begun(base, EmotionConfig(heads=HEADS), layers=2).eval()
+    alone = EmotionTeacher.begun(base, EmotionConfig(heads=HEADS)).eval()
+    task = HeadTexts.encode(FACES, Texts([GLAD, "so"], [(0,), (1,)]), teacher.pieces, 9)
+    batch = collate([(task, 0), (task, 1)])
+    with torch.no_grad():
+        both, last = (one(batch.ids, batch.lengths).features for one in (teacher, alone))
+    assert both.shape == (2, 16)
+    torch.testing.assert_close(both[:, 8:], last)
+    assert not torch.allclose(both[:, :8], last)
 
 
 def test_grams_count_once_and_a_batch_is_as_its_texts_alone() -> None:
@@ -373,6 +410,11 @@ def test_the_commands(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "--base DIR" in capsys.readouterr().err
     assert main(["emotion", "evaluate", data, "--model", teacher, "--split", "train"]) == 0
     assert "Mine" in capsys.readouterr().out
+    probed = str(tmp_path / "probe")
+    small = ["--layers", "1", "--hidden", "4", "--epochs", "1"]
+    assert main(["emotion", "probe", data, "--base", str(base), "--out", probed, *small]) == 0
+    assert f"--model {probed}" in capsys.readouterr().out
+    assert main(["emotion", "evaluate", data, "--model", probed, "--split", "train"]) == 0
     student = ["--embedding-size", "4", "--hidden-size", "4", "--min-count", "1", "--out", run, *quick]
     talks = tmp_path / "talks.jsonl"
     turns = [{"speaker": 0, "text": "good tea"}, {"speaker": 1, "text": "bad tea"}]
