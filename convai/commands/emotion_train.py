@@ -107,6 +107,14 @@ def add_actions(actions: Actions) -> None:
     export.add_argument(
         "--split-hashtags", action="store_true", help="the copy reads unknown hashtags as their words"
     )
+    export.add_argument(
+        "--thresholds",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="DATA",
+        help="choose the thresholds of these multi-label sets anew, on all their training texts",
+    )
     export.add_argument("--dtype", choices=_DTYPES, default="float16", help="(default: %(default)s)")
 
 
@@ -305,15 +313,22 @@ def _export(args: argparse.Namespace) -> int:
     import torch
 
     from convai.emotion.checkpoint import WEIGHTS, load_emotion_model, save_emotion_model
+    from convai.emotion.evaluate import choose_thresholds
     from convai.emotion.model import with_heads
+    from convai.emotion.readers import read_labelled
+    from convai.emotion.vocabulary import Vocabulary
 
     if args.out.exists() and args.out.resolve() == args.model.resolve():
         raise SettingsError(f"{args.out}: is the model itself; export to another folder")
+    sets = [read_labelled(path) for path in args.thresholds]
     model, vocabulary = load_emotion_model(args.model)
     if args.heads:
         model = with_heads(model, args.heads)
     if args.split_hashtags:
         model.config = model.config.replace(split_hashtags=True)
+        vocabulary = Vocabulary(vocabulary.words, split_hashtags=True)
+    for data in sets:
+        choose_thresholds(model, vocabulary, data)
     save_emotion_model(model, vocabulary, args.out, getattr(torch, args.dtype))
     print(f"{args.out}: {(args.out / WEIGHTS).stat().st_size / 1e6:.1f} MB of {args.dtype} weights")
     return 0

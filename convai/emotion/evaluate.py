@@ -12,8 +12,8 @@ from convai.core.intervals import wilson
 from convai.emotion.batches import HeadTexts
 from convai.emotion.classifier import EmotionClassifier
 from convai.emotion.config import Head
-from convai.emotion.fitting import judged, score
-from convai.emotion.labelled import LabelSet, Target, Texts
+from convai.emotion.fitting import judged, replace_heads, score, with_thresholds
+from convai.emotion.labelled import TRAIN, LabelSet, Target, Texts
 from convai.emotion.model import Network
 from convai.emotion.vocabulary import WordEncoder
 from convai.text.corpora.json_text import objects
@@ -26,13 +26,32 @@ def evaluate(model: Network, vocabulary: WordEncoder, data: LabelSet, split: str
 
     Raises DataError when no head has them, or the split is missing.
     """
+    task = _task(model, vocabulary, data, split)
+    _, chances = judged(model, task)
+    return {"head": task.head.name, **score(task.head, chances, task.targets)}
+
+
+def choose_thresholds(model: Network, vocabulary: WordEncoder, data: LabelSet) -> None:
+    """Give the head of `data`, a multi-label set, the thresholds that are best on its training texts.
+
+    The few texts that a training holds out make a poor choice of many thresholds: a network that has seen
+    each text once or twice is as sure of those it learnt as of others, and they are ten times as many.
+    Raises DataError as `evaluate`, and where the labels exclude each other.
+    """
+    task = _task(model, vocabulary, data, TRAIN)
+    if not task.head.multi:
+        raise DataError(f"{data.source}: a text has one label there; thresholds are for several")
+    _, chances = judged(model, task)
+    replace_heads(model, [with_thresholds(task.head, chances, task.targets)])
+
+
+def _task(model: Network, vocabulary: WordEncoder, data: LabelSet, split: str) -> HeadTexts:
+    """The texts of a split, their labels numbered as the model's head has them."""
     head = head_for(model.config.heads, data)
     texts = data.split(split)
     order = [head.labels.index(label) for label in data.labels]
     targets: list[Target] = [tuple(sorted(order[label] for label in target)) for target in texts.targets]
-    task = HeadTexts.encode(head, Texts(texts.texts, targets), vocabulary, model.config.max_words)
-    _, chances = judged(model, task)
-    return {"head": head.name, **score(head, chances, targets)}
+    return HeadTexts.encode(head, Texts(texts.texts, targets), vocabulary, model.config.max_words)
 
 
 def head_for(heads: Sequence[Head], data: LabelSet) -> Head:

@@ -6,6 +6,8 @@ with a threshold of its own: `macro` of the F1s at `best_thresholds`.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -62,12 +64,13 @@ def best_thresholds(chances: Chances, actual: Targets, n_labels: int) -> list[fl
     """For each label the threshold of 0.01 … 0.99 with the highest F1; of equals the one nearest to 0.5."""
     found = []
     for label in range(n_labels):
-        pairs = [(row[label], label in truth) for row, truth in zip(chances, actual, strict=True)]
-        positives = sum(truth for _, truth in pairs)
+        pairs = sorted((row[label], label in truth) for row, truth in zip(chances, actual, strict=True))
+        values = [p for p, _ in pairs]
+        below = [0, *itertools.accumulate(truth for _, truth in pairs)]  # positives among the first ones
         best = (0.0, 0.0, 0.5)
         for threshold in _GRID:
-            said = [truth for p, truth in pairs if p >= threshold]
-            score = f1(sum(said), len(said), positives)
+            cut = bisect.bisect_left(values, threshold)
+            score = f1(below[-1] - below[cut], len(pairs) - cut, below[-1])
             best = max(best, (score, -abs(threshold - 0.5), threshold))
         found.append(best[2])
     return found

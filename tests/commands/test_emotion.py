@@ -199,4 +199,5 @@ def test_training_evaluating_and_exporting(capsys: pytest.CaptureFixture[str], t
     assert line.endswith("MB of float16 weights")
     assert answers(capsys, "labels", "--model", small)[0] == "tweet_irony: one of 2 (labels)"
     assert "is the model itself" in problem(capsys, "export", out, out)
+    assert "one label there" in problem(capsys, "export", out, small, "--thresholds", str(folder))
     assert "has no test split" in problem(capsys, "evaluate", str(folder), "--model", out, "--split", "test")

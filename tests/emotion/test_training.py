@@ -19,7 +19,7 @@ from convai.emotion import scores
 from convai.emotion.batches import HeadTexts, collate, draw, epoch, with_unknown
 from convai.emotion.checkpoint import load_emotion_model
 from convai.emotion.config import Head
-from convai.emotion.evaluate import evaluate
+from convai.emotion.evaluate import choose_thresholds, evaluate
 from convai.emotion.finetune import class_average, finetune, prepared, stages
 from convai.emotion.fitting import RunningMean, batch_loss, falling, judged
 from convai.emotion.labelled import TEST, TRAIN, VALID, LabelSet, Texts
@@ -135,6 +135,14 @@ def test_scores() -> None:
     assert thresholds == [0.2]
     assert scores.above([[0.3], [0.2], [0.1]], thresholds) == [(0,), (0,), ()]
     assert scores.best_thresholds([[0.3]], [()], 1) == [0.5]
+    rng = random.Random(0)
+    chances = [[rng.randrange(101) / 100] for _ in range(50)]
+    truth = [(0,) if rng.random() < row[0] else () for row in chances]
+    [found] = scores.best_thresholds(chances, truth, 1)
+    reached = {
+        step: scores.f1_per_class(scores.above(chances, [step / 100]), truth, 1)[0] for step in range(1, 100)
+    }
+    assert reached[round(100 * found)] == max(reached.values())
 
 
 def test_unknown_words_are_drawn_and_padding_stays() -> None:
@@ -314,6 +322,19 @@ def test_what_tuning_refuses() -> None:
     ):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             quick(**wrong)
+
+
+def test_thresholds_are_chosen_on_all_training_texts() -> None:
+    data, model = labelled(multi=True), tiny_model()
+    data.labels = HEADS[1].labels
+    task = HeadTexts.encode(HEADS[1], data.splits[TRAIN], VOCABULARY, 40)
+    expected = scores.best_thresholds(judged(model, task)[1], task.targets, 2)
+    choose_thresholds(model, VOCABULARY, data)
+    assert list(model.config.heads[1].thresholds) == expected
+    assert model.config.heads[0] == HEADS[0]
+    single = LabelSet("faces", HEADS[0].labels, splits=data.splits, source="x")
+    with pytest.raises(DataError, match="thresholds are for several"):
+        choose_thresholds(model, VOCABULARY, single)
 
 
 def test_evaluating_by_name_or_by_labels() -> None:
