@@ -18,6 +18,8 @@ from convai.emotion.model import Network
 from convai.emotion.vocabulary import WordEncoder
 from convai.text.corpora.json_text import objects
 
+_SPREAD: Final = 0.3
+"""Log-odds over which F1 is smoothed before thresholds are chosen."""
 _EXAMPLE: Final = '{"part": "seen", "text": "i am not happy", "right": ["sadness", "disappointment"]}'
 
 
@@ -35,14 +37,15 @@ def choose_thresholds(model: Network, vocabulary: WordEncoder, data: LabelSet) -
     """Give the head of `data`, a multi-label set, the thresholds that are best on its training texts.
 
     The few texts that a training holds out make a poor choice of many thresholds: a network that has seen
-    each text once or twice is as sure of those it learnt as of others, and they are ten times as many.
+    each text once or twice is nearly as sure of others, and those it learnt are many times as many. F1 is
+    smoothed over thresholds.
     Raises DataError as `evaluate`, and where the labels exclude each other.
     """
     task = _task(model, vocabulary, data, TRAIN)
     if not task.head.multi:
         raise DataError(f"{data.source}: a text has one label there; thresholds are for several")
     _, chances = judged(model, task)
-    replace_heads(model, [with_thresholds(task.head, chances, task.targets)])
+    replace_heads(model, [with_thresholds(task.head, chances, task.targets, _SPREAD)])
 
 
 def _task(model: Network, vocabulary: WordEncoder, data: LabelSet, split: str) -> HeadTexts:

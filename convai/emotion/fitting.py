@@ -123,11 +123,15 @@ def score(head: Head, chances: scores.Chances, targets: scores.Targets) -> dict[
     }
 
 
-def with_thresholds(head: Head, chances: scores.Chances, targets: Sequence[Sequence[int]]) -> Head:
-    """`head` with the thresholds that are best on these texts, where it is multi-label."""
+def with_thresholds(
+    head: Head, chances: scores.Chances, targets: Sequence[Sequence[int]], spread: float = 0.0
+) -> Head:
+    """`head` with the thresholds that are best on these texts (`scores.best_thresholds`), where it is
+    multi-label.
+    """
     if not head.multi:
         return head
-    found = scores.best_thresholds(chances, targets, len(head.labels))
+    found = scores.best_thresholds(chances, targets, len(head.labels), spread)
     return Head(name=head.name, labels=head.labels, multi=True, role=head.role, thresholds=tuple(found))
 
 

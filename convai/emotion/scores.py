@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -60,17 +61,30 @@ def above(chances: Chances, thresholds: Sequence[float]) -> list[tuple[int, ...]
     ]
 
 
-def best_thresholds(chances: Chances, actual: Targets, n_labels: int) -> list[float]:
-    """For each label the threshold of 0.01 … 0.99 with the highest F1; of equals the one nearest to 0.5."""
+def best_thresholds(chances: Chances, actual: Targets, n_labels: int, spread: float = 0.0) -> list[float]:
+    """For each label the threshold of 0.01 … 0.99 with the highest F1; of equals the one nearest to 0.5.
+
+    `spread`: F1 as a function of the threshold's log-odds is smoothed with a Gaussian of that width first,
+    so that no chance peak of a rare label is taken.
+    """
     found = []
     for label in range(n_labels):
         pairs = sorted((row[label], label in truth) for row, truth in zip(chances, actual, strict=True))
         values = [p for p, _ in pairs]
         below = [0, *itertools.accumulate(truth for _, truth in pairs)]  # positives among the first ones
-        best = (0.0, 0.0, 0.5)
-        for threshold in _GRID:
-            cut = bisect.bisect_left(values, threshold)
-            score = f1(below[-1] - below[cut], len(pairs) - cut, below[-1])
-            best = max(best, (score, -abs(threshold - 0.5), threshold))
-        found.append(best[2])
+        cuts = [bisect.bisect_left(values, threshold) for threshold in _GRID]
+        curve = [f1(below[-1] - below[cut], len(pairs) - cut, below[-1]) for cut in cuts]
+        reached = _smoothed(curve, spread) if spread else curve
+        best = max(zip(reached, (-abs(threshold - 0.5) for threshold in _GRID), _GRID, strict=True))
+        found.append(best[2] if best[0] else 0.5)
+    return found
+
+
+def _smoothed(curve: Sequence[float], spread: float) -> list[float]:
+    """The values at the thresholds of the grid as means of their neighbours."""
+    places = [math.log(threshold / (1 - threshold)) / spread for threshold in _GRID]
+    found = []
+    for here in places:
+        weights = [math.exp(-((here - place) ** 2) / 2) for place in places]
+        found.append(sum(w * value for w, value in zip(weights, curve, strict=True)) / sum(weights))
     return found

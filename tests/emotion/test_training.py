@@ -145,6 +145,16 @@ def test_scores() -> None:
     assert reached[round(100 * found)] == max(reached.values())
 
 
+def test_a_smoothed_threshold_lies_amid_those_that_do_as_well() -> None:
+    """Any threshold above 0.1 and up to 0.4 finds the same texts: the edge is one text from doing worse."""
+    chances = [[0.1]] * 70 + [[0.4]] * 20
+    truth: list[tuple[int, ...]] = [()] * 70 + [(), (0,)] * 10
+    assert scores.best_thresholds(chances, truth, 1) == [0.4]
+    [smooth] = scores.best_thresholds(chances, truth, 1, 0.3)
+    assert 0.15 < smooth < 0.35
+    assert scores.best_thresholds(chances, [()] * len(truth), 1, 0.3) == [0.5]
+
+
 def test_unknown_words_are_drawn_and_padding_stays() -> None:
     task = HeadTexts.encode(HEADS[0], made_up(200), VOCABULARY, 40)
     batch = collate([(task, i) for i in range(200)])
@@ -328,7 +338,7 @@ def test_thresholds_are_chosen_on_all_training_texts() -> None:
     data, model = labelled(multi=True), tiny_model()
     data.labels = HEADS[1].labels
     task = HeadTexts.encode(HEADS[1], data.splits[TRAIN], VOCABULARY, 40)
-    expected = scores.best_thresholds(judged(model, task)[1], task.targets, 2)
+    expected = scores.best_thresholds(judged(model, task)[1], task.targets, 2, 0.3)
     choose_thresholds(model, VOCABULARY, data)
     assert list(model.config.heads[1].thresholds) == expected
     assert model.config.heads[0] == HEADS[0]
