@@ -39,7 +39,7 @@ def add_actions(actions: Actions) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="learn from what these think as well: folders of teach or emotion models, and their mean",
+        help="learn from what these think as well: folders of probe, teach, ngrams or emotion models",
     )
     train.add_argument(
         "--texts",
