@@ -31,6 +31,8 @@ A_TURN: Final = 3
 """Facts that a turn calls for at most."""
 A_QUESTION: Final = 12
 """Facts that a question of the user's about themselves calls for at most."""
+AN_OTHER: Final = 6
+"""Facts that a question without the user in it ("who is enzo?") calls for at most."""
 QUESTION_WORDS: Final = 120
 """Words behind which such a question gets no further fact."""
 ANEW: Final = 3
@@ -160,21 +162,23 @@ class Known:
             before = turns[place - earlier - 1] if place > earlier else None
             said = before.text if before is not None and before.speaker == AGENT else ""
             called, asks = self._calls_for(turn.text, said)
+            most = (A_QUESTION if _OWN.search(turn.text) else AN_OTHER) if asks else A_TURN
             facts: list[Fact] = []
-            words = 0
+            words = shown = 0
             for at in called:
+                if len(facts) + shown == most or (asks and words >= QUESTION_WORDS):
+                    break
                 fact = self.facts[at]
                 own = bool(conversation) and fact.conversation == conversation and place < fact.turn + FRESH
                 full = not asks and statements >= A_BLOCK
                 known = at in seen or fact.id in told or any(one.repeats(fact) for one in facts)
                 if own or known or full:
+                    shown += at in seen  # it stands above: what is behind it is not called for in its place
                     continue
                 seen.add(at)
                 statements += not asks
                 facts.append(fact)
                 words += len(fact.text.split())
-                if len(facts) == (A_QUESTION if asks else A_TURN) or (asks and words >= QUESTION_WORDS):
-                    break
             if facts:
                 found.append(Recalled(tuple(facts), place))
         return found

@@ -14,6 +14,7 @@ from convai.conversation.memory.recalling import (
     A_QUESTION,
     A_TURN,
     ALWAYS,
+    AN_OTHER,
     BLOCK,
     FRESH,
     Known,
@@ -182,3 +183,16 @@ def test_what_is_done_for_a_living_is_a_job(said: str) -> None:
 def test_beside_a_job_what_is_done_is_no_other() -> None:
     people = known("i lay bricks.", "i am a nurse.")
     assert "i lay bricks." not in list(lines(people.recalled(talk("what is my job?"), 1, "")))
+
+
+def test_what_stands_above_counts_and_nothing_comes_in_its_place() -> None:
+    people = Known([new_fact(f"my son has {n} parrots.") for n in range(3 * A_QUESTION)], None)
+    ask = "what are my parrots called?"
+    assert len(people.recalled(talk(ask), 1, "")[-1].facts) == A_QUESTION
+    again = people.recalled([*talk(ask), Turn(AGENT, "hm."), *talk(ask)], 3, "")
+    assert [len(one.facts) for one in again if one.turn is not None] == [A_QUESTION]
+
+
+def test_a_question_without_the_user_calls_for_fewer() -> None:
+    people = Known([new_fact(f"my son has {n} parrots.") for n in range(3 * A_QUESTION)], None)
+    assert len(people.recalled(talk("which parrots?"), 1, "")[-1].facts) == AN_OTHER
