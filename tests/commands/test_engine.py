@@ -16,7 +16,7 @@ from convai.conversation.agent import load_agent, load_voice
 from convai.core.only_one import only_one
 from convai.engine.handshake import identity
 from convai.engine.reaching import addresses, reach
-from convai.server.protocol.changes import TokenDrawn
+from convai.server.protocol.changes import FinishedReply, TokenDrawn
 from convai.store.database import Database
 from convai.store.migrations import MIGRATIONS
 from tests.chatting import tiny_agent
@@ -152,7 +152,8 @@ def test_a_chat_survives_its_models_process(model: Path, tmp_path: Path) -> None
             [busy] = [pid for pid in _children(serving.pid) if "spawn_main" in _command(pid)]
             os.kill(busy, signal.SIGKILL)
             assert chat.reply().status == "complete"
-            assert len([frame for frame in chat.frames if isinstance(frame, TokenDrawn)]) == 500
+            [end] = [frame for frame in chat.frames if isinstance(frame, FinishedReply)]
+            assert end.n - 3 == 500  # a path and a beginning before them; some may come in one frame
         [busy] = [pid for pid in _children(serving.pid) if "spawn_main" in _command(pid)]
         serving.end(signal.SIGTERM)
         assert not Path(f"/proc/{busy}").exists()
@@ -197,7 +198,8 @@ def test_a_chat_survives_its_engine(model: Path, tmp_path: Path) -> None:
             reply = chat.reply()
             assert reply.status == "complete"
             tokens: list[Any] = [frame for frame in chat.frames if isinstance(frame, TokenDrawn)]
-            assert len(tokens) == 500
+            [end] = [frame for frame in chat.frames if isinstance(frame, FinishedReply)]
+            assert end.n - 3 == 500  # a reader that comes late gets several tokens in one frame
             assert seen == tokens[:60]
             chat.new()
             assert chat.say("hello") == reply.text  # the same persona, turn and seed, undisturbed

@@ -34,7 +34,6 @@ def port(request: pytest.FixtureRequest) -> Iterator[Port]:
     with listening(engine) as (_, where):
         if "others" in request.param:
             with reach(f"tcp://{where[0]}:{where[1]}", TOKEN, MODEL, wait=PATIENCE) as several:
-                several.gather(0.001)
                 yield several
         else:
             with remote(where) as port:
