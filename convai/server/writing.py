@@ -42,6 +42,8 @@ _OUTCOMES: Final[dict[By | None, Outcome]] = {
 
 _PATIENCE: Final = 120.0
 """Seconds for which the end of a reply waits for a database that is away."""
+_BURST: Final = 16
+"""Tokens that come at once, after which the readers have their turn: a buffer keeps a few dozen for them."""
 
 
 class ReplyRoom(Protocol):
@@ -207,8 +209,12 @@ class Writing:
     async def _draw(self) -> None:
         pace = Pace(self.room.service.metrics, "socket", self._clock())
         drafts, live = self.room.drafts, self._drawing.work.live
+        burst = 0
         async for event in self._drawing.adraw():
             if isinstance(event, Token):
+                burst += 1
+                if burst % _BURST == 0:
+                    await asyncio.sleep(0)
                 pace.token(self._clock())
                 if live:
                     seed = self._drawing.work.request.config.seed

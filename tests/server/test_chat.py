@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from convai.conversation.session import Session
-from convai.engine import Request, Stream
+from convai.engine import Event, Request, Stream
+from convai.engine.engine import Engine
+from convai.engine.job import Job
+from convai.engine.mailbox import Parcel
 from convai.server.protocol.answers import Accepted
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, TokenDrawn
 from tests.chatting import NURSE
@@ -31,6 +34,29 @@ def test_a_turn_is_acknowledged_streamed_and_kept(server: Running, chat: Chat) -
         (sent.message, "hi there", "complete"),
         (reply.id, reply.text, "complete"),
     ]
+
+
+def test_a_reply_that_comes_at_once_is_streamed_all_the_same(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its readers have their turns in between: nobody finds the first tokens gone, and is shown a state."""
+    step = Engine.arriving_parcel
+
+    async def whole(engine: Engine, job: Job) -> Parcel:
+        events: list[Event] = []
+        while True:
+            parcel = await step(engine, job)
+            events += parcel.events
+            if parcel.over:
+                return Parcel(events, over=True, error=parcel.error)
+
+    monkeypatch.setattr(Engine, "arriving_parcel", whole)
+    chat.new(settings=LONG)
+    chat.done("send", text="hi")
+    begun = len(chat.frames)
+    chat.reply()
+    assert [frame for frame in chat.frames[begun:] if isinstance(frame, State)] == []
+    assert sum(isinstance(frame, TokenDrawn) for frame in chat.frames[begun:]) == 300
 
 
 def test_the_engine_is_told_the_requests_name(
