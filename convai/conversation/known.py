@@ -31,7 +31,7 @@ class Known:
         self._stated: set[str] = set()
         self._fitting: set[str] = set()
         last = normal(turns[-1].text) if turns and turns[-1].speaker == USER else ""
-        question = sentences_of(last)[-1] if last.endswith("?") else ""
+        question = "".join(sentences_of(last)[-1:]) if last.endswith("?") else ""  # "?" alone asks nothing
         self._asked = stems_of(question)
         if not _OF_SPEAKER.search(question) or _OF_USER.search(question):
             return

@@ -36,5 +36,7 @@ def test_an_answer_is_worth_what_it_tells(ask: str, answer: str, worth: float) -
 
 def test_nothing_is_known_before_anything_was_said() -> None:
     assert Known(PERSONA, []).told_in("a nun") == 0.0
+    for nothing in ("?", "??", "...?"):
+        assert Known(PERSONA, turns("hi", "hello", nothing)).told_in("a nun") == 0.0
     assert Known((), turns("who are you?")).told_in("a nun") == 0.0
     assert Known(PERSONA, turns("hi", "what do you grow?")).told_in("lavender") == 0.0
