@@ -198,6 +198,7 @@ def test_which_claims_do_not_go_together(one: Claim, other: Claim, so: bool) -> 
         ("i was born in a village.", "?", "i am from a village.", False),
         ("my husband and i split up.", "are you married?", "yes, happily married.", True),
         ("i was a teacher before i retired.", "do you teach?", "i am a retired teacher.", False),
+        ("i don't like tea.", "who do you like?", "i like my former boss.", False),
         ("i love playing the cello.", "do you?", "i've never played the cello before.", True),
         ("i have four brothers.", "any siblings?", "i've got four brothers.", False),
     ],

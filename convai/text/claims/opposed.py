@@ -56,8 +56,10 @@ def _opposed(one: Claim, other: Claim) -> bool:
         if one.slot.startswith("do ") or one.slot == "be":
             if one.holds != other.holds:
                 no, yes = (one, other) if not one.holds else (other, one)
-                if not no.value or yes.value & _FORMER:
+                if not no.value:
                     return one.slot != "be"
+                if one.slot == "be" and yes.value & _FORMER:  # "i am a retired teacher"
+                    return False
                 return no.value <= yes.value or any(yes.value & _kinds(word) for word in no.value)
             return one.slot == "be" and one.holds and _antonyms(one.value, other.value)
         if one.slot == "been to":
