@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from convai.conversation.memory.topics import topics_of
-from convai.conversation.told import WIDE, sentences_of, stems_of
+from convai.conversation.told import FIRST_PERSON, WIDE, sentences_of, stems_of
 from convai.core.dialog import AGENT, USER, Turn
 from convai.text.claims.words import normal
 
 ELSEWHERE: Final = 0.5
 """What a word of other sentences counts beside one of those that have to do with the question."""
 _OF_SPEAKER: Final = re.compile(r"\byour?s?\b")
-_OF_USER: Final = re.compile(r"\b(?:my|mine|i|me)\b")
 _ALWAYS: Final = frozenset(("like", "have"))
 """Verbs that a question and a sentence share without being about one matter."""
 
@@ -33,7 +32,7 @@ class Known:
         last = normal(turns[-1].text) if turns and turns[-1].speaker == USER else ""
         question = "".join(sentences_of(last)[-1:]) if last.endswith("?") else ""  # "?" alone asks nothing
         self._asked = stems_of(question)
-        if not _OF_SPEAKER.search(question) or _OF_USER.search(question):
+        if not _OF_SPEAKER.search(question) or FIRST_PERSON.search(question):
             return
         topics = set(topics_of(question)) - WIDE
         texts = [*persona, *(turn.text for turn in turns if turn.speaker == AGENT)]

@@ -25,7 +25,7 @@ _QUESTION: Final = re.compile(
 )
 _ASKS: Final = re.compile(r"(?:please )?(?:tell|name|remind)\b")
 _OF_USER: Final = re.compile(r"\b(?:my|mine|i|me|our|ours)\b")
-_OF_SPEAKER: Final = re.compile(r"\b(?:my|mine|i|me)\b")
+FIRST_PERSON: Final = re.compile(r"\b(?:my|mine|i|me)\b")
 _OF_ELSE: Final = re.compile(
     r"\b(?:should|shall|could|may) (?:i|we)\b|"
     r"\b(?:do|did|are|were|would|will|could|have|can) you "
@@ -125,7 +125,7 @@ class Told:
         return (
             bool(sentences)
             and not any(map(_YOU.search, sentences))
-            and any(_OF_SPEAKER.search(s) and not _DENIES.search(s) for s in sentences)
+            and any(FIRST_PERSON.search(s) and not _DENIES.search(s) for s in sentences)
         )
 
     def denied(self, text: str) -> bool:
@@ -140,7 +140,7 @@ class Told:
 
     def _is_of_user(self, sentence: str) -> bool:
         """Whether it has "your" in it, or no speaker ("at six"), or takes over the question's "my cat"."""
-        if re.search(r"\byour?\b", sentence) or not _OF_SPEAKER.search(sentence):
+        if re.search(r"\byour?\b", sentence) or not FIRST_PERSON.search(sentence):
             return True
         return any(f"my {noun}" in sentence for noun in re.findall(r"\bmy ([a-z]+)", self._asked))
 

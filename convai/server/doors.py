@@ -18,10 +18,7 @@ from weakref import WeakValueDictionary
 from convai.server.convert import message_of
 from convai.server.heartbeat import Heartbeat
 from convai.server.logs import log_failure
-from convai.server.protocol.changes import (
-    FinishedReply,
-    Stopped,
-)
+from convai.server.protocol.changes import FinishedReply, Stopped
 from convai.server.shared_room import SharedRoom
 from convai.server.telling import PATIENCE, InThread, Telling
 from convai.store.change_records import Followed, Numbered, Snapshot

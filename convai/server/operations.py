@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from convai.conversation.cast import another_greeting
 from convai.conversation.conversation import LOOK_BACK
@@ -186,9 +185,11 @@ async def take_up(room: Room, claimed: Claimed) -> None:
 
     def known() -> tuple[Branch, DrawnBefore, Conversation, dict[int, Persona], Group]:
         with store.at_one_moment():
-            branch = partial(store.branch, room.owner, room.id, until=draft.parent, limit=LOOK_BACK + 1)
+            above = Branch([])
+            if draft.parent is not None:
+                above = store.branch(room.owner, room.id, until=draft.parent, limit=LOOK_BACK + 1)
             return (
-                Branch([]) if draft.parent is None else branch(),
+                above,
                 store.replies(room.owner, room.id, draft.parent, before=draft),
                 store.load(room.owner, room.id),
                 store.personas(room.owner, room.id),

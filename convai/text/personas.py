@@ -62,29 +62,18 @@ def personas_of(text: str, where: str) -> list[Persona]:
     `where`, for what looks like a path and leads nowhere, and for text with control characters; also for a
     card that says nothing.
     """
-    if os.path.exists(text):
-        if told := _told_in(Path(text)):
-            return [told]
-        if card := _card_in(Path(text)):
-            return [_of_card(card, text)]
-        return read_personas(text)
-    if _PATH.fullmatch(text.strip()):
-        raise DataError(
-            f"{where}: there is no file {text}; check the path, or write sentences: 'i have two dogs.'"
-        )
-    if card := written(text):
-        return [_of_card(card, where)]
-    return [_sentences_in(text, where) or persona_from_text(text, where)]
+    told = _told(text, where)
+    if isinstance(told, Card):
+        return [_of_card(told, text if os.path.exists(text) else where)]
+    return told
 
 
 def characters_of(text: str, where: str) -> list[Character]:
     """As `personas_of`, with everything that a card says."""
-    path = Path(text)
-    there = os.path.exists(text)
-    card = written(text) if not there else None if _told_in(path) else _card_in(path)
-    if card is not None:
-        return [character_of(card)]
-    return [Character.of_persona(persona) for persona in personas_of(text, where)]
+    told = _told(text, where)
+    if isinstance(told, Card):
+        return [character_of(told)]
+    return [Character.of_persona(persona) for persona in told]
 
 
 def partner_of(text: str, where: str) -> Persona:
@@ -114,6 +103,19 @@ def trained_persona(model: str | Path | None) -> Persona | None:
     if not isinstance(found, list) or len(found) != 1 or not found[0]:
         return None
     return persona_from_text("\n".join(map(str, found[0])), f"{model}: run.json")
+
+
+def _told(text: str, where: str) -> Card | list[Persona]:
+    """What is in the file called `text`, or else in `text`; see `personas_of`."""
+    if os.path.exists(text):
+        if persona := _told_in(Path(text)):
+            return [persona]
+        return _card_in(Path(text)) or read_personas(text)
+    if _PATH.fullmatch(text.strip()):
+        raise DataError(
+            f"{where}: there is no file {text}; check the path, or write sentences: 'i have two dogs.'"
+        )
+    return written(text) or [_sentences_in(text, where) or persona_from_text(text, where)]
 
 
 def _told_in(path: Path) -> Persona | None:

@@ -58,7 +58,7 @@ def of_others(clause: str) -> Iterator[Claim]:
 
 
 def _of_family(clause: str) -> Iterator[Claim]:
-    gone = re.search(r"\bmy (?:[a-z]+ )?([a-z]+) (?:moved out)", clause)
+    gone = re.search(r"\bmy (?:[a-z]+ )?([a-z]+) moved out", clause)
     if gone:
         if gone[1] in ("wife", "husband"):
             yield Claim("married", frozenset({"no"}))

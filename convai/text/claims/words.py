@@ -146,9 +146,7 @@ _JOBS: Final = frozenset(
 )
 
 
-_CUT_OFF: Final = re.compile(
-    r"[^aeiou]*[aeiou][bcdfgklmnprstvz]|[a-z]*(?:[bcdfgkptz]l|[^aeiou]c|[aeiou]c|v|[aeiou]z)"
-)
+_CUT_OFF: Final = re.compile(r"[^aeiou]*[aeiou][bcdfgklmnprstvz]|[a-z]*(?:[bcdfgkptz]l|.c|v|[aeiou]z)")
 """Stems that have lost an "e" before their ending: "hik", "juggl"; others double their last letter."""
 
 

@@ -273,30 +273,21 @@ def test_any_object_is_a_card_or_refused(outer: dict[str, Any], inner: Any, spec
     assert read_card(card_png(card), "f").document == json.loads(card_json(card))
 
 
+_CHUB = {
+    "name": "Tess",
+    "personality": "Tess bakes.",
+    "first_message": "Hi.",
+    "example_dialogs": "{{user}}: a",
+    "scenario": "A storm.",
+    "description": "<p>by me</p>",
+}
+
+
 @pytest.mark.parametrize(
     "value",
     [
-        {
-            "name": "Tess",
-            "personality": "Tess bakes.",
-            "first_message": "Hi.",
-            "example_dialogs": "{{user}}: a",
-            "scenario": "A storm.",
-            "description": "<p>by me</p>",
-        },
-        {
-            "node": {
-                "fullPath": "x/tess",
-                "definition": {
-                    "name": "Tess",
-                    "personality": "Tess bakes.",
-                    "first_message": "Hi.",
-                    "example_dialogs": "{{user}}: a",
-                    "scenario": "A storm.",
-                    "description": "<p>by me</p>",
-                },
-            }
-        },
+        _CHUB,
+        {"node": {"fullPath": "x/tess", "definition": _CHUB}},
         {
             "character": {
                 "aiName": "Tess",
