@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text", nargs="+", type=Path, default=[], metavar="FILE", help="running text, for --layout stream"
     )
     parser.add_argument(
+        "--preferences",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="replies with wrong ones beside them (chosen and rejected), which are to become less likely",
+    )
+    parser.add_argument(
         "--valid", type=Path, metavar="FILE", help="dialogues to validate on (default: some of DATA)"
     )
     parser.add_argument(
@@ -113,7 +121,7 @@ def _train(args: argparse.Namespace) -> Path:
     base = TrainConfig() if args.config else training_config(local_folder(args.model))
     config = config_from_args(TrainConfig, args, base=base)
     new_run(
-        Files(tuple(args.data), tuple(args.text), args.valid, reading_from(args)),
+        Files(tuple(args.data), tuple(args.text), args.valid, reading_from(args), tuple(args.preferences)),
         Start(args.model, args.config, args.tokenizer, args.teacher),
         config,
         args.out,

@@ -172,6 +172,8 @@ class TrainConfig:
     """Weight of the language-model loss."""
     mc_coef: Annotated[float, Range(0)] = 1.0
     """Weight of the next-sentence loss."""
+    preference_coef: Annotated[float, Range(0)] = 0.25
+    """Weight of the loss of pairs of replies (with --preferences)."""
     temperature: Annotated[float, ABOVE_0] = 2.0
     """Softens the distributions of teacher and student (with --teacher)."""
     soft_lm_coef: Annotated[float, Range(0)] = 1.0

@@ -6,13 +6,14 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from convai.text import segments
 from convai.text.segments import IGNORE, NOBODY, TRUNK
+from convai.training.preferences import RatedReplies, rated_replies
 
 _LONG: Final = 128
 _ROUND: Final = 32
@@ -26,6 +27,7 @@ class Batch:
     `lm_labels`: `[N]`, the hidden states that predict a word, and the word. `mc_places`: `[M, C]`, the
     <eos> of each reply's candidates, -1 where a reply has fewer, the gold one in the last column.
     `said`, `answers`, `owner`: `[B, T]`, what the match head compares; an owner is a flat index into M · C.
+    `rated`: right and wrong replies whose likelihoods are compared, where there are any.
     """
 
     input_ids: Tensor
@@ -38,6 +40,7 @@ class Batch:
     said: Tensor
     answers: Tensor
     owner: Tensor
+    rated: RatedReplies | None = None
 
     @property
     def n_labels(self) -> int:
@@ -47,22 +50,35 @@ class Batch:
     def n_choices(self) -> int:
         return self.mc_places.shape[0]
 
+    @property
+    def n_pairs(self) -> int:
+        return 0 if self.rated is None else self.rated.pairs.shape[0]
+
     def to(self, device: torch.device | str) -> Batch:
         """The batch on `device`; copies from pinned memory do not block."""
-        moved = {
-            f.name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        moved: dict[str, Any] = {
+            f.name: value if value is None else value.to(device, non_blocking=True)
             for f in dataclasses.fields(self)
             for value in [getattr(self, f.name)]
+            if f.name != "rated"
         }
-        return Batch(**moved)
+        return Batch(**moved, rated=None if self.rated is None else self.rated.to(device))
 
 
-def collate(rows: Sequence[segments.TokenSequence], pad_id: int, *, groups: Sequence[int] = ()) -> Batch:
+def collate(
+    rows: Sequence[segments.TokenSequence],
+    pad_id: int,
+    *,
+    groups: Sequence[int] = (),
+    rated: Sequence[bool] = (),
+    end_id: int = 0,
+) -> Batch:
     """Pad `rows` to the longest and find the places of labels and choices.
 
     With `groups`, consecutive rows are the candidates of one reply, the gold one last (the blog post's
     layout), and `groups` says how many each; without, a row carries its own choices (`dialogue_tree`).
-    A reply with the gold candidate alone is no choice.
+    A reply with the gold candidate alone is no choice. `rated`: for each row, whether its replies are to
+    become likelier than their distractors; they end with `end_id`.
     """
     length = _rounded(max(len(row) for row in rows))
     shape = (len(rows), length)
@@ -96,6 +112,14 @@ def collate(rows: Sequence[segments.TokenSequence], pad_id: int, *, groups: Sequ
         flat[lm_places],
         pad_choices([[c.row * length + c.place for c in choice] for choice in choices]),
         *matched_words(rows, choices, length),
+        rated_replies(
+            rows,
+            [[(c.row, c.first, c.end) for c in choice] for choice in choices if rated[choice[-1].row]],
+            length,
+            end_id,
+        )
+        if any(rated)
+        else None,
     )
 
 

@@ -71,19 +71,22 @@ class DialogueData:
         batch_tokens: int = 8192,
         accumulation: int = 1,
         seed: int = 0,
+        rated_from: int | None = None,
     ) -> None:
         """`hard_distractors`: share drawn from the same dialogue (its other turns); `random_start`:
         share of dialogues that begin at a random turn, as a short history window would show them;
         `max_history`: exchanges of context for a window (utterance layout; None: all that fits).
 
-        `accumulation`: micro-batches of a step, those of all processes together. Raises DataError when no
-        dialogue holds an agent reply to learn from, or none that fits.
+        `accumulation`: micro-batches of a step, those of all processes together. `rated_from`: dialogues of
+        this origin and later ones have right and wrong replies, to be compared (`preferences`). Raises
+        DataError when no dialogue holds an agent reply to learn from, or none that fits.
         """
         self.corpus, self.frame = corpus, frame
         self.layout, self.targets, self.n_positions = layout, targets, n_positions
         self.n_distractors, self.hard = distractors, hard_distractors
         self.random_start, self.max_history, self.permute = random_start, max_history, permute_persona
         self.batch_tokens, self.accumulation, self.seed = batch_tokens, accumulation, seed
+        self._rated = corpus.origins >= (len(corpus) if rated_from is None else rated_from)
         self._owners, self._units = corpus.replies()
         # the replies of one file lie together: first and last of each
         origins = corpus.origins[self._owners]
@@ -162,11 +165,14 @@ class DialogueData:
             begin = rng.randrange(replies[-1])  # at least the last reply is left, with what it answers
         for start, stop, first_target in cut(sizes, persona, self.n_positions, begin, frame.tail):
             # a reply that begins a window answers nothing there
-            n = sum(1 for i in replies if max(first_target, start + 1) <= i < stop)
-            if n or self.targets == "all":
+            told = [i for i in replies if max(first_target, start + 1) <= i < stop]
+            if told or self.targets == "all":
+                branches = len(told) * self._branch
+                if self._rated[index]:
+                    branches = sum(len(ids) + 1 for i in told for ids in dialog.turns[i].distractors)
                 yield (
                     DialogueWindow(index, start, stop, first_target),
-                    persona + sum(sizes[start:stop]) + n * self._branch,
+                    persona + sum(sizes[start:stop]) + branches,
                 )
 
     # -- one micro-batch ---------------------------------------------------------------------------
@@ -174,6 +180,7 @@ class DialogueData:
     def _collate(self, epoch: int, windows: Sequence[DialogueWindow]) -> Batch:
         rows: list[segments.TokenSequence] = []
         groups: list[int] = []
+        rated: list[bool] = []
         for window in windows:
             rng = random.Random(f"row {self.seed} {epoch} {window.dialog} {window.start} {window.stop}")
             dialog = self.corpus[window.dialog]
@@ -193,7 +200,9 @@ class DialogueData:
             if self.layout == "utterance":
                 rows += utterance_sequences(self.frame, persona, turns[:-1], turns[-1])
                 groups.append(1 + len(turns[-1].distractors))
+                rated += [bool(self._rated[window.dialog])] * groups[-1]
             else:
+                rated.append(bool(self._rated[window.dialog]))
                 rows.append(
                     dialogue_tree(
                         self.frame,
@@ -203,7 +212,8 @@ class DialogueData:
                         first_target=window.first_target - window.start,
                     )
                 )
-        return collate(rows, self.frame.pad_id, groups=groups)
+        frame = self.frame
+        return collate(rows, frame.pad_id, groups=groups, rated=rated, end_id=frame.end_id)
 
     def _with_distractors(
         self, window: DialogueWindow, dialog: EncodedDialog, index: int, room: int, rng: random.Random
@@ -213,10 +223,14 @@ class DialogueData:
         They are the corpus's own where it brings them, and else whole replies of other dialogues of the same
         file: from another source they could be told by their style, without a look at what they answer.
         A file too small for that gives shortened ones and the same dialogue's, and at last fewer.
+        Where right and wrong replies are compared, the wrong ones are the corpus's own.
         """
         turn = dialog.turns[index]
         gold = list(turn.ids)
         longest = min(self.n_positions // 4, room)
+        if self._rated[window.dialog]:
+            fitting = [ids for ids in turn.distractors if len(ids) <= room and list(ids) != gold]
+            return EncodedTurn(turn.speaker, turn.ids, fitting, turn.target, turn.added)
         own = [list(ids) for ids in turn.distractors]
         rng.shuffle(own)
         elsewhere: list[list[int]] = []

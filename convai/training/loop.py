@@ -97,12 +97,14 @@ class Trainer:
                 sum(b.n_labels for b in micro_batches),
                 sum(b.n_choices for b in micro_batches),
                 sum(distiller.n_tokens(b) for b in micro_batches) if distiller else 0,
+                sum(b.n_pairs for b in micro_batches),
             ]
         )
-        n_labels, n_choices, n_tokens = (max(1, int(n)) for n in reduced(counts))
+        counts = reduced(counts)
+        n_labels, n_choices, n_tokens, n_pairs = (max(1, int(n)) for n in counts)
         lm = mc = 0.0
         hits = 0
-        taught = [0.0, 0.0, 0.0]
+        taught = [0.0, 0.0, 0.0, 0.0]
         for number, batch in enumerate(micro_batches, 1):
             batch = batch.to(self.model.device)
             seed_pass(config.seed, self.progress.step, (number - 1) * world + rank)
@@ -110,6 +112,7 @@ class Trainer:
                 with torch.autocast(self.model.device.type, self.autocast, enabled=self.autocast is not None):
                     losses = self.replicas.losses(batch)
                     loss = config.lm_coef * losses.lm / n_labels + config.mc_coef * losses.mc / n_choices
+                    loss = loss + config.preference_coef * losses.preference / n_pairs
                     if distiller is not None:
                         loss = loss + config.soft_lm_coef * losses.soft_lm / n_labels
                         loss = loss + config.soft_mc_coef * losses.soft_mc / n_choices
@@ -119,7 +122,7 @@ class Trainer:
             lm += float(losses.lm.detach())
             mc += float(losses.mc.detach())
             hits += losses.hits
-            for i, value in enumerate((losses.soft_lm, losses.soft_mc, losses.states)):
+            for i, value in enumerate((losses.soft_lm, losses.soft_mc, losses.states, losses.preference)):
                 taught[i] += float(value.detach()) if isinstance(value, torch.Tensor) else value
         norm = self._update()
         sums = reduced(torch.tensor([lm, mc, float(hits), *taught], dtype=torch.float64))
@@ -135,6 +138,7 @@ class Trainer:
             "mc_loss": float(sums[1]) / n_choices,
             "train_hits@1": float(sums[2]) / n_choices,
             **(from_teacher if distiller is not None else {}),
+            **({"preference_loss": float(sums[6]) / n_pairs} if counts[3] else {}),
             "grad_norm": norm,
             "targets": n_labels,
         }

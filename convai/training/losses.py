@@ -25,6 +25,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from convai.model.double_heads import DoubleHeadsModel
 from convai.training.batches import Batch
+from convai.training.preferences import RatedReplies, slopes
 
 CHUNK: Final = 256
 """Hidden states at a time; 256 rows of an 8k vocabulary are 8 MB in float32."""
@@ -42,7 +43,7 @@ class Losses:
     `lm`: summed cross-entropy (nats) of `n_labels` words; `mc`: of `n_choices` next-sentence choices;
     `hits`: choices where the gold reply scored highest. Where there is a teacher (see `distillation`):
     `soft_lm` and `soft_mc`, the divergence from it over words and choices; `states`, the distance of hidden
-    states over tokens.
+    states over tokens. Where replies are preferred to others (see `preferences`): `preference`, over pairs.
     """
 
     lm: Tensor
@@ -53,6 +54,7 @@ class Losses:
     soft_lm: Tensor | float = 0.0
     soft_mc: Tensor | float = 0.0
     states: Tensor | float = 0.0
+    preference: Tensor | float = 0.0
 
 
 def choice_scores(model: DoubleHeadsModel, hidden: Tensor, batch: Batch) -> Tensor:
@@ -88,29 +90,61 @@ def losses_of(model: DoubleHeadsModel, batch: Batch, hidden: Tensor) -> Losses:
         gold = torch.full((scores.shape[0],), scores.shape[1] - 1, device=scores.device)
         mc = F.cross_entropy(scores, gold, reduction="sum")
         hits = int((scores.argmax(1) == gold).sum())
-    return Losses(lm, mc, batch.n_labels, batch.n_choices, hits)
+    losses = Losses(lm, mc, batch.n_labels, batch.n_choices, hits)
+    if batch.rated is not None:
+        losses.preference = preference_loss(flat, model.output_weight, batch.rated)
+    return losses
+
+
+def preference_loss(hidden: Tensor, weight: Tensor, rated: RatedReplies) -> Tensor:
+    """Summed loss of pairs of replies (`preferences.odds_ratio_loss`), from hidden states `[N, D]`.
+
+    Two passes over the vocabulary: what a token's log-probability counts for is known once those of all
+    tokens are, and then it is the weight of its cross-entropy.
+    """
+    states = hidden[rated.places]
+    value, slope = slopes(-cross_entropies(states.detach(), weight.detach(), rated.labels), rated)
+    loss = linear_cross_entropy(states, weight, rated.labels, -slope)
+    return loss + (value - loss.detach())
 
 
 # -- over a vocabulary, in chunks ----------------------------------------------------------------------
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, labels: Tensor, counts: Tensor | None = None
+) -> Tensor:
     """Summed cross-entropy (nats) of `labels` `[N]` under the logits `hidden @ weight.T`, `[N, V]`.
 
-    `hidden`: `[N, D]`, `weight`: `[V, D]`. Matrix products run in autocast's type where it is on; softmax
-    and sums in float32.
+    `hidden`: `[N, D]`, `weight`: `[V, D]`; `counts` `[N]`: how many times each label counts, once by default.
+    Matrix products run in autocast's type where it is on; softmax and sums in float32.
     """
 
     def loss(logits: Tensor, rows: slice, wanted: bool) -> tuple[Tensor, Tensor | None]:
         y = labels[rows, None]
         lse = logits.logsumexp(-1, keepdim=True)
-        total = (lse - logits.gather(1, y)).sum()
+        each = lse - logits.gather(1, y)
+        total = (each if counts is None else each * counts[rows, None]).sum()
         if not wanted:
             return total, None
         probs = logits.sub_(lse).exp_()
-        return total, probs.scatter_add_(1, y, probs.new_full((), -1.0).expand_as(y))
+        slope = probs.scatter_add_(1, y, probs.new_full((), -1.0).expand_as(y))
+        return total, slope if counts is None else slope.mul_(counts[rows, None])
 
     return _ChunkedLoss.apply(hidden, weight, loss)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def cross_entropies(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Each label's own cross-entropy `[N]`, without a gradient; otherwise as `linear_cross_entropy`."""
+    each: list[Tensor] = []
+
+    def keep(logits: Tensor, rows: slice, wanted: bool) -> tuple[Tensor, Tensor | None]:
+        each.append(F.cross_entropy(logits, labels[rows], reduction="none"))
+        return logits.new_zeros(()), None
+
+    with torch.no_grad():
+        _ChunkedLoss.apply(hidden, weight, keep)  # type: ignore[no-untyped-call]
+    return torch.cat(each)
 
 
 def linear_divergence(

@@ -66,6 +66,7 @@ class StreamData:
         labels = take("labels").view(-1)
         lm_places = (labels != IGNORE).nonzero().squeeze(1)
         positions = torch.arange(self.length).expand(len(rows), self.length).contiguous()
+        nobody = torch.full(places.shape, NOBODY)
         return Batch(
             take("ids"),
             positions,
@@ -74,7 +75,7 @@ class StreamData:
             lm_places,
             labels[lm_places],
             torch.zeros((0, 0), dtype=torch.long),
-            *[torch.full(places.shape, NOBODY)] * 3,
+            *(nobody, nobody, nobody),
         )
 
 

@@ -32,15 +32,19 @@ HELD_OUT = 200
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What a run learns from: dialogue files, running text, and a validation file (or none)."""
+    """What a run learns from: dialogue files, running text, and a validation file (or none).
+
+    `preferences`: dialogues whose replies are to become likelier than the wrong ones beside them.
+    """
 
     dialogs: tuple[Path, ...] = ()
     text: tuple[Path, ...] = ()
     valid: Path | None = None
     reading: Reading = field(default_factory=Reading)
+    preferences: tuple[Path, ...] = ()
 
     def all(self) -> tuple[Path, ...]:
-        return (*self.dialogs, *self.text, *((self.valid,) if self.valid else ()))
+        return (*self.dialogs, *self.preferences, *self.text, *((self.valid,) if self.valid else ()))
 
     def describe(self) -> dict[str, Any]:
         """Paths and digests, as run.json keeps them. Raises DataError for a missing file."""
@@ -50,6 +54,7 @@ class Files:
         return {
             "dialogs": [{"path": str(p), "sha256": file_digest(p)} for p in self.dialogs],
             "text": [{"path": str(p), "sha256": file_digest(p)} for p in self.text],
+            "preferences": [{"path": str(p), "sha256": file_digest(p)} for p in self.preferences],
             "valid": {"path": str(self.valid), "sha256": file_digest(self.valid)} if self.valid else None,
             "reading": asdict(self.reading),
         }
@@ -58,7 +63,8 @@ class Files:
     def from_description(cls, values: dict[str, Any]) -> Files:
         """The files of a run that goes on. Raises DataError where one is gone or has changed."""
         valid = values["valid"]
-        for entry in [*values["dialogs"], *values["text"], *([valid] if valid else [])]:
+        preferences = values.get("preferences", [])  # earlier versions had none
+        for entry in [*values["dialogs"], *preferences, *values["text"], *([valid] if valid else [])]:
             path = Path(entry["path"])
             if not path.is_file():
                 raise DataError(
@@ -74,6 +80,7 @@ class Files:
             Path(valid["path"]) if valid else None,
             # runs of earlier versions took everything
             Reading(**values.get("reading", {"split": "all"})),
+            tuple(Path(e["path"]) for e in preferences),
         )
 
     def take(self, path: Path) -> Taken:
@@ -167,18 +174,19 @@ def prepare(
     and without a validation file, a twentieth of the dialogues (at most HELD_OUT) is held out, chosen by the
     seed, unless there are fewer than two. Raises DataError for files that cannot be used.
     """
-    if not files.dialogs and not files.text:
+    if not (files.dialogs or files.preferences or files.text):
         raise DataError("no data: name at least one dialogue file (or --text FILE with --layout stream)")
     if files.text and config.layout != "stream":
         raise DataError("--text is for language-model pre-training: add --layout stream, or leave it out")
     valid: list[EncodedDialog] = []
     apart = files.take_valid() if files.valid is not None or config.layout != "stream" else []
     taken = [files.take(path) for path in files.dialogs]
-    notes = [f"training: {one.line(one.path.name)}" for one in taken]
+    rated = [files.take(path) for path in files.preferences]
+    notes = [f"training: {one.line(one.path.name)}" for one in (*taken, *rated)]
     notes += [f"validation: {one.line(one.path.name)}" for one in apart]
     out: list[EncodedDialog] = []
     if not apart and config.layout != "stream":
-        corpus, out = held_out([one.dialogs for one in taken], tokenizer, config)
+        encoded, out = held_out([one.dialogs for one in taken], tokenizer, config)
         valid = out[: config.eval_dialogs]
         notes.append("validation: dialogues held out of the training files")
     else:
@@ -186,7 +194,9 @@ def prepare(
         how |= {"memory": config.memory, "seed": config.seed}
         encoded = [encode_file(p, tokenizer, **how) for p in files.dialogs]
         encoded += [encode_file(p, tokenizer, text=True, cache=cache) for p in files.text]
-        corpus = EncodedCorpus.concatenate(encoded)
+    rated_from = len(encoded)
+    encoded += [with_wrong_ones(one, tokenizer, config.layout) for one in rated]
+    corpus = EncodedCorpus.concatenate(encoded)
     if apart:
         valid = validation_dialogs([d for one in apart for d in one.dialogs], tokenizer, config.eval_dialogs)
     common: dict[str, Any] = {
@@ -221,10 +231,11 @@ def prepare(
                 hard_distractors=config.hard_distractors,
                 random_start=config.random_start,
                 max_history=config.max_history,
+                rated_from=rated_from,
                 **common,
             )
         except DataError as error:
-            raise DataError(f"{', '.join(map(str, files.dialogs))}: {error}") from None
+            raise DataError(f"{', '.join(map(str, (*files.dialogs, *files.preferences)))}: {error}") from None
         kept_apart = sum(1 for d in out for _ in replies_too_long(tokenizer.frame, d, config.row_tokens))
         if source.too_long + kept_apart:
             notes.append(
@@ -262,10 +273,31 @@ def _to_hold_out(dialogs: Sequence[Dialog], count: int, rows: Rows, seed: int) -
     return sorted(chosen) if any(rows.hold_some(dialogs[i]) for i in rest) else []
 
 
+def with_wrong_ones(taken: Taken, tokenizer: Tokenizer, layout: str) -> EncodedCorpus:
+    """The dialogues of a file of preferences, whose replies without a wrong one beside them are no targets.
+
+    Raises DataError where no reply has one, and for a layout that has no replies.
+    """
+    if layout == "stream":
+        raise DataError("--preferences compares replies, and --layout stream has none; leave one of them out")
+    dialogs = [
+        replace(
+            dialog, turns=tuple(replace(t, target=t.target and bool(t.distractors)) for t in dialog.turns)
+        )
+        for dialog in taken.dialogs
+    ]
+    if not any(True for dialog in dialogs for _ in dialog.replies()):
+        raise DataError(
+            f"{taken.path}: no reply has a wrong one beside it (rejected, or distractors); give pairs to "
+            "--preferences, and what is only to be learnt among DATA"
+        )
+    return EncodedCorpus.pack(encode_dialogs(tokenizer, dialogs))
+
+
 def held_out(
     by_file: Sequence[Sequence[Dialog]], tokenizer: Tokenizer, config: TrainConfig
-) -> tuple[EncodedCorpus, list[EncodedDialog]]:
-    """The corpus without a twentieth of the dialogues (both chairs of each), and those.
+) -> tuple[list[EncodedCorpus], list[EncodedDialog]]:
+    """Each file's corpus without a twentieth of all dialogues (both chairs of each), and those.
 
     They are dialogues with a reply that can be measured. Of fewer than two such dialogues none is held out.
     """
@@ -282,8 +314,8 @@ def held_out(
             chairs = second_sessions(chairs, config.memory, config.seed, blocks=tokenizer.frame.has_blocks)
         kept.append(EncodedCorpus.pack(encode_dialogs(tokenizer, chairs)))
     if not chosen:
-        return EncodedCorpus.concatenate(kept), []
+        return kept, []
     # the wrong replies of a few dialogues are drawn from the others' too
     ranked = with_wrong_replies(dialogs)
     valid = encode_dialogs(tokenizer, (ranked[i] for i in chosen))
-    return EncodedCorpus.concatenate(kept), list(valid)
+    return kept, list(valid)

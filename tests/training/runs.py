@@ -67,11 +67,12 @@ def weights(model: DoubleHeadsModel) -> torch.Tensor:
 
 
 def whole_and_resumed(
-    corpus: Path, start: Start, config: TrainConfig, folder: Path, *, killed_at: int
+    corpus: Path | Files, start: Start, config: TrainConfig, folder: Path, *, killed_at: int
 ) -> tuple[Path, Path]:
     """Two runs of the same: one undisturbed, one that died in step `killed_at` and was resumed."""
     whole, broken = folder / "whole", folder / "broken"
-    new_run(Files((corpus,)), start, config, whole)
+    files = corpus if isinstance(corpus, Files) else Files((corpus,))
+    new_run(files, start, config, whole)
 
     class Killed(BaseException):
         pass
@@ -86,7 +87,7 @@ def whole_and_resumed(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "step", dying)
         with pytest.raises(Killed):
-            new_run(Files((corpus,)), start, config, broken)
+            new_run(files, start, config, broken)
     torch.manual_seed(12345)  # whatever happened in between
     resume_run(broken)
     return whole, broken

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from convai.text.segments import IGNORE, EncodedDialog, TokenSequence, dialogue_tree, utterance_sequences
 from convai.training.batches import Batch, collate, length_buckets, tree_mask
 from convai.training.losses import compute_losses
+from convai.training.preferences import RatedReplies
 from tests.tiny import CORPUS, FRAME, SPECIAL, as_trees, as_utterances, dialogs, tiny_model
 
 PAD = SPECIAL.pad_id
@@ -73,10 +74,16 @@ def test_a_reply_without_distractors_is_no_choice() -> None:
 
 
 def test_a_batch_moves_whole() -> None:
-    batch = collate(as_trees(CORPUS), PAD)
+    trees = as_trees(CORPUS)
+    batch = collate(trees, PAD, rated=[True] * len(trees), end_id=FRAME.end_id)
     moved = batch.to("cpu")
+    assert batch.rated is not None
+    assert moved.rated is not None
     for name in Batch.__slots__:
-        assert torch.equal(getattr(moved, name), getattr(batch, name))
+        if name != "rated":
+            assert torch.equal(getattr(moved, name), getattr(batch, name))
+    for name in RatedReplies.__slots__:
+        assert torch.equal(getattr(moved.rated, name), getattr(batch.rated, name))
     causal = collate([dialogue_tree(FRAME, [], CORPUS[2].turns)], PAD).to("meta")
     assert causal.mask is None
     assert causal.input_ids.device.type == "meta"

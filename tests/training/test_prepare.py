@@ -25,7 +25,7 @@ CONFIG = TrainConfig(row_tokens=512, batch_tokens=1024)
 def test_held_out_dialogues_are_not_learnt_from(both_sides: bool) -> None:
     path = data_dir() / "sample_dialogues.jsonl"
     config = dataclasses.replace(CONFIG, both_sides=both_sides)
-    corpus, [valid] = held_out([read(path)], TOKENIZER, config)
+    [corpus], [valid] = held_out([read(path)], TOKENIZER, config)
     seen = {tuple(turn.ids) for dialog in corpus for turn in dialog.turns}
     assert not any(tuple(turn.ids) in seen for turn in valid.turns if len(turn.ids) > 20)
     assert all(len(turn.distractors) == 19 for turn in valid.turns[1:] if turn.speaker == 1)
