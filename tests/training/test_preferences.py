@@ -192,7 +192,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     files = Files((write_corpus(tmp_path / "talk.jsonl"),), preferences=(write_pairs(tmp_path / "p.jsonl"),))
     config = TrainConfig(
         row_tokens=128,
-        batch_tokens=256,
+        batch_tokens=4096,
         distractors=1,
         steps=6,
         save_every=2,
