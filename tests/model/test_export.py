@@ -33,6 +33,7 @@ MODELS = [
     ("llama", {"tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True}),
     ("llama", {"rope_parameters": LLAMA3}),
     ("qwen3", {}),
+    ("gemma3_text", {}),
 ]
 
 
@@ -78,6 +79,7 @@ def test_matrices_are_stored_as_asked_for(tmp_path: Path, dtype: str, kind: Kind
 
 
 def test_transformers_reads_the_file(tmp_path: Path) -> None:
+    """Not Gemma's: transformers takes its query scale and local rotation for others than llama.cpp does."""
     model = load_model(base(tmp_path))
     export_gguf(model, Tokenizer.load(tmp_path / "base"), tmp_path / "out.gguf", "float32", "tiny")
     with warnings.catch_warnings():
@@ -100,9 +102,14 @@ def test_a_folder_is_stock_transformers_own(tmp_path: Path, family: str, options
     assert not report["missing_keys"]
     assert_same_logits(model, theirs)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
-    chat = [{"role": "user", "content": "hi"}]
-    assert tokenizer.apply_chat_template(chat, tokenize=False) == "<|im_start|>user\nhi<|im_end|>\n"
-    assert transformers.GenerationConfig.from_pretrained(tmp_path / "out").eos_token_id in (2, [2])
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False)
+    ends = transformers.GenerationConfig.from_pretrained(tmp_path / "out").eos_token_id
+    if family == "gemma3_text":
+        assert chat == "<bos><start_of_turn>user\nhi<end_of_turn>\n"
+        assert set(ends) == {1, 5}
+    else:
+        assert chat == "<|im_start|>user\nhi<|im_end|>\n"
+        assert ends in (2, [2])
 
 
 def assert_same_logits(ours: DoubleHeadsModel, theirs: transformers.PreTrainedModel) -> None:
@@ -124,6 +131,21 @@ def test_gpt_and_foreign_rules_are_refused(tmp_path: Path) -> None:
     model, tokenizer = load_model(base(tmp_path)), Tokenizer.train(["to be or not to be"] * 9, 300)
     with pytest.raises(SettingsError, match=r"rules that llama\.cpp does not have; export it --to hf"):
         export_gguf(model, tokenizer, tmp_path / "out.gguf", "float16", "x")
+    assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"query_pre_attn_scalar": 32}, {"layer_types": ["sliding_attention", "full_attention"] * 3}]
+)
+def test_a_gemma_that_llama_cpp_would_take_for_another_is_refused(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    folder = base(tmp_path, "gemma3_text")
+    tiny_model("gemma3_text", **{"num_hidden_layers": 6} | options).save_pretrained(tmp_path / "other")
+    with pytest.raises(SettingsError, match=r"this model has others; export it --to hf"):
+        export_gguf(
+            load_model(tmp_path / "other"), Tokenizer.load(folder), tmp_path / "out.gguf", "float32", "x"
+        )
     assert not (tmp_path / "out.gguf").exists()
 
 

@@ -59,6 +59,9 @@ def blocks(file: GGUF) -> int:
     return count
 
 
+_GEMMA3_LOCAL_THETA: Final = 10000.0
+
+
 def _rounded(value: float) -> float:
     """A float32 as people wrote it: 1e-05 instead of 9.999999747378752e-06."""
     return float(f"{value:.7g}")
@@ -135,22 +138,33 @@ def qwen3_config(file: GGUF) -> dict[str, Any]:
 def gemma3_config(file: GGUF) -> dict[str, Any]:
     """Gemma 3's, of its text model."""
     config = _decoder_config(file, "gemma3_text", "Gemma3ForCausalLM")
-    layers, theta = config["num_hidden_layers"], config["rope_theta"]
-    kinds = ["full_attention" if n % 6 == 5 else "sliding_attention" for n in range(layers)]
-    local = {"rope_type": "default", "rope_theta": 10000.0}
-    return config | {
-        "hidden_activation": "gelu_pytorch_tanh",
-        # llama.cpp: the head's size, but for the 27B model (62 layers)
+    config["rope_parameters"] = {
+        "full_attention": {"rope_type": "default", "rope_theta": config["rope_theta"]},
+        "sliding_attention": {"rope_type": "default", "rope_theta": _GEMMA3_LOCAL_THETA},
+    }
+    return (
+        config
+        | gemma3_constants(config)
+        | {
+            "hidden_activation": "gelu_pytorch_tanh",
+            "sliding_window": _get(file, "attention.sliding_window"),
+            "rope_local_base_freq": _GEMMA3_LOCAL_THETA,
+        }
+    )
+
+
+def gemma3_constants(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a Gemma 3 no GGUF file says, since llama.cpp takes it for granted."""
+    layers = config["num_hidden_layers"]
+    rope = config["rope_parameters"]
+    return {
+        # the head's size, but for the 27B model (62 layers)
         "query_pre_attn_scalar": (
             config["hidden_size"] // config["num_attention_heads"] if layers == 62 else config["head_dim"]
         ),
-        "sliding_window": _get(file, "attention.sliding_window"),
-        "layer_types": kinds,
-        "rope_local_base_freq": 10000.0,
-        "rope_parameters": {
-            "full_attention": {"rope_type": "default", "rope_theta": theta},
-            "sliding_attention": local,
-        },
+        "layer_types": ["full_attention" if n % 6 == 5 else "sliding_attention" for n in range(layers)],
+        "rope_parameters": rope
+        | {"sliding_attention": rope["sliding_attention"] | {"rope_theta": _GEMMA3_LOCAL_THETA}},
     }
 
 

@@ -27,7 +27,7 @@ from convai.core.errors import CheckpointError
 from convai.model.gguf.container import GGUF
 
 # llama.cpp's kinds of tokens (tokenizer.ggml.token_type)
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 # Source: the pre_tokenizer of Llama 3's and of Qwen 2's tokenizer.json.
 _LLAMA3_WORDS: Final = (
@@ -114,6 +114,16 @@ def rules_of(backend: Tokenizer) -> str | None:
         if _cutting(backend) == _cutting(_with_rules(Tokenizer(model), rules)):
             return name
     return None
+
+
+def is_gemma(backend: Tokenizer) -> bool:
+    """Whether `backend` is of Gemma's kind, which llama.cpp finds again from the order of the tokens."""
+    spec, blanks = json.loads(backend.to_str()), json.loads(_with_blanks(Tokenizer(models.BPE())).to_str())
+    model = spec["model"]
+    if any(spec[part] != blanks[part] for part in ("normalizer", "pre_tokenizer", "decoder")):
+        return False
+    made = [model["vocab"]["".join(merge)] for merge in model.get("merges", ())]
+    return bool(model.get("byte_fallback") and model.get("fuse_unk")) and made == sorted(made)
 
 
 def _cutting(backend: Tokenizer) -> Any:
@@ -230,7 +240,11 @@ def _gemma(file: GGUF, tokens: list[str]) -> Tokenizer:
             key=lambda pair: (place[pair[0]], place[pair[1]]),
         )
     unknown = _token(file, tokens, "unknown_token_id")
-    backend = _bpe(file, spelt, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    return _with_blanks(_bpe(file, spelt, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+
+
+def _with_blanks(backend: Tokenizer) -> Tokenizer:
+    """What Gemma's kind does before and after its merges."""
     backend.normalizer = normalizers.Replace(" ", "▁")
     backend.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous")
     backend.decoder = decoders.Sequence(

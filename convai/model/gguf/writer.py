@@ -1,4 +1,4 @@
-"""A model of transformers' names written as a GGUF file that llama.cpp opens: llama and qwen3.
+"""A model of transformers' names written as a GGUF file that llama.cpp opens: llama, qwen3 and gemma3.
 
 The inverse of `architectures` and `tokenizer`, whose tables it uses.
 """
@@ -6,6 +6,7 @@ The inverse of `architectures` and `tokenizer`, whose tables it uses.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +21,17 @@ from torch import Tensor
 from convai.core.errors import SettingsError
 from convai.core.files import atomic_write
 from convai.model.gguf.architectures import ARCHITECTURES, permuted
-from convai.model.gguf.configs import ROPE_FACTORS, Array, llama3_factors
-from convai.model.gguf.tokenizer import CONTROL, NORMAL, UNUSED, USER_DEFINED, rules_of
+from convai.model.gguf.configs import ROPE_FACTORS, Array, gemma3_constants, llama3_factors
+from convai.model.gguf.tokenizer import (
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    is_gemma,
+    rules_of,
+)
 
 KINDS: Final = {
     "float32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -31,8 +41,12 @@ KINDS: Final = {
 }
 """What matrices can be stored as, by the names of the command line."""
 
-WRITTEN: Final = ("llama", "qwen3")
-"""Architectures that are written. GPT's families add segment embeddings, which llama.cpp does not know."""
+WRITTEN: Final = {"llama": "llama", "qwen3": "qwen3", "gemma3_text": "gemma3"}
+"""Families that are written, and what llama.cpp calls them. GPT's families add segment embeddings, which it
+does not know."""
+_GEMMA: Final = "gemma"
+"""The rules of a tokenizer of Gemma's kind; those of byte-level BPE have llama.cpp's names."""
+_BYTE: Final = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def write_gguf(
@@ -52,19 +66,26 @@ def write_gguf(
     are float32); `special` has the ids `bos`, `eos` and `pad`, where there are any. Raises SettingsError for
     a model or tokenizer that llama.cpp does not know, and OSError.
     """
-    architecture = config["model_type"]
-    if architecture not in WRITTEN:
+    family = config["model_type"]
+    if family not in WRITTEN:
         raise SettingsError(
-            f"a {architecture} model cannot be written as GGUF ({', '.join(WRITTEN)} can); export it --to hf"
+            f"a {family} model cannot be written as GGUF ({', '.join(WRITTEN)} can); export it --to hf"
         )
-    rules = rules_of(backend)
+    if family == "gemma3_text" and any(
+        config[key] != value for key, value in gemma3_constants(config).items()
+    ):
+        raise SettingsError(
+            f"{name}: llama.cpp has Gemma's order of layers and scales, and this model has others; "
+            "export it --to hf"
+        )
+    rules = _GEMMA if family == "gemma3_text" and is_gemma(backend) else rules_of(backend)
     if rules is None:
         raise SettingsError(
             f"{name}: its tokenizer cuts text by rules that llama.cpp does not have; export it --to hf"
         )
 
     def write(part: Path) -> None:
-        writer = gguf.GGUFWriter(part, architecture)
+        writer = gguf.GGUFWriter(part, WRITTEN[family])
         writer.add_name(name)
         _add_shape(writer, config, KINDS[kind][1])
         _add_tokenizer(writer, backend, rules, config["vocab_size"], special, template)
@@ -94,13 +115,17 @@ def _add_shape(writer: gguf.GGUFWriter, config: Mapping[str, Any], file_type: Ll
     writer.add_key_length(config["head_dim"])
     writer.add_value_length(config["head_dim"])
     writer.add_rope_dimension_count(config["head_dim"])
-    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    rope = config["rope_parameters"]
+    writer.add_rope_freq_base(rope.get("full_attention", rope)["rope_theta"])
+    if config["model_type"] == "gemma3_text":
+        writer.add_sliding_window(config["sliding_window"])
 
 
 def _tensors(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[tuple[str, Array]]:
     """(name in the file, values as llama.cpp has them) of every weight, in the order of the table."""
-    architecture = ARCHITECTURES[config["model_type"]]
+    family = config["model_type"]
+    architecture = ARCHITECTURES[WRITTEN[family]]
     parts = [("", ours, theirs) for ours, theirs in architecture.whole.items()]
     for number in range(config["num_hidden_layers"]):
         prefix = architecture.block_prefix.format(number)
@@ -114,11 +139,13 @@ def _tensors(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> list[t
             if (tensor := weights.get(f"{theirs}.{end}")) is None:
                 continue
             values: Array = np.ascontiguousarray(tensor.detach().float().cpu().numpy())
-            if config["model_type"] == "llama" and ours in heads:
+            if family == "llama" and ours in heads:
                 values = permuted(values, heads[ours])
+            if family == "gemma3_text" and ours.endswith("norm"):
+                values = values + 1
             tensors.append((f"{where}{ours}.{end}", np.ascontiguousarray(values)))
     rope = config["rope_parameters"]
-    if rope["rope_type"] == "llama3":
+    if rope.get("rope_type") == "llama3":
         tensors.append((ROPE_FACTORS, llama3_factors(rope, rope["rope_theta"], config["head_dim"])))
     return tensors
 
@@ -139,12 +166,24 @@ def _add_tokenizer(
     for token in spec["added_tokens"]:
         tokens[token["id"]] = token["content"]
         kinds[token["id"]] = CONTROL if token["special"] else USER_DEFINED
-    merges = spec["model"]["merges"]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(rules)
+    if rules == _GEMMA:
+        for id, token in enumerate(tokens):
+            if _BYTE.fullmatch(token):
+                kinds[id] = BYTE
+        unknown = spec["model"]["vocab"][spec["model"]["unk_token"]]
+        kinds[unknown] = UNKNOWN
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        # SentencePiece's merge whose token scores highest comes first
+        writer.add_token_scores([-float(id) for id in range(rows)])
+        writer.add_unk_token_id(unknown)
+    else:
+        merges = spec["model"]["merges"]
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(rules)
+        writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     adders = {"bos": writer.add_bos_token_id, "eos": writer.add_eos_token_id, "pad": writer.add_pad_token_id}
     for what, id in special.items():
         adders[what](id)
