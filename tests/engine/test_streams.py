@@ -239,8 +239,9 @@ def test_one_started_engine_a_model(model: DoubleHeadsModel) -> None:
 
 
 def test_an_engine_that_is_forgotten_makes_room(model: DoubleHeadsModel) -> None:
+    before = threading.enumerate()  # an engine that another test has forgotten may still be among them
     run = engine(model).start()
-    (thread,) = (t for t in threading.enumerate() if t.name == "convai-engine")
+    (thread,) = (t for t in threading.enumerate() if t.name == "convai-engine" and t not in before)
     del run
     gc.collect()
     thread.join(PATIENCE)
