@@ -1,7 +1,8 @@
 """SillyTavern's chats: a header line, then a message a line with `name`, `is_user` and `mes`.
 
 The character is the agent: the header's, or the first to speak where that one never does (newer versions
-write "unused" there). Of several swipes the one shown is the reply; messages of the system's are left out.
+write "unused" there). Of several swipes the one shown is the reply, the others are wrong ones beside it;
+messages of the system's are left out.
 Group chats have several characters, of whom all but the agent are partners.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from convai.core.dialog import AGENT, USER, Dialog, Persona, Turn, check_text
 from convai.core.errors import DataError
@@ -25,6 +26,8 @@ class _Said(NamedTuple):
     name: str
     """The character's; empty for the user, and for one without a name."""
     text: str
+    swiped: tuple[str, ...] = ()
+    """What else was written in its place."""
 
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
@@ -43,7 +46,8 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
                 ):  # a reply that was stopped at once
                     name = "" if message.get("is_user") else _text(message.get("name"))
                     user = bool(message.get("is_user"))
-                    said.append(_Said(user, name, check_text(message["mes"], entry.where)))
+                    text = check_text(message["mes"], entry.where)
+                    said.append(_Said(user, name, text, () if user else _swiped(message, text, entry.where)))
         if said:
             yield first, _chat(f"{path}:{first}", said, agent)
     except DataError as error:
@@ -54,11 +58,20 @@ def _text(value: object) -> str:
     return " ".join(value.split()) if isinstance(value, str) else ""
 
 
+def _swiped(message: dict[str, Any], shown: str, where: str) -> tuple[str, ...]:
+    swipes = message.get("swipes")
+    if not isinstance(swipes, list):
+        return ()
+    texts = [check_text(one, f"{where}, swipes") for one in swipes if isinstance(one, str) and one.strip()]
+    return tuple(dict.fromkeys(text for text in texts if text != shown))
+
+
 def _chat(where: str, said: list[_Said], agent: str) -> Dialog:
     names = [message.name for message in said if not message.user and message.name]
     if names and agent not in names:
         agent = names[0]
-    turns = [
-        Turn(USER if user or (name and agent and name != agent) else AGENT, text) for user, name, text in said
-    ]
+    turns = []
+    for user, name, text, swiped in said:
+        partner = user or bool(name and agent and name != agent)
+        turns.append(Turn(USER, text) if partner else Turn(AGENT, text, swiped))
     return dialog(where, turns, (Persona(), Persona((), agent)))

@@ -80,7 +80,7 @@ def test_sillytavern(tmp_path: Path) -> None:
         {"name": "Ann", "is_user": False, "mes": "*waves* hello"},
         {"name": "You", "is_user": True, "mes": "hi"},
         {"name": "System", "is_user": False, "is_system": True, "mes": "checkpoint"},
-        {"name": "Ann", "is_user": False, "mes": "how are you?", "swipes": ["how are you?", "what now?"]},
+        {"name": "Ann", "is_user": False, "mes": "how are you?", "swipes": ["how are you?", "what now?", ""]},
     ]
     file = saved(tmp_path, "".join(json.dumps(line) + "\n" for line in lines), "Ann.jsonl")
     (found,) = read(file)
@@ -89,5 +89,6 @@ def test_sillytavern(tmp_path: Path) -> None:
         (0, "hi"),
         (1, "how are you?"),
     ]
+    assert [turn.distractors for turn in found.turns] == [(), (), ("what now?",)]
     assert found.persona.name == "Ann"
     assert_refused(saved(tmp_path, json.dumps(lines[0]), "empty.jsonl"), None, "no dialogues in the file")
