@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convai.conversation.conversation import Conversation
+from convai.conversation.saved import ChatSettings, save_conversation
+from convai.core.dialog import AGENT, USER, Persona
 from convai.core.errors import DataError
 from convai.core.settings import TrainConfig
 from convai.model.double_heads import DoubleHeadsModel
@@ -220,3 +223,19 @@ def test_what_is_preferred_becomes_likelier() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_replies_that_were_drawn_again_are_pairs(tmp_path: Path) -> None:
+    """Of a saved conversation, as it is."""
+    talk = Conversation(Persona(("i bake bread.",)))
+    for text, replies in (("hi", ["no.", "hello there."]), ("what do you do?", ["i bake bread."])):
+        asked = talk.add(USER, text, parent=talk.leaf)
+        for number, reply in enumerate(replies):
+            talk.add(AGENT, reply, parent=asked.id, attempt=number)
+    path = tmp_path / "saved.jsonl"
+    save_conversation(path, talk, ChatSettings(decoding={}))
+    [batch] = next(prepare(Files(preferences=(path,)), TOKENIZER, CONFIG).source.steps())
+    assert batch.rated is not None
+    words = [TOKENIZER.decode(batch.rated.labels[batch.rated.owner == n][:-1].tolist()) for n in (0, 1)]
+    assert words == ["no.", "hello there."]
+    assert batch.n_pairs == 1
