@@ -9,16 +9,21 @@ machine alone.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, cast
 
+from convai.conversation.adapters import start
 from convai.core.settings import EngineConfig
 from convai.server.on_ray import Scaling, application
 
 app = application(
-    model=os.environ.get("CONVAI_MODEL") or None,
-    config=EngineConfig(precision=cast(Any, os.environ.get("CONVAI_PRECISION", "auto"))),
+    partial(
+        start,
+        os.environ.get("CONVAI_MODEL") or None,
+        EngineConfig(precision=cast(Any, os.environ.get("CONVAI_PRECISION", "auto"))),
+        adapters=[folder for folder in os.environ.get("CONVAI_ADAPTERS", "").split(",") if folder],
+    ),
     token=os.environ.get("CONVAI_TOKEN", ""),
     threads=int(os.environ.get("CONVAI_THREADS", "1")),
-    adapters=[folder for folder in os.environ.get("CONVAI_ADAPTERS", "").split(",") if folder],
     scaling=Scaling.parse(os.environ.get("CONVAI_REPLICAS", "1")),
 )

@@ -23,6 +23,11 @@ def add_action(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="instead: N times kill a door, an engine or PostgreSQL while people chat; what is lost?",
     )
     parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="with --kills: engines are replicas on Ray; its head, and all of it, are killed too",
+    )
+    parser.add_argument(
         "--sockets",
         type=int,
         metavar="N",
@@ -72,6 +77,12 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError("--kills and --sockets are two measurements; take one after the other")
     if args.kills is not None and min(args.doors, args.engines) < 2:
         raise SettingsError("--kills: one of a kind must be left; use 2 or more doors and engines")
+    if args.ray:
+        if args.kills is None:
+            raise SettingsError("--ray belongs to --kills N; add it")
+        from convai.server.on_ray import ray_serve
+
+        ray_serve()
     if args.kills is not None:
         return _kills(args)
     if args.sockets is not None:
@@ -104,7 +115,7 @@ def _kills(args: argparse.Namespace) -> int:
     from convai.bench.report import json_line
 
     interval = args.interval or 0.05
-    size = Size(doors=args.doors, engines=args.engines, people=args.people, interval=interval)
+    size = Size(doors=args.doors, engines=args.engines, people=args.people, interval=interval, ray=args.ray)
     found = measure(size, args.kills, args.seed, args.logs)
     killed = ", ".join(f"{what} {count}" for what, count in sorted(found["killed"].items()))
     wrong = ", ".join(f"{what}: {count}" for what, count in sorted(found["wrong"].items())) or "nothing"
@@ -113,8 +124,10 @@ def _kills(args: argparse.Namespace) -> int:
         f"{size.people} people, {size.doors} doors, {size.engines} engines; killed: {killed}",
         f"{found['turns']} messages acknowledged, {found['replies']} replies kept; "
         f"lost, twice or missing: {wrong}",
-        f"turns that found their conversation while nothing died: {found['undisturbed']['stay']:.1%}",
     )
+    stay = {name: value for name, value in found["undisturbed"].items() if name == "stay"}
+    for value in stay.values():
+        _say(args, f"turns that found their conversation while nothing died: {value:.1%}")
     for what, away in found["away_s"].items():
         _say(
             args,
@@ -124,7 +137,7 @@ def _kills(args: argparse.Namespace) -> int:
     if took := sorted(found["restarts_s"]):
         middle, most = took[len(took) // 2], took[-1]
         _say(args, f"PostgreSQL itself was there again after {middle:.1f} s (median), {most:.1f} s at most")
-    print(json_line({"stay": found["undisturbed"]["stay"]}, {"kills": found}))
+    print(json_line(stay, {"kills": found}))
     return 1 if found["wrong"] else 0
 
 

@@ -100,48 +100,44 @@ def run(args: argparse.Namespace) -> int:
     import socket
     import threading
     from contextlib import closing
+    from functools import partial
 
     import torch
 
     from convai.conversation.adapters import start
     from convai.core.errors import SettingsError
+    from convai.engine.door import replies
     from convai.engine.listener import Listener
-    from convai.engine.listening import replies
     from convai.server.logs import log_to_stderr
 
     log_to_stderr(replies.name if args.log_replies else "")
     ending = threading.Event()
 
-    def heed() -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: ending.set())
-
-    heed()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: ending.set())
+    load = partial(
+        start, args.model, config, context=args.context, adapters=args.adapters, loaded=args.adapters_loaded
+    )
     if args.ray:
         from convai.conversation.agent import load_voice
-        from convai.server import on_ray
+        from convai.server import on_ray, ray_head
 
         scaling = on_ray.Scaling.parse(
             args.replicas, replies=args.replies_each, up_after=args.up_after, down_after=args.down_after
         )
         on_ray.ray_serve()
         load_voice(args.model, context=args.context)  # what is wrong with it is told at once
-        options = {name: getattr(args, name) for name in ("model", "context", "threads", "drain")}
-        options |= {"config": config, "token": token}
-        options |= {"adapters": args.adapters, "loaded": args.adapters_loaded}
-        options |= {"log_replies": args.log_replies}
+        options = {name: getattr(args, name) for name in ("threads", "drain", "log_replies")}
 
         def ready() -> None:
             print(f"convai computes on Ray for doors at ray://{args.listen} (Ctrl-C ends it)", flush=True)
 
-        on_ray.run(
-            options,
-            scaling=scaling,
+        ray_head.run(
+            {"load": load, "token": token, "scaling": scaling, **options},
             host=host,
             port=port,
             address=args.ray_address,
             ended=ending,
-            heed=heed,
             ready=ready,
         )
         return 0
@@ -152,13 +148,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise SettingsError(f"--listen {args.listen}: {error.strerror or error}; choose another") from None
     with listening:
-        found = start(
-            args.model,
-            config,
-            context=args.context,
-            adapters=args.adapters,
-            loaded=args.adapters_loaded,
-        )
+        found = load()
         with closing(found.engine):
             listener = Listener(found.engine, found.identity(), token, listening)
             where = ":".join(map(str, listening.getsockname()[:2]))

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import atexit
 import logging
-import multiprocessing
-import multiprocessing.resource_tracker
 import secrets
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable
+from contextlib import closing, suppress
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import Final, Protocol
 
 import torch
 
 from convai.core.errors import ConvaiError
 from convai.core.processor import prefer_latency
-from convai.engine.errors import EngineClosed, EngineError
+from convai.engine.child import READY, Child, refused
+from convai.engine.errors import EngineClosed
 from convai.engine.handshake import Kin
 from convai.engine.link import dial
 from convai.engine.listener import Listener
-from convai.engine.messages import Failure
 from convai.engine.port import Port
 from convai.engine.remote import RemoteEngine
 from convai.engine.replicas import Replicas
@@ -40,8 +38,6 @@ _PATIENCE: Final = 60.0
 """Seconds for which a reply waits while the process is begun anew: it has to load the model."""
 _AGAIN: Final = (0.1, 10.0)
 """Seconds before it is begun anew: the first pause, which doubles while it dies at once, and the longest."""
-_END: Final = 10.0
-"""Seconds in which the process ends by itself."""
 
 
 class Loaded(Protocol):
@@ -70,11 +66,13 @@ class Apart(Replicas):
         `expected` raises.
         """
         self._ended = threading.Event()
-        self._load, self._threads = load, threads
         self._token = secrets.token_hex(16)
         # it stays open here: whoever connects while there is no process waits for the next one
         self._listening = socket.create_server((_HERE, 0))
-        self._process = _Process(load, self._listening, self._token, threads)
+        self._begin = partial(
+            Child, "the model's process", _compute, load, self._listening, self._token, threads
+        )
+        self._process = self._begin()
         try:
             kin = Kin(expected())
             self._process.wait()
@@ -114,7 +112,7 @@ class Apart(Replicas):
             if self._ended.wait(pause):
                 return
             logger.error("the model's process ended (exit code %s); it is begun anew", self._process.exitcode)
-            self._process = _Process(self._load, self._listening, self._token, self._threads)
+            self._process = self._begin()
             try:
                 if self._ended.is_set():  # `close` may have ended the one before
                     raise EngineClosed
@@ -128,91 +126,18 @@ class Apart(Replicas):
                 pause = min(2 * pause, _AGAIN[1])
 
 
-class _Process:
-    """The process, to the one who has it."""
-
-    def __init__(self, load: Load, listening: socket.socket, token: str, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit locks and threads half-alive
-        self._pipe, theirs = context.Pipe()
-        self._computes = False
-        self._reaping = threading.Lock()
-        self._process = context.Process(
-            target=_compute, args=(load, listening, token, threads, theirs), name="convai-engine"
-        )
-        with _signals_kept():
-            self._process.start()
-        theirs.close()
-
-    @property
-    def pid(self) -> int | None:
-        """Its id."""
-        return self._process.pid
-
-    @property
-    def exitcode(self) -> int | None:
-        """How it ended: minus a signal, or what it returned; None while it runs."""
-        return self._process.exitcode
-
-    def wait(self) -> None:
-        """Until it computes. Raises what went wrong there."""
-        try:
-            failure: Failure | None = self._pipe.recv()
-        except (EOFError, OSError):
-            self.died()
-            raise EngineError(
-                f"the model's process ended before it computed (exit code {self.exitcode})"
-            ) from None
-        if failure is not None:
-            self.died()
-            raise failure.error()
-        self._computes = True
-
-    def died(self) -> None:
-        """Wait for its end, in any thread."""
-        wait([self._process.sentinel])
-        with self._reaping:  # for two at once there is one exit code
-            self._process.join()
-
-    def end(self) -> None:
-        """End it. By itself it does when the other end of its pipe is gone."""
-        self._pipe.close()
-        if self._computes:
-            wait([self._process.sentinel], _END)
-        self._process.kill()
-        self.died()
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """What is started meanwhile never hears of SIGINT and SIGTERM.
-
-    Both go to all processes of a terminal, or of a service; only the one that has the process may end it,
-    when its replies have come to their ends.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, which has no such groups
-        yield
-        return
-    multiprocessing.resource_tracker.ensure_running()  # its start would let the signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _compute(load: Load, listening: socket.socket, token: str, threads: int, pipe: Connection) -> None:
     """The process: compute until the other end of `pipe` is gone, however it went."""
     torch.set_num_threads(threads)
     try:
         loaded = load()
     except (ConvaiError, OSError, MemoryError) as error:
-        said = error if isinstance(error, ConvaiError) else EngineError(str(error) or "out of memory")
-        pipe.send(Failure.of(said))
+        pipe.send(refused(error))
         return
     with closing(loaded.engine):
         listener = Listener(loaded.engine, loaded.identity(), token, listening)
         prefer_latency()
-        pipe.send(None)
+        pipe.send(READY)
         with suppress(EOFError, OSError):
             pipe.recv()
         listener.close()

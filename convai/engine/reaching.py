@@ -8,7 +8,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from http.client import HTTPException
 from typing import Final
 
@@ -28,6 +27,8 @@ _ASK: Final = 1.0
 """Seconds between two looks at which replicas Ray has."""
 _AWAY: Final = 30.0
 """Seconds after which a replica that Ray has no more is forgotten: by then its replies have ended."""
+_PATIENCE: Final = 120.0
+"""Seconds for which a reply waits while there are no replicas: Ray and a model have to be begun anew."""
 _TELL: Final = 5.0
 """Seconds of waiting after which that is said."""
 _LOOK: Final = 0.02
@@ -67,28 +68,37 @@ def on_ray(url: str) -> list[str]:
 def _follow(
     replicas: Replicas, url: str, make: Callable[[str], RemoteEngine], ended: threading.Event
 ) -> None:
-    """The thread: replicas come and go."""
+    """The thread: replicas come and go. Says once when Ray does not answer, and once when it does again."""
     away: dict[str, float] = {}
+    answers = True
     while not ended.wait(_ASK):
-        with suppress(EngineLost):
+        try:
             there = set(on_ray(url))
-            for address in there - set(replicas.engines):
-                replicas.add(address, make(address))
-            for address in set(replicas.engines) - there:
-                away.setdefault(address, time.monotonic())
-            for address, since in list(away.items()):
-                if address in there:
-                    del away[address]
-                elif time.monotonic() - since > _AWAY:
-                    del away[address]
-                    replicas.remove(address)
+        except EngineLost as error:
+            if answers:
+                logger.warning("%s; the replicas known so far are used, and it is asked again", error)
+            answers = False
+            continue
+        if not answers:
+            logger.warning("%s says again where its engines are", url)
+        answers = True
+        for address in there - set(replicas.engines):
+            replicas.add(address, make(address))
+        for address in set(replicas.engines) - there:
+            away.setdefault(address, time.monotonic())
+        for address, since in list(away.items()):
+            if address in there:
+                del away[address]
+            elif time.monotonic() - since > _AWAY:
+                del away[address]
+                replicas.remove(address)
 
 
 class OnRay(Replicas):
     """The replicas of a Ray Serve deployment, those that come later too."""
 
     def __init__(self, url: str, make: Callable[[str], RemoteEngine], hearing: Hearing) -> None:
-        super().__init__(_all_of(on_ray(url), make), hearing=hearing)
+        super().__init__(_all_of(on_ray(url), make), patience=_PATIENCE, hearing=hearing)
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=_follow, args=(self, url, make, self._ended), name="convai-on-ray", daemon=True

@@ -6,18 +6,15 @@ where; doors ask Ray Serve's HTTP proxy for that list, and so need no Ray themse
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from convai.core.errors import ConvaiError, SettingsError
-from convai.core.settings import EngineConfig
+from convai.core.errors import SettingsError
+from convai.engine.apart import Load
 
 APPLICATION: Final = "convai"
 ROUTE: Final = "/engines"
@@ -105,29 +102,17 @@ class Directory:
 class Replica:
     """One engine, with a socket of its own."""
 
-    def __init__(
-        self,
-        model: str | None,
-        context: int | None,
-        config: EngineConfig,
-        token: str,
-        threads: int,
-        drain: float,
-        adapters: Sequence[str],
-        loaded: int,
-        log_replies: bool,
-    ) -> None:
+    def __init__(self, load: Load, token: str, threads: int, drain: float, log_replies: bool) -> None:
         import torch
 
-        from convai.conversation.adapters import start
+        from convai.engine.door import replies
         from convai.engine.listener import Listener
-        from convai.engine.listening import replies
         from convai.server.logs import log_to_stderr
 
         log_to_stderr(replies.name if log_replies else "")  # Ray keeps it in its folder of logs
         ray, _ = ray_serve()
         torch.set_num_threads(threads)
-        found = start(model, config, context=context, adapters=adapters, loaded=loaded)
+        found = load()
         self._drain = drain
         self.engine = found.engine
         host = ray.util.get_node_ip_address() if token else "127.0.0.1"
@@ -181,19 +166,19 @@ class Doorbell:
 
 
 def application(
+    load: Load,
     *,
-    model: str | None = None,
-    context: int | None = None,
-    config: EngineConfig | None = None,
     token: str = "",
     threads: int = 1,
     scaling: Scaling = Scaling(),
     drain: float = 20.0,
-    adapters: Sequence[str] = (),
-    loaded: int = 2,
     log_replies: bool = False,
 ) -> Any:
-    """The Ray Serve application, for `serve.run`; Ray has been initialised. Raises SettingsError."""
+    """The Ray Serve application, for `serve.run`; Ray has been initialised. Raises SettingsError.
+
+    `load` starts an engine, in each replica; `threads`: those that it computes with; `drain`: seconds that a
+    replica has for what it has begun.
+    """
     ray, serve = ray_serve()
     ray.remote(Directory).options(
         name=DIRECTORY,
@@ -210,9 +195,7 @@ def application(
         ray_actor_options={"num_cpus": threads},
         health_check_period_s=2,
         graceful_shutdown_timeout_s=drain + 5,
-    ).bind(
-        model, context, config or EngineConfig(), token, threads, drain, list(adapters), loaded, log_replies
-    )
+    ).bind(load, token, threads, drain, log_replies)
     return serve.deployment(Doorbell, name="doorbell", ray_actor_options={"num_cpus": 0}).bind(engines)
 
 
@@ -230,66 +213,3 @@ def _number(scaling: Scaling) -> dict[str, Any]:
             "policy": {"policy_function": _POLICY},
         }
     }
-
-
-def _why(serve: Any) -> str:
-    """What Ray says of the replicas that did not start: the error of one of them, in one line."""
-    application = serve.status().applications.get(APPLICATION)
-    for one in application.deployments.values() if application is not None else ():
-        lines: list[str] = [line.strip() for line in str(one.message).splitlines() if line.strip()]
-        if one.status != "HEALTHY" and lines:
-            return next((line for line in lines if "Error" in line.partition(":")[0]), lines[-1])
-    return ""
-
-
-def run(
-    app_options: dict[str, Any],
-    *,
-    scaling: Scaling,
-    host: str,
-    port: int,
-    address: str | None,
-    ended: threading.Event,
-    heed: Callable[[], None],
-    ready: Callable[[], None],
-) -> None:
-    """Start the application, on a Ray that is there (`address`) or our own, until `ended`.
-
-    `heed` listens to the signals that set `ended`, which Ray takes for itself when it starts; `ready` is told
-    when replicas are there.
-
-    Raises ConvaiError where Ray or the replicas do not come up.
-    """
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a machine may be busy
-    ray, serve = ray_serve()
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it tells of every request
-    try:
-        if address is None:
-            # our own Ray has a processor for each thread that is asked for, or replicas would never start
-            threads = app_options["threads"] * scaling.most
-            ray.init(
-                num_cpus=max(os.cpu_count() or 1, threads),
-                include_dashboard=False,
-                object_store_memory=100 * 2**20,
-                log_to_driver=False,
-            )
-        else:
-            ray.init(address=address, log_to_driver=False)
-    except Exception as error:
-        raise ConvaiError(
-            f"Ray does not start ({type(error).__name__}: {error}); see --ray-address"
-        ) from None
-    try:
-        heed()
-        serve.start(http_options={"host": host, "port": port})
-        try:
-            serve.run(application(scaling=scaling, **app_options), name=APPLICATION, route_prefix=ROUTE)
-        except RuntimeError as error:
-            raise ConvaiError(f"the replicas do not come up: {_why(serve) or error}") from None
-        ready()
-        ended.wait()
-    finally:
-        serve.delete(APPLICATION)
-        if address is None:
-            serve.shutdown()
-        ray.shutdown()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from convai.server.protocol.changes import Started, State, TokenDrawn
 from convai.server.protocol.values import Message, PersonaCard
 from tests.drawing import prompt
 
+RAY = importlib.util.find_spec("ray") is not None
 POSTGRESQL = shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
@@ -89,8 +92,31 @@ def test_nothing_is_lost_when_something_dies(capsys: pytest.CaptureFixture[str])
     assert found["undisturbed"]["stay"] == 1.0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not POSTGRESQL, reason="PostgreSQL is not installed")
+@pytest.mark.skipif(not RAY, reason="Ray is not installed (pip install 'convai[ray]')")
+def test_nothing_is_lost_when_ray_dies(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["bench", "cluster", "--kills", "3", "--ray", "--people", "2", "--doors", "2", "--engines", "2"]
+    assert cli.main([*command, "--seed", "22"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["raw"]["kills"]
+    assert {"Ray", "Ray's head"} <= set(found["killed"])
+    assert found["wrong"] == {}
+    assert found["turns"] == found["replies"] >= 8
+
+
+def test_without_ray_it_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert cli.main(["bench", "cluster", "--kills", "3", "--ray"]) == 2
+    error = capsys.readouterr().err
+    assert "pip install 'convai[ray]'" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
-    "options", [["--kills", "0"], ["--kills", "1", "--doors", "1"], ["--kills", "1", "--sockets", "2"]]
+    "options",
+    [["--ray"], ["--kills", "0"], ["--kills", "1", "--doors", "1"], ["--kills", "1", "--sockets", "2"]],
 )
 def test_what_cannot_be_measured_is_one_line(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "cluster", *options]) == 2

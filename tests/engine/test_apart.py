@@ -90,7 +90,7 @@ def test_a_reply_goes_on_when_the_process_was_killed(apart: Apart) -> None:
     ("error", "kind", "said"),
     [
         (SettingsError("--precision x: there is none"), SettingsError, "--precision x: there is none"),
-        (SystemExit(3), EngineError, r"ended before it computed \(exit code 3\)"),
+        (SystemExit(3), EngineError, r"ended before it was ready \(exit code 3\)"),
     ],
 )
 def test_what_goes_wrong_there_is_raised_here(error: BaseException, kind: type[Exception], said: str) -> None:

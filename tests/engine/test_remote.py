@@ -32,11 +32,11 @@ from convai.engine import (
     Token,
     wire,
 )
-from convai.engine import listening as listening_module
+from convai.engine import door as door_module
+from convai.engine.door import replies
 from convai.engine.handshake import Kin, Stranger, host_port, identity, prove, read_token
 from convai.engine.link import FrameLink
 from convai.engine.listener import Listener
-from convai.engine.listening import replies
 from convai.engine.mailbox import Parcel
 from convai.engine.messages import Begun
 from tests.drawing import BYTES, finished, prompt, ready, settings_of
@@ -352,7 +352,7 @@ class Talkative(StubEngine):
 
 
 def test_others_do_not_wait_for_a_door_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening_module, "STALLED", PATIENCE)
+    monkeypatch.setattr(door_module, "STALLED", PATIENCE)
     with listening(Talkative(0.0)) as (listener, where):
         slow = link(where)
         slow.send(wire.frame(wire.Ask(1, ask(120))))
@@ -371,7 +371,7 @@ def test_others_do_not_wait_for_a_door_that_does_not_read(monkeypatch: pytest.Mo
 
 
 def test_a_door_that_never_reads_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening_module, "STALLED", 0.0)
+    monkeypatch.setattr(door_module, "STALLED", 0.0)
     engine = Talkative(0.001)
     with listening(engine) as (listener, where):
         slow = link(where)

@@ -16,6 +16,7 @@ import yaml
 
 from convai.__main__ import _parse
 from convai.engine import Stats
+from convai.server.health import SECONDS
 from convai.server.metrics import Metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -84,6 +85,13 @@ def test_the_proxy_goes_by_what_the_page_sends() -> None:
     [parameter] = set(re.findall(r"(?:url_param|urlp\()\s*(\w+)", text))
     page = (DEPLOY.parent / "web/static/js/socket.js").read_text(encoding="utf-8")
     assert f'searchParams.set("{parameter}"' in page
+
+
+def test_the_proxy_gives_a_busy_door_the_time_that_it_takes_to_say_how_it_is() -> None:
+    """Or it takes all doors for dead where the machine is only busy."""
+    text = (DEPLOY / "haproxy.cfg").read_text(encoding="utf-8")
+    [seconds] = re.findall(r"timeout check (\d+)s", text)
+    assert int(seconds) > SECONDS
 
 
 @pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed")

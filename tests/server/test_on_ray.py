@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -10,9 +11,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -21,7 +25,7 @@ from convai import __main__ as cli
 from convai.conversation.agent import Agent
 from convai.core.errors import SettingsError
 from convai.core.settings import EngineConfig
-from convai.engine import Engine, EngineLost, Finished, Overloaded, Stream, Token
+from convai.engine import Engine, EngineLost, Event, Finished, Overloaded, Stream, Token, reaching
 from convai.engine.handshake import identity
 from convai.engine.reaching import on_ray, reach
 from convai.engine.remote import RemoteEngine
@@ -29,6 +33,7 @@ from convai.engine.replicas import Replicas
 from convai.server.on_ray import Scaling, wanted
 from tests.chatting import tiny_agent
 from tests.commands.processes import Process, engine, processes
+from tests.engine.remote import listening
 from tests.engine.test_remote import ask
 from tests.server.test_adapters import other
 
@@ -38,6 +43,13 @@ LONG = 1000
 """Tokens of a reply that is not over before it is disturbed."""
 SLOTS, QUEUE = 4, 2
 """Of each replica."""
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    limit = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
 
 
 def free_port() -> int:
@@ -75,6 +87,71 @@ def test_what_is_no_ray_is_one_line() -> None:
                 on_ray(f"ray://127.0.0.1:{other.getsockname()[1]}")
         finally:
             speaking.join()
+
+
+class Addresses(BaseHTTPRequestHandler):
+    """What Ray Serve's proxy answers."""
+
+    engines: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        body = json.dumps({"engines": self.engines}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def proxy(port: int) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", port), Addresses) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+def test_a_ray_that_goes_away_and_comes_back_is_said_once_each(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Meanwhile the door uses the replicas that it knows, and it need not be started anew."""
+    monkeypatch.setattr(reaching, "_ASK", 0.001)
+    asked: Counter[bool] = Counter()
+
+    def counted(url: str) -> list[str]:
+        try:
+            found = on_ray(url)
+        except EngineLost:
+            asked[False] += 1
+            raise
+        asked[True] += 1
+        return found
+
+    monkeypatch.setattr(reaching, "on_ray", counted)
+    port = free_port()
+    agent = tiny_agent()
+    own = identity("", agent.tokenizer)
+    computes = agent.engine(EngineConfig(prefix_mib=8, precision="float32")).start()
+    with listening(computes, token="", model=own) as (_, where), ExitStack() as ended:
+        monkeypatch.setattr(Addresses, "engines", [f"{where[0]}:{where[1]}"])
+        with proxy(port):
+            replicas = ended.enter_context(reach(f"ray://127.0.0.1:{port}", "", own, wait=PATIENCE))
+        wait_for(lambda: asked[False] >= 3)
+        assert len(list(replicas.stream(ask(3)))) == 4
+        answered = asked[True]
+        with proxy(port):
+            wait_for(lambda: asked[True] >= answered + 3)
+        replicas.close()
+    said = [one.getMessage() for one in caplog.records if one.name == "convai.engine"]
+    away = [one for one in said if "does not say where its engines are" in one]
+    assert len(away) in (1, 2)  # it may be asked once more behind its second end
+    assert len([one for one in said if "says again where its engines are" in one]) == 1
 
 
 @pytest.mark.parametrize("text", ["0", "3:2", "two", "1:2:3", ""])
@@ -118,6 +195,11 @@ class Cluster:
                 if one.status == psutil.CONN_LISTEN and one.laddr.port == port:
                     return process.pid
         raise AssertionError(f"nobody listens at {address}")
+
+    def heads(self) -> list[psutil.Process]:
+        """The processes of Ray's head: of two heads while one Ray takes another one's place."""
+        every = psutil.Process(self.running.pid).children(recursive=True)
+        return [one for one in every if one.name() == "gcs_server" and one.status() != psutil.STATUS_ZOMBIE]
 
     def until(self, true: Callable[[], bool]) -> None:
         limit = time.monotonic() + PATIENCE
@@ -263,10 +345,40 @@ def test_a_reply_outlives_kill_9_of_its_replica(cluster: Cluster) -> None:
     os.kill(pid, signal.SIGKILL)
     got += list(stream)
     assert cluster.replicas.moved == moved + 1
-    assert [e.id for e in got if isinstance(e, Token)] == [e.id for e in undisturbed if isinstance(e, Token)]
+    assert tokens(got) == tokens(undisturbed)
     assert got[-1].text == undisturbed[-1].text
     cluster.until(lambda: len(cluster.well()) >= 2)  # Ray has started another one, and it was found
     assert own not in [one.name for one in cluster.well()]
+
+
+@pytest.mark.slow
+def test_nobody_waits_when_rays_head_dies(cluster: Cluster) -> None:
+    """Its replicas go on until there are those of another Ray, and then what they write goes on there."""
+    cluster.until(lambda: len(cluster.well()) >= 2)
+    request = replace(ask(LONG, temperature=1.0, seed=3), session="the head")
+    with cluster.agent.engine(EngineConfig(prefix_mib=8, precision="float32")) as here:
+        undisturbed = list(here.stream(request))
+    before = {one.name for one in cluster.well()}
+    [head] = cluster.heads()
+    head.kill()
+    replies = 0
+    while not (now := {one.name for one in cluster.well()}) or now & before:
+        try:
+            got = list(cluster.replicas.stream(request))
+        except EngineLost:  # none of the new ones was found when the old ones ended; `Busy` to who asks
+            time.sleep(0.02)
+            continue
+        assert tokens(got) == tokens(undisturbed)
+        assert got[-1].text == undisturbed[-1].text
+        replies += 1
+        assert cluster.running.alive
+    assert replies > 0
+    [another] = cluster.heads()
+    assert another.pid != head.pid
+
+
+def tokens(events: Sequence[Event]) -> list[int]:
+    return [one.id for one in events if isinstance(one, Token)]
 
 
 @pytest.mark.slow

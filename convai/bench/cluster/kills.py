@@ -11,7 +11,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from convai.bench.cluster.counting import letters
 from convai.bench.cluster.folder import own_folder
+from convai.bench.cluster.on_ray import RayEngines
 from convai.bench.cluster.person import Observations, Visitor
 from convai.bench.cluster.processes import ClusterProcess, OwnPostgres, context, door, made_up_model, stub
 from convai.core.dialog import USER
@@ -38,18 +39,23 @@ _DATABASE: Final = "postgresql"
 """Its folder."""
 DOOR: Final = "door"
 ENGINE: Final = "engine"
+HEAD: Final = "Ray's head"
+RAY: Final = "Ray"
 DATABASE: Final = "PostgreSQL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much there is. `interval`: seconds between two letters, `length`: letters of a reply."""
+    """How much there is. `interval`: seconds between two letters, `length`: letters of a reply; `ray`: the
+    engines are its replicas.
+    """
 
     doors: int = 3
     engines: int = 4
     people: int = 20
     interval: float = 0.05
     length: int = 60
+    ray: bool = False
 
 
 class Town:
@@ -60,6 +66,7 @@ class Town:
         self.database = OwnPostgres(folder / _DATABASE)
         self.turns = context().Array("q", 2, lock=False)
         model = made_up_model(folder / "model")
+        self.ray = RayEngines(model, size.interval, size.engines, logs) if size.ray else None
         self.engines = [
             ClusterProcess(
                 stub,
@@ -69,12 +76,16 @@ class Town:
                 counting,
                 log=logs / f"engine{number}.log",
             )
-            for number in range(size.engines)
+            for number in range(0 if size.ray else size.engines)
         ]
+        if self.ray is not None:
+            where = self.ray.url
+        else:
+            where = "tcp://" + ",".join(f"127.0.0.1:{one.port}" for one in self.engines)
         options = [
             f"--model={model}",
             f"--store={self.database.url}",
-            "--engine=tcp://" + ",".join(f"127.0.0.1:{one.port}" for one in self.engines),
+            f"--engine={where}",
             "--emotion-model=none",
             "--memory=off",
             "--rate=1000000",
@@ -99,6 +110,9 @@ class Town:
 
     async def start(self) -> None:
         """All of them. Raises ConvaiError where one does not come up."""
+        if self.ray is not None:
+            self.ray.start()
+            await until(self.ray.up)
         for members in (self.engines, self.doors[:1], self.doors[1:]):  # the first door makes the tables
             for one in members:
                 one.start()
@@ -109,6 +123,8 @@ class Town:
         """The end."""
         for one in (*self.doors, *self.engines):
             one.kill()
+        if self.ray is not None:
+            self.ray.kill()
         self.database.close()
 
 
@@ -121,6 +137,15 @@ def town(size: Size, *, counting: bool = True, logs: Path | None = None) -> Iter
         made = Town(size, folder, counting=counting, logs=logs or folder)
         opened.callback(made.close)
         yield made
+
+
+async def until(there: Callable[[], bool]) -> None:
+    """Wait until it is. Raises ConvaiError."""
+    limit = time.monotonic() + _UP
+    while not await asyncio.to_thread(there):
+        if time.monotonic() > limit:
+            raise ConvaiError("Ray and its replicas do not come up")
+        await asyncio.sleep(_LOOK)
 
 
 async def up(member: ClusterProcess) -> None:
@@ -155,12 +180,15 @@ async def _measure(made: Town, size: Size, kills: int, chance: random.Random) ->
         for _ in range(kills):
             await asyncio.sleep(chance.uniform(*_BETWEEN))
             _nobody_fell(tasks)
-            what = chance.choices(
-                (DOOR, ENGINE, DATABASE), weights=(len(made.doors), len(made.engines), 1), k=1
-            )[0]
+            kinds = {DOOR: size.doors, ENGINE: size.engines, DATABASE: 1} | (
+                {HEAD: 2, RAY: 1} if size.ray else {}
+            )
+            what = chance.choices(list(kinds), weights=list(kinds.values()), k=1)[0]
             killed[await _kill(made, what, chance, notes)] += 1
         for one in (*made.doors, *made.engines):
             await up(one)
+        if made.ray is not None:
+            await until(made.ray.up)
         ended.set()
         done, _ = await asyncio.wait(tasks, timeout=_END)
         _nobody_fell(tasks)
@@ -205,6 +233,8 @@ async def _undisturbed(made: Town, people: list[Visitor], tasks: list[asyncio.Ta
         _nobody_fell(tasks)
         await asyncio.sleep(_LOOK)
     turns, found = made.turns
+    if made.ray is not None:  # whose replicas share no memory with us
+        return {}
     return {"turns": turns, "found": found, "stay": found / max(turns - len(people), 1)}
 
 
@@ -215,6 +245,14 @@ async def _kill(made: Town, what: str, chance: random.Random, notes: Observation
         notes.killed.append((begun, what))
         await asyncio.to_thread(made.database.restart, mode)
         notes.restarts.append(time.monotonic() - begun)
+        return what
+    if made.ray is not None and what != DOOR:
+        await until(made.ray.up)
+        notes.killed.append((time.monotonic(), what))
+        kill = {ENGINE: made.ray.kill_replica, HEAD: made.ray.kill_head, RAY: made.ray.kill}[what]
+        await asyncio.to_thread(kill)
+        if what == RAY:
+            made.ray.start()
         return what
     members = made.doors if what == DOOR else made.engines
     victim = chance.choice(members)

@@ -65,17 +65,19 @@ def free_port() -> int:
 class ClusterProcess:
     """One process, at the same port every time it is started."""
 
-    def __init__(self, target: Any, *args: Any, log: Path) -> None:
-        """`target(port, log, *args)` is what it does."""
+    def __init__(self, target: Any, *args: Any, log: Path, alone: bool = True) -> None:
+        """`target(port, log, *args)` is what it does; `alone`: without processes of its own."""
         self.port = free_port()
-        self.log = log
+        self.log, self._alone = log, alone
         self._target, self._args = target, args
         self._process: BaseProcess | None = None
 
     def start(self) -> None:
         """It lives, and will listen soon."""
         made = context().Process(
-            target=self._target, args=(self.port, os.fspath(self.log), *self._args), daemon=True
+            target=self._target,
+            args=(self.port, os.fspath(self.log), *self._args),
+            daemon=self._alone,
         )
         made.start()
         self._process = made
@@ -109,7 +111,7 @@ class ClusterProcess:
 
 def door(port: int, log: str, options: list[str]) -> None:
     """The process of a door."""
-    _begin(log)
+    begin(log)
     sys.argv = ["convai", "serve", "--port", str(port), *options]
     runpy.run_module("convai", run_name="__main__")
 
@@ -118,7 +120,7 @@ def stub(
     port: int, log: str, model: str, interval: float, turns: MutableSequence[int] | None, counting: bool
 ) -> None:
     """The process of an engine that computes nothing."""
-    _begin(log)
+    begin(log)
     voice = load_voice(model)
     engine = CountingEngine(interval, turns) if counting else StubEngine(interval)
     at = socket.create_server(("127.0.0.1", port))
@@ -126,7 +128,7 @@ def stub(
     threading.Event().wait()
 
 
-def _begin(log: str) -> None:
+def begin(log: str) -> None:
     """It writes to `log`, and ends with the process that measures."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -232,7 +234,7 @@ def processor_seconds(pid: int) -> float:
         raise SettingsError("processor time of other processes is read on Linux alone")
     ticks = os.sysconf("SC_CLK_TCK")
     total = 0.0
-    for one in (pid, *_children(pid)):
+    for one in (pid, *children(pid)):
         try:
             fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
@@ -241,8 +243,10 @@ def processor_seconds(pid: int) -> float:
     return total
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+def children(pid: int) -> list[int]:
+    """The living processes that a process has begun, in whichever thread."""
+    found: list[int] = []
+    for one in Path("/proc").glob(f"{pid}/task/*/children"):
+        with suppress(OSError):  # it has ended
+            found += map(int, one.read_text().split())
+    return found
