@@ -22,6 +22,7 @@ MAX_UTTERANCE_CHARS: Final = 100_000
 """Longer utterances are refused as damaged input (a 10 MB line is a broken file, not a remark)."""
 
 _SESSION: Final = re.compile(r"(.+)-session([0-9]+)")
+_UNDECODED = re.compile("[\udc80-\udcff]")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
@@ -122,6 +123,11 @@ def check_text(text: object, where: str) -> str:
     clean = " ".join(text.split())
     if not clean:
         raise DataError(f"{where}: empty text; remove it or write what was said")
+    if damaged := _UNDECODED.search(clean):  # kept by `text_files.damaged_kept`
+        raise DataError(
+            f"{where}: not UTF-8 (byte 0x{ord(damaged[0]) - 0xDC00:02x}); write the word anew, or name the "
+            "file's encoding where a command has --encoding"
+        )
     if _NOT_TEXT.search(clean):
         raise DataError(f"{where}: control characters in the text; is this a text file in UTF-8?")
     return clean

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,10 @@ _START: Final = 65536
 """Bytes that line ends and UTF-16 are told from."""
 _NAMED: ContextVar[str | None] = ContextVar("encoding", default=None)
 """The encoding that files are in, where somebody has said so."""
+_SURROGATES = re.compile("[\udc80-\udcff]")
+_KEPT: ContextVar[bool] = ContextVar("damaged_kept", default=False)
+_LITTLE: Final = 200
+"""One byte in so many may be damaged in a file whose other lines are read."""
 _T = TypeVar("_T")
 
 
@@ -51,6 +57,18 @@ def encoded_in(encoding: str | None) -> Iterator[None]:
         yield
     finally:
         _NAMED.reset(token)
+
+
+@contextmanager
+def damaged_kept(kept: bool = True) -> Iterator[None]:
+    """Within the block a file of which little is damaged can be read: its bytes that are no UTF-8 become
+    surrogates, which no text may hold (`check_text`), so that a dialogue with some is refused by itself.
+    """
+    token = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 def bare_name(path: Path) -> str:
@@ -141,20 +159,28 @@ def _guarded(path: Path, line: int, read: Callable[[], _T]) -> _T:
         raise DataError(f"{path}:{line}: cannot be read ({error.strerror or error})") from None
 
 
-def decode(raw: bytes, where: Callable[[int], str], western: Callable[[], bool] = lambda: False) -> str:
+def decode(
+    raw: bytes,
+    where: Callable[[int], str],
+    western: Callable[[], bool] = lambda: False,
+    kept: Callable[[], bool] = lambda: False,
+) -> str:
     """UTF-8 text, or Windows-1252 where it is none and `western` says so of its file.
 
-    `where(offset)` names the place of a byte. Raises DataError for anything else.
+    `where(offset)` names the place of a byte. Raises DataError for anything else, unless `kept` says that
+    damaged bytes are to become surrogates.
     """
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{where(0)}: UTF-16 text; save the file as UTF-8")
-    if (nul := raw.find(b"\0")) >= 0:
+    if (nul := raw.find(b"\0")) >= 0 and not kept():
         raise DataError(f"{where(nul)}: a NUL byte, so binary data; give a text file in UTF-8")
     try:
         return raw.decode(UTF8)
     except UnicodeDecodeError as error:
         if western():
             return raw.decode(WESTERN)
+        if kept():
+            return raw.decode(UTF8, "surrogateescape")
         raise DataError(
             f"{where(error.start)}: not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8 "
             "(iconv -f ENCODING -t UTF-8 OLD > NEW), or name its encoding where a command has --encoding"
@@ -166,13 +192,45 @@ def is_western(path: Path) -> bool:
 
     Raises DataError as `lines` does for files that cannot be opened or unpacked.
     """
+    return encoding_of(_pieces(path)) == WESTERN
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
     with open_binary(path) as stream:
+        while raw := _guarded(path, 1, lambda: stream.readline(MAX_LINE_BYTES)):
+            yield raw
 
-        def pieces() -> Iterator[bytes]:
-            while raw := _guarded(path, 1, lambda: stream.readline(MAX_LINE_BYTES)):
-                yield raw
 
-        return encoding_of(pieces()) == WESTERN
+def _is_kept(path: Path) -> bool:
+    """Whether damaged bytes are to be kept, and there are few."""
+    if not _KEPT.get():
+        return False
+    size = damaged = 0
+    for raw in _pieces(path):
+        size += len(raw)
+        damaged += raw.count(b"\0")
+        if not raw.isascii():
+            damaged += len(_SURROGATES.findall(raw.decode(UTF8, "surrogateescape")))
+    return damaged * _LITTLE <= size
+
+
+def first_damage(path: Path) -> DataError | None:
+    """What `lines` would raise for bytes that cannot be decoded, had they not been kept (`damaged_kept`)."""
+    if not _KEPT.get() or is_western(path):
+        return None
+    decoder = codecs.getincrementaldecoder(UTF8)()
+    for number, raw in enumerate(_pieces(path), 1):
+        try:
+            decoder.decode(raw)
+            damaged = b"\0" in raw
+        except UnicodeDecodeError:
+            damaged = True
+        if damaged:
+            try:
+                decode(raw, lambda _offset, number=number: f"{path}:{number}")  # type: ignore[misc]
+            except DataError as error:
+                return error
+    return None
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -182,6 +240,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     on text in an encoding that cannot be told and on a line over MAX_LINE_BYTES, which is never held.
     """
     western = lru_cache(1)(lambda: is_western(path))
+    kept = lru_cache(1)(lambda: _is_kept(path))
     with open_binary(path) as stream:
         number = 0
         while raw := _guarded(path, number + 1, lambda: stream.readline(MAX_LINE_BYTES + 1)):
@@ -192,7 +251,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     "is this a text file with a turn or a dialogue a line?"
                 )
             where = f"{path}:{number}"
-            text = decode(raw, lambda _offset, where=where: where, western)  # type: ignore[misc]
+            text = decode(raw, lambda _offset, where=where: where, western, kept)  # type: ignore[misc]
             if number == 1:
                 text = text.removeprefix("\ufeff")
             yield number, text.removesuffix("\n").removesuffix("\r")
@@ -220,4 +279,4 @@ def _decoded(path: Path, raw: bytes) -> str:
     def where(offset: int) -> str:
         return f"{path}:{raw.count(10, 0, offset) + 1}"
 
-    return decode(raw, where, lambda: is_western(path)).removeprefix("\ufeff")
+    return decode(raw, where, lambda: is_western(path), lambda: _is_kept(path)).removeprefix("\ufeff")

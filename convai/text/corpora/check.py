@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
-from convai.core.text_files import encoded_in, require_file
+from convai.core.text_files import damaged_kept, encoded_in, require_file
 from convai.text.corpora.columns import columns_named
 from convai.text.corpora.detect import detect
 from convai.text.corpora.formats import named
@@ -123,7 +123,7 @@ def check(
     if format:
         named(format)
     part = check_split(split or "all")
-    with encoded_in(encoding), columns_named(columns), _noting(notes):
+    with encoded_in(encoding), columns_named(columns), damaged_kept(), _noting(notes):
         report.format = format or detect(file)
         inspector = _Inspector(notes)
         for located in iter_located(file, report.format, notes):

@@ -34,6 +34,7 @@ from convai.text.corpora.program_shapes import OASST_ROW
 from convai.text.corpora.roles import sides, sides_of_people
 from convai.text.corpora.shapes import ANSWER_KEYS, QUESTION_KEYS
 from convai.text.corpora.splits import SPLIT_KEYS, own_split
+from convai.text.corpora.table_rows import Row, cells_of, is_separator, rows_of
 from convai.text.corpora.transcripts import has_speakers, transcript
 
 DELIMITERS: Final = ",;\t|"
@@ -78,12 +79,11 @@ _NO_TURNS: Final = {"rating", "stars", "score", "title", "subject", "label"}
 """Columns of reviews, posts and letters, which have an author and a text, too."""
 _LABELS: Final = {"context": "emotion", "emotion": "emotion", "prompt": "situation"}
 """Columns of EmpatheticDialogues that say something about a whole conversation."""
+_CANDIDATES: Final = "candidates"
 
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _ARRAY = re.compile(rf"\s*\[\s*(?:{_QUOTED.pattern})(?:\s+(?:{_QUOTED.pattern}))+\s*\]\s*", re.DOTALL)
 """Texts in brackets with nothing between them but blanks, as numpy prints them: DailyDialog's tables."""
-
-Row = tuple[int, list[str]]
 
 
 def kind_of(header: Sequence[str]) -> str:
@@ -103,11 +103,6 @@ def kind_of(header: Sequence[str]) -> str:
 
 def _named(names: Any, wanted: Sequence[str]) -> str:
     return next((name for name in wanted if name in names), "")
-
-
-def is_separator(line: str) -> bool:
-    """Whether a line only tells a spreadsheet what is between the cells."""
-    return line.lower().startswith("sep=") and len(line) == len("sep=;")
 
 
 def header_of(line: str) -> tuple[list[str], str]:
@@ -151,8 +146,14 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
         )
     names = [name.strip().lower() for name in header]
     kind = kind_of(header)
-    rows = _rows(path, delimiter, quoted="utterance_idx" not in names)
+    quoted = "utterance_idx" not in names  # EmpatheticDialogues' are commas that are called _comma_
+    rows = rows_of(path, delimiter, notes, quoted=quoted)
     next(rows, None)
+    if (
+        not quoted and names[-1] != _CANDIDATES
+    ):  # its valid and test parts have a column more than their header
+        names.append(_CANDIDATES)
+        rows = ((line, [*row, ""] if len(row) + 1 == len(names) else row) for line, row in rows)
     if kind == "tree":
         yield from _trees(path, names, rows, notes)
         return
@@ -162,7 +163,7 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     for line, row in rows:
         where = f"{path}:{line}"
         try:
-            cells = _cells(names, row, where)
+            cells = cells_of(names, row, where)
             parsed = _chat(cells, where) if kind == "chat" else exchange(cells, where)
         except DataError as error:
             notes.error(error)
@@ -173,36 +174,6 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
 def _with_split(found: Dialog, cells: Mapping[str, str]) -> Dialog:
     split = own_split(cells)
     return Dialog(found.turns, found.personas, found.id, found.source, {"split": split}) if split else found
-
-
-def _rows(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Row]:
-    """The rows that are not empty, each with the line where it begins.
-
-    Without quoting, as EmpatheticDialogues is written, a quotation mark is a character like any other.
-    """
-    head = next((text for _, text in lines(path)), "")
-    before = 1 if is_separator(head) else 0
-    told = ((line, text) for line, text in lines(path) if line > before)
-    if not quoted:
-        yield from ((line, text.split(delimiter)) for line, text in told if text.strip())
-        return
-    rows = csv.reader((f"{text}\n" for _, text in told), delimiter=delimiter, strict=True)
-    line = 1 + before
-    try:
-        for row in rows:
-            if row:
-                yield line, row
-            line = rows.line_num + 1 + before
-    except csv.Error as error:
-        raise DataError(
-            f"{path}:{line}: malformed CSV ({error}); quote cells of several lines, doubling quotes"
-        ) from None
-
-
-def _cells(names: Sequence[str], row: Sequence[str], where: str) -> dict[str, str]:
-    if len(row) < len(names) and any(name for name in names[len(row) :]):
-        raise DataError(f"{where}: {len(row)} cells, fewer than the header has; quote cells that hold commas")
-    return dict(zip(names, row, strict=False))
 
 
 # -- a chat a row ---------------------------------------------------------------------------------------
@@ -257,7 +228,7 @@ def _trees(
     held = list[tuple[int, dict[str, Any]]]()
     for line, row in rows:
         try:
-            held.append((line, dict(_cells(names, row, f"{path}:{line}"))))
+            held.append((line, dict(cells_of(names, row, f"{path}:{line}"))))
         except DataError as error:
             notes.error(error)
     yield from trees(path, held, notes)
@@ -277,20 +248,21 @@ def _conversations(
         ids = [row[at] for _, row in held if len(row) > at]
         rows = iter(held)
         key = "id" if len(set(ids)) < len(ids) else ""
+    at = names.index(key) if key else len(names)
     last, group = "", list[tuple[int, dict[str, str]]]()
+    problem: DataError | None = None  # one bad row makes a bad dialogue, not one that lacks a turn
     for line, row in rows:
+        name = row[at] if at < len(row) else last
+        if (group or problem) and name != last:
+            yield from _conversation(path, key, group, notes, problem)
+            group, problem = [], None
+        last = name
         try:
-            cells = _cells(names, row, f"{path}:{line}")
+            group.append((line, cells_of(names, row, f"{path}:{line}")))
         except DataError as error:
-            notes.error(error)
-            continue
-        if group and key and cells[key] != last:
-            yield from _conversation(path, key, group, notes)
-            group = []
-        last = cells[key] if key else ""
-        group.append((line, cells))
-    if group:
-        yield from _conversation(path, key, group, notes)
+            problem = problem or error
+    if group or problem:
+        yield from _conversation(path, key, group, notes, problem)
 
 
 def _in_order(group: list[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[str, str]]]:
@@ -303,8 +275,11 @@ def _in_order(group: list[tuple[int, dict[str, str]]]) -> list[tuple[int, dict[s
 
 
 def _conversation(
-    path: Path, key: str, group: list[tuple[int, dict[str, str]]], notes: Notes
+    path: Path, key: str, group: list[tuple[int, dict[str, str]]], notes: Notes, problem: DataError | None
 ) -> Iterator[tuple[int, Dialog]]:
+    if problem is not None:
+        notes.error(problem)
+        return
     group = _in_order(group)
     line, first = group[0]
     speaker, text = _named(first, _SPEAKERS), _named(first, _TEXTS)
@@ -314,7 +289,9 @@ def _conversation(
         # a number only tells people apart: EmpatheticDialogues' are those of the whole collection
         who = sides_of_people(names) if speaker == "speaker_idx" else sides(names, places)
         turns = [
-            Turn(side, check_text(cells[text].replace("_comma_", ","), place))
+            Turn(
+                side, check_text(cells[text].replace("_comma_", ","), place), _distractors(side, cells, text)
+            )
             for side, (_, cells), place in zip(who, group, places, strict=True)
         ]
         labels = {
@@ -330,3 +307,13 @@ def _conversation(
         notes.error(error)
     else:
         yield line, found
+
+
+def _distractors(side: int, cells: Mapping[str, str], text: str) -> tuple[str, ...]:
+    """What EmpatheticDialogues has beside a reply, the reply itself and repeats left out."""
+    if side != AGENT or "utterance_idx" not in cells:
+        return ()
+    given = (" ".join(one.split()) for one in cells.get(_CANDIDATES, "").split("|"))
+    found = dict.fromkeys(one.replace("_comma_", ",").replace("_pipe_", "|") for one in given if one)
+    found.pop(" ".join(cells[text].replace("_comma_", ",").split()), None)
+    return tuple(found)

@@ -10,7 +10,7 @@ from convai.core.errors import DataError
 from convai.core.text_files import bare_name, first_bytes, head, require_file
 from convai.text.corpora.captions import is_captions
 from convai.text.corpora.columns import OPTION
-from convai.text.corpora.csv_tables import header_of, is_separator
+from convai.text.corpora.csv_tables import header_of
 from convai.text.corpora.examples_text import is_examples
 from convai.text.corpora.formats import FORMATS
 from convai.text.corpora.json_entries import first_entry
@@ -22,6 +22,7 @@ from convai.text.corpora.plain_text import is_headed
 from convai.text.corpora.plays import is_play
 from convai.text.corpora.shapes import shape_of
 from convai.text.corpora.splits import split_named
+from convai.text.corpora.table_rows import is_separator
 from convai.text.corpora.template_text import is_template_text
 from convai.text.corpora.timed_text import is_timed
 from convai.text.corpora.unlike import refuse_binary, refuse_json, unlike_talk

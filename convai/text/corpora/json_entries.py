@@ -18,12 +18,14 @@ from convai.core.errors import DataError
 from convai.core.text_files import head, lines, whole_text
 from convai.text.corpora.json_text import Walker, decode_line, decoder, loosely, without_trailing_commas
 from convai.text.corpora.messages import is_exchange, wordless
-from convai.text.corpora.notes import Notes
+from convai.text.corpora.notes import Notes, Skipping
 from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
 from convai.text.corpora.splits import own_split, split_named
 from convai.text.corpora.unwrapped import rows_of_columns, rows_of_names, unwrapped
 
 _PEEK: Final = 65536
+_LOOKED_AT: Final = 20
+"""Entries among which one tells the format, where those before it are damaged or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,11 @@ class Entry:
 def entries(path: Path, notes: Notes) -> Iterator[Entry]:
     """The entries of a JSON file.
 
-    A malformed line of JSON Lines is told to `notes`; in any other layout it raises DataError with the line,
-    after the entries before it.
+    A malformed entry is told to `notes`, with its line; where these go on, so does the reading, at the next
+    one. Raises DataError, after the entries before it, for what is malformed elsewhere.
     """
     if not is_lines(path):
-        yield from _Entries(path).all()
+        yield from _Entries(path, notes).all()
         return
     for line, text in lines(path):
         if not text.strip():
@@ -140,6 +142,8 @@ def _sections(value: dict[str, Any]) -> list[tuple[str, Any]]:
 def first_entry(path: Path) -> Any:
     """The first dialogue's JSON as far as the head of the file shows it, or None."""
     text = head(path, _PEEK).strip()
+    if is_lines(path):
+        return _first_of_lines(text)
     try:
         value, _ = decoder().raw_decode(text)
     except (ValueError, RecursionError):
@@ -147,18 +151,42 @@ def first_entry(path: Path) -> Any:
         first = _first(value)
         if not shape_of(first) and isinstance(value, dict):  # of dialogues by name the last one is cut
             first = _first(dict(list(value.items())[:-1])) or first
-        return first
+        return first if shape_of(first) or len(text) >= _PEEK else _first_behind(path, first)
     return _first(value)
 
 
+def _first_behind(path: Path, first: Any) -> Any:
+    """The first entry with a dialogue's shape behind a malformed one; `first` where there is none."""
+    try:
+        found = [entry.value for entry in islice(_Entries(path, Skipping()).all(), _LOOKED_AT)]
+    except DataError:
+        return first
+    return next(filter(shape_of, found), first)
+
+
+def _first_of_lines(text: str) -> Any:
+    """The same of JSON Lines, of which some may be malformed."""
+    found = list[Any]()
+    for line in islice(filter(str.strip, text.split("\n")), _LOOKED_AT):
+        try:
+            found.append(_first(loosely(line)))
+        except (ValueError, RecursionError):
+            found.append(_first(_closed(line)))  # the head ends in it, or it is malformed
+        if shape_of(found[-1]):
+            return found[-1]
+    return next((value for value in found if value is not None), None)
+
+
 def _first(value: Any) -> Any:
-    for _, entry in _unpacked(value, ""):
-        return unwrapped(entry)
-    return value
+    """The first entry in a decoded value that has a dialogue's shape; where none has one, the first."""
+    found = [unwrapped(entry) for _, entry in islice(_unpacked(value, ""), _LOOKED_AT)]
+    return next(filter(shape_of, found), found[0] if found else value)
 
 
-def _closed(text: str) -> Any:
-    """The value that the beginning of a JSON text has: cut behind its last whole part, and closed."""
+def _closed(text: str, *, last: bool = False) -> Any:
+    """The value that the beginning of a JSON text has: cut behind its last whole part, and closed; where it
+    is malformed before that, cut there, but not if this is the `last` try.
+    """
     open_ends: list[str] = []
     best: tuple[int, str] = (0, "")
     at, inside = 0, False
@@ -185,18 +213,33 @@ def _closed(text: str) -> Any:
         at += 1
     try:
         return decoder().decode(without_trailing_commas(text[: best[0]] + best[1]))
+    except json.JSONDecodeError as error:  # malformed amid the text: what stands before it, once
+        return _closed(text[: error.pos], last=True) if not last and 0 < error.pos < len(text) else None
     except (ValueError, RecursionError):
         return None
 
 
-class _Entries:
-    """Walks through one JSON text that holds the entries somewhere."""
+class _Ended(Exception):
+    """Behind what is damaged nothing can be read."""
 
-    def __init__(self, path: Path) -> None:
+
+class _Entries:
+    """Walks through one JSON text that holds the entries somewhere; a list's damaged ones go to `notes`."""
+
+    def __init__(self, path: Path, notes: Notes) -> None:
         self.walker = Walker(path, whole_text(path))
+        self.notes = notes
+        self.shape = ""
+        """That of the entries before."""
 
     def all(self) -> Iterator[Entry]:
         """Every entry of every value in the text."""
+        try:
+            yield from self._all()
+        except _Ended:
+            return
+
+    def _all(self) -> Iterator[Entry]:
         walker = self.walker
         while not walker.at_end():
             opening = walker.peek()
@@ -275,9 +318,31 @@ class _Entries:
         index = 0
         while True:
             index += 1
-            yield from self._entry(section, index)
-            if walker.take(",]") == "]":
-                return
+            walker.peek()
+            start = walker.position
+            try:
+                yield from self._entry(section, index)
+            except DataError as error:
+                self._skip(start, error)
+                continue
+            try:
+                if walker.take(",]") == "]":
+                    return
+            except DataError as error:
+                if walker.peek() != walker.text[start : start + 1]:  # more is missing than a comma
+                    self._skip(start, error)
+                else:
+                    self.notes.error(error)
+
+    def _skip(self, start: int, error: DataError) -> None:
+        """Go on at the next entry behind the one that begins at `start`."""
+        self.notes.error(error)
+        if not self.walker.skip_damaged(start, self._fits):
+            raise _Ended
+
+    def _fits(self, value: Any) -> bool:
+        found = shape_of(unwrapped(value))
+        return bool(found) and found == (self.shape or found)
 
     def _entry(self, section: str, index: int) -> Iterator[Entry]:
         walker = self.walker
@@ -289,4 +354,6 @@ class _Entries:
         found = [("", value)] if index else _unpacked(value, "")  # an object may hold more than one
         for split, entry in found:
             part = split or split_named(section) or _own_split(entry)
-            yield Entry(line, where, part, unwrapped(entry))
+            bare = unwrapped(entry)
+            self.shape = self.shape or shape_of(bare)
+            yield Entry(line, where, part, bare)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from convai.text.corpora.building import as_object
 from convai.text.corpora.columns import is_renaming, known_keys
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NEXT = re.compile(r"[,\n]\s*(?=[\[{])")
+"""Before what may be the next entry of a list."""
 _TRAILING = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])')
 """A text in quotes, or a comma behind the last value of a list or object."""
 
@@ -149,3 +151,23 @@ class Walker:
         except (ValueError, RecursionError) as error:
             raise self.fail(_reason(error)) from None
         return value
+
+    def skip_damaged(self, start: int, fits: Callable[[Any], bool]) -> bool:
+        """Go to the next value of the list after the damaged one that begins at `start`: one that `fits`.
+
+        An object whose end is missing has taken in those behind it; lists are much like what they hold, so
+        of one the next is looked for behind the damage. False where there is none before the text ends.
+        """
+        opening = self.text[start : start + 1]
+        for found in _NEXT.finditer(self.text, start + 1 if opening == "{" else self.position):
+            at = found.end()
+            if self.text[at] != opening:
+                continue
+            try:
+                value, end = decoder().raw_decode(self.text, at)
+            except (ValueError, RecursionError):
+                continue
+            if fits(value) and _SPACE.sub("", self.text[end : end + 200])[:1] in (",", "]"):
+                self.move_to(at)
+                return True
+        return False

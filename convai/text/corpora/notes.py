@@ -35,6 +35,19 @@ class Notes:
         self.remarks.append(text)
 
 
+class Skipping(Notes):
+    """Leaves out what cannot be read, and counts it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ""
+
+    def error(self, problem: DataError) -> None:
+        """One dialogue less."""
+        self.errors += 1
+        self.first = self.first or str(problem)
+
+
 def counted(number: int, noun: str) -> str:
     """`1 reply`, `2,000 replies`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("ly") else f"{noun}s"

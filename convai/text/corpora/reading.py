@@ -11,11 +11,11 @@ from pathlib import Path
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.files import atomic_text
-from convai.core.text_files import bare_name, encoded_in, is_western
+from convai.core.text_files import bare_name, damaged_kept, encoded_in, first_damage, is_western
 from convai.text.corpora.columns import columns_named
 from convai.text.corpora.detect import detect, expand
 from convai.text.corpora.formats import FORMATS, named
-from convai.text.corpora.notes import Notes, counted, listed
+from convai.text.corpora.notes import Notes, Skipping, counted, listed
 from convai.text.corpora.splits import SPLITS, check_split, split_of
 
 
@@ -73,19 +73,6 @@ class Taken:
         return "; ".join([text, *(remark.partition(": ")[2] for remark in self.remarks)])
 
 
-class Skipping(Notes):
-    """Leaves out what cannot be read, and counts it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = ""
-
-    def error(self, problem: DataError) -> None:
-        """One dialogue less."""
-        self.errors += 1
-        self.first = self.first or str(problem)
-
-
 def take(path: str | os.PathLike[str], reading: Reading | None = None, *wanted: str) -> Taken:
     """The dialogues of a file or folder.
 
@@ -96,7 +83,7 @@ def take(path: str | os.PathLike[str], reading: Reading | None = None, *wanted: 
     reading = reading or Reading()
     notes = Skipping() if reading.skip_bad else Notes()
     place = Path(path)
-    with encoded_in(reading.encoding), columns_named(reading.columns):
+    with encoded_in(reading.encoding), columns_named(reading.columns), damaged_kept(reading.skip_bad):
         found = list(iter_located(place, reading.format, notes))
         named_format = reading.format or ", ".join(formats_of(place))
     parts = Counter(split_of(located.dialog) for located in found)
@@ -152,6 +139,8 @@ def iter_located(
         for line, dialog in parse(file, notes):
             count += 1
             yield Located(file, line, dialog)
+        if notes.errors == errors and (damage := first_damage(file)):
+            notes.error(damage)  # in what no dialogue holds
         if not count and notes.errors == errors:
             notes.error(DataError(f"{file}:1: no dialogues in the file; add one or leave it out"))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from convai.text.corpora import read
+from convai.text.corpora import Reading, check, read, take
 from tests.text.corpora.helpers import assert_refused, talk
 
 
@@ -96,4 +96,48 @@ def test_a_turn_a_row(tmp_path: Path) -> None:
     assert [(d.labels["split"], [t.text for t in d.turns]) for d in found] == [
         ("valid", ["a", "b"]),
         ("train", ["c", "d"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "first"),
+    [
+        ("prompt,completion\nhello, my friend,hi\nok,fine\n", ["ok"], "2: 3 cells, more than the header has"),
+        ('prompt,completion\nhi,yo\na,"b\nc,d\ne,f\n', ["hi", "c", "e"], "3: malformed CSV"),
+        ('"prompt","completion"\n"hi","yo"\n"a","b\n"c","d"\n', ["hi", "c"], "3: malformed CSV"),
+        ('prompt,completion\n"x" y,z\nhi,yo\n', ["hi"], "2: malformed CSV"),
+        (
+            "conversation_id,role,text\n1,user,hi\n1,assistant\n1,user,who?\n1,assistant,me\n"
+            "2,user,hey\n2,assistant,ok\n",
+            ["hey"],
+            "3: 2 cells, fewer than the header has",
+        ),
+    ],
+    ids=["more cells", "open quote", "open quote, all quoted", "quote in a word", "a turn of a dialogue"],
+)
+def test_one_bad_row_is_one_bad_dialogue(text: str, said: list[str], first: str, tmp_path: Path) -> None:
+    file = saved(tmp_path, text)
+    found, report = take(file, Reading(skip_bad=True)), check(file)
+    assert [d.turns[0].text for d in found.dialogs] == said
+    assert (found.left_out, report.dialogues, report.problem_count) == (1, len(said), 1)
+    assert found.first_problem.startswith(f"{file}:{first}")
+
+
+def test_columns_without_names_and_words_may_follow(tmp_path: Path) -> None:
+    assert read(saved(tmp_path, "prompt,completion,,\nhi,yo,,\na,b,,\n")) == [
+        talk("hi", "yo"),
+        talk("a", "b"),
+    ]
+
+
+def test_the_candidates_of_empathetic_dialogues_are_distractors(tmp_path: Path) -> None:
+    head = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags\n"
+    rows = (
+        "hit:0,1,sad,it rained_comma_ so,1,it rained_comma_ so,5|5,,\n"
+        'hit:0,2,sad,it rained_comma_ so,0,was it "cold?,5|5,,no_comma_ never|was it "cold?|a_pipe_b\n'
+    )
+    [found] = read(saved(tmp_path, head + rows))
+    assert [(turn.text, turn.distractors) for turn in found.turns] == [
+        ("it rained, so", ()),
+        ('was it "cold?', ("no, never", "a|b")),
     ]
