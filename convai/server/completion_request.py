@@ -17,6 +17,7 @@ from convai.server.api_error import ApiError
 from convai.server.completion_values import decoding, in_range, stops, stream_options, switch, whole
 from convai.server.dialects import ONLY, WITHOUT_EFFECT, in_own_words, in_their_words
 from convai.server.protocol import Limits
+from convai.text.corpora.messages import is_wordless
 
 MAX_TOP_LOGPROBS: Final = 20
 MAX_TEXT_LOGPROBS: Final = 5
@@ -159,7 +160,7 @@ def _common(given: dict[str, Any], agent: Talker, slots: int, limits: Limits) ->
 def _checked(request: CompletionRequest, given: dict[str, Any], going_on: str) -> CompletionRequest:
     """The request, where nothing `given` is left that would do something."""
     for name, value in given.items():
-        if name in WITHOUT_EFFECT:
+        if name in WITHOUT_EFFECT or value is None:  # asked for by nobody
             continue
         if name not in ONLY:
             raise ApiError(
@@ -219,7 +220,8 @@ def _messages(given: object, *, may_be_empty: bool = False) -> tuple[Persona, li
     """Who the agent is, and what was said. How much of it the model takes is for its window to say.
 
     What holds no words says nothing and is left out: a reply that a stop text cut at once, for one, and what
-    tools were asked and returned before, where another model took part in the chat.
+    tools were asked and returned before, where another model took part in the chat. So are pictures and
+    files of earlier messages, without which a chat could not go on; those of the last one are refused.
     """
     if may_be_empty and given in (None, []):
         return Persona(), []
@@ -240,7 +242,8 @@ def _messages(given: object, *, may_be_empty: bool = False) -> tuple[Persona, li
             )
         if role not in _ROLES and role not in _PERSONA_ROLES:
             raise ApiError(400, f"{where}.role: use system, user or assistant", param=f"{where}.role")
-        text = _content(message.get("content"), f"{where}.content")
+        earlier = number < len(given) - 1
+        text = _content(message.get("content"), f"{where}.content", earlier=earlier)
         if role in _PERSONA_ROLES:
             sentences += Persona.parse(readable(text)).sentences
         elif text := readable(text):
@@ -250,12 +253,12 @@ def _messages(given: object, *, may_be_empty: bool = False) -> tuple[Persona, li
     return Persona(tuple(sentences)), turns
 
 
-def _content(given: object, where: str) -> str:
+def _content(given: object, where: str, *, earlier: bool) -> str:
+    """The words of a message; pictures and the like are passed over in an `earlier` one."""
     if given is None or isinstance(given, str):
         return given or ""
-    if isinstance(given, list) and all(
-        isinstance(part, dict) and part.get("type") in _TEXTS and isinstance(part.get("text"), str)
-        for part in given
-    ):
-        return " ".join(part["text"] for part in given)
+    if isinstance(given, list) and all(isinstance(part, dict) for part in given):
+        said = [part for part in given if not (earlier and is_wordless(part))]
+        if all(part.get("type") in _TEXTS and isinstance(part.get("text"), str) for part in said):
+            return " ".join(part["text"] for part in said)
     raise ApiError(400, f"{where}: use text, or parts of the type text", param=where)

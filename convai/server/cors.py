@@ -15,6 +15,8 @@ _METHODS: Final = "GET, HEAD, POST, OPTIONS"
 _HEADERS: Final = "authorization, content-type"
 """What a page may send that asks for nothing more."""
 _EXPOSED: Final = "retry-after, content-disposition"
+_WITH_CREDENTIALS: Final = ("access-control-allow-credentials", "true")
+"""There are no cookies here; a proxy in front may have some, and pages ask for them (`credentials`) unasked."""
 _REMEMBERED: Final = 600
 """Seconds for which a browser need not ask again."""
 
@@ -34,6 +36,7 @@ async def answer_preflight(access: Access, scope: Scope, send: Send) -> None:
         asked = header(scope, "access-control-request-headers") or _HEADERS
         headers += [
             ("access-control-allow-origin", origin or ""),
+            _WITH_CREDENTIALS,
             ("access-control-allow-methods", _METHODS),
             ("access-control-allow-headers", asked),
             ("access-control-max-age", str(_REMEMBERED)),
@@ -50,7 +53,9 @@ def readable_by_page(access: Access, scope: Scope, send: Send) -> Send:
     origin = header(scope, "origin")
     if origin is None or not access.named(origin):
         return send
+    name, value = _WITH_CREDENTIALS
     more = [
+        (name.encode(), value.encode()),
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-expose-headers", _EXPOSED.encode()),
         (b"vary", b"origin"),

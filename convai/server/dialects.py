@@ -27,6 +27,7 @@ _SAME: Final = {
     "min_tokens": "min_length",
     "n_predict": "max_tokens",
     "max_new_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
 }
 """A name elsewhere → convai's own, or OpenAI's."""
 
@@ -81,6 +82,16 @@ WITHOUT_EFFECT: Final = frozenset(
         "trim_stop",
         "adaptive_decay",
         "speculative_ngram",
+        "priority",
+        "add_special_tokens",
+        "client_metadata",
+        # Ollama's, which Open WebUI sends along
+        "num_batch",
+        "num_gpu",
+        "num_keep",
+        "num_thread",
+        "use_mlock",
+        "use_mmap",
         "provider",
         "route",
         "transforms",
@@ -126,6 +137,8 @@ ONLY: Final[Mapping[str, tuple[object, ...]]] = {
     "do_sample": (True, None),
     "use_beam_search": (False, None),
     "early_stopping": (False, None),
+    "best_of": (1, None),
+    "extra_body": ({}, None),
     "ignore_eos": (False, None),
     "ban_eos_token": (False, None),
     "n_probs": (0, None),
@@ -169,6 +182,9 @@ def in_own_words(given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(ours.get(name), list | dict):
             ours[name] = json.dumps(ours[name]) if ours[name] or name != "logit_bias" else ""
     _dynamic_temperature(ours)
+    for offered, choice in (("tools", "tool_choice"), ("functions", "function_call")):
+        if ours.get(choice) == "none":  # they may not be called: the reply is the same without them
+            ours.pop(offered, None)
     return ours
 
 

@@ -43,6 +43,7 @@ def test_a_named_origin_may_send_what_clients_send(guarded: Running, path: str) 
     answer = preflight(guarded, path, PAGE, *names)
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == PAGE
+    assert answer.headers["access-control-allow-credentials"] == "true"
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert set(answer.headers["access-control-allow-headers"].split(", ")) == set(names)
     assert "origin" in answer.headers["vary"].lower()

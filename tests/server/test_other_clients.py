@@ -105,6 +105,55 @@ def test_what_another_models_tools_said_before_is_left_out(server: Running, api:
     assert "tools are not supported here; ask in words" in str(caught.value)
 
 
+PICTURE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+LATER: list[Any] = [{"role": "assistant", "content": "a dog."}, {"role": "user", "content": "so?"}]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [PICTURE, {"type": "input_audio", "input_audio": {}}, {"type": "file", "file": {}}],
+    ids=["picture", "recording", "file"],
+)
+def test_a_chat_goes_on_behind_a_picture_that_another_model_saw(api: openai.OpenAI, part: Any) -> None:
+    seen = {"role": "user", "content": [{"type": "text", "text": "hi"}, part]}
+    assert said(ask(api, NURSE, seen, *LATER)) == said(ask(api, NURSE, HI, *LATER))
+    alone = {"role": "user", "content": [part]}
+    assert said(ask(api, NURSE, alone, *LATER)) == said(ask(api, NURSE, *LATER))
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(api, NURSE, HI, LATER[0], seen)
+    assert caught.value.param == "messages[3].content"
+    assert "use text, or parts of the type text" in str(caught.value)
+
+
+TOOL: Any = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+
+
+def test_tools_are_refused_unless_they_may_not_be_called(api: openai.OpenAI) -> None:
+    plain = said(ask(api, NURSE, HI))
+    off: list[dict[str, Any]] = [
+        {"tools": [TOOL], "tool_choice": "none"},
+        {"functions": [TOOL["function"]], "function_call": "none"},
+    ]
+    for given in off:
+        assert said(ask(api, NURSE, HI, extra_body=given)) == plain
+    on: list[dict[str, Any]] = [
+        {"tools": [TOOL]},
+        {"tools": [TOOL], "tool_choice": "auto"},
+        {"tools": [TOOL], "tool_choice": "required"},
+        {"functions": [TOOL["function"]]},
+    ]
+    for given in on:
+        with pytest.raises(openai.BadRequestError) as caught:
+            ask(api, NURSE, HI, extra_body=given)
+        assert caught.value.param == next(iter(given))
+        assert caught.value.code == "unsupported_parameter"
+
+
+def test_what_is_null_asks_for_nothing(api: openai.OpenAI) -> None:
+    nulls = dict.fromkeys(("guided_json", "chat_template", "mm_processor_kwargs", "best_of", "whatever"))
+    assert said(ask(api, NURSE, HI, extra_body=nulls)) == said(ask(api, NURSE, HI))
+
+
 @pytest.mark.parametrize("named", [{}, {"model": None}, {"model": ""}])
 def test_who_names_no_model_means_the_one_here(
     server: Running, api: openai.OpenAI, named: dict[str, Any]
@@ -198,6 +247,8 @@ OFF: dict[str, Any] = {
     "no_repeat_ngram_size": 3,
     "nsigma": -1, "adaptive_target": -1, "verbosity": "low", "reasoning": {"exclude": True}, "plugins": [],
     "include_reasoning": False, "provider": {"order": []}, "transforms": ["middle-out"], "route": "fallback",
+    "num_batch": 512, "num_gpu": 99, "num_thread": 8, "num_keep": 24, "use_mmap": True, "use_mlock": False,
+    "priority": 0, "add_special_tokens": False, "best_of": 1, "client_metadata": {"a": "b"},
 }  # fmt: skip
 
 
@@ -227,6 +278,7 @@ def test_other_names_are_convais_own() -> None:
         "max_tokens": 9,
     }
     assert in_own_words({"n_predict": 9, "max_tokens": 7}) == {"max_tokens": 7}
+    assert in_own_words({"max_output_tokens": 9}) == {"max_tokens": 9}
     assert in_own_words({"seed": -1, "top_k": -1, "top_p": 0}) == {"seed": None, "top_k": 0, "top_p": 1e-6}
     assert in_own_words({"repeat_penalty": 1.1, "repeat_last_n": 64, "dry_penalty_last_n": 0}) == {
         "repetition_penalty": 1.1,

@@ -192,6 +192,11 @@ def _content(content: object, where: str) -> object:
     return "\n".join(parts)
 
 
+def is_wordless(part: dict[str, Any]) -> bool:
+    """Whether a part of a message's content is a picture, a recording, a file, a call of a tool."""
+    return bool(_PARTS.get(str(part.get("type"))))
+
+
 def _wordless_parts(content: object) -> list[str]:
     """What there is beside text in a message's content, by its name."""
     if not isinstance(content, list):

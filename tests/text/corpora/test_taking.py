@@ -147,9 +147,7 @@ def test_a_list_that_is_cut_off_or_lacks_a_comma(tmp_path: Path) -> None:
     assert "expected ',' or ']', found '{'" in first
 
 
-@pytest.mark.parametrize(
-    "first", ['{"messages": [{"role": "us', '{"exported": "by a program"}', "{}"]
-)
+@pytest.mark.parametrize("first", ['{"messages": [{"role": "us', '{"exported": "by a program"}', "{}"])
 def test_the_first_line_may_be_the_bad_one(first: str, tmp_path: Path) -> None:
     file = tmp_path / "chat.jsonl"
     file.write_text("\n".join([first, *(json.dumps(entry(number)) for number in range(4))]), encoding="utf-8")
