@@ -16,7 +16,7 @@ _HEADERS: Final = "authorization, content-type"
 """What a page may send that asks for nothing more."""
 _EXPOSED: Final = "retry-after, content-disposition"
 _WITH_CREDENTIALS: Final = ("access-control-allow-credentials", "true")
-"""There are no cookies here; a proxy in front may have some, and pages ask for them (`credentials`) unasked."""
+"""There are no cookies here; a proxy in front may have some, and many pages send them wherever they ask."""
 _REMEMBERED: Final = 600
 """Seconds for which a browser need not ask again."""
 

@@ -153,7 +153,9 @@ def _card_in(path: Path) -> Card | None:
     if not path.is_file() or path.stat().st_size > 4 * MAX_WRITTEN:
         return None
     try:
-        return written(whole_text(path))
+        text = whole_text(path)
+        packed_card = path.suffix.lower() == ".gz" and text.lstrip()[:1] == "{"
+        return load_card(path) if packed_card else written(text)
     except DataError:  # whoever reads it as sentences says what is wrong
         return None
 

@@ -36,6 +36,7 @@ VERSIONS: Final = (1, 2, 3)
 SUFFIXES: Final = (".png", ".json", ".charx", ".yaml", ".yml", ".webp", ".jpg", ".jpeg", ".gif")
 _CHARX: Final = "card.json"
 """The card's name in a .charx (SPEC_V3.md, CHARX)."""
+_GZIP: Final = b"\x1f\x8b"
 _MOST_FILES: Final = 10_000
 
 
@@ -64,6 +65,8 @@ def read_card(data: bytes, where: str) -> Card:
     """The card in the bytes of a file. Raises DataError, beginning with `where`, for what holds none."""
     if len(data) > MAX_FILE:
         raise DataError(f"{where}: over {MAX_FILE // 2**20} MiB; is this a card?")
+    if data.startswith(_GZIP):
+        return read_card(_unpacked(data, where), where)
     if png.is_png(data):
         return _from_png(data, where)
     if data.startswith(b"PK") or where.lower().endswith(".charx"):
@@ -71,6 +74,20 @@ def read_card(data: bytes, where: str) -> Card:
     if kind := picture_of(data):
         return _from_picture(data, kind, where)
     return parse_card(data, where)
+
+
+def _unpacked(data: bytes, where: str) -> bytes:
+    """What gzip packed, as Perchance does, and no more than a card may have."""
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        unpacked = stream.decompress(data, MAX_FILE + 1)
+    except zlib.error as error:
+        raise DataError(f"{where}: the compressed data are damaged ({error}); download it again") from None
+    if len(unpacked) <= MAX_FILE and not stream.eof:
+        raise DataError(f"{where}: the compressed data are cut short; download it again")
+    if unpacked.startswith(_GZIP):
+        raise DataError(f"{where}: packed twice; unpack it once")
+    return unpacked
 
 
 def load_book(path: Path) -> Lorebook:

@@ -62,6 +62,8 @@ _AGNAI: Final = {
 
 def renamed(value: dict[str, Any]) -> dict[str, Any]:
     """The file's object as a card: one of version 1, or of 2 for Agnai's; others stay as they are."""
+    if stored := _only_stored(value):
+        value = {"addCharacter": stored}
     if "spec" in value or isinstance(value.get("data"), dict):
         return value
     held = value.get("info")
@@ -104,11 +106,35 @@ def _of_programs(value: dict[str, Any]) -> dict[str, Any]:
     if isinstance(params, dict) and isinstance(params.get("system"), str) and "name" in value:
         return {"name": value["name"], "system_prompt": params["system"]}
     if isinstance(added, dict) and "roleInstruction" in added:
-        return {_PERCHANCE.get(str(key), str(key)): item for key, item in added.items()}
+        named = {_PERCHANCE.get(str(key), str(key)): item for key, item in added.items()}
+        return {**named, **_greeting(named.pop("initialMessages", None))}
     if isinstance(value.get("persona"), str) and "name" in value and not value.get("description"):
         names = {"persona": "description", "dialogue": "mes_example"}
         return {names.get(key, key): item for key, item in value.items() if key != "description"}
     return value
+
+
+def _greeting(messages: Any) -> dict[str, Any]:
+    """What a character says first, and what else stands before a chat of Perchance's, as it was given."""
+    if not isinstance(messages, list) or not messages:
+        return {}
+    first, *rest = messages
+    if not isinstance(first, dict) or first.get("author") != "ai":
+        return {"initialMessages": messages}
+    return {"first_mes": first.get("content"), **({"initialMessages": rest} if rest else {})}
+
+
+def _only_stored(value: dict[str, Any]) -> Any:
+    """The character in an export of all that Perchance keeps, where it is the only one."""
+    stored = value.get("data") if value.get("formatName") == "dexie" else None
+    tables = stored.get("data") if isinstance(stored, dict) else None
+    found = [
+        row
+        for table in (tables if isinstance(tables, list) else [])
+        if isinstance(table, dict) and table.get("tableName") == "characters"
+        for row in (table["rows"] if isinstance(table.get("rows"), list) else [])
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _backyard(value: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.core.text_files import head, lines, whole_text
+from convai.text.corpora.chat_stores import chats_of
 from convai.text.corpora.json_text import Walker, decode_line, decoder, loosely, without_trailing_commas
 from convai.text.corpora.messages import is_exchange, wordless
 from convai.text.corpora.notes import Notes, Skipping
@@ -113,6 +114,10 @@ def _own_split(entry: object) -> str:
 
 def _unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
     """The entries in a decoded value, with the part of the file that each is in."""
+    if (chats := chats_of(value)) is not None:
+        for chat in chats:
+            yield split, chat
+        return
     if isinstance(value, list) and value and not is_part(value[0]):
         for item in value:
             yield split, item

@@ -76,6 +76,8 @@ def _shape_of_object(entry: dict[str, Any]) -> str:
         return "lists"
     if any(isinstance(entry.get(key), list) and not is_wrapped(entry[key]) for key in LIST_KEYS):
         return "lists"
+    if has_item_with(entry.get("segments"), "label"):  # axolotl's
+        return "transcript"
     return "transcript" if isinstance(entry.get("text"), str) else ""
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from convai.core.dialog import Dialog, Turn, check_text
+from convai.core.dialog import AGENT, USER, Dialog, Turn, check_text
 from convai.core.errors import DataError
-from convai.text.corpora.building import as_object, persona_from_text
+from convai.text.corpora.building import as_list, as_object, persona_from_text
 from convai.text.corpora.json_entries import dialogs
 from convai.text.corpora.messages import Said, entry_name
 from convai.text.corpora.notes import Notes
@@ -60,6 +62,7 @@ _QUESTIONS: Final = {"question", "answer", "q", "a"}
 _ENDING = re.compile(
     r"(?<!\s)\s*(?:<\|(?:im_end|eot_id|end_of_text|endoftext|end)\|>|<end_of_turn>|</s>)\s*\Z"
 )
+_TOKENS = re.compile(r"</?s>|<\|[\w ]{1,40}\|>|<(?:bos|eos|start_of_turn|end_of_turn)>|\[/?INST\]")
 _LONGEST: Final = 10_000_000
 
 
@@ -147,8 +150,37 @@ def parse_json(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
 
 def _dialog(value: Any, where: str) -> Dialog:
     entry = lowered(as_object(value, where, '{"text": "### Human: hi ### Assistant: hello"}'))
+    if "segments" in entry:
+        return _of_segments(entry["segments"], where).beside(entry, where).dialog(where)
     text = entry.get("text")
     if not isinstance(text, str) or not has_speakers(text):
         raise DataError(f"{where}: 'text' does not say who speaks; running text goes to convai train --text")
     found = transcript(text, where)
     return found.beside(entry, where).dialog(where, id=entry_name(entry, where))
+
+
+def _of_segments(given: object, where: str) -> Said:
+    """axolotl's: a text in pieces with a `label`, which is true for what is learnt.
+
+    Where no template's marks say who speaks, that is the agent, and the rest the user.
+    """
+    pieces = [
+        (check_text(piece.get("text"), f"{where}, segment {i}"), bool(piece.get("label")))
+        for i, item in enumerate(as_list(given, where, "segments"), 1)
+        for piece in [as_object(item, f"{where}, segment {i}", '{"label": true, "text": "hello"}')]
+        if not isinstance(piece.get("text"), str) or _TOKENS.sub("", piece["text"]).strip()
+    ]
+    joined = "\n".join(text for text, _ in pieces)
+    if has_speakers(joined):
+        found = transcript(joined, where)
+        learnt = " ".join(_TOKENS.sub(" ", text) for text, label in pieces if label)
+        learnt = " ".join(learnt.split())
+        found.turns = [
+            replace(turn, target=turn.speaker == USER or turn.text in learnt) for turn in found.turns
+        ]
+        return found
+    found = Said()
+    for label, run in groupby(pieces, key=lambda piece: piece[1]):
+        words = " ".join(_TOKENS.sub(" ", text) for text, _ in run)
+        found.turns.append(Turn(AGENT if label else USER, check_text(words, where)))
+    return found

@@ -79,6 +79,8 @@ def _known_json(value: object) -> Found | None:
         return "a package's description", "name a file of dialogues"
     if "intents" in keys or {"tag", "patterns"} <= keys:
         return "intents of a classifier", "write a pattern and a response each as prompt and completion"
+    if "input_ids" in keys:
+        return "text as a tokenizer's numbers", "name the file of dialogues that they were made of"
     if {"cells", "nbformat"} <= keys:
         return "a notebook", "export the conversations from it first"
     if "model_type" in keys or "architectures" in keys:

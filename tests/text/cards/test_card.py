@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from pathlib import Path
@@ -12,8 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convai.core.errors import DataError
-from convai.text.cards import Card, card_json, card_png, load_card, parse_card, png, read_card, save_card
+from convai.text.cards import (
+    Card,
+    card_json,
+    card_persona,
+    card_png,
+    load_card,
+    parse_card,
+    png,
+    read_card,
+    save_card,
+)
 from convai.text.cards.card import BACKFILL, to_base64
+from convai.text.personas import personas_of
 from tests.text.corpora.test_json_text import JSON
 
 V1 = {
@@ -341,3 +353,24 @@ def test_models_of_open_webui_and_characters_of_perchance() -> None:
     found = parse_card(json.dumps(added), "x")
     texts = ("name", "description", "post_history_instructions")
     assert [found.text(field) for field in texts] == ["Tess", "Tess bakes.", "Be dry."]
+
+
+def test_what_perchance_packs(tmp_path: Path) -> None:
+    tess = {
+        "name": "Tess",
+        "roleInstruction": "Tess bakes.",
+        "initialMessages": [{"author": "ai", "content": "hi"}],
+    }
+    tables = [{"tableName": "threads", "rows": []}, {"tableName": "characters", "rows": [tess]}]
+    stored = {"formatName": "dexie", "data": {"data": tables}}
+    file = tmp_path / "tess.gz"
+    for value in ({"addCharacter": tess}, stored):
+        packed = gzip.compress(json.dumps(value).encode())
+        file.write_bytes(packed)
+        found = load_card(file)
+        texts = [found.text(field) for field in ("name", "description", "first_mes")]
+        assert texts == ["Tess", "Tess bakes.", "hi"]
+        assert personas_of(str(file), "--persona") == [card_persona(found).persona]
+        file.write_bytes(packed[:-20])
+        with pytest.raises(DataError, match=r"tess.gz: the compressed data are cut short; download it again"):
+            load_card(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from convai.core.dialog import Dialog
 from convai.core.errors import DataError
 from convai.text.corpora import check, read
 from convai.text.corpora.placeholders import cleaned
-from tests.text.corpora.helpers import talk
+from tests.text.corpora.helpers import assert_refused, talk
 
 HI = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
 WHO = [{"from": "human", "value": "who?"}, {"from": "gpt", "value": "a baker."}]
@@ -124,3 +125,92 @@ def test_reasoning_is_warned_of_and_taken_out(tmp_path: Path) -> None:
     assert cleaned(dialog) == talk("hi", "hello")
     [broken] = loaded(tmp_path, {"messages": [HI[0], {**reply, "content": "<think>cut"}]}, name="a.jsonl")
     assert cleaned(broken) is None
+
+
+SNAP = {"Media Type": "TEXT", "Conversation Title": None}
+
+
+def snap(sender: str, words: str, minute: int, *, own: bool) -> dict[str, Any]:
+    created = f"2026-01-01 10:{minute:02}:00 UTC"
+    return {**SNAP, "From": sender, "Content": words, "IsSender": own, "Created": created}
+
+
+def test_snapchats_chats_are_read_oldest_first(tmp_path: Path) -> None:
+    history = {
+        "bo": [
+            {**snap("ann", "", 3, own=True), "Media Type": "MEDIA"},
+            snap("ann", "hello!", 1, own=True),
+            snap("bo", "good morning!", 0, own=False),
+        ],
+        "carl": [snap("carl", "yo", 0, own=False), snap("ann", "hi carl", 1, own=True)],
+    }
+    assert loaded(tmp_path, history) == [
+        talk("good morning!", "hello!"),
+        talk("yo", "hi carl"),
+    ]
+    kept = {"Media Type": "TEXT"}
+    older = {
+        "Received Saved Chat History": [
+            {**kept, "From": "bo", "Created": "2021-01-01 10:02:00 UTC", "Text": "how are you?"},
+            {**kept, "From": "bo", "Created": "2021-01-01 10:00:00 UTC", "Text": "good morning!"},
+        ],
+        "Sent Saved Chat History": [
+            {**kept, "To": "bo", "Created": "2021-01-01 10:01:00 UTC", "Text": "hello!"},
+            {**kept, "To": "bo", "Created": "2021-01-01 10:03:00 UTC", "Text": "fine."},
+        ],
+    }
+    assert loaded(tmp_path, older) == [talk("good morning!", "hello!", "how are you?", "fine.")]
+
+
+def test_the_database_that_perchance_packs(tmp_path: Path) -> None:
+    rows = {
+        "characters": [{"id": 1, "name": "Ann", "roleInstruction": "i run a bakery."}],
+        "threads": [{"id": 7, "name": "rolls", "characterId": 1}],
+        "messages": [
+            {"id": 2, "threadId": 7, "order": 1, "characterId": 1, "message": "hello!"},
+            {"id": 1, "threadId": 7, "order": 0, "characterId": -1, "message": "good morning!"},
+            {"id": 3, "threadId": 7, "order": 2, "characterId": -2, "message": "A storm begins."},
+            {"id": 4, "threadId": 9, "order": 0, "characterId": -1, "message": "hi"},
+            {"id": 5, "threadId": 9, "order": 1, "characterId": 1, "message": "who is there?"},
+        ],
+    }
+    tables = [{"tableName": name, "rows": held} for name, held in rows.items()]
+    file = tmp_path / "export.gz"
+    file.write_bytes(gzip.compress(json.dumps({"formatName": "dexie", "data": {"data": tables}}).encode()))
+    assert read(file) == [
+        talk("good morning!", "hello!", persona=["i run a bakery."], id="rolls"),
+        talk("hi", "who is there?"),
+    ]
+
+
+def segments(*pairs: tuple[str, bool]) -> dict[str, Any]:
+    return {"segments": [{"text": text, "label": label} for text, label in pairs]}
+
+
+def test_axolotls_segments(tmp_path: Path) -> None:
+    """Texts without a template, of which what has a label is learnt."""
+    plain = segments(
+        ("<s>hey\n", False), ("hi there</s>\n", True), ("goodbye ", False), ("farewell</s>", True)
+    )
+    inst = segments(("<s>[INST] who? [/INST]", False), ("a baker.</s>", True))
+    marked = segments(
+        ("<|im_start|>system\ni bake.<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n", False),
+        ("<|im_start|>assistant\nyo<|im_end|>\n<|im_start|>user\nwho?<|im_end|>\n", False),
+        ("<|im_start|>assistant\n", False),
+        ("a baker.<|im_end|>\n", True),
+    )
+    found = loaded(tmp_path, plain, inst, marked, name="own.jsonl")
+    assert found[:2] == [talk("hey", "hi there", "goodbye", "farewell"), talk("who?", "a baker.")]
+    assert [(turn.text, turn.target) for turn in found[2].turns] == [
+        ("hi", True),
+        ("yo", False),
+        ("who?", True),
+        ("a baker.", True),
+    ]
+    assert found[2].persona.sentences == ("i bake.",)
+
+
+def test_numbers_of_a_tokenizer_are_no_dialogues(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text(json.dumps({"input_ids": [1, 2], "labels": [-100, 2]}))
+    assert_refused(file, None, "looks like text as a tokenizer's numbers")
