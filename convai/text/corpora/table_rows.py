@@ -27,7 +27,7 @@ def rows_of(path: Path, delimiter: str, notes: Notes, *, quoted: bool) -> Iterat
     """
     head = next((text for _, text in lines(path)), "")
     before = 1 if is_separator(head) else 0
-    told = ((line, text) for line, text in lines(path) if line > before)
+    told: Iterator[tuple[int, str]] = ((line, text) for line, text in lines(path) if line > before)
     if not quoted:
         yield from ((line, text.split(delimiter)) for line, text in told if text.strip())
         return
