@@ -96,7 +96,7 @@ def add_actions(actions: Actions) -> None:
         "text",
         nargs="*",
         metavar="TEXT",
-        help="turns; 'name: text' says who speaks (default: the lines of stdin)",
+        help="turns; 'name: text', or a chat's log, says who speaks (default: the lines of stdin)",
     )
     resolve.add_argument(
         "--speaker", nargs="+", default=[], metavar="NAME", help="who speaks each TEXT; fewer take turns"
@@ -273,14 +273,30 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def turns_of(texts: list[str], speakers: list[str]) -> list[tuple[str | None, str]]:
-    """Turns with their speakers: from `speakers`, else from a leading 'name: ' where all texts have one."""
+    """Turns with their speakers: from `speakers`, else from a leading 'name: ', or the marks of a chat's log.
+
+    Names count where the first text and most of the others have one. One without goes on with the turn
+    above, a notice of a log ("* ann waves") is nobody's.
+    """
     if speakers:
         return [(speakers[i % len(speakers)], text) for i, text in enumerate(texts)]
-    found = [_NAMED.fullmatch(text.strip()) for text in texts]
-    named = [(match["name"], match["text"]) for match in found if match is not None]
-    if len(named) == len(texts):
-        return list(named)
-    return [(None, text) for text in texts]
+    from convai.text.corpora.timed_text import is_aside, is_timed, turn_of
+
+    log = is_timed(texts)
+    found = [turn_of(text) if log else _named(text) for text in texts]
+    if found[0] is None or sum(turn is not None for turn in found) * 2 <= len(found):
+        return [(None, text) for text in texts]
+    turns: list[tuple[str | None, str]] = []
+    speaker: str | None = None
+    for text, turn in zip(texts, found, strict=True):
+        speaker = speaker if turn is None else turn[0]
+        nobody = turn is None and log and is_aside(text)
+        turns.append((None if nobody else speaker, text if turn is None else turn[1]))
+    return turns
+
+
+def _named(text: str) -> tuple[str, str] | None:
+    return (match["name"], match["text"]) if (match := _NAMED.fullmatch(text.strip())) else None
 
 
 def _resolve(args: argparse.Namespace) -> int:

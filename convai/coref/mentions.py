@@ -77,7 +77,16 @@ _WEATHER: Final = frozenset(
 )
 """What nobody does: "it rained"."""
 _POSSESSIVE: Final = frozenset({"'s", "'", "’s", "’", "s"})
-_EDGES: Final = frozenset(".,;:!?()[]{}\"'`“”‘’…") | {"``", "''", "--", "-", "–", "—", "-LRB-", "-RRB-"}
+_EDGES: Final = frozenset(".,;:!?()[]{}<>|/\\#*+=~^_•·\"'`“”‘’…") | {
+    "``",
+    "''",
+    "--",
+    "-",
+    "–",
+    "—",
+    "-LRB-",
+    "-RRB-",
+}
 """No phrase begins or ends with one of these (a possessive 's apart)."""
 
 
@@ -101,7 +110,8 @@ def candidates(sentence: Sentence) -> list[SpanCandidate]:
             start += 1
         while end - 1 > head and words[end - 1] in _EDGES and not _is_possessive(words, tags, end - 1):
             end -= 1
-        found.setdefault((start, end), SpanCandidate(start, end, head, shape))
+        if any(c.isalnum() for word in words[start:end] for c in word):  # no emoji, no row of stars
+            found.setdefault((start, end), SpanCandidate(start, end, head, shape))
 
     for i, tag in enumerate(tags):
         word = words[i].lower()

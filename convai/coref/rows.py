@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
@@ -27,6 +28,8 @@ from convai.coref.words import NOTHING, Forms, WordIds, key
 
 _ENTITIES: Final = {"PER": 1, "PERSON": 1, "person": 1, "LOC": 2, "GPE": 2, "location": 2, "FAC": 2, "ORG": 3,
                     "corporation": 3, "group": 3, "NORP": 3, "PRODUCT": 4, "product": 4}  # fmt: skip
+_ADDRESS: Final = re.compile(r"[a-z]+://|www\.|[a-z]:\\")
+"""How a word begins that is a page or a file, and nobody."""
 _ENDINGS: Final = {"a": 1, "e": 2, "i": 3, "y": 3, "o": 4, "u": 4, "n": 5, "s": 6, "l": 7, "r": 7}
 _LENGTHS: Final = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6)
 
@@ -194,6 +197,8 @@ class SentenceRows:
         if c.shape == MentionShape.JOINED:
             says = self.vocabulary.nouns.get(word) or self.vocabulary.names.get(word) or Says()
             return Kind.JOINED, Gender.UNKNOWN, Number.MANY, says.life
+        if _ADDRESS.match(word):
+            return Kind.NAME, Gender.NEUTER, Number.ONE, Life.THING
         if tag in ("NNP", "NNPS"):
             return self._says_name(c, tag)
         says = self.vocabulary.nouns.get(word) or Says()

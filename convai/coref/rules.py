@@ -71,6 +71,15 @@ KNOWN_ONE: Final = 2.0
 NAMED: Final = 6.0
 """For the name in "his friend is called Oskar" as his friend."""
 _OTHER: Final = ("other", "another", "different", "second", "third", "next", "new")
+_RANKS: Final = np.array(
+    [
+        key(word)
+        for word in "first second third fourth last former latter eldest oldest youngest tallest shortest "
+        "biggest largest smallest best worst middle".split()
+    ],
+    np.int64,
+)
+"""Of several of a kind each another one, where it stands for a noun ("the eldest")."""
 _BE: Final = "be is are was were am been being 's 're 'm become became becomes remains not".split()
 _NAMING: Final = ("called", "named", "nicknamed")
 
@@ -139,6 +148,8 @@ class Rules:
         cannot = same & more_i & more_j
         others = self._further(table, i)
         cannot |= same & others & more_i
+        ranked = np.isin(table.head_key[i], _RANKS) & np.isin(table.head_key[j], _RANKS)
+        cannot |= ranked & (table.head_key[i] != table.head_key[j])
         firsts = np.isin(table.content[i], self._firsts).any(axis=1)
         cannot |= same & firsts & self._further(table, j)
         first_i, first_j = table.words[i, 1], table.words[j, 1]

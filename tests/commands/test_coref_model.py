@@ -172,6 +172,12 @@ def test_resolve_reads_texts_names_and_pipes(
 def test_who_speaks() -> None:
     assert turns_of(["a: hi there", "b: hello: you"], []) == [("a", "hi there"), ("b", "hello: you")]
     assert turns_of(["a: hi", "no name here"], []) == [(None, "a: hi"), (None, "no name here")]
+    assert turns_of(["a: hi", "b: yes", "and no"], []) == [("a", "hi"), ("b", "yes"), ("b", "and no")]
+    log = ["[12:01] ann: hi", "* ben waves", "[12:02] ben: hello", "how are you", "[12:03] ann: fine"]
+    assert turns_of(log, []) == [
+        ("ann", "hi"), (None, "* ben waves"), ("ben", "hello"), ("ben", "how are you"), ("ann", "fine")
+    ]  # fmt: skip
+    assert turns_of(["<ann> hi", "<ben> hello"], []) == [("ann", "hi"), ("ben", "hello")]
     assert turns_of(["one", "two", "three"], ["x", "y"]) == [("x", "one"), ("y", "two"), ("x", "three")]
 
 

@@ -27,6 +27,12 @@ def test_a_verb_that_was_taken_for_a_last_name_is_in_no_mention() -> None:
     assert found == {"Chris", "Donald", "Chris and Donald"}
 
 
+def test_signs_alone_name_nobody_and_end_no_mention() -> None:
+    assert spans("😂 😂 ***", "NN NN NNP", "0 0 0", "root root root") == set()
+    assert spans("$ 5", "$ CD", "0 1", "root nummod") == set()
+    assert spans("| Tom | #", ": NNP : :", "2 0 2 2", "punct root dep dep") == {"Tom"}
+
+
 @pytest.mark.parametrize(
     ("words", "tags"),
     [("Ludwig van Beethoven", "NNP NNP NNP"), ("donald wish", "NNP NNP"), ("Anna Smith", "NNP NNP")],

@@ -15,7 +15,7 @@ from convai.core.errors import CheckpointError, ConvaiError, DataError
 from convai.coref.chat import load_chat_reader
 from convai.coref.document import Document, Sentence
 from convai.coref.parsing.load import load_parser
-from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse_documents
+from convai.coref.parsing.parse import document_of_doc, document_of_turns, parse_documents, stretches
 from convai.coref.parsing.universal import is_clear, to_universal
 from convai.coref.spacy_component import load_pipeline
 from tests.coref.treebanks import write_treebank
@@ -113,6 +113,44 @@ def test_a_very_long_sentence_is_parsed_in_pieces(nlp) -> None:
     assert len(sentence.tags) == len(sentence.heads) == len(sentence.deps) == len(sentence.entities) == 2500
     assert all(0 <= head < 2500 for head in sentence.heads)
     assert any(head > 2000 for head in sentence.heads)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Anna likes her\ndog", ["Anna likes her dog"]),
+        ("Anna likes\n\nher dog", ["Anna likes", "her dog"]),
+        ("Anna likes\r\n\r\nher dog", ["Anna likes", "her dog"]),
+        ("her dog\n- Paris\n- Anna", ["her dog", "- Paris", "- Anna"]),
+        ("her dog\n2) Paris", ["her dog", "2 ) Paris"]),
+        ("Anna\nBen Lee: her dog", ["Anna", "Ben Lee : her dog"]),
+        ("Anna\n[10:15] Paris", ["Anna", "[ 10:15 ] Paris"]),
+        ("Anna\n<ben> Paris", ["Anna", "< ben > Paris"]),
+        ("Anna\nlikes https://dog.org/ in Paris", ["Anna likes https://dog.org/ in Paris"]),
+    ],
+)
+def test_a_sentence_ends_where_a_line_begins_anew(text: str, sentences: list[str]) -> None:
+    nlp = spacy.blank("en")
+    doc = nlp(text)
+    doc[0].is_sent_start = True
+    for token in doc[1:]:
+        token.is_sent_start = False  # a parser that goes on
+    found = [" ".join(t.text for t in span if not t.is_space) for span in stretches(doc)]
+    assert [" ".join(one.split()) for one in found] == sentences
+
+
+def test_an_endless_text_is_no_one_sentence(nlp) -> None:
+    doc = nlp("her dog " * 700)
+    assert max(len(sentence.words) for sentence in document_of_doc(doc)[0].sentences) <= 1000
+    document, places = document_of_turns(nlp, [(None, "her dog " * 700)])
+    assert len(document) == len(places) == 1400
+
+
+def test_half_a_surrogate_pair_is_read(nlp) -> None:
+    document, places = document_of_turns(nlp, [(None, "Anna\udcff likes\ud83d her dog")])
+    assert document.words()[-2:] == ["her", "dog"]
+    assert "\ufffd" in "".join(document.words())
+    assert places[-1] == (0, 17, 20)
 
 
 def test_turns_give_the_same_alone_and_together_and_know_their_places(nlp) -> None:

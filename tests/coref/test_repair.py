@@ -31,6 +31,18 @@ def written(words: list[str], tags: list[str], heads: list[int], deps: list[str]
             "Eva/NNP/nsubj>3 and/CC/cc>2 I/PRP/nsubj>3 slept/VBD/root>3",
             "Eva/NNP/nsubj>3 and/CC/cc>2 I/PRP/conj>0 slept/VBD/root>3",
         ),
+        (  # a preposition that was taken for a conjunction
+            "A/DT/det>1 girl/NN/root>1 with/IN/mark>5 a/DT/det>4 hat/NN/nsubj>5 missed/VBD/acl>1 "
+            "her/PRP$/nmod:poss>7 bus/NN/obj>5 ././punct>1",
+            "A/DT/det>1 girl/NN/nsubj>5 with/IN/case>4 a/DT/det>4 hat/NN/nmod>1 missed/VBD/root>5 "
+            "her/PRP$/nmod:poss>7 bus/NN/obj>5 ././punct>5",
+        ),
+        (  # what a noun with a clause is
+            "The/DT/det>1 cake/NN/root>1 that/IN/mark>4 you/PRP/nsubj>4 made/VBD/acl:relcl>1 is/VBZ/cop>6 "
+            "good/JJ/ccomp>4 ././punct>1",
+            "The/DT/det>1 cake/NN/nsubj>6 that/IN/mark>4 you/PRP/nsubj>4 made/VBD/acl:relcl>1 is/VBZ/cop>6 "
+            "good/JJ/root>6 ././punct>6",
+        ),
         (  # parts of a name, and what it names
             "The/DT/det>1 poet/NN/nsubj>4 Eva/NNP/nsubj>4 Lund/NNP/nsubj>4 slept/VBD/root>4 ././punct>4",
             "The/DT/det>1 poet/NN/nsubj>4 Eva/NNP/appos>1 Lund/NNP/flat>2 slept/VBD/root>4 ././punct>4",

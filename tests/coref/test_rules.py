@@ -63,6 +63,13 @@ def chains(nlp, resolver: CorefResolver, *turns: str | tuple[str, str]) -> list[
             ("Colonel Pym", "The colonel"),
             ("a general", "The colonel"),
         ),
+        (
+            "Three sisters live next door. The eldest is a judge, the youngest is still at school. Tom ate. "
+            "He smiled.",
+            ("Tom", "He"),
+            ("The eldest", "the youngest"),
+        ),
+        ("Tom saw www.x.org/John. He smiled.", ("Tom", "He"), ("He", "www.x.org/John")),
         ("Ida lives in Berlin. She loves that city.", ("Berlin", "that city"), ("Ida", "that city")),
         ("Professor Ahmed spoke. She was loud.", ("Professor Ahmed", "She"), ("She", "loud")),
         ("The cook fed the stallion. He kicked her.", ("the stallion", "He"), ("The cook", "He")),

@@ -6,6 +6,7 @@ as a whole gives.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -13,15 +14,22 @@ from convai.core.errors import DataError
 from convai.coref.document import Document, Sentence
 from convai.coref.parsing.repair import repair
 from convai.coref.parsing.universal import is_clear, to_universal
+from convai.text.textnorm import without_surrogates
 
 if TYPE_CHECKING:
     from spacy.language import Language
-    from spacy.tokens import Doc, Span
+    from spacy.tokens import Doc, Span, Token
 
 _TOGETHER: Final = 256
 """Sentences that are parsed together."""
 LONGEST_PIECE: Final = 1000
 """Words of a sentence that are parsed together; a longer one, which no person writes, is cut."""
+_ANEW: Final = re.compile(
+    r"\s*(?:[-*+•–—]\s|\d{1,3}[.)]\s|#{1,6}\s|[|>]"  # items, headings, rows, what is quoted
+    r"|[\[(]\d|\d{1,2}:\d\d|<[^<>\s]{1,40}>\s|[^\W\d_][^\s:]*(?:[ ][^\s:]+){0,2}:\s)"  # times, names
+)
+"""How a line begins that does not go on with the one above."""
+_LOOKED_AT: Final = 100
 
 
 def parse_documents(nlp: Language, documents: Iterable[Document]) -> None:
@@ -83,16 +91,17 @@ def document_of_turns(
     """A parsed document of `turns` (speaker, text), and the place of each word: (turn, start, end).
 
     Start and end are characters of the turn. Each turn is cut into sentences by the parser; what comes of
-    it does not depend on other turns. White space is no word; a turn without words adds no sentence. Raises
-    DataError for a turn that is longer than the pipeline takes.
+    it does not depend on other turns. White space is no word; a turn without words adds no sentence. Half a
+    surrogate pair, which spaCy refuses, is read as U+FFFD. Raises DataError for a turn that is longer than
+    the pipeline takes.
     """
     for _, text in turns:
         check_length(nlp, text)
     sentences: list[Sentence] = []
     places: list[tuple[int, int, int]] = []
-    docs = nlp.pipe((text for _, text in turns), batch_size=_TOGETHER)
+    docs = nlp.pipe((without_surrogates(text) for _, text in turns), batch_size=_TOGETHER)
     for number, ((speaker, _), doc) in enumerate(zip(turns, docs, strict=True)):
-        for span in doc.sents:
+        for span in stretches(doc):
             kept = sentence_of_span(span, speaker)
             if kept is None:
                 continue
@@ -119,6 +128,29 @@ def text_reader(nlp: Language) -> Callable[[str], tuple[Document, list[tuple[int
         return document, [(start, end) for _, start, end in places]
 
     return read
+
+
+def stretches(doc: Doc) -> Iterator[Span]:
+    """The sentences of a parsed doc, cut where the parser went on and nobody does.
+
+    That is behind a blank line, before a line that begins anew (an item, a row of a table, who speaks), and
+    after LONGEST_PIECE words.
+    """
+    text = doc.text
+    for sentence in doc.sents:
+        start = sentence.start
+        for i in range(start + 1, sentence.end):
+            if i - start >= LONGEST_PIECE or (doc[i - 1].is_space and _breaks(doc[i - 1], text)):
+                yield doc[start:i]
+                start = i
+        yield doc[start : sentence.end]
+
+
+def _breaks(blank: Token, text: str) -> bool:
+    """Whether another sentence begins behind `blank`, white space of `text`."""
+    behind = blank.idx + len(blank)
+    lines = blank.text.count("\n")
+    return lines > 1 or (lines == 1 and _ANEW.match(text, behind, behind + _LOOKED_AT) is not None)
 
 
 def sentence_of_span(span: Span, speaker: str | None) -> tuple[Sentence, list[int]] | None:
@@ -154,7 +186,7 @@ def document_of_doc(doc: Doc, speakers: Sequence[str | None] | None = None) -> t
         raise ValueError(f"{len(speakers)} speakers for {len(doc)} tokens; give one a token")
     sentences: list[Sentence] = []
     tokens: list[int] = []
-    for span in doc.sents:
+    for span in stretches(doc):
         start = span.start
         while start < span.end:
             speaker = speakers[start] if speakers else None

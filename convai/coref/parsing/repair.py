@@ -4,8 +4,8 @@ Words of one name that all depend on the verb ("Nina Simone was born"), coordina
 apposition taken for a coordination without "and", a sentence without a verb whose third person was taken for
 a plural ("The designer draws icons."), a verb taken for part of a noun or for a conjunct of its subject, one
 behind two names that was taken for a part of the second ("Tom and Lisa plan to move"), a relative clause that
-ends in a second subject of the verb behind it, or in that verb; a subject with an apposition that was taken
-for somebody spoken to.
+ends in a second subject of the verb behind it, or in that verb; a preposition that was taken for a
+conjunction; a subject with an apposition that was taken for somebody spoken to.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ _NAMES: Final = frozenset(("NNP", "NNPS"))
 _FINITE: Final = frozenset(("VBZ", "VBD", "VBP", "MD"))
 _SUBJECTS: Final = ("nsubj", "nsubj:pass")
 _VERBS_OF_VERBS: Final = ("xcomp", "ccomp", "conj", "advcl", "parataxis")
+_NOUN_CLAUSES: Final = ("acl", "acl:relcl", "advcl")
+_PREPOSITIONS: Final = frozenset("with from in on at of by near behind under beside opposite".split())
+"""What begins no clause of a noun with a subject of its own."""
 _NAMING: Final = frozenset("call calls called calling name names named naming nicknamed".split())
 _NO_VERBS: Final = ("ss", "us", "is", "ers", "ors", "ists", "ions", "ments", "ities")
 """Endings of nouns that are no verb's third person."""
 _DETERMINERS: Final = frozenset("a an the my your his her its our their".split())
-
-
 _NAME_PLACES: Final = frozenset((*_ARGUMENTS, "xcomp", "conj", "appos", "nmod", "flat", "compound"))
 _OPENING: Final = frozenset(("``", '"', "“", ":", "(", "-LRB-", "-"))
 _TAKEN_FOR_NAMES: Final = frozenset(("NN", "JJ", "NNS", "RB", "FW", "VB", "VBN", "VBP"))
@@ -45,6 +46,7 @@ def repair(words: list[str], tags: list[str], heads: list[int], deps: list[str])
     _part_names(words, tags, heads, deps)
     _raise_verb(words, tags, heads, deps)
     _close_clause(heads, deps)
+    _free_case(words, tags, heads, deps)
     _leave_clause(words, tags, heads, deps)
     _give_subject(tags, heads, deps)
     _hang_about(words, heads, deps)
@@ -234,8 +236,11 @@ def _raise_verb(words: list[str], tags: list[str], heads: list[int], deps: list[
 
 def _close_clause(heads: list[int], deps: list[str]) -> None:
     """As "the boy who lives next door plays", where "door" was read as a second subject of "plays"."""
-    for v in range(len(heads)):
-        subjects = [i for i, head in enumerate(heads) if head == v and deps[i] in _SUBJECTS and i != v]
+    of: dict[int, list[int]] = {}
+    for i, head in enumerate(heads):
+        if deps[i] in _SUBJECTS and i != head:
+            of.setdefault(head, []).append(i)
+    for v, subjects in sorted(of.items()):
         if len(subjects) != 2 or subjects[1] > v:
             continue
         first, second = subjects
@@ -244,8 +249,32 @@ def _close_clause(heads: list[int], deps: list[str]) -> None:
             heads[second], deps[second] = verbs[-1], "obj"
 
 
+def _free_case(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
+    """As "the girl with the violin missed her bus", where "with" was read as what begins a clause."""
+    root = next((i for i, head in enumerate(heads) if head == i), 0)
+    if not words or tags[root][:2] != "NN":
+        return
+    for mark, dep in enumerate(deps):
+        v = heads[mark]
+        if dep != "mark" or words[mark].lower() not in _PREPOSITIONS or mark < root:
+            continue
+        if heads[v] != root or deps[v] not in _NOUN_CLAUSES or tags[v] not in _FINITE:
+            continue
+        noun = next((i for i in range(mark + 1, v) if heads[i] == v and deps[i] in _SUBJECTS), -1)
+        if noun < 0 or tags[noun][:2] != "NN":
+            continue
+        for i, head in enumerate(heads):
+            if head == root and (i > v or deps[i] == "punct") and i != root:
+                heads[i] = v
+        heads[mark], deps[mark] = noun, "case"
+        heads[noun], deps[noun] = root, "nmod"
+        heads[v], deps[v] = v, "root"
+        heads[root], deps[root] = v, "nsubj"
+        return
+
+
 def _leave_clause(words: list[str], tags: list[str], heads: list[int], deps: list[str]) -> None:
-    """As "The girl who sells flowers smiled", where "smiled" was read as part of what she sells."""
+    """As "The girl who sells flowers smiled" (or "is sad"), where that was read as part of what she sells."""
     root = next((i for i, head in enumerate(heads) if head == i), 0)
     if not words or tags[root][:2] != "NN":
         return
@@ -253,10 +282,13 @@ def _leave_clause(words: list[str], tags: list[str], heads: list[int], deps: lis
     if clause < 0 or not any(heads[i] == clause and deps[i] in _SUBJECTS for i in range(root, clause)):
         return
     for v in range(clause + 1, len(words)):
-        if heads[v] != clause or tags[v] not in ("VBD", "VBZ") or deps[v] not in _VERBS_OF_VERBS:
+        if heads[v] != clause or deps[v] not in _VERBS_OF_VERBS:
             continue
-        own = {deps[i] for i, head in enumerate(heads) if head == v}
-        if words[v - 1] == "," or not own.isdisjoint(("cc", "mark", "aux", "cop", *_SUBJECTS)):
+        own = {deps[i]: i for i, head in enumerate(heads) if head == v}
+        verb = own.pop("cop", v)
+        if tags[verb] not in ("VBD", "VBZ") or words[verb - 1] == ",":
+            continue
+        if not own.keys().isdisjoint(("cc", "mark", "aux", *_SUBJECTS)):
             continue
         for i, head in enumerate(heads):
             if i > v and head in (root, clause):

@@ -82,7 +82,7 @@ def is_timed(first_lines: Sequence[str]) -> bool:
     if start is None:
         return False
     alone = _begins_alone(told[start])
-    found = [match for line in told[start:] if (match := _turn(line, alone)) or not _is_aside(line)]
+    found = [match for line in told[start:] if (match := _turn(line, alone)) or not is_aside(line)]
     names = {_name(match) for match in found if match}
     if len(names) < 2 or {name.lower() for name in names} & (_LEVELS | _MARKUP):
         return False
@@ -93,11 +93,11 @@ def _first_turn(told: Sequence[str]) -> int | None:
     """Where the first turn is: at the beginning, or behind what a program, or a day, has before it."""
     for i, line in enumerate(told[: _MOST_BEFORE + 1]):
         if _begins_alone(line) or _turn(line, False):
-            return i if i == 0 or _is_aside(told[i - 1]) else None
+            return i if i == 0 or is_aside(told[i - 1]) else None
     return None
 
 
-def _is_aside(line: str) -> bool:
+def is_aside(line: str) -> bool:
     """Whether a line is nobody's: a notice, a rule, a day."""
     return bool(_NOTICE.fullmatch(line) or _ONE_DAY.fullmatch(line))
 
@@ -132,6 +132,12 @@ def _turn(line: str, alone: bool) -> re.Match[str] | None:
     return next((match for pattern in patterns if (match := pattern.fullmatch(line))), None)
 
 
+def turn_of(line: str) -> tuple[str, str] | None:
+    """Who says what in a line, the time left out; None for a line that is no turn."""
+    match = _turn(line, False)
+    return None if match is None else (_name(match), match["text"])
+
+
 def _name(match: re.Match[str]) -> str:
     groups = match.groupdict()
     return (groups.get("nick") or groups.get("name") or "").strip()
@@ -152,7 +158,7 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
             if blank and blocks[-1]:
                 blocks.append([])
             blocks[-1].append((number, match, match["text"]))
-        elif _is_aside(line) or not blocks[-1]:
+        elif is_aside(line) or not blocks[-1]:
             notes.omit(NOTICE)  # somebody joined; a heading
             blank = blank or bool(_ONE_DAY.fullmatch(line))
             continue
