@@ -110,7 +110,7 @@ def _serve(deployed: dict[str, Any], host: str, port: int, address: str | None, 
     """The process: replicas until the other end of `pipe` is gone; says when our own Ray's head is."""
     os.setpgrp()  # Ray's processes end with this one, whatever they are just waiting for
     _deaf()
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a machine may be busy
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "600")  # a machine may be busy
     if address is None:
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", _PATIENT)
     ray, serve = ray_serve()
