@@ -20,16 +20,29 @@ def add_action(actions: Actions) -> None:
     emotion.add_argument(
         "--model", metavar="DIR", help="what answers one message (default: the embedded model)"
     )
+    emotion.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="on one thread, in processor time: for a machine that has other work",
+    )
     emotion.add_argument("--json", action="store_true", help="print the JSON line only")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print. Returns the exit code."""
+    import time
+
     from convai.bench.emotion import measure, one_message
     from convai.bench.report import json_line
 
-    raw: dict[str, Any] = measure(args.seconds)
-    message = one_message(folder=args.model)
+    clock = time.perf_counter
+    if args.processor_time:
+        import torch
+
+        torch.set_num_threads(1)
+        clock = time.process_time
+    raw: dict[str, Any] = measure(args.seconds, clock=clock)
+    message = one_message(folder=args.model, clock=clock)
     if not args.json:
         print(f"{'texts':<6}{'loop, ms':>10}" + "".join(f"{p + ', ms':>14}" for p in raw["1"]["ms"]))
         for size, r in raw.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import torch
@@ -45,3 +46,24 @@ def test_table_and_json_line(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert len(table) == 8
     assert main(["bench", "emotion", "--seconds", "0", "--json"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_processor_time_is_counted_on_one_thread(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: asked.append((count,)))
+    monkeypatch.setattr(emotion, "measure", lambda *args, **options: asked.append((options["clock"],)) or {})
+    monkeypatch.setattr(emotion, "one_message", lambda **options: asked.append((options["clock"],)) or {})
+    assert main(["bench", "emotion", "--processor-time", "--json"]) == 0
+    assert asked == [(1,), (time.process_time,), (time.process_time,)]
+    capsys.readouterr()
+    del asked[:]
+    assert main(["bench", "emotion", "--json"]) == 0
+    assert asked == [(time.perf_counter,), (time.perf_counter,)]
+
+
+def test_medians_go_by_the_clock_that_is_given() -> None:
+    moments = iter(range(100))
+    found = emotion.medians({"a": lambda: None, "b": lambda: None}, 0, lambda: float(next(moments)))
+    assert found == {"a": 1.0, "b": 1.0}
