@@ -30,6 +30,8 @@ from convai.store import Store
 
 _UP: Final = 240.0
 """Seconds in which a process must be there again."""
+_RAY_UP: Final = 900.0
+"""The same for Ray and its replicas, which take minutes on a busy machine."""
 _LOOK: Final = 0.05
 _BETWEEN: Final = (0.3, 2.0)
 """Seconds between two deaths."""
@@ -141,7 +143,7 @@ def town(size: Size, *, counting: bool = True, logs: Path | None = None) -> Iter
 
 async def until(there: Callable[[], bool]) -> None:
     """Wait until it is. Raises ConvaiError."""
-    limit = time.monotonic() + _UP
+    limit = time.monotonic() + _RAY_UP
     while not await asyncio.to_thread(there):
         if time.monotonic() > limit:
             raise ConvaiError("Ray and its replicas do not come up")
