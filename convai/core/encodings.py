@@ -46,7 +46,9 @@ def utf16_without_mark(start: bytes) -> str:
 
 
 def marked_utf16(start: bytes) -> str:
-    """`utf-16` where a text begins with its mark, else as `utf16_without_mark`."""
+    """`utf-16` (or `utf-32`) where a text begins with its mark, else as `utf16_without_mark`."""
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     return "utf-16" if start.startswith(marks) else utf16_without_mark(start)
 

@@ -33,6 +33,8 @@ _NAMED: ContextVar[str | None] = ContextVar("encoding", default=None)
 """The encoding that files are in, where somebody has said so."""
 _SURROGATES = re.compile("[\udc80-\udcff]")
 _KEPT: ContextVar[bool] = ContextVar("damaged_kept", default=False)
+_END: Final = "\x1a"
+"""What DOS, and `copy` on Windows, put behind the last line."""
 _LITTLE: Final = 200
 """One byte in so many may be damaged in a file whose other lines are read."""
 _T = TypeVar("_T")
@@ -254,6 +256,10 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             text = decode(raw, lambda _offset, where=where: where, western, kept)  # type: ignore[misc]
             if number == 1:
                 text = text.removeprefix("\ufeff")
+            if text.endswith(_END):
+                text = text.removesuffix(_END)
+                if not text:
+                    return
             yield number, text.removesuffix("\n").removesuffix("\r")
 
 
@@ -279,4 +285,8 @@ def _decoded(path: Path, raw: bytes) -> str:
     def where(offset: int) -> str:
         return f"{path}:{raw.count(10, 0, offset) + 1}"
 
-    return decode(raw, where, lambda: is_western(path), lambda: _is_kept(path)).removeprefix("\ufeff")
+    return (
+        decode(raw, where, lambda: is_western(path), lambda: _is_kept(path))
+        .removeprefix("\ufeff")
+        .removesuffix(_END)
+    )

@@ -58,6 +58,7 @@ SAID = "hi\ncafé à\xa0la “mode” – größe\n"
     "data",
     [
         SAID.encode("windows-1252"),
+        SAID.encode("utf-32"),
         SAID.encode("utf-16-le"),
         SAID.encode("utf-16-be"),
         SAID.replace("\n", "\r\n").encode("utf-16"),
@@ -65,7 +66,7 @@ SAID = "hi\ncafé à\xa0la “mode” – größe\n"
         SAID.replace("\n", "\r").encode("utf-16"),
         gzip.compress(SAID.replace("\n", "\r").encode("windows-1252")),
     ],
-    ids=["western", "le", "be", "marked", "cr", "cr16", "packed"],
+    ids=["western", "32", "le", "be", "marked", "cr", "cr16", "packed"],
 )
 def test_other_encodings_and_line_ends_are_recognised(data: bytes, tmp_path: Path) -> None:
     file = saved(tmp_path, data)

@@ -131,7 +131,7 @@ def columns_of(line: str) -> list[str]:
 
 def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
     """Line and dialogue for every row, or every conversation of a turn a row."""
-    first = next((text for _, text in lines(path) if not is_separator(text)), "")
+    first = next((text for _, text in lines(path) if text.strip() and not is_separator(text)), "")
     header, delimiter = header_of(first)
     if not header:
         found = ", ".join(repr(name[:30]) for name in columns_of(first[:4096])[:8])

@@ -13,7 +13,7 @@ from convai.text.corpora.columns import OPTION
 from convai.text.corpora.csv_tables import header_of
 from convai.text.corpora.examples_text import is_examples
 from convai.text.corpora.formats import FORMATS
-from convai.text.corpora.json_entries import first_entry
+from convai.text.corpora.json_head import first_entry
 from convai.text.corpora.marked_text import mark_of
 from convai.text.corpora.messengers import is_whatsapp
 from convai.text.corpora.parlai_dialog import is_parlai_dialog

@@ -11,22 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from convai.core.dialog import Dialog
 from convai.core.errors import DataError
-from convai.core.text_files import head, lines, whole_text
+from convai.core.text_files import lines, whole_text
 from convai.text.corpora.chat_stores import chats_of
-from convai.text.corpora.json_text import Walker, decode_line, decoder, loosely, without_trailing_commas
-from convai.text.corpora.messages import is_exchange, wordless
-from convai.text.corpora.notes import Notes, Skipping
+from convai.text.corpora.json_text import Walker, decode_line, loosely
+from convai.text.corpora.messages import is_exchange, is_message, wordless
+from convai.text.corpora.notes import Notes
 from convai.text.corpora.shapes import WRAPPERS, is_part, is_section, shape_of
 from convai.text.corpora.splits import own_split, split_named
 from convai.text.corpora.unwrapped import rows_of_columns, rows_of_names, unwrapped
-
-_PEEK: Final = 65536
-_LOOKED_AT: Final = 20
-"""Entries among which one tells the format, where those before it are damaged or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ def entries(path: Path, notes: Notes) -> Iterator[Entry]:
     one. Raises DataError, after the entries before it, for what is malformed elsewhere.
     """
     if not is_lines(path):
-        yield from _Entries(path, notes).all()
+        yield from Entries(path, notes).all()
         return
     for line, text in lines(path):
         if not text.strip():
@@ -63,7 +59,7 @@ def entries(path: Path, notes: Notes) -> Iterator[Entry]:
         if isinstance(value, list) and value and is_exchange(value[0]) and isinstance(value[0], list):
             yield Entry(line, where, "", value)
         else:
-            for split, entry in _unpacked(value, ""):
+            for split, entry in unpacked(value, ""):
                 yield Entry(line, where, split or _own_split(entry), unwrapped(entry))
 
 
@@ -112,7 +108,7 @@ def _own_split(entry: object) -> str:
     return own_split(entry) if isinstance(entry, dict) else ""
 
 
-def _unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
+def unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
     """The entries in a decoded value, with the part of the file that each is in."""
     if (chats := chats_of(value)) is not None:
         for chat in chats:
@@ -123,12 +119,22 @@ def _unpacked(value: Any, split: str) -> Iterator[tuple[str, Any]]:
             yield split, item
     elif isinstance(value, dict) and not shape_of(value) and (inside := _sections(value)):
         for key, items in inside:
-            yield from _unpacked(items, split_named(key) or split)
+            yield from unpacked(items, split_named(key) or split)
     elif (rows := rows_of_columns(value) or rows_of_names(value, shape_of)) is not None:
         for row in rows:
             yield split, row
+    elif messages := _only_messages(value):
+        yield split, messages
     else:
         yield split, value
+
+
+def _only_messages(value: Any) -> Any:
+    """The one dialogue of an object that has nothing but notes about it beside its messages, or None."""
+    if not isinstance(value, dict) or shape_of(value):
+        return None
+    held = [items for key, items in value.items() if key.lower() in WRAPPERS and isinstance(items, list)]
+    return held[0] if len(held) == 1 and held[0] and is_message(held[0][0]) else None
 
 
 def _sections(value: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -144,91 +150,11 @@ def _sections(value: dict[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-def first_entry(path: Path) -> Any:
-    """The first dialogue's JSON as far as the head of the file shows it, or None."""
-    text = head(path, _PEEK).strip()
-    if is_lines(path):
-        return _first_of_lines(text)
-    try:
-        value, _ = decoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        value = _closed(text)  # it is cut, or has trailing commas
-        first = _first(value)
-        if not shape_of(first) and isinstance(value, dict):  # of dialogues by name the last one is cut
-            first = _first(dict(list(value.items())[:-1])) or first
-        return first if shape_of(first) or len(text) >= _PEEK else _first_behind(path, first)
-    return _first(value)
-
-
-def _first_behind(path: Path, first: Any) -> Any:
-    """The first entry with a dialogue's shape behind a malformed one; `first` where there is none."""
-    try:
-        found = [entry.value for entry in islice(_Entries(path, Skipping()).all(), _LOOKED_AT)]
-    except DataError:
-        return first
-    return next(filter(shape_of, found), first)
-
-
-def _first_of_lines(text: str) -> Any:
-    """The same of JSON Lines, of which some may be malformed."""
-    found = list[Any]()
-    for line in islice(filter(str.strip, text.split("\n")), _LOOKED_AT):
-        try:
-            found.append(_first(loosely(line)))
-        except (ValueError, RecursionError):
-            found.append(_first(_closed(line)))  # the head ends in it, or it is malformed
-        if shape_of(found[-1]):
-            return found[-1]
-    return next((value for value in found if value is not None), None)
-
-
-def _first(value: Any) -> Any:
-    """The first entry in a decoded value that has a dialogue's shape; where none has one, the first."""
-    found = [unwrapped(entry) for _, entry in islice(_unpacked(value, ""), _LOOKED_AT)]
-    return next(filter(shape_of, found), found[0] if found else value)
-
-
-def _closed(text: str, *, last: bool = False) -> Any:
-    """The value that the beginning of a JSON text has: cut behind its last whole part, and closed; where it
-    is malformed before that, cut there, but not if this is the `last` try.
-    """
-    open_ends: list[str] = []
-    best: tuple[int, str] = (0, "")
-    at, inside = 0, False
-    while at < len(text):
-        char = text[at]
-        if inside:
-            if char == "\\":
-                at += 1
-            elif char == '"':
-                inside = False
-        elif char == '"':
-            inside = True
-        elif char in "{[":
-            open_ends.append("}" if char == "{" else "]")
-            best = (at + 1, "".join(reversed(open_ends)))
-        elif char in "}]":
-            if not open_ends or open_ends.pop() != char:
-                return None
-            best = (at + 1, "".join(reversed(open_ends)))
-            if not open_ends:  # the first of several values is whole
-                break
-        elif char == ",":
-            best = (at, "".join(reversed(open_ends)))
-        at += 1
-    try:
-        return decoder().decode(without_trailing_commas(text[: best[0]] + best[1]))
-    except json.JSONDecodeError as error:  # malformed amid the text: what stands before it, once
-        return _closed(text[: error.pos], last=True) if not last and 0 < error.pos < len(text) else None
-    except (ValueError, RecursionError):
-        return None
-
-
 class _Ended(Exception):
     """Behind what is damaged nothing can be read."""
 
 
-class _Entries:
+class Entries:
     """Walks through one JSON text that holds the entries somewhere; a list's damaged ones go to `notes`."""
 
     def __init__(self, path: Path, notes: Notes) -> None:
@@ -356,7 +282,7 @@ class _Entries:
         name = " ".join(part for part in (section, f"entry {index}" if index else "") if part)
         where = f"{walker.path}:{line}" + (f": {name}" if name else "")
         value = walker.value()
-        found = [("", value)] if index else _unpacked(value, "")  # an object may hold more than one
+        found = [("", value)] if index else unpacked(value, "")  # an object may hold more than one
         for split, entry in found:
             part = split or split_named(section) or _own_split(entry)
             bare = unwrapped(entry)

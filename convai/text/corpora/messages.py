@@ -28,8 +28,12 @@ _PERSONA_KEYS: Final = (
 _PARTNER_KEYS: Final = (
     *("partnerpersona", "partnerspersona", "userpersona", "otherpersona", "personaa", "persona1"),
 )
-_TARGET_KEYS: Final = ("weight", "train", "training", "loss")
+_TARGET_KEYS: Final = ("weight", "train", "training", "trainable", "loss", "loss_mask", "loss_weight")
 _CALL_KEYS: Final = ("tool_calls", "function_call")
+_CALL = re.compile(
+    r"\s*(?:<think>.*?</think>\s*)?(?:<(tool_call|function_call)>.*?</\1>\s*)+", re.DOTALL | re.IGNORECASE
+)
+"""A reply that is a call of a tool and nothing else, as Hermes' models write it."""
 _PARTS: Final = {
     "text": "",
     "input_text": "",
@@ -37,7 +41,8 @@ _PARTS: Final = {
     **dict.fromkeys(("image_url", "image", "input_image"), "picture"),
     **dict.fromkeys(("input_audio", "audio", "audio_url"), "recording"),
     **dict.fromkeys(("file", "input_file", "video", "video_url", "document"), "file"),
-    **dict.fromkeys(("tool_use", "tool_result"), "tool message"),
+    **dict.fromkeys(("tool_use", "tool_result", "tool_call"), "tool message"),
+    **dict.fromkeys(("reasoning", "thinking", "redacted_thinking"), "thought"),
 }
 """What the parts of a message's content are called where they have no words, by their type."""
 _EXAMPLE: Final = '{"role": "user", "content": "hi"}'
@@ -82,7 +87,9 @@ def is_exchange(value: object) -> bool:
     """Whether a JSON value is a message of the user's and its reply: a pair of texts, or an object of two."""
     if isinstance(value, list):
         return len(value) == 2 and all(isinstance(text, str) for text in value)
-    return isinstance(value, dict) and any(a in value and b in value for a, b in _PAIR_KEYS)
+    if not isinstance(value, dict) or "instruction" in value:  # that is an entry of its own
+        return False
+    return any(a in value and b in value for a, b in _PAIR_KEYS)
 
 
 def _keys(value: dict[str, Any]) -> tuple[str, str] | None:
@@ -164,7 +171,11 @@ def _exchanges(items: Sequence[Any], where: str, word: str) -> Said:
 
 
 def is_target(message: dict[str, Any], where: str) -> bool:
-    """Whether a message is to be learnt: OpenAI's `weight`, axolotl's `train` and `training`, or `loss`."""
+    """Whether a message is to be learnt: OpenAI's `weight`, axolotl's `train`, others' names for it (veRL's,
+    LLaMA-Factory's), or torchtune's `masked`.
+    """
+    if message.get("masked") is True:
+        return False
     for key in _TARGET_KEYS:
         value = message.get(key)
         if value is not None and value not in (0, 1):
@@ -185,6 +196,8 @@ def _content(content: object, where: str) -> object:
         if isinstance(part, str):
             part = {"type": "text", "text": part}
         known = _PARTS.get(str(part.get("type", "text"))) if isinstance(part, dict) else None
+        if known == "" and "text" not in part:  # LLaMA-Factory's second version
+            part = {**part, "text": part.get("value")}
         if known is None or (not known and not isinstance(part.get("text"), str)):
             raise DataError(f"{where}: content that is not text; keep only parts of type 'text'")
         if not known:
@@ -209,7 +222,8 @@ def _wordless_parts(content: object) -> list[str]:
 def _is_tools(message: dict[str, Any]) -> bool:
     """Whether a message calls a tool without a word, or is what one returned."""
     calls = any(message.get(key) for key in _CALL_KEYS)
-    if calls and not any(message.get(key) for key in TEXT_KEYS):
+    words = next((message[key] for key in TEXT_KEYS if message.get(key)), None)
+    if (calls and not words) or (isinstance(words, str) and _CALL.fullmatch(words)):
         return True
     name = next((message[key] for key in SPEAKER_KEYS if key in message), None)
     return isinstance(name, str) and name.strip().lower() in TOOL_ROLES

@@ -47,8 +47,13 @@ _EDITED = re.compile(
 
 def is_whatsapp(first_lines: Sequence[str]) -> bool:
     """Whether a text begins as an export of WhatsApp's: a date, a time, and mostly a name and a colon."""
-    stamped = [_STAMP.match(text.translate(_MARKS)) for text in first_lines[:20]]
+    stamped = [_STAMP.match(_plain(text)) for text in first_lines[:20]]
     return bool(stamped) and stamped[0] is not None and sum(map(bool, stamped)) * 2 > len(stamped)
+
+
+def _plain(text: str) -> str:
+    """The text with plain blanks, and without the marks that say in which direction it runs."""
+    return text.replace("\u202f", " ").replace("\u00a0", " ").translate(_MARKS)
 
 
 def parse_whatsapp(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
@@ -61,7 +66,7 @@ def _whatsapp(path: Path, notes: Notes) -> Iterator[Post]:
     """The messages that have words; lines without a stamp go on with the one above."""
     stamps: list[tuple[int, re.Match[str], str]] = []
     for number, raw in lines(path):
-        text = raw.replace("\u202f", " ").replace("\u00a0", " ").translate(_MARKS)
+        text = _plain(raw)
         stamp = _STAMP.match(text)
         if stamp:
             stamps.append((number, stamp, text[stamp.end() :]))

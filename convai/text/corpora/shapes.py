@@ -19,6 +19,7 @@ PREFERENCE_KEYS: Final = (
     ("chosen_response", "rejected_response"),
     ("response_chosen", "response_rejected"),
     ("response_j", "response_k"),
+    ("chosen_messages", "rejected_messages"),
 )
 """What the reply that somebody preferred is called, and the other one."""
 LIST_KEYS: Final = ("conversation", "dialog", "dialogue", "utterances", "items", "chat", "history")

@@ -21,12 +21,12 @@ def is_separator(line: str) -> bool:
 
 
 def rows_of(path: Path, delimiter: str, notes: Notes, *, quoted: bool) -> Iterator[Row]:
-    """The rows that are not empty. A malformed one goes to `notes`, and the next begins on the line after it.
+    """The rows that have words. A malformed one goes to `notes`, and the next begins on the line after it.
 
     Without quoting a quotation mark is a character like any other.
     """
-    head = next((text for _, text in lines(path)), "")
-    before = 1 if is_separator(head) else 0
+    first, head = next(((line, text) for line, text in lines(path) if text.strip()), (1, ""))
+    before = first if is_separator(head) else 0
     told: Iterator[tuple[int, str]] = ((line, text) for line, text in lines(path) if line > before)
     if not quoted:
         yield from ((line, text.split(delimiter)) for line, text in told if text.strip())
@@ -36,7 +36,7 @@ def rows_of(path: Path, delimiter: str, notes: Notes, *, quoted: bool) -> Iterat
         reader = csv.reader(_fed(told, held), delimiter=delimiter, strict=True)
         try:
             for row in reader:
-                if row:
+                if any(cell.strip() for cell in row):
                     yield held[0][0], row
                 held.clear()
             return

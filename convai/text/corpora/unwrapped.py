@@ -16,7 +16,7 @@ _ROW_KEYS: Final = {"row", "row_idx", "truncated_cells"}
 def unwrapped(value: Any) -> Any:
     """The entry itself: of a row of the Hugging Face hub's viewer, of a conversation exported by ChatGPT."""
     if isinstance(value, dict):
-        value = _renamed(value)
+        value = _renamed(_in_small_letters(value))
         if isinstance(value.get("row"), dict) and value.keys() <= _ROW_KEYS:
             return value["row"]
         if is_export(value):
@@ -25,8 +25,25 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
+def _in_small_letters(value: dict[str, Any]) -> dict[str, Any]:
+    """An entry whose keys begin with capitals, as .NET writes them, with those that the readers know."""
+    if not all(key[:1].isupper() for key in value):
+        return value
+    lowered: dict[str, Any] = _lowered(value)
+    return lowered
+
+
+def _lowered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key.lower(): _lowered(item) for key, item in value.items()}
+    return [_lowered(item) for item in value] if isinstance(value, list) else value
+
+
 def _renamed(value: dict[str, Any]) -> dict[str, Any]:
     """What others call their turns, in words that the readers know; anything else as it is."""
+    conv = value.get("conv")
+    if isinstance(conv, dict) and isinstance(value.get("messages"), list):  # llama.cpp's page
+        return {"id": conv.get("name"), "messages": _branch(value["messages"], conv.get("currNode"))}
     body, turns, data = value.get("body"), value.get("turns"), value.get("data")
     if isinstance(value.get("chat"), dict) and "messages" in value["chat"]:  # Open WebUI's export
         return _shown(value, value["chat"])
@@ -36,6 +53,9 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value.get(key), list):
             kept = {name: _prompt(item) for name, item in value.items() if name != key}
             return {**kept, "messages": value[key]}
+    for key in ("conversations", "messages"):
+        if isinstance(value.get("loss_mask"), list) and isinstance(value.get(key), list):
+            return {**value, key: _weighed(value[key], value["loss_mask"])}
     messages = value.get("messages", value.get("MessageList"))
     if isinstance(messages, list) and messages and isinstance(messages[0], dict):
         if any(isinstance(one, dict) and _of_messenger(one) for one in messages[:3]):
@@ -56,6 +76,21 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value.get(key), str) and ":" in value[key] and "text" not in value:
             return {**{name: kept for name, kept in value.items() if name != key}, "text": value[key]}
     return value
+
+
+def _weighed(messages: list[Any], mask: list[Any]) -> list[Any]:
+    """The messages with what LLaMA-Factory says of each beside them: 0 for what is no target.
+
+    The mask may leave out a system message at the beginning. One of another length makes every message bad.
+    """
+    said = messages[len(messages) - len(mask) :]
+    before = messages[: len(messages) - len(mask)]
+    roles = [one.get("role", one.get("from")) if isinstance(one, dict) else None for one in before]
+    fits = len(mask) <= len(messages) and roles in ([], ["system"])
+    given = mask if fits else [f"{len(mask)} for {len(messages)} turns"] * len(messages)
+    both = zip(said if fits else messages, given, strict=True)
+    weighed = [{**one, "loss_mask": weight} if isinstance(one, dict) else one for one, weight in both]
+    return [*before, *weighed] if fits else weighed
 
 
 def _prompt(value: Any) -> Any:
@@ -110,6 +145,16 @@ def _of_tree(messages: list[Any]) -> list[Any]:
         {"role": roles[said.get("isCreatedByUser") is True], "content": said.get("text")}
         for said in path[::-1]
     ]
+
+
+def _branch(messages: list[Any], end: Any) -> list[Any]:
+    """The messages from the first to the one called `end`, each the next one's parent; without it, all."""
+    known = {message.get("id"): message for message in messages if isinstance(message, dict)}
+    path, at = list[Any](), known.get(end)
+    while at is not None and len(path) < len(known):  # a ring has no beginning
+        path.append(at)
+        at = known.get(at.get("parent"))
+    return [one for one in path[::-1] if one.get("type") != "root"] or messages
 
 
 def _all_of(messages: list[Any]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convai.core.errors import DataError
-from convai.text.corpora.json_entries import entries, first_entry
+from convai.text.corpora.json_entries import entries
+from convai.text.corpora.json_head import first_entry
 from convai.text.corpora.notes import Notes
 from tests.text.corpora.test_json_text import JSON
 

@@ -214,3 +214,93 @@ def test_numbers_of_a_tokenizer_are_no_dialogues(tmp_path: Path) -> None:
     file = tmp_path / "x.jsonl"
     file.write_text(json.dumps({"input_ids": [1, 2], "labels": [-100, 2]}))
     assert_refused(file, None, "looks like text as a tokenizer's numbers")
+
+
+def targets(dialog: Dialog) -> list[tuple[str, bool]]:
+    return [(turn.text, turn.target) for turn in dialog.turns if turn.speaker == 1]
+
+
+def test_what_is_no_target_by_other_names(tmp_path: Path) -> None:
+    marks: list[dict[str, Any]] = [
+        {"trainable": False},
+        {"loss_mask": 0},
+        {"loss_weight": 0.0},
+        {"masked": True},
+        {"trainable": True, "loss_mask": 1, "loss_weight": 1.0, "masked": False},
+    ]
+    messages = [
+        message for i, mark in enumerate(marks) for message in (HI[0], {**HI[1], "content": f"{i}", **mark})
+    ]
+    [found] = loaded(tmp_path, {"messages": messages})
+    assert targets(found) == [("0", False), ("1", False), ("2", False), ("3", False), ("4", True)]
+
+
+def test_a_mask_beside_the_turns(tmp_path: Path) -> None:
+    """LLaMA-Factory's: a number for every turn, a system message before them counted or not."""
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "bad"}]
+    turns += [{"from": "human", "value": "q"}, {"from": "gpt", "value": "good"}]
+    system = {"from": "system", "value": "i bake."}
+    entries = [
+        {"conversations": turns, "loss_mask": [0, 0, 0, 1]},
+        {"conversations": [system, *turns], "loss_mask": [1, 0, 1, 1]},
+        {"conversations": [system, *turns], "loss_mask": [0, 1, 0, 1, True]},
+    ]
+    assert [targets(found) for found in loaded(tmp_path, *entries)] == [[("bad", False), ("good", True)]] * 3
+    with pytest.raises(DataError, match=r"turn 1: 'loss_mask' is '3 for 4 turns'; use 1, or 0"):
+        loaded(tmp_path, {"conversations": turns, "loss_mask": [0, 0, 1]})
+
+
+def test_messages_as_llama_factorys_second_version_has_them(tmp_path: Path) -> None:
+    def said(role: str, *parts: tuple[str, str]) -> dict[str, Any]:
+        return {"role": role, "content": [{"type": type, "value": text} for type, text in parts]}
+
+    asked = said("user", ("text", "hi"))
+    entry = {"messages": [said("system", ("text", "i bake.")), asked]}
+    entry["messages"].append(said("assistant", ("reasoning", "they greet me"), ("text", "hello!")))
+    assert loaded(tmp_path, entry) == [talk("hi", "hello!", persona=["i bake."])]
+    pair = {"chosen_messages": [asked, said("assistant", ("text", "hello!"))]}
+    pair["rejected_messages"] = [asked, said("assistant", ("text", "go away"))]
+    [found] = loaded(tmp_path, pair)
+    assert [(turn.text, turn.distractors) for turn in found.turns] == [("hi", ()), ("hello!", ("go away",))]
+
+
+def test_a_call_of_a_tool_in_a_replys_words_is_none(tmp_path: Path) -> None:
+    call = '<think>\nthe time?\n</think>\n<tool_call>\n{"name": "clock"}\n</tool_call>'
+    turns = [{"from": "human", "value": "time?"}, {"from": "gpt", "value": call}]
+    turns += [
+        {"from": "tool", "value": "<tool_response>12</tool_response>"},
+        {"from": "gpt", "value": "noon."},
+    ]
+    assert loaded(tmp_path, {"conversations": turns}) == [talk("time?", "noon.")]
+    file = tmp_path / "a.json"
+    assert check(file).omitted == {"tool message": 2}
+
+
+def test_the_branch_that_llamacpps_page_showed(tmp_path: Path) -> None:
+    def node(id: str, parent: str | None, role: str, text: str, **more: str) -> dict[str, Any]:
+        return {
+            "convId": "c",
+            "type": "text",
+            "id": id,
+            "parent": parent,
+            "role": role,
+            "content": text,
+            **more,
+        }
+
+    messages = [
+        node("0", None, "system", "", type="root"),
+        node("1", "0", "user", "hi"),
+        node("2", "1", "assistant", "an older reply"),
+        node("3", "1", "assistant", "hello!"),
+    ]
+    chat = {"conv": {"id": "c", "name": "greeting", "currNode": "3"}, "messages": messages}
+    assert loaded(tmp_path, chat) == [talk("hi", "hello!", id="greeting")]
+
+
+def test_chatgpts_newer_export_says_less_of_a_users_messages(tmp_path: Path) -> None:
+    """Files of a hundred conversations each, the model named beside them and not in every message."""
+    mapping = {"r": node("r", None, ["b"]), "b": node("b", "r", ["c"], "user", "hi")}
+    mapping["c"] = node("c", "b", [], "assistant", "hello")
+    chat = {"title": "t", "default_model_slug": "m", "mapping": mapping, "current_node": "c"}
+    assert loaded(tmp_path, [chat, chat], name="conversations-003.json") == [talk("hi", "hello", id="t")] * 2

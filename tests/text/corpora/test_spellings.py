@@ -231,3 +231,70 @@ def test_a_reply_of_sillytavern_that_was_stopped_at_once_is_left_out(tmp_path: P
 def test_what_spreadsheets_save(encoding: str, tmp_path: Path) -> None:
     file = saved(tmp_path, "a.csv", f'prompt;completion\r\n"{TWO[0]}";"{TWO[1]}"\r\n'.encode(encoding))
     assert read(file) == [talk(*TWO)]
+
+
+MESSAGES = [{"role": "user", "content": TWO[0]}, {"role": "assistant", "content": TWO[1]}]
+
+
+def capitals(value: Any) -> Any:
+    """The same with keys that begin with capitals, as .NET writes them."""
+    if isinstance(value, dict):
+        return {key.capitalize(): capitals(item) for key, item in value.items()}
+    return [capitals(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"messages": MESSAGES},
+        {"conversations": [{"from": "human", "value": TWO[0]}, {"from": "gpt", "value": TWO[1]}]},
+        {"turns": [{"speaker": 0, "text": TWO[0]}, {"speaker": 1, "text": TWO[1]}]},
+        {"personality": ["i bake."], "utterances": [{"candidates": ["no", TWO[1]], "history": [TWO[0]]}]},
+        {"prompt": TWO[0], "chosen": [MESSAGES[1]], "rejected": "no"},
+    ],
+    ids=["openai", "sharegpt", "own", "personachat", "preference"],
+)
+def test_keys_in_capitals(entry: dict[str, Any], tmp_path: Path) -> None:
+    plain = read(saved(tmp_path, "plain.json", [entry]))
+    assert [turn.text for turn in plain[0].turns] == list(TWO)
+    assert read(saved(tmp_path, "pascal.json", [capitals(entry)])) == plain
+
+
+def test_entries_under_a_key_that_also_names_dialogues(tmp_path: Path) -> None:
+    """Only their answers were read, as the turns of one dialogue."""
+    entries = [{"instruction": text, "input": "", "output": f"{text}?"} for text in SAID]
+    wanted = [talk(text, f"{text}?") for text in SAID]
+    for key in ("conversations", "items", "data"):
+        assert read(saved(tmp_path, f"{key}.json", {key: entries})) == wanted
+
+
+def test_messages_beside_notes_about_them(tmp_path: Path) -> None:
+    notes = {"model": "m", "created": 3, "data": MESSAGES}
+    assert read(saved(tmp_path, "one.json", notes)) == [talk(*TWO)]
+
+
+def test_blank_rows_and_lines_of_a_table_say_nothing(tmp_path: Path) -> None:
+    rows = f"\n\nprompt,completion\n{TWO[0]},ok\n,\n , \n{SAID[2]},well\n,,\n"
+    assert read(saved(tmp_path, "a.csv", rows)) == [talk(TWO[0], "ok"), talk(SAID[2], "well")]
+    assert read(saved(tmp_path, "b.csv", rows.lstrip().replace(",", ";"))) == [
+        talk(TWO[0], "ok"),
+        talk(SAID[2], "well"),
+    ]
+
+
+def test_the_end_that_dos_writes_is_no_word(tmp_path: Path) -> None:
+    line = json.dumps({"messages": MESSAGES})
+    for name, text in (
+        ("a.jsonl", f"{line}\r\n\x1a"),
+        ("a.json", f"[{line}]\x1a"),
+        ("a.txt", f"{TWO[0]}\n{TWO[1]}\n\x1a"),
+        ("b.txt", f"{TWO[0]}\n{TWO[1]}\x1a"),
+    ):
+        assert read(saved(tmp_path, name, text)) == [talk(*TWO)], name
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u202f"])
+def test_narrow_blanks_in_whatsapps_dates(blank: str, tmp_path: Path) -> None:
+    lines = f"12/31/25, 9:00 AM - Bo: {TWO[0]}\n12/31/25, 9:01 AM - Ann: {TWO[1]}\n"
+    for text in (lines.replace(", ", f",{blank}"), lines.replace(" AM", f"{blank}AM")):
+        assert read(saved(tmp_path, "chat.txt", text)) == [talk(*TWO)]
