@@ -14,17 +14,20 @@ from convai.text.corpora.notes import Notes
 
 MARKS: Final = ("__eot__", "__eou__", "<eou>", "[EOU]", "<EOU>", " EOS ")
 """What stands behind a turn, coarser marks first: the Ubuntu corpus has both, DailyDialog the second."""
+BETWEEN: Final = ("<sep>", "<SEP>", "[SEP]", "<|sep|>", "<eos>", "<EOS>", "<|endoftext|>", "</s>", "[EOS]")
+"""Tokens of models, which are marks where they stand between turns, and not at the end of a line alone."""
 
 
 def mark_of(text: str) -> str:
     """The mark that divides the turns of a text, or an empty text."""
-    return next((mark for mark in MARKS if mark in text), "")
+    found = next((mark for mark in MARKS if mark in text), "")
+    return found or next((mark for mark in BETWEEN if text.partition(mark)[2].strip()), "")
 
 
 def divided(text: str) -> list[str]:
     """The turns of a line, without the marks. Utterances inside a turn are joined."""
     turns = text.split(mark_of(text) or "\n")
-    for mark in MARKS:
+    for mark in (*MARKS, *BETWEEN):
         turns = [turn.replace(mark, " ") for turn in turns]
     return [turn for turn in turns if turn.strip()]
 

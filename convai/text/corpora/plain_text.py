@@ -29,8 +29,13 @@ _PERSONA: Final = {
     "user's persona": USER,
 }
 _PREFIX = re.compile(
-    r"\s*\*{0,2}(#?[^\W\d_][\w .'’\"()&-]{0,39}?#?)\s*\*{0,2}(?:[:>]\*{0,2}(?:\s|$)|：\*{0,2})"
+    r"\s*(?:[\u2600-\u27bf\U0001f1e6-\U0001faff][\ufe0f\u200d]*\s?){0,3}"  # a picture beside the name
+    r"\*{0,2}(#?[^\W\d_][\w .'’\"()&-]{0,39}?#?)\s*\*{0,2}(?:[:>]\*{0,2}(?:\s|$)|：\*{0,2})"
 )
+_COUNTED = re.compile(r"(?:turn|line|message|utterance)\s*#?\d+\s*\((.+)\)", re.IGNORECASE)
+"""A name with the turn's number before it: `Turn 3 (User): hi`."""
+_QUESTION = re.compile(r"\s*([QA])\s?(\d{1,4})[.):]\s+", re.IGNORECASE)
+"""`Q1. hi`, `A1. hello`: a question and its answer."""
 _LOOSE = re.compile(
     r"\s*(?:\[([^\W\d_][\w .'’-]{0,39}?)\]:?|\(([^\W\d_][\w .'’-]{0,39}?)\):?"
     r"|([^\W\d_][\w.'’]{0,39})\s+[-–—])\s+"
@@ -46,6 +51,8 @@ _BETWEEN = re.compile(
 """A line between two dialogues that is not blank: a rule, the end of a document, a heading with a number."""
 _QUOTED = re.compile(r"\s*>{1,3}\s+(?=\S)")
 """Before what the user said, where the agent's turns have nothing before them."""
+_ANSWERED = re.compile(r"\s*<{1,3}\s+(?=\S)")
+"""Before the agent's turns, where the user's have `>`."""
 _BULLET = re.compile(r"\s*[-*+•–—]\s+(?=\S)")
 _NUMBER = re.compile(r"\s*(\d{1,5})[.):]\s+(?=\S)")
 _BETWEEN_CHARS: Final = 80
@@ -108,6 +115,8 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
         found = [[block[0] for block in found]]  # a blank line between any two turns, as texts are pasted
     if is_headed(text for block in found for _, text in block):
         found = [_under_heads(block) for block in _blocks(_ruled(path))]
+    elif paragraphs := _in_paragraphs(found):
+        found = [paragraphs]
     for block in found:
         try:
             parsed = _dialog(path, block)
@@ -115,6 +124,25 @@ def parse(path: Path, notes: Notes) -> Iterator[tuple[int, Dialog]]:
             notes.error(error)
         else:
             yield block[0][0], parsed
+
+
+def _in_paragraphs(found: list[list[_Line]]) -> list[_Line]:
+    """The turns of a dialogue that has a blank line between them, and within some: `Human: hi`, then
+    `Assistant: hello` and paragraphs behind it. Nothing where two turns stand on lines that touch.
+    """
+    turns = list[_Line]()
+    sides = list[int]()
+    for block in found:
+        names = [name if (name := _prefix(text)[0]) in ROLES else "" for _, text in block]
+        if any(names[1:]) or not (names[0] or turns):
+            return []
+        words = " ".join(text.strip() for _, text in block)
+        if names[0]:
+            turns.append((block[0][0], words))
+            sides.append(ROLES[names[0]])
+        else:
+            turns[-1] = (turns[-1][0], f"{turns[-1][1]} {words}")
+    return turns if len(set(sides)) == 2 else []
 
 
 def is_headed(texts: Iterable[str]) -> bool:
@@ -149,8 +177,13 @@ def _under_heads(block: list[_Line]) -> list[_Line]:
 
 def _prefix(text: str) -> tuple[str, str]:
     """(the name before a colon in lower case or '', what follows)."""
+    if asked := _QUESTION.match(text):
+        return asked[1].lower(), text[asked.end() :]
     match = _PREFIX.match(text[:_PREFIX_CHARS])
-    return (match[1].lower(), text[match.end() :]) if match else ("", text)
+    if not match:
+        return "", text
+    counted = _COUNTED.fullmatch(match[1])
+    return (counted[1] if counted else match[1]).lower(), text[match.end() :]
 
 
 def _dialog(path: Path | str, block: list[_Line]) -> Dialog:
@@ -204,6 +237,8 @@ def _speakers(path: Path | str, said: list[_Line]) -> tuple[list[int], list[str]
     texts = [text for _, text in said]
     quoted = [bool(_QUOTED.match(text)) for text in texts]
     if quoted[:1] == [True] and not all(quoted) and sum(quoted) > 1:  # what the agent answers to
+        said_back = all(_ANSWERED.match(text) for text, one in zip(texts, quoted, strict=True) if not one)
+        texts = [_ANSWERED.sub("", text) for text in texts] if said_back else texts
         return [USER if one else AGENT for one in quoted], [_QUOTED.sub("", text) for text in texts]
     return [i % 2 for i in range(len(said))], texts
 

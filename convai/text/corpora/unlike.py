@@ -31,6 +31,8 @@ _CODE = re.compile(
 _TIMED = re.compile(r"^\[?(?:\d{4}-\d\d-\d\d|\d\d/\w{3}/\d{4}|\w{3} +\d{1,2})[T :]\d\d:\d\d")
 _COLUMNS = re.compile(r"^\d+(?:-\d+)?\t\S+\t")
 _KEY = re.compile(r"^\s*([^\W\d_][\w .'-]{0,39}?)\s*:(?:\s|$)")
+_ASKED = re.compile(r"([qa])\s?\d+")
+_DIGITS = re.compile(r"\d")
 _WORD = re.compile(r"[^\W\d_]+")
 _SUBTITLE = re.compile(r"^\d\d:\d\d:\d\d[,.]\d{3} --> ")
 _NICK = re.compile(r"^(?:\[?\d{1,2}:\d\d(?::\d\d)?\]?\s+)?<[^<> ]{1,40}>\s")
@@ -101,6 +103,7 @@ def unlike_talk(text: str) -> Found | None:
         _subtitles,
         _irc,
         _numbered,
+        _letters,
         _personas,
         _log,
         _table,
@@ -172,6 +175,14 @@ def _numbered(lines: Sequence[str]) -> Found | None:
     return None
 
 
+def _letters(lines: Sequence[str]) -> Found | None:
+    if lines[0].startswith(("From:", "From ", "Subject:", "To:", "Date:")):
+        heads = {match[1].lower() for line in lines[:8] if (match := _KEY.match(line))}
+        if len(heads & {"from", "to", "subject", "date", "sent", "cc", "message-id"}) > 1:
+            return "letters with heads (mail)", "write who speaks before each (ann: hi), without the heads"
+    return None
+
+
 def _personas(lines: Sequence[str]) -> Found | None:
     found = [match for match in map(_PERSONA.match, lines) if match]
     if any(match[1] for match in found) or (found and any("\t" in line for line in lines)):
@@ -220,6 +231,7 @@ def _code(lines: Sequence[str]) -> Found | None:
 
 def _records(lines: Sequence[str]) -> Found | None:
     keys = [match[1].lower() for line in lines if (match := _KEY.match(line))]
+    keys = [_ASKED.sub(r"\1", key) for key in keys]
     if len(lines) >= 4 and len(keys) == len(lines) and len(set(keys)) > max(3, 0.6 * len(lines)):
         return (
             f"fields with values ({', '.join(keys[:3])})",
@@ -231,7 +243,7 @@ def _records(lines: Sequence[str]) -> Found | None:
 def _words(lines: Sequence[str]) -> Found | None:
     letters = sum(len(word) for line in lines for word in _WORD.findall(line))
     signs = sum(not char.isspace() for line in lines for char in line)
-    if len(lines) > 2 and letters < 0.4 * signs:
+    if (len(lines) > 2 and letters < 0.4 * signs) or (not letters and any(map(_DIGITS.search, lines))):
         return "numbers or signs more than words", "name a file of dialogues"
     if len(lines) >= 20 and statistics.mean(len(line.split()) for line in lines) < 1.2:
         return "a list of words", "name a file of dialogues"

@@ -159,3 +159,38 @@ def test_personas(tmp_path: Path) -> None:
         read_personas(saved(tmp_path, "\n", "empty.txt"))
     with pytest.raises(DataError, match=r"bad\.txt:2: control characters"):
         read_personas(saved(tmp_path, "i ski.\nx\x1b[0m\n", "bad.txt"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Q1. hi\nA1. hello\nQ2. who?\nA2. me\n",
+        "Q1: hi\nA1: hello\nQ2: who?\nA2: me\n",
+        "Turn 1 (User): hi\nTurn 2 (Bot): hello\nTurn 3 (User): who?\nTurn 4 (Bot): me\n",
+        "\U0001f431 Ann: hi\n\U0001f436 Bo: hello\n\U0001f431 Ann: who?\n\U0001f436 Bo: me\n",
+        "\u2764\ufe0f User: hi\n\U0001f916 Bot: hello\n\u2764\ufe0f User: who?\n\U0001f916 Bot: me\n",
+        ">>> hi\n<<< hello\n>>> who?\n<<< me\n",
+        "> hi\n< hello\n> who?\n< me\n",
+        "Human: hi\n\nAssistant: hello\n\nHuman: who?\n\nAssistant: me\n",
+        "hi <sep> hello <sep> who? <sep> me\n",
+        "hi[SEP]hello[SEP]who?[SEP]me[SEP]\n",
+        "hi<|endoftext|>hello<|endoftext|>who?<|endoftext|>me<|endoftext|>\n",
+        "hi </s> hello </s> who? </s> me </s>\n",
+    ],
+)
+def test_marks_of_who_speaks_are_no_words(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "chat.txt"
+    file.write_text(text, encoding="utf-8")
+    assert read(file) == [talk("hi", "hello", "who?", "me")]
+
+
+def test_a_reply_of_several_paragraphs(tmp_path: Path) -> None:
+    file = tmp_path / "chat.txt"
+    file.write_text("Human: hi\n\nAssistant: hello.\n\nI bake.\nI ski.\n\nHuman: bye\n\nAssistant: bye\n")
+    assert read(file) == [talk("hi", "hello. I bake. I ski.", "bye", "bye")]
+
+
+def test_two_dialogues_stay_two(tmp_path: Path) -> None:
+    file = tmp_path / "chat.txt"
+    file.write_text("User: hi\nBot: hello\n\nUser: bye\nBot: see you\n")
+    assert read(file) == [talk("hi", "hello"), talk("bye", "see you")]

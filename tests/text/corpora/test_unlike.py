@@ -27,6 +27,12 @@ have said so to the widow who kept the lamp.
         ),
         ("word " * 90 + "\n" + "word " * 70 + "\n", "x.txt", "running text, a paragraph a line"),
         ("categories:\n- a\nconversations:\n- - hi\n  - hello\n", "x.yml", "ChatterBot's YAML"),
+        (
+            "From: Ann\nSent: 2026-01-01 10:00\n\nhi\n\nFrom: Bo\nSent: 2026-01-01 10:01\n\nhello\n",
+            "x.txt",
+            "letters with heads (mail)",
+        ),
+        ("3 4 2 2 2\n3 2 3 4\n", "x.txt", "numbers or signs more than words"),
         ("hi\thello\nbye\tcu\n", "x.txt", "a table without known columns"),
         ('{"intents": [{"tag": "a", "patterns": ["hi"]}]}', "x.json", "intents of a classifier"),
         ('{"name": "Bo", "definition": "hi"}', "x.json", "a character of character.ai's"),
