@@ -33,7 +33,10 @@ _V2_TEXTS: Final = (
 _KNOWN: Final = {*_TEXTS, *_V2_TEXTS, "spec", "spec_version", "data", "tags", "extensions", "character_book"}
 _STRANGE: Final = 2
 """Fields of no card that something with a name, or a description, may have; a manifest has more."""
-_PACKAGE: Final = {"version", "dependencies", "devDependencies", "scripts", "main"}
+_PACKAGE: Final = {
+    *("version", "dependencies", "devDependencies", "scripts", "main"),
+    *("require", "autoload", "engines", "license", "repository"),
+}
 """What a package's description has beside a name."""
 _CARD_ONLY: Final = {
     "personality",
@@ -150,8 +153,8 @@ def parse_card(text: str | bytes, where: str) -> Card:
         raise DataError(f"{where}: no character card but a package's description; name a card")
     said = [field for field in (*_TEXTS, "system_prompt") if card.text(field).strip()]
     strange = set() if is_one else (value.keys() | card.data.keys()) - _KNOWN - _BESIDE
-    filled = said != ["name"] or not any(isinstance(value.get(field), dict | list) for field in strange)
-    if not said or not filled or len(strange) > _STRANGE:
+    bare = said == ["name"] and strange and not _BESIDE & value.keys()
+    if not said or bare or len(strange) > _STRANGE:
         raise DataError(f"{where}: no character card; it has none of {', '.join(_TEXTS)}")
     if card.version > 1 and not isinstance(inner, dict):
         notes.append("it has no data, only fields of version 1")

@@ -33,7 +33,8 @@ _MACRO: Final = re.compile(r"\{\{([^{}]{0,5000})\}\}|<(user|bot|char|charifnotgr
 _TRIM: Final = re.compile(r"(?<!\s)\s*\{\{\s*trim\s*\}\}\s*", re.IGNORECASE)
 _LOOSE: Final = re.compile(r"\{{1,2}\s*(user|char)\s*\}{1,2}", re.IGNORECASE)
 """A name's macro with a brace too few, which cards in the wild have."""
-_YOURS: Final = re.compile(USER_MARK + r"['’]s\b")
+_YOURS: Final = re.compile(USER_MARK + r"['’]?s\b")
+_OWNED: Final = re.compile(r"[\s\"“*_(\[]*\w")
 _YOU_ARE: Final = re.compile(
     USER_MARK
     + r"['’]s(?=\s+(?:my|your|his|her|our|their|a|an|the|not|here|there|been|going|gone|about|in|on|at)\b)"
@@ -54,7 +55,7 @@ _CALLED: Final = re.compile(
 )
 _LABELLED: Final = re.compile(r"(?:^|[\n.!?;\[])[\s*_\"-]*[A-Z][\w /'’-]{0,40}[*_]*:\s[^\n.!?;]{0,500}\Z")
 """What stands before one of several values of a label: `Likes: tea, {{user}}`."""
-_BEGINS: Final = re.compile(rf"(^|[\n.!?]\s+)([\"“*(\[]*){USER_MARK}(['’]s\b)?")
+_BEGINS: Final = re.compile(rf"(^|[\n.!?]\s+)([\"“*(\[]*){USER_MARK}(['’]?s\b)?")
 _GIVING: Final = re.compile(
     r"(?:giv|hand|bring|brought|gav|show|tell|told|send|sent|offer|feed|mak|mad|buy|teach|cook|ow|pay|call|let)"
     r"(?:e?s|e?d|ing|e|)",
@@ -231,7 +232,7 @@ def addressed(text: str, user: str, *, begins: bool = False) -> str:
     if begins and user in (YOU, SOMEBODY):
         text = _BEGINS.sub(functools.partial(_beginning, user), text)
     if user == YOU:
-        text = _YOURS.sub("your", text)
+        text = _YOURS.sub(lambda found: "your" if _OWNED.match(text, found.end()) else "yours", text)
     return text.replace(USER_MARK, user)
 
 

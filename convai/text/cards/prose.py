@@ -36,6 +36,13 @@ _ASSIGNED: Final = re.compile(
 )
 """Boostyle's `Ann's traits = ["kind", "brave"]`."""
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--[^<>]{0,500}-->")
+_FIELD: Final = re.compile(r"<([A-Za-z][\w -]{0,30})>\s{0,20}([^<>]{1,2000})</\1>")
+"""What a card in XML says of one matter: `<age>30</age>`."""
+_INLINE: Final = frozenset("a b i u s q em del ins sub sup mark span font strong small big".split())
+_HTML: Final = _INLINE | frozenset(
+    "p br hr code pre center div body html table tr th td ul ol li h1 h2 h3 h4 h5 h6 blockquote "
+    "start user bot char think".split()
+)
 _WPP: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,40})\s?\(\s?(\"[^()]{1,1000})\)")
 _CALL: Final = re.compile(r"([A-Za-z][A-Za-z /_-]{0,30})\(([^()\n]{2,2000})\)")
 _ATTRIBUTES: Final = re.compile(r"(?:[^:;.!?]{1,40}:[^:;.!?]{1,200};\s*){2}")
@@ -118,11 +125,27 @@ def missing(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """The sentences of a field, each on one line, without markup; empty ones are left out."""
-    text = html.unescape(_TAG.sub(" ", _LINK.sub(r"\1", _attributes(text[:MAX_TEXT]))))
+    text = html.unescape(
+        _TAG.sub(_untagged, _FIELD.sub(_labelled, _LINK.sub(r"\1", _attributes(text[:MAX_TEXT]))))
+    )
     text = _OPEN.sub(r"\1, ", _LISTED.sub(_attribute, _ASSIGNED.sub(_attribute, text)))
     text = _WPP.sub(_property, text).replace("\r\n", "\n").replace("\r", "\n")
     text = _HEAD.sub(_gathered, text)
     return [sentence for line in text.split("\n") for sentence in _of_line(line)]
+
+
+def _labelled(field: re.Match[str]) -> str:
+    """`age: 30` of `<age>30</age>`; sentences stand for themselves, and what HTML marks as it is."""
+    name, said = field[1], field[2].strip()
+    if name.lower() in _HTML or not said:
+        return field[0]
+    sentences_in = "\n" in said or _END.search(f"{said} ")
+    return f"\n{said}\n" if sentences_in else f"\n{name.replace('_', ' ')}: {said}\n"
+
+
+def _untagged(tag: re.Match[str]) -> str:
+    """What stands for a tag: nothing within a line, else a blank."""
+    return "" if tag[0].strip("</>").partition(" ")[0].lower() in _INLINE else " "
 
 
 def _attributes(text: str) -> str:

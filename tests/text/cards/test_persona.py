@@ -319,3 +319,41 @@ def test_macros_in_one_another_are_replaced_from_the_inside(text: str, left: str
 
 def test_a_name_is_no_macro() -> None:
     assert resolved("{{char}} sings", "{{random:a,b}}", "Bob") == "{{random:a,b}} sings"
+
+
+@pytest.mark.parametrize(
+    ("description", "wanted"),
+    [
+        (
+            "<character>\n<name>Ann</name>\n<age>30</age>\n<job>baker</job>\n"
+            "<mind>Ann is kind. She is calm.</mind>\n</character>",
+            ["age: 30.", "job: baker.", "Ann is kind.", "She is calm."],
+        ),
+        ("<looks>\nhair: red\neyes: green\n</looks>", ["hair: red.", "eyes: green."]),
+        (
+            "<p>Ann is a <b>baker</b>.</p><br>She likes <i>tea</i>, too.",
+            ["Ann is a baker.", "She likes tea, too."],
+        ),
+        (
+            "This is {{user}}s cat. It is {{user}}s, not {{char}}'s.",
+            ["This is your cat.", "It is yours, not Ann's."],
+        ),
+    ],
+    ids=["xml", "lists", "html", "possessives"],
+)
+def test_tags_and_possessives(description: str, wanted: list[str]) -> None:
+    found = card_persona(card(description=description)).persona
+    assert list(found.sentences) == ["my name is Ann.", *wanted]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "Bob", "email": "b@example.org", "id": 3},
+        {"name": "vendor/pkg", "description": "A package.", "type": "library", "require": {"php": ">=8"}},
+        {"name": "x", "description": "y", "license": "MIT", "repository": "z"},
+    ],
+)
+def test_a_name_makes_no_card(value: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="x: no character card"):
+        parse_card(json.dumps(value), "x")
