@@ -8,7 +8,7 @@ what was added for the first time; what is computed beside that is computed agai
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
@@ -18,13 +18,15 @@ from convai.conversation.cast import Note
 from convai.conversation.conversation import Place
 from convai.conversation.memory.facts import OpenShelf
 from convai.conversation.memory.listening import Recollection
-from convai.conversation.memory.memory import Memory
+from convai.conversation.memory.memory import Memory, embedded
 from convai.conversation.memory.summary import summary_of
+from convai.conversation.memory.vectors import Embed
 from convai.conversation.prompt_input import prompt_input
 from convai.conversation.scene import Scene
 from convai.core import resources
 from convai.core.character import Character, Lorebook, LoreEntry
 from convai.core.dialog import AGENT, USER, Persona, Turn
+from convai.evaluation.memory import ToldFact
 from convai.text.compose.dialogues import read_talk
 
 TURNS: Final = 50
@@ -62,11 +64,26 @@ class Cost:
         return median(self.computed[max(turn - 3, 1) : turn + 2])
 
 
-def measure(agent: Talker, turns: int = TURNS, seed: int = 0) -> dict[str, Cost]:
-    """The same chat `with` lorebook, notes and memory, and `without`."""
-    memory = Memory(OpenShelf())
-    for text in _FACTS:
+def measure(
+    agent: Talker,
+    turns: int = TURNS,
+    seed: int = 0,
+    *,
+    told: Sequence[ToldFact] = (),
+    asked: float = 0.0,
+    embed: Callable[[], Embed] | None = embedded,
+) -> dict[str, Cost]:
+    """The same chat `with` lorebook, notes and memory, and `without`.
+
+    `told`: what the memory has heard (default: eight facts), whose questions are a share `asked` of the
+    messages; `embed` as for `Memory`.
+    """
+    memory = Memory(OpenShelf(), embed=embed)
+    for text in dict.fromkeys(text for fact in told for text in (fact.before, fact.say) if text):
+        memory.learn(_SOMEBODY, [Turn(USER, text)], conversation="earlier", message=text)
+    for text in () if told else _FACTS:
         memory.add(_SOMEBODY, text, "bench")
+    questions = [fact.ask for fact in told]
     entries = [LoreEntry(f"Of {word}: {word} is much spoken of where Ann lives.", (word,)) for word in _WORDS]
     book = Lorebook((*entries, LoreEntry("The bakery stands at the harbour.", constant=True)))
     character = Character("Ann", _PERSONA.sentences, book=book, note="Ann is a little tired.")
@@ -76,19 +93,29 @@ def measure(agent: Talker, turns: int = TURNS, seed: int = 0) -> dict[str, Cost]
         character=character,
         note=Note("It rains."),
     )
-    return {"with": _chat(agent, full, turns, seed), "without": _chat(agent, Scene(), turns, seed)}
+    said = _said(random.Random(seed), turns, questions, asked)
+    return {"with": _chat(agent, full, said), "without": _chat(agent, Scene(), said)}
 
 
-def _chat(agent: Talker, scene: Scene, turns: int, seed: int) -> Cost:
-    rng = random.Random(seed)
+def _said(rng: random.Random, turns: int, questions: Sequence[str], asked: float) -> list[tuple[str, str]]:
+    """What the user says at each turn, with the reply to it."""
     talk = read_talk(resources.data_dir() / "compose" / "talk.txt")
+    said = []
+    for number in range(turns):
+        text, replies = rng.choice(talk)
+        text = f"{text} what of the {rng.choice(_WORDS)}, number {number}?"
+        reply = rng.choice(replies)
+        said.append((rng.choice(questions) if questions and rng.random() < asked else text, reply))
+    return said
+
+
+def _chat(agent: Talker, scene: Scene, messages: Sequence[tuple[str, str]]) -> Cost:
     said: list[Turn] = []
     held: list[int] = []
     known: set[tuple[str, int | None]] = set()
     cost = Cost()
-    for number in range(turns):
-        text, replies = rng.choice(talk)
-        said.append(Turn(USER, f"{text} what of the {rng.choice(_WORDS)}, number {number}?"))
+    for text, answer in messages:
+        said.append(Turn(USER, text))
         place = Place.after(said)
         shown = prompt_input(
             agent,
@@ -114,7 +141,7 @@ def _chat(agent: Talker, scene: Scene, turns: int, seed: int) -> Cost:
         added = sum(len(one) + around for one in agent.texts.encode_batch(fresh)) if fresh else 0
         said_now = frame.turn_size(USER, len(words)) + len(frame.openings[AGENT])
         cost.new.append(len(ids) if not held else min(said_now + added, cost.computed[-1]))
-        said.append(Turn(AGENT, rng.choice(replies)))
+        said.append(Turn(AGENT, answer))
         reply = agent.texts.encode_batch([said[-1].text])[0]
         held = [*ids, *reply, *frame.closings[AGENT]]
     return cost
@@ -126,17 +153,26 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def figures(costs: dict[str, Cost]) -> dict[str, float]:
-    """What is told of the costs. `computed_ratio`: tokens computed with all of it to those without."""
-    full, bare = costs["with"], costs["without"]
+def figures(*chats: dict[str, Cost]) -> dict[str, float]:
+    """What is told of the costs of chats, summed up; of first tokens the median.
+
+    `computed_ratio`: tokens computed with all of it to those without; `again_ratio`: the same of those that
+    are computed beside the new ones.
+    """
+    full, bare = ([chat[which] for chat in chats] for which in ("with", "without"))
+    computed = [sum(sum(one.computed) for one in costs) for costs in (full, bare)]
+    again = [sum(one.again for one in costs) for costs in (full, bare)]
+    late = [one.first_token(len(one.computed)) for one in full]
+    early = [one.first_token(5) for one in full]
     return {
-        "computed_with": sum(full.computed),
-        "computed_without": sum(bare.computed),
-        "computed_ratio": sum(full.computed) / sum(bare.computed),
-        "again_with": full.again,
-        "again_without": bare.again,
-        "first_token_5": full.first_token(5),
-        "first_token_50": full.first_token(len(full.computed)),
-        "first_token_ratio": full.first_token(len(full.computed)) / full.first_token(5),
-        "prompt_50": full.prompt[-1],
+        "computed_with": computed[0],
+        "computed_without": computed[1],
+        "computed_ratio": computed[0] / computed[1],
+        "again_with": again[0],
+        "again_without": again[1],
+        **({"again_ratio": again[0] / again[1]} if again[1] else {}),
+        "first_token_5": median(early),
+        "first_token_50": median(late),
+        "first_token_ratio": median(b / a for a, b in zip(early, late, strict=True)),
+        "prompt_50": median(one.prompt[-1] for one in full),
     }

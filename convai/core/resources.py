@@ -109,6 +109,12 @@ MEMORY_FACTS: Final = (
     "student",
     "widow",
     "courier",
+    "sailor",
+    "teen",
+    "cook",
+    "farrier",
+    "translator",
+    "picker",
 )
 """Files of facts of one person as they are told, and what asks for each later; each but the first was written
 without a look at what the memory does with it.

@@ -25,7 +25,7 @@ from typing import Final
 from convai.conversation.memory.facts import OpenShelf, new_fact
 from convai.conversation.memory.finding import Resolve, found_in
 from convai.conversation.memory.memory import Memory
-from convai.conversation.memory.recalling import Known
+from convai.conversation.memory.recalling import Remembered
 from convai.conversation.memory.recalling import lines as lines_of
 from convai.conversation.memory.vectors import Embed
 from convai.core import resources
@@ -197,7 +197,7 @@ def search_time(embed: Embed, facts: int = 10_000, messages: int = 50) -> float:
     while len(texts) < facts:
         dialog = composer.dialog(rng, "")
         texts += [*dialog.personas[USER].sentences, *(t.text for t in dialog.turns if t.speaker == USER)]
-    known = Known([new_fact(text) for text in texts[:facts]], embed)
+    known = Remembered([new_fact(text) for text in texts[:facts]], embed)
     said = [Turn(USER, turn.text) for turn in composer.dialog(rng, "").turns] * messages
     begun = time.process_time()
     for number, turn in enumerate(said[:messages]):

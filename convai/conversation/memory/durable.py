@@ -31,6 +31,7 @@ from convai.conversation.memory.lasting_words import (
     TODAY,
     WANTS,
 )
+from convai.text.claims.jobs import makes
 from convai.text.claims.words import content
 
 _NEVER: Final = re.compile(
@@ -100,7 +101,7 @@ def _of_me(rest: str) -> bool:
         return bool(DATED.search(rest)) and len(words) > 2
     if LIFE.match(rest):
         return len(words) > 1 or verb in ("retired", "divorced")
-    if HABIT.match(rest):
+    if HABIT.match(rest) or makes(rest):
         return True
     if verb in PAST or verb in NOT_HABITS or (verb.endswith("ed") and verb not in ("need", "feed", "breed")):
         return False

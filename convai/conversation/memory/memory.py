@@ -22,7 +22,7 @@ from convai.conversation.memory.facts import (
     no_such,
 )
 from convai.conversation.memory.finding import Found, Resolve, found_in
-from convai.conversation.memory.recalling import Known, Recalled
+from convai.conversation.memory.recalling import Recalled, Remembered
 from convai.conversation.memory.remarks import telling, without
 from convai.conversation.memory.retelling import contrasts, retells
 from convai.conversation.memory.vectors import Embed
@@ -103,7 +103,7 @@ class Memory:
         needed (None: words and topics alone).
         """
         self._shelf, self._resolve, self._embed = shelf, resolve, embed
-        self._known: OrderedDict[str, tuple[int, Known]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[int, Remembered]] = OrderedDict()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
 
@@ -198,13 +198,13 @@ class Memory:
         if self._shelf.enabled(owner):
             self._of(owner)
 
-    def _of(self, owner: str) -> Known:
+    def _of(self, owner: str) -> Remembered:
         revision = self._shelf.revision(owner)
         with self._lock:
             if (there := self._known.get(owner)) is not None and there[0] == revision:
                 self._known.move_to_end(owner)
                 return there[1]
-        known = Known(self._shelf.facts(owner), self._vectors())
+        known = Remembered(self._shelf.facts(owner), self._vectors())
         with self._lock:
             self._known[owner] = revision, known
             self._known.move_to_end(owner)

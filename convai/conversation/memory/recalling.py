@@ -29,11 +29,11 @@ BLOCKS: Final = 6
 """Blocks back from the end that are looked at: more turns than a prompt of 2,048 tokens holds."""
 A_TURN: Final = 3
 """Facts that a turn calls for at most."""
-A_QUESTION: Final = 12
+A_QUESTION: Final = 20
 """Facts that a question of the user's about themselves calls for at most."""
-AN_OTHER: Final = 6
+AN_OTHER: Final = 12
 """Facts that a question without the user in it ("who is enzo?") calls for at most."""
-QUESTION_WORDS: Final = 120
+QUESTION_WORDS: Final = 200
 """Words behind which such a question gets no further fact."""
 ANEW: Final = 3
 """Of the facts that such a question calls for the best ones, which may tell others anew."""
@@ -53,14 +53,14 @@ WEIGHT: Final = 16.0
 """What the cosine of two texts' vectors counts beside words and topics."""
 _LEAST: Final = 12.0
 """Score below which a statement calls for nothing; of 97 turns of strangers a sixth to a third reach it."""
-_LEAST_ASKED: Final = 2.5
+_LEAST_ASKED: Final = 1.5
 """The same for a question of the user's about themselves."""
 _LEAST_OF_WORDS: Final = 2.2
 _LEAST_ASKED_OF_WORDS: Final = 1.0
 """The two where there are no vectors."""
 _SHARE: Final = 0.55
 """Part of the best fact's score that others have at least."""
-_SHARE_ASKED: Final = 0.2
+_SHARE_ASKED: Final = 0.1
 """The same for such a question."""
 _BEFORE: Final = 0.3
 """What the agent's turn before a message counts beside it."""
@@ -108,7 +108,7 @@ class Recalled:
         return BEGIN + " ".join(fact.text for fact in self.facts)
 
 
-class Known:
+class Remembered:
     """The current facts of one person, made to be searched; for one revision of the memory."""
 
     def __init__(self, facts: Sequence[Fact], embed: Embed | None) -> None:

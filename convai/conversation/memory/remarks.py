@@ -13,7 +13,13 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Final
 
 from convai.conversation.memory.lasting_words import DATED, PASSING
-from convai.conversation.memory.statements import CORRECTS, MOST_READ, sentences_of, spaced, without_lead
+from convai.conversation.memory.statements import (
+    CORRECTS,
+    MOST_READ,
+    spaced,
+    unquoted_sentences,
+    without_lead,
+)
 from convai.text.claims.words import EMPTY, lemma, normal
 
 WORDS: Final = 40
@@ -125,7 +131,7 @@ def _sentences(text: str) -> Iterator[str]:
     joined with its answer.
     """
     asked = ""
-    for sentence in sentences_of(spaced(text[:MOST_READ]), short=True):
+    for sentence in unquoted_sentences(spaced(text[:MOST_READ]), short=True):
         plain = sentence.strip()
         if plain.rstrip(")\"' !").endswith("?"):
             begun = without_lead(plain)

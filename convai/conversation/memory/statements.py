@@ -150,7 +150,7 @@ def statements(text: str, names: Mapping[str, str] | None = None) -> list[Statem
     found = []
     text = spaced(text[:MOST_READ])
     corrects = bool(CORRECTS.search(text))
-    for sentence in sentences_of(text):
+    for sentence in unquoted_sentences(text):
         for clause in _clauses(sentence):
             stated = _stated(clause, names or {})
             if stated and len(stated) <= LONGEST:
@@ -168,7 +168,7 @@ def spaced(text: str) -> str:
     return " ".join(_GLUED.sub(r"\1 ", text.replace("’", "'")).split())
 
 
-def sentences_of(text: str, *, short: bool = False) -> Iterator[str]:
+def unquoted_sentences(text: str, *, short: bool = False) -> Iterator[str]:
     """The sentences of a text that was `spaced`, without those that quote somebody; with `short`, a few words
     in quotation marks ("it says 'hello'") are none.
     """

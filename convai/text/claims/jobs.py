@@ -29,7 +29,20 @@ _DRIVEN: Final = re.compile(
     r"ambulance|forklift|tanker|coach|coaches|limo|limousine|hearse|metro|trucks?|cabs)\b"
 )
 """What is driven by those who are paid for it."""
+_MADE: Final = re.compile(
+    r"(?:(?:make|cut) (?!(?:my|our|a|an|the|some|this|that|it|them|up|out|sure|down|back|off)\b)"
+    r"(?!(?:[\w-]+ )?(?:friends|mistakes|plans|choices|decisions|jokes|changes|excuses|lists|notes|memories|"
+    r"promises|deals|faces|noises|corners|ties|classes|losses|arrangements|calls|things)\b)"
+    r"(?:[\w-]+ )??(?:[\w-]{2,}(?<![su])s|hair|furniture|bread|jam|cheese|wine|beer|clothing|"
+    r"jewel(?:le)?ry|glass|meat|grass|wood|stone|pottery|soap|honey|leather|candy|ice cream)|"
+    r"do (?:hair|nails|lashes|brows|makeup|make-up|tattoos|roofs|floors))\b"
+)
+"""What is made or cut by those who are paid for it: "make cakes", "cut hair", not "make plans"."""
 _NAMES: Final = {
+    "cake": "baker confectioner",
+    "bread": "baker",
+    "shoe": "cobbler shoemaker",
+    "furniture": "carpenter joiner",
     "hair": "barber hairdresser stylist",
     "teeth": "dentist",
     "sell": "salesman saleswoman seller merchant dealer clerk cashier owner",
@@ -70,10 +83,15 @@ def trade(sentence: str) -> Claim | None:
     if said is None or not (words := content(said[2])):
         return None
     verb = said[1]
-    paid = _PAID.search(sentence) or _DRIVEN.match(sentence)
+    paid = _PAID.search(sentence) or _DRIVEN.match(sentence) or makes(sentence[2:])
     if verb.endswith(("ed", "ly")) or ({verb, lemma(verb)} & _PRIVATE and not paid):
         return None
     return Claim("trade", words | {lemma(verb)})
+
+
+def makes(done: str) -> bool:
+    """Whether what somebody does ("make cakes for weddings") is to make or cut what others pay for."""
+    return _MADE.match(done) is not None
 
 
 def may_name(title: Words, done: Words) -> bool:

@@ -17,8 +17,8 @@ from convai.conversation.memory.recalling import (
     AN_OTHER,
     BLOCK,
     FRESH,
-    Known,
     Recalled,
+    Remembered,
     lines,
 )
 from convai.conversation.memory.sentences import embedded_sentences
@@ -37,8 +37,8 @@ FACTS = (
 )
 
 
-def known(*more: str) -> Known:
-    return Known([new_fact(text) for text in (*FACTS, *more)], None)
+def known(*more: str) -> Remembered:
+    return Remembered([new_fact(text) for text in (*FACTS, *more)], None)
 
 
 def talk(*said: str) -> list[Turn]:
@@ -83,7 +83,7 @@ def test_a_conversation_that_goes_on_keeps_what_it_has() -> None:
 def known_again(found: list[Recalled], turns: list[Turn]) -> list[Recalled]:
     """What somebody who was not asked before recalls of the same facts."""
     by_text = {fact.text: fact for one in found for fact in one.facts}
-    fresh = Known([by_text.get(text) or new_fact(text) for text in FACTS], None)
+    fresh = Remembered([by_text.get(text) or new_fact(text) for text in FACTS], None)
     return fresh.recalled(turns, len(turns), "")
 
 
@@ -99,7 +99,7 @@ def test_of_a_long_conversation_the_latest_turns_do() -> None:
 
 def test_what_was_told_in_this_conversation_is_not_told_again_until_it_is_far_back() -> None:
     fact = new_fact("i have a parrot named Gustav.", conversation="c", turn=0)
-    people = Known([fact], None)
+    people = Remembered([fact], None)
     turns = talk(*["what's my parrot called?"] * 40)
     found = [one.turn for one in people.recalled(turns, len(turns), "c")]
     assert found
@@ -173,11 +173,27 @@ def test_without_vectors_memory_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["i deliver the post.", "i drive a bus.", "i teach maths.", "i fix cars.", "i lay bricks."]
+    "said",
+    [
+        "i deliver the post.",
+        "i drive a bus.",
+        "i teach maths.",
+        "i fix cars.",
+        "i lay bricks.",
+        "i cut hair.",
+        "i make cakes.",
+        "i make wedding cakes.",
+    ],
 )
 def test_what_is_done_for_a_living_is_a_job(said: str) -> None:
-    people = Known([new_fact(text) for text in ("i have two dogs.", said, "i love tea.")], None)
+    people = Remembered([new_fact(text) for text in ("i have two dogs.", said, "i love tea.")], None)
     assert said in list(lines(people.recalled(talk("what do i do for a living?"), 1, "")))
+
+
+@pytest.mark.parametrize("said", ["i make friends easily.", "i make mistakes.", "i make my own bread."])
+def test_what_everybody_makes_is_no_job(said: str) -> None:
+    people = Remembered([new_fact(text) for text in ("i have two dogs.", said, "i love tea.")], None)
+    assert said not in list(lines(people.recalled(talk("what do i do for a living?"), 1, "")))
 
 
 def test_beside_a_job_what_is_done_is_no_other() -> None:
@@ -186,7 +202,7 @@ def test_beside_a_job_what_is_done_is_no_other() -> None:
 
 
 def test_what_stands_above_counts_and_nothing_comes_in_its_place() -> None:
-    people = Known([new_fact(f"my son has {n} parrots.") for n in range(3 * A_QUESTION)], None)
+    people = Remembered([new_fact(f"my son has {n} parrots.") for n in range(3 * A_QUESTION)], None)
     ask = "what are my parrots called?"
     assert len(people.recalled(talk(ask), 1, "")[-1].facts) == A_QUESTION
     again = people.recalled([*talk(ask), Turn(AGENT, "hm."), *talk(ask)], 3, "")
@@ -194,5 +210,5 @@ def test_what_stands_above_counts_and_nothing_comes_in_its_place() -> None:
 
 
 def test_a_question_without_the_user_calls_for_fewer() -> None:
-    people = Known([new_fact(f"my son has {n} parrots.") for n in range(3 * A_QUESTION)], None)
+    people = Remembered([new_fact(f"my son has {n} parrots.") for n in range(3 * A_QUESTION)], None)
     assert len(people.recalled(talk("which parrots?"), 1, "")[-1].facts) == AN_OTHER

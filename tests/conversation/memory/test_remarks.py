@@ -7,7 +7,7 @@ import pytest
 from convai.conversation.memory.facts import MOST_REMARKS, OpenShelf, new_fact
 from convai.conversation.memory.finding import found_in
 from convai.conversation.memory.memory import Memory
-from convai.conversation.memory.recalling import Known, lines
+from convai.conversation.memory.recalling import Remembered, lines
 from convai.conversation.memory.relations import who_is_who
 from convai.conversation.memory.remarks import CHARACTERS, MOST, WORDS, remarks
 from convai.conversation.memory.retelling import retells
@@ -188,7 +188,7 @@ def test_who_is_who() -> None:
         new_fact("wenna fixes lorries."),
         new_fact("jory fixes lorries."),
     ]
-    found = Known(facts, None).recalled([Turn(USER, "what does my sister fix?")], 1, "")
+    found = Remembered(facts, None).recalled([Turn(USER, "what does my sister fix?")], 1, "")
     assert {fact.text for one in found for fact in one.facts} == {
         "Wenna's my sister.",
         "wenna fixes lorries.",
