@@ -138,14 +138,17 @@ def _only_stored(value: dict[str, Any]) -> Any:
 
 
 def _backyard(value: dict[str, Any]) -> dict[str, Any]:
-    """Backyard AI's (Faraday's): its macros have one brace."""
+    """Backyard AI's (Faraday's): its macros have one brace, its greeting may begin as a dialogue's line."""
     names = {"character": "{{char}}", "user": "{{user}}"}
-    return {
+    named = {
         _BACKYARD.get(key, key): _BACKYARD_MACRO.sub(lambda macro: names[macro[1]], item)
         if isinstance(item, str)
         else item
         for key, item in value.items()
     }
+    if isinstance(greeting := named.get("first_mes"), str):
+        named["first_mes"] = re.sub(r"^\s*\{\{char\}\}:\s*", "", greeting)
+    return named
 
 
 def _agnai(value: dict[str, Any]) -> dict[str, Any]:

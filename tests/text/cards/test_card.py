@@ -304,7 +304,7 @@ _CHUB = {
             "character": {
                 "aiName": "Tess",
                 "aiPersona": "{character} bakes.",
-                "firstMessage": "Hi.",
+                "firstMessage": "#{character}: Hi.",
                 "customDialogue": "#{user}: a",
                 "scenario": "A storm.",
             }
