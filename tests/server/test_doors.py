@@ -25,7 +25,7 @@ from tests.server.gate import Gate, gated
 from tests.server.serving import Chat, Running, serving
 
 SETTINGS = {"max_length": 60, "min_length": 60, "no_repeat_ngram": 0, "no_repeat_own_ngram": 0, "seed": 5}
-PATIENCE = 60
+PATIENCE = 240
 
 
 @pytest.fixture
