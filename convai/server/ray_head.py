@@ -8,10 +8,12 @@ moves to one of those as if its replica had died.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -28,6 +30,8 @@ _LOOK: Final = 0.5
 """Seconds between two looks whether the head is there."""
 _BOTH: Final = 3.0
 """Seconds for which two Rays are left side by side: doors ask every second which replicas there are."""
+_START: Final = 400.0
+"""Seconds that another Ray has to come up: where its head dies meanwhile, it waits as patiently as any."""
 _AGAIN: Final = (1.0, 30.0)
 """Seconds before another Ray is tried: the first pause, which doubles, and the longest."""
 _PATIENT: Final = "600"
@@ -78,11 +82,14 @@ def run(
         running.end(in_order)
 
 
-def _waited(child: Child, ended: threading.Event) -> bool:
+def _waited(child: Child, ended: threading.Event, until: float = math.inf) -> bool:
     """Whether it is ready, which nobody waits for when all is `ended`. Raises what went wrong there."""
     while not child.told(_LOOK):
         if ended.is_set():
             return False
+        if time.monotonic() > until:
+            child.end()
+            raise ConvaiError(f"Ray and its replicas were not there after {_START:g} seconds")
     child.wait()
     return True
 
@@ -93,7 +100,7 @@ def _another(begin: Callable[[], Child], ended: threading.Event) -> Child | None
     while not ended.is_set():
         child = begin()
         try:
-            if _waited(child, ended):
+            if _waited(child, ended, time.monotonic() + _START):
                 return child
             child.end()
         except ConvaiError as error:
@@ -127,6 +134,7 @@ def _serve(deployed: dict[str, Any], host: str, port: int, address: str | None, 
     head = ray.get_runtime_context().gcs_address
     while not pipe.poll(_LOOK):
         if address is None and not _is_there(head):
+            _stop_listening(ray)
             pipe.send(_LOST)
             with suppress(EOFError, OSError):
                 pipe.recv()
@@ -189,6 +197,12 @@ def _is_there(head: str) -> bool:
     except OSError:
         pass
     return True
+
+
+def _stop_listening(ray: Any) -> None:
+    """A thread of Ray's asks the head for errors of workers, without a pause where there is no head."""
+    with suppress(AttributeError):  # it is Ray's own affair; another release may do better
+        ray._private.worker.global_worker.threads_stopped.set()
 
 
 def _end(ray: Any, serve: Any, *, own: bool) -> None:

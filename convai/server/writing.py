@@ -212,15 +212,17 @@ class Writing:
         burst = 0
         async for event in self._drawing.adraw():
             if isinstance(event, Token):
-                burst += 1
-                if burst % _BURST == 0:
-                    await asyncio.sleep(0)
                 pace.token(self._clock())
                 if live:
                     seed = self._drawing.work.request.config.seed
                     drawn = DrawnToken(event.id, seed) if seed is not None else None
                     self.room.emit(self._token(event), drawn)
                     drafts.changed(self)
+                burst += 1
+                if burst % _BURST == 0:
+                    await asyncio.sleep(
+                        0
+                    )  # behind what was told: who is shown the whole meanwhile gets no word twice
 
     def _token(self, token: Token) -> TokenDrawn:
         return TokenDrawn(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from convai.conversation.session import Session
@@ -9,8 +11,12 @@ from convai.engine import Event, Request, Stream
 from convai.engine.engine import Engine
 from convai.engine.job import Job
 from convai.engine.mailbox import Parcel
+from convai.server.protocol import Change
 from convai.server.protocol.answers import Accepted
 from convai.server.protocol.changes import FinishedReply, Path, Started, State, TokenDrawn
+from convai.server.room import Room
+from convai.server.writing import Writing
+from convai.store.change_records import DrawnToken
 from tests.chatting import NURSE
 from tests.server.serving import Chat, Running
 
@@ -36,10 +42,8 @@ def test_a_turn_is_acknowledged_streamed_and_kept(server: Running, chat: Chat) -
     ]
 
 
-def test_a_reply_that_comes_at_once_is_streamed_all_the_same(
-    chat: Chat, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its readers have their turns in between: nobody finds the first tokens gone, and is shown a state."""
+def draw_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tokens of a reply come together."""
     step = Engine.arriving_parcel
 
     async def whole(engine: Engine, job: Job) -> Parcel:
@@ -51,12 +55,53 @@ def test_a_reply_that_comes_at_once_is_streamed_all_the_same(
                 return Parcel(events, over=True, error=parcel.error)
 
     monkeypatch.setattr(Engine, "arriving_parcel", whole)
+
+
+def test_a_reply_that_comes_at_once_is_streamed_all_the_same(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its readers have their turns in between: nobody finds the first tokens gone, and is shown a state."""
+    draw_at_once(monkeypatch)
     chat.new(settings=LONG)
     chat.done("send", text="hi")
     begun = len(chat.frames)
     chat.reply()
     assert [frame for frame in chat.frames[begun:] if isinstance(frame, State)] == []
     assert sum(isinstance(frame, TokenDrawn) for frame in chat.frames[begun:]) == 300
+
+
+def test_whoever_comes_while_a_reply_comes_at_once_gets_no_word_twice(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others have their turn, what a state would show is what was told so far."""
+    draw_at_once(monkeypatch)
+    told: list[str] = []
+    shown: list[tuple[str, str]] = []
+    writings: list[Writing] = []
+    sleep, emit, start = asyncio.sleep, Room.emit, Writing.start
+
+    def noted(room: Room, change: Change, drawn: DrawnToken | None = None) -> None:
+        if isinstance(change, TokenDrawn):
+            told.append(change.text)
+        emit(room, change, drawn)
+
+    def started(writing: Writing) -> None:
+        writings.append(writing)
+        start(writing)
+
+    async def turn(delay: float) -> None:
+        if not delay and told:
+            shown.append((writings[-1].message().text, "".join(told)))
+        await sleep(delay)
+
+    monkeypatch.setattr(Room, "emit", noted)
+    monkeypatch.setattr(Writing, "start", started)
+    monkeypatch.setattr(asyncio, "sleep", turn)
+    chat.new(settings=LONG)
+    chat.done("send", text="hi")
+    chat.reply()
+    assert len(shown) >= 300 // 16
+    assert all(state == changes for state, changes in shown)
 
 
 def test_the_engine_is_told_the_requests_name(

@@ -250,9 +250,9 @@ async def _kill(made: Town, what: str, chance: random.Random, notes: Observation
         return what
     if made.ray is not None and what != DOOR:
         await until(made.ray.up)
-        notes.killed.append((time.monotonic(), what))
         kill = {ENGINE: made.ray.kill_replica, HEAD: made.ray.kill_head, RAY: made.ray.kill}[what]
         await asyncio.to_thread(kill)
+        notes.killed.append((time.monotonic(), what))  # all of Ray takes its time to die
         if what == RAY:
             made.ray.start()
         return what

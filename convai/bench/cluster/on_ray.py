@@ -22,6 +22,8 @@ from convai.engine.wire import Identity
 _HEAD: Final = "gcs_server"
 _REPLICA: Final = "ServeReplica:convai:engine"
 _BEGINS: Final = "__init__"
+_RAY: Final = "spawn_main"
+"""The process that has a Ray; there are two while another Ray is begun."""
 
 
 class Counted:
@@ -65,14 +67,15 @@ class RayEngines:
         self._process.start()
 
     def up(self) -> bool:
-        """Whether there is one head and at least two replicas that listen; a Ray that has ended is begun."""
+        """Whether there is one Ray, with a head and two or more replicas; it is begun if it has ended."""
         if not self._process.alive:
             self.start()
         try:
             there = [one for one in on_ray(self.url) if _listens(one)]
         except EngineLost:
             return False
-        return len(there) > 1 and len(self._find(_HEAD)) == 1 and len(self._find(_REPLICA)) > 1
+        alone = len(self._find(_RAY)) == len(self._find(_HEAD)) == 1
+        return alone and len(there) > 1 and len(self._find(_REPLICA)) > 1
 
     def kill_replica(self) -> None:
         """SIGKILL one. Ray begins another."""
@@ -96,7 +99,7 @@ class RayEngines:
         found = []
         for pid in self._all():
             with suppress(OSError):  # it has ended
-                said = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
+                said = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
                 if name in said and _BEGINS not in said:
                     found.append(pid)
         return found
