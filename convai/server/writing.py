@@ -220,9 +220,8 @@ class Writing:
                     drafts.changed(self)
                 burst += 1
                 if burst % _BURST == 0:
-                    await asyncio.sleep(
-                        0
-                    )  # behind what was told: who is shown the whole meanwhile gets no word twice
+                    # behind what was told: who is shown the whole meanwhile gets no word twice
+                    await asyncio.sleep(0)
 
     def _token(self, token: Token) -> TokenDrawn:
         return TokenDrawn(
