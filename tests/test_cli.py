@@ -260,4 +260,4 @@ def test_junk_bytes_on_stdin_are_refused_by_name() -> None:
     body = "from convai.core.dialog import check_text; check_text(sys.stdin.readline(), 'stdin:1')"
     done = subprocess.run(in_process(body), cwd=ROOT, input=b"\xff\xfe\n", capture_output=True)
     assert done.returncode == 2
-    assert re.fullmatch(rb"convai: error: stdin:1: [^\n]+ UTF-8\?\n", done.stderr)
+    assert re.fullmatch(rb"convai: error: stdin:1: not UTF-8 \(byte 0xff\); [^\n]+\n", done.stderr)

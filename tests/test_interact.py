@@ -81,7 +81,7 @@ def test_piped_is_the_session(tmp_path: Path) -> None:
     [
         ("", DataError, "stdin:2: empty text;"),
         (" \t", DataError, "stdin:2: empty text;"),
-        ("\udcff", DataError, "stdin:2: control characters in the text;"),
+        ("\udcff", DataError, "stdin:2: not UTF-8 (byte 0xff);"),
         ("a\x1b[2J", DataError, "stdin:2: control characters in the text;"),
         ("x" * 100_001, DataError, "stdin:2: a line of over 100,000 characters;"),
         ("x" * 10**6, DataError, "stdin:2: a line of over 100,000 characters;"),

@@ -297,7 +297,7 @@ def test_a_bad_piped_line_ends_it_with_one_line(model: Path) -> None:
     done = chat(model, b"hi\n\xff\xfe\nbye\n", "--seed", "1")
     assert done.returncode == 2
     assert done.stdout.count(b"\n") == 1
-    assert done.stderr.startswith(b"convai: error: stdin:2: control characters in the text;")
+    assert done.stderr.startswith(b"convai: error: stdin:2: not UTF-8 (byte 0xff);")
     assert done.stderr.count(b"\n") == 1
 
 
