@@ -103,7 +103,7 @@ def preference_loss(hidden: Tensor, weight: Tensor, rated: RatedReplies) -> Tens
     tokens are, and then it is the weight of its cross-entropy.
     """
     states = hidden[rated.places]
-    value, slope = slopes(-cross_entropies(states.detach(), weight.detach(), rated.labels), rated)
+    value, slope = slopes(-cross_entropies(states, weight, rated.labels), rated)
     loss = linear_cross_entropy(states, weight, rated.labels, -slope)
     return loss + (value - loss.detach())
 
@@ -142,8 +142,9 @@ def cross_entropies(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
         each.append(F.cross_entropy(logits, labels[rows], reduction="none"))
         return logits.new_zeros(()), None
 
-    with torch.no_grad():
-        _ChunkedLoss.apply(hidden, weight, keep)  # type: ignore[no-untyped-call]
+    # a frozen weight stays itself: `_in_type` knows it in another type already
+    weight = weight.detach() if weight.requires_grad else weight
+    _ChunkedLoss.apply(hidden.detach(), weight, keep)  # type: ignore[no-untyped-call]
     return torch.cat(each)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 from convai.core.errors import DataError
@@ -31,9 +31,10 @@ def rows_of(path: Path, delimiter: str, notes: Notes, *, quoted: bool) -> Iterat
     if not quoted:
         yield from ((line, text.split(delimiter)) for line, text in told if text.strip())
         return
+    again = deque[tuple[int, str]]()  # lines to be read once more
     while True:
         held = list[tuple[int, str]]()  # the lines of the row that is being read
-        reader = csv.reader(_fed(told, held), delimiter=delimiter, strict=True)
+        reader = csv.reader(_fed(again, told, held), delimiter=delimiter, strict=True)
         try:
             for row in reader:
                 if any(cell.strip() for cell in row):
@@ -43,11 +44,13 @@ def rows_of(path: Path, delimiter: str, notes: Notes, *, quoted: bool) -> Iterat
         except csv.Error as error:
             mend = "quote cells of several lines, doubling quotes"
             notes.error(DataError(f"{path}:{held[0][0]}: malformed CSV ({error}); {mend}"))
-            told = chain(held[1:], told)  # a quote that is not closed has taken in the rows behind it
+            again.extendleft(reversed(held[1:]))  # a quote that is not closed took in the rows behind it
 
 
-def _fed(told: Iterator[tuple[int, str]], held: list[tuple[int, str]]) -> Iterator[str]:
-    for line in told:
+def _fed(
+    again: deque[tuple[int, str]], told: Iterator[tuple[int, str]], held: list[tuple[int, str]]
+) -> Iterator[str]:
+    while (line := again.popleft() if again else next(told, None)) is not None:
         held.append(line)
         yield f"{line[1]}\n"
 
